@@ -1,0 +1,25 @@
+"""The errors that a person can mend.
+
+Each carries one sentence: what was found where, what was expected, what to do. The command line prints that
+sentence and exits with code 1; any other exception is a bug and keeps its traceback.
+"""
+
+
+class ProjectError(Exception):
+    """Something outside the program has to change: the data, the schema, a parameter, the environment."""
+
+
+class DataError(ProjectError):
+    """The data is not what `schema.yaml` or a stage expects."""
+
+
+class SchemaError(ProjectError):
+    """`schema.yaml` contradicts itself, or cannot be used for what was asked."""
+
+
+class ParameterError(ProjectError):
+    """A value in `params.yaml` is unknown, misspelt or out of range."""
+
+
+class StoreError(ProjectError):
+    """A file, the tracking server or another store could not be read or written."""

@@ -1,0 +1,127 @@
+"""Figures as SVG text, the same bytes each time, to be set into a page."""
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, FAINT, ACCENT, SECOND = "#1f2933", "#9aa5b1", "#2563eb", "#f59e0b"
+STYLE: dict[str, Any] = {
+    "svg.hashsalt": "figures",  # else element ids are random
+    "svg.fonttype": "none",  # text stays text: smaller, searchable, in the page's own font
+    "font.size": 9,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e7eb",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+}
+SQUARE = (3.4, 3.2)
+
+
+def _svg(draw: Callable[["Axes"], None], size: tuple[float, float]) -> str:
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.add_subplot())
+        buffer = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    svg = buffer.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def roc(curve: pd.DataFrame) -> str:
+    """The ROC curve (`fpr`, `tpr`) over the diagonal of guessing."""
+
+    def draw(axes: "Axes") -> None:
+        axes.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1)
+        axes.plot(curve["fpr"], curve["tpr"], color=ACCENT)
+        axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.02))
+
+    return _svg(draw, SQUARE)
+
+
+def precision_recall(curve: pd.DataFrame) -> str:
+    """Precision over recall."""
+
+    def draw(axes: "Axes") -> None:
+        axes.plot(curve["recall"], curve["precision"], color=ACCENT)
+        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+
+    return _svg(draw, SQUARE)
+
+
+def calibration(bins: pd.DataFrame) -> str:
+    """Observed share over predicted probability (`predicted`, `observed`); on the diagonal, a probability is one."""
+
+    def draw(axes: "Axes") -> None:
+        axes.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1)
+        axes.plot(bins["predicted"], bins["observed"], color=ACCENT, marker="o", markersize=4)
+        axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(0, 1), ylim=(0, 1.02))
+
+    return _svg(draw, SQUARE)
+
+
+def confusion(counts: pd.DataFrame) -> str:
+    """Rows per pair of `actual` and `predicted` class."""
+    table = counts.pivot_table(index="actual", columns="predicted", values="rows", sort=False)
+
+    def draw(axes: "Axes") -> None:
+        rates = table.to_numpy() / np.maximum(table.sum(axis=1).to_numpy()[:, None], 1)
+        axes.imshow(rates, cmap="Blues", vmin=0, vmax=1.2)
+        axes.grid(visible=False)
+        axes.set(xlabel="predicted", ylabel="actual")
+        axes.set_xticks(range(len(table.columns)), [str(label) for label in table.columns])
+        axes.set_yticks(range(len(table)), [str(label) for label in table.index])
+        if len(table) <= 12:
+            for (row, column), rows in np.ndenumerate(table.to_numpy()):
+                axes.text(column, row, f"{rows:.0f}", ha="center", va="center")
+
+    return _svg(draw, SQUARE)
+
+
+def residuals(points: pd.DataFrame) -> str:
+    """Residual (actual − predicted) over prediction."""
+
+    def draw(axes: "Axes") -> None:
+        axes.axhline(0, color=FAINT, linestyle="--", linewidth=1)
+        axes.scatter(points["predicted"], points["residual"], s=8, color=ACCENT, alpha=0.5, linewidths=0)
+        axes.set(xlabel="predicted", ylabel="actual − predicted")
+
+    return _svg(draw, (6.8, 3.2))
+
+
+def importances(table: pd.DataFrame, metric: str) -> str:
+    """The features (`feature`, `importance`, `spread`) that matter most, with the spread over the shuffles."""
+    shown = table.nlargest(15, "importance", keep="first")[::-1]
+
+    def draw(axes: "Axes") -> None:
+        axes.barh(shown["feature"], shown["importance"], xerr=shown["spread"], color=ACCENT, ecolor=FAINT, height=0.6)
+        axes.grid(visible=False, axis="y")
+        axes.set(xlabel=f"loss of {metric} when shuffled")
+
+    return _svg(draw, (6.8, 0.8 + 0.24 * len(shown)))
+
+
+def metric_intervals(table: pd.DataFrame) -> str:
+    """Metrics between 0 and 1 (`title`, `value`, `low`, `high`) with their intervals."""
+    shown = table[::-1]
+
+    def draw(axes: "Axes") -> None:
+        axes.hlines(shown["title"], shown["low"], shown["high"], color=FAINT, linewidth=3)
+        axes.plot(shown["value"], shown["title"], "o", color=ACCENT, markersize=5)
+        axes.set(xlim=(0, 1))
+
+    return _svg(draw, (6.8, 0.6 + 0.24 * len(shown)))

@@ -1,0 +1,144 @@
+"""Fit and cross-validate one scikit-learn pipeline, so that the same input gives the same model to the byte.
+
+What that takes: seeds for everything that draws; a fixed number of threads below the estimators, since the order of
+floating-point sums depends on it; parallel work over whole folds only; and no trace of it (`n_jobs`) in the model.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ml.errors import DataError, ParameterError
+from ml.metrics import Predictions, score
+from ml.task import Label, Task
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+    from sklearn.pipeline import Pipeline
+
+Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
+def pipeline(encoder: "BaseEstimator", estimator: "BaseEstimator") -> "Pipeline":
+    """Encoder and estimator as one model, so that whatever is learnt of the data is learnt from training rows only."""
+    from sklearn.pipeline import Pipeline
+
+    return Pipeline([("encoder", encoder), ("estimator", estimator)])
+
+
+def folds(target: NDArray[np.generic], groups: pd.Series | None, task: Task, count: int, seed: int) -> list[Fold]:
+    """Row positions (train, test) of each fold: stratified by class; rows of one group stay on one side.
+
+    A class with fewer rows than folds is spread over as many folds as it has rows.
+
+    Raises:
+        DataError: there are fewer rows, or groups, than folds.
+    """
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+
+    units = len(target) if groups is None else groups.nunique()
+    if units < count:
+        raise DataError(
+            f"the training split has {units} {'rows' if groups is None else 'groups'}, too few for {count} folds: "
+            "deliver more data, or lower train.folds"
+        )
+    classes = task == "classification"
+    if groups is not None:
+        kind = StratifiedGroupKFold if classes else GroupKFold
+    else:
+        kind = StratifiedKFold if classes else KFold
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # reported by `train` as rare classes
+        try:
+            return list(kind(count, shuffle=True, random_state=seed).split(target, target, groups))
+        except ValueError as error:
+            raise DataError(f"the training split cannot be cut into {count} folds: {error}; lower train.folds") from None
+
+
+def cross_validate(
+    model: "Pipeline",
+    table: pd.DataFrame,
+    target: NDArray[np.generic],
+    cut: Sequence[Fold],
+    positive: Label | None,
+    threads: int,
+) -> Iterator[dict[str, float]]:
+    """Fit on each fold's training rows and score its test rows; yields one dictionary of metrics a fold, in order.
+
+    Folds run in parallel through joblib: on threads here, on a cluster under `joblib.parallel_config`.
+
+    Raises:
+        ParameterError: the estimator refuses its arguments or the data.
+    """
+    from joblib import Parallel, delayed
+    from sklearn.base import clone
+
+    classes = None if target.dtype == np.float64 else np.unique(target)
+
+    def scored(train: NDArray[np.intp], test: NDArray[np.intp]) -> dict[str, float]:
+        fitted = fit(clone(model), table.iloc[train], target[train], threads)
+        return score(predict(fitted, table.iloc[test], target[test], positive, threads, classes))
+
+    yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(delayed(scored)(*fold) for fold in cut)
+
+
+def fit(model: "Pipeline", table: pd.DataFrame, target: NDArray[np.generic], threads: int) -> "Pipeline":
+    """Fit `model` in place on features (n rows, see `ml.features.inputs`) and target (n,).
+
+    Raises:
+        ParameterError: the estimator refuses its arguments or the data.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(threads):
+        try:
+            return model.fit(table, target)
+        except (ValueError, TypeError) as error:
+            kind = type(model.named_steps["estimator"]).__name__
+            raise ParameterError(f"{kind} could not be fitted: {' '.join(str(error).split())}") from None
+
+
+def predict(
+    model: "Pipeline",
+    table: pd.DataFrame,
+    target: NDArray[np.generic] | None,
+    positive: Label | None,
+    threads: int,
+    classes: NDArray[np.generic] | None = None,
+) -> Predictions:
+    """Predict features of n rows; `target` (n,) are the actual values, None where they are not known.
+
+    `classes` are all that exist, sorted; a fitted class list that lacks one (rare, and in no training row of the fold)
+    gets probability 0 for it. Labels are predicted as the most probable class.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(threads):
+        fitted = getattr(model, "classes_", None)
+        if fitted is None or not hasattr(model, "predict_proba"):
+            predicted = model.predict(table)
+            actual = predicted if target is None else target
+            known = () if fitted is None else tuple((fitted if classes is None else classes).tolist())
+            return Predictions(actual, predicted, None, known, positive)
+        raw = model.predict_proba(table)
+    classes = fitted if classes is None else classes
+    probabilities = np.zeros((len(table), len(classes)))
+    probabilities[:, np.searchsorted(classes, fitted)] = raw
+    predicted = classes[probabilities.argmax(axis=1)]
+    return Predictions(predicted if target is None else target, predicted, probabilities, tuple(classes.tolist()), positive)
+
+
+def summarise(scores: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation (of the sample, n - 1) of each metric over the folds where it is defined."""
+    frame = pd.DataFrame(scores)
+    return {name: {"mean": frame[name].mean(), "std": frame[name].std()} for name in frame}
+
+
+def rare_classes(target: NDArray[np.generic], folds: int) -> dict[str, int]:
+    """The classes with fewer rows than there are folds, with their rows: their metrics rest on next to nothing."""
+    classes, rows = np.unique(target, return_counts=True)
+    return {str(label): int(count) for label, count in zip(classes, rows, strict=True) if count < folds}

@@ -1,0 +1,90 @@
+"""What a valid row is: the types behind `schema.yaml`."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+ColumnType = Literal["number", "integer", "category", "boolean", "datetime", "text"]
+Role = Literal["feature", "target", "id", "time", "group", "ignore"]
+Severity = Literal["error", "warning"]
+
+NUMERIC: frozenset[ColumnType] = frozenset({"number", "integer"})
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?", "-")
+
+
+class Column(BaseModel):
+    """What one column may hold.
+
+    `max_missing` is a share of the rows (0 to 1); `min` and `max` are inclusive and in the column's own unit;
+    `unparseable` says what becomes of a value that is not of the column's type: it is set `missing`, or its row is
+    `reject`ed. `severity` is that of a broken range, allowed value or missing share.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: ColumnType
+    role: Role = "feature"
+    sensitive: bool = False
+    max_missing: float = Field(default=1.0, ge=0, le=1)
+    min: float | None = None
+    max: float | None = None
+    allowed: tuple[str, ...] | None = None
+    unparseable: Literal["missing", "reject"] = "missing"
+    severity: Severity = "error"
+
+    @model_validator(mode="after")
+    def _limits_fit_the_type(self) -> Self:
+        if (self.min is not None or self.max is not None) and self.type not in NUMERIC:
+            raise ValueError(f"min and max are for numbers and integers; this column is of type {self.type}")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        if self.allowed is not None and self.type != "category":
+            raise ValueError(f"allowed is for categories; this column is of type {self.type}")
+        if self.type == "text" and self.role in ("feature", "target"):
+            raise ValueError(f"free text is no {self.role}: give the column the type category, or the role ignore")
+        return self
+
+
+class Schema(BaseModel):
+    """All columns of the data, in the order in which they are kept, and the spellings of a missing value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: dict[str, Column]
+    missing: tuple[str, ...] = MISSING
+
+    @model_validator(mode="after")
+    def _one_target_and_something_to_learn_from(self) -> Self:
+        for role in ("target", "time", "group"):
+            named = self.with_role(role)
+            if len(named) > 1:
+                raise ValueError(f"one column at most has the role {role}, but {', '.join(named)} have it")
+        if not self.with_role("target"):
+            raise ValueError("no column has the role target: name the one to predict")
+        if not self.features:
+            raise ValueError("no column has the role feature: there is nothing to learn from")
+        return self
+
+    def with_role(self, role: Role) -> list[str]:
+        """Names of the columns that have `role`, in schema order."""
+        return [name for name, column in self.columns.items() if column.role == role]
+
+    @property
+    def kept(self) -> list[str]:
+        """The columns that prepared data has: all that are not ignored."""
+        return [name for name, column in self.columns.items() if column.role != "ignore"]
+
+    @property
+    def features(self) -> list[str]:
+        """The columns that a model learns from."""
+        return self.with_role("feature")
+
+    @property
+    def target(self) -> str:
+        """The column to predict."""
+        return self.with_role("target")[0]
+
+    @property
+    def sensitive(self) -> list[str]:
+        """The columns along which results are compared between groups."""
+        return [name for name, column in self.columns.items() if column.sensitive]

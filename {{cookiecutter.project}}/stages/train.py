@@ -1,0 +1,62 @@
+"""Fit the chosen model: cross-validate it on the training split, then fit it on all of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from store import console
+
+
+def main(
+    train: Annotated[Path, typer.Argument(help="Training split (Parquet).")],
+    schema: Annotated[Path, typer.Argument(help="What a valid row is.")],
+    model: Annotated[Path, typer.Option(help="Where the fitted model goes.")],
+    report: Annotated[Path, typer.Option(help="Where the cross-validated metrics go (JSON).")],
+) -> None:
+    """Cross-validate, fit, save."""
+    from ml import estimators, features, fitting, task
+    from store import files, params
+
+    settings, models = params.load(params.Train), params.load(params.Models)
+    layout = files.read_schema(schema)
+    table = files.read_table(train)
+
+    kind = task.task_of(table[layout.target], layout.columns[layout.target].type, settings.task)
+    target = task.labels(table[layout.target], kind)
+    positive = task.positive_class(target, settings.positive) if kind == "classification" else None
+    chosen = models.choose(settings.model)
+    path = chosen.classifier if kind == "classification" else chosen.regressor
+    estimator = estimators.build(settings.model, path, chosen.arguments, kind, settings.seed)
+    encoder = features.encoder(layout, settings.rare_level, settings.max_levels)
+
+    unfitted = fitting.pipeline(encoder, estimator)
+    inputs = features.inputs(table, layout)
+    groups = table[layout.with_role("group")[0]] if layout.with_role("group") else None
+    cut = fitting.folds(target, groups, kind, settings.folds, settings.seed)
+    scoring = fitting.cross_validate(unfitted, inputs, target, cut, positive, settings.threads)
+    scores = list(console.progress(scoring, settings.folds, "cross-validating"))
+    summary = fitting.summarise(scores)
+
+    files.write_model(model, fitting.fit(unfitted, inputs, target, settings.threads))
+    files.write_json(
+        report,
+        {
+            "model": settings.model,
+            "estimator": path,
+            "arguments": estimator.get_params(deep=False),
+            "task": kind,
+            "positive": positive,
+            "rows": len(table),
+            "features": layout.features,
+            "rare_classes": fitting.rare_classes(target, settings.folds) if kind == "classification" else {},
+            "cross_validated": summary,
+            "folds": scores,
+        },
+    )
+    headline = "accuracy" if kind == "classification" else "r2"
+    typer.echo(f"{settings.model}: {headline} {summary[headline]['mean']:.4f} ± {summary[headline]['std']:.4f}")
+
+
+if __name__ == "__main__":
+    console.run(main)

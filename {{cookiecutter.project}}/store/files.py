@@ -1,0 +1,142 @@
+"""Files: tables, JSON, text and models. Whatever is written appears under its name whole or not at all."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml.errors import SchemaError, StoreError
+from ml.schema import Schema
+from store import yaml
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What JSON numbers are rounded to: far below any meaning, and above the last bits in which two machines may differ.
+SIGNIFICANT_DIGITS = 12
+
+
+@contextmanager
+def _written_whole(path: Path) -> Iterator[Path]:
+    """Give a path to write to, and move it to `path` if all went well.
+
+    The name is fixed, not random: what a killed process leaves behind, the next run overwrites and moves.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        part.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path} could not be written: {error.strerror or error}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 with Unix line ends on every system.
+
+    Raises:
+        StoreError: as every `write_…` of this module, when the file cannot be written (a full disk, say).
+    """
+    with _written_whole(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON for people and Git: indented, rounded to 12 significant digits, what is not finite as null."""
+    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON report that a stage wrote.
+
+    Raises:
+        StoreError: it is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} could not be read ({error}): run `dvc repro` to make it") from None
+
+
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
+    """Write a small table for Git and `dvc plots`: no index, floats with 6 significant digits."""
+    write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def write_table(path: Path, table: "pd.DataFrame") -> None:
+    """Write a typed table as Parquet; the same table gives the same bytes."""
+    with _written_whole(path) as part:
+        table.to_parquet(part, index=False)
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """Read a table that `write_table` wrote, with its types.
+
+    Raises:
+        StoreError: it is missing or no Parquet.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} could not be read ({error}): run `dvc repro`, or `dvc pull`, to get it") from None
+
+
+def write_model(path: Path, model: Any) -> None:
+    """Write a fitted model; the same model gives the same bytes (see `ml.fitting` on what that takes)."""
+    import joblib
+
+    with _written_whole(path) as part:
+        joblib.dump(model, part, compress=1)
+
+
+def read_model(path: Path) -> Any:
+    """Read a model that this pipeline wrote. A joblib file is code: never read one of unknown origin.
+
+    Raises:
+        StoreError: it is missing, or was written with other versions of the packages.
+    """
+    import joblib
+
+    try:
+        return joblib.load(path)
+    except (OSError, ValueError, ImportError, AttributeError, EOFError) as error:
+        raise StoreError(f"{path} could not be read ({error}): run `dvc repro` to make it again") from None
+
+
+def read_schema(path: Path) -> Schema:
+    """Read `schema.yaml`.
+
+    Raises:
+        SchemaError: it contradicts itself or has an unknown name; all mistakes are named.
+    """
+    return yaml.validate(Schema, yaml.read(path), str(path), SchemaError)
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StoreError(f"{path} could not be read: {error.strerror or error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """The same content in the types that JSON has."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    if isinstance(value, float):
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
+    return value

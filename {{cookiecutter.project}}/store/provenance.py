@@ -1,0 +1,60 @@
+"""Where a result comes from: digests of the code and the parameters, the commit, and who ran it."""
+
+import getpass
+import hashlib
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ml.errors import StoreError
+from store import files, yaml
+
+
+def code_digest(pipeline: Path) -> str:
+    """SHA-256 of the code behind a registered model: the Python files and the lock that `register` depends on."""
+    deps = yaml.read(pipeline)["stages"]["register"]["deps"]
+    code = sorted(path for path in deps if path.endswith((".py", "requirements.txt")))
+    return digest({path: files.sha256(Path(path)) for path in code})
+
+
+def digest(content: dict[str, Any]) -> str:
+    """SHA-256 of plain values, whatever the order in which they are written."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def tags() -> dict[str, str]:
+    """Who made a run, where, from which commit, and why: by hand, automatically (CI) or as an experiment of a sweep."""
+    in_ci, name = bool(os.environ.get("CI")), experiment()
+    tags = {
+        "author": _git("config", "user.name") or getpass.getuser(),
+        "commit": os.environ.get("DVC_EXP_BASELINE_REV") or _git("rev-parse", "HEAD"),
+        "environment": "ci" if in_ci else "local",
+        "training_type": "experiment" if name else "automatic" if in_ci else "manual",
+        "stage": "experiment" if name else "candidate",
+    }
+    return tags | ({"experiment": name} if name else {})
+
+
+def experiment() -> str | None:
+    """The name of the DVC experiment that this process belongs to, if any."""
+    return os.environ.get("DVC_EXP_NAME")
+
+
+def root() -> Path:
+    """The project: under `dvc exp run --temp` and `--queue` the parent repository, not the clone that runs."""
+    return Path(os.environ.get("DVC_ROOT", Path.cwd())).resolve()
+
+
+def _git(*arguments: str) -> str:
+    """What Git answers, empty if it has no answer (no commit yet, no identity).
+
+    Raises:
+        StoreError: there is no Git.
+    """
+    try:
+        asked = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise StoreError(f"git could not be run ({error}): install it, or put it on the PATH") from None
+    return asked.stdout.strip()

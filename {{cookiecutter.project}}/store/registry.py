@@ -1,0 +1,256 @@
+"""MLflow, the one module that imports it: a run per distinct result, and at most one version per model.
+
+Whoever calls `record` for the same result, however often and from however many processes, finds it there once.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml.errors import StoreError
+from store import provenance
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+KEY = "result"
+MODEL_DIGEST = "model_digest"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is recorded of one result.
+
+    `digests` (model, data, params, code; SHA-256) are its identity. `columns` are the model's inputs with their MLflow
+    types. `artifacts` are files to keep with the run.
+    """
+
+    name: str
+    digests: Mapping[str, str]
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+    model: Path
+    columns: Mapping[str, str]
+    requirements: Sequence[str]
+    artifacts: Sequence[Path]
+
+    @property
+    def key(self) -> str:
+        """One word for all digests, to look a run up by."""
+        return "-".join(f"{kind}:{digest[:16]}" for kind, digest in sorted(self.digests.items()))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a result stands in the registry; `version` is None if its model was not registered."""
+
+    run_id: str
+    version: str | None
+    new: bool
+
+
+def record(result: Result, register: bool, uri: str, experiment: str) -> Entry:
+    """Find the run of `result`, or make it; with `register`, likewise the version of its model.
+
+    Two processes that make the same at once both look again afterwards: the earlier stays, the later is taken back.
+
+    Raises:
+        StoreError: the store cannot be reached or refuses; a run that was begun is deleted then.
+    """
+    address = tracking_uri(uri)
+    with _told(address):
+        _prepare_sqlite(address)
+        import mlflow
+
+        mlflow.set_tracking_uri(address)
+        client = mlflow.MlflowClient()
+        home = _experiment(client, experiment, address)
+        found = _runs(client, home, result.key)
+        run_id = found[0] if found else _new_run(client, home, result)
+        version = _version(client, run_id, result) if register else None
+        registered = _registered(client, result.name, result.digests["model"])
+        client.set_tag(run_id, "registered", str(bool(registered)).lower())
+        return Entry(run_id, version, new=not found)
+
+
+def tracking_uri(configured: str) -> str:
+    """Where runs are kept: MLFLOW_TRACKING_URI, else what is `configured`, else `mlflow.db` in the project.
+
+    Raises:
+        StoreError: it is a relative SQLite path, which in a queued experiment is another store, soon deleted.
+    """
+    chosen = os.environ.get("MLFLOW_TRACKING_URI") or configured
+    if not chosen:
+        return f"sqlite:///{provenance.root().as_posix()}/mlflow.db"
+    if chosen.startswith("sqlite:") and not chosen.startswith("sqlite:////"):
+        raise StoreError(f"the tracking URI {chosen} is a relative path: give an absolute one (sqlite:////…)")
+    return chosen
+
+
+@contextmanager
+def _told(address: str) -> Iterator[None]:
+    """Turn what MLflow and its drivers raise into one sentence, soon instead of after minutes of retries."""
+    for name, value in {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}.items():
+        os.environ.setdefault(name, value)
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _unreachable(address, error) from None
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in ("mlflow", "sqlalchemy", "requests", "boto3", "botocore"):
+            raise _unreachable(address, error) from None
+        raise
+
+
+def _unreachable(address: str, error: Exception) -> StoreError:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(address)
+    shown = address.replace(f"{parts.username}:{parts.password}@", "") if parts.password else address
+    reason = " ".join(str(error).split())[:300]
+    return StoreError(
+        f"the tracking store {shown} could not be used ({reason}): see that it runs and is reachable, then `dvc repro` "
+        "again; nothing was recorded"
+    )
+
+
+def _prepare_sqlite(address: str) -> None:
+    """Make a new SQLite store under another name and link it into place.
+
+    Processes that open a fresh store at once break each other's migrations; like this, the first to finish wins and
+    the store is never seen half made.
+    """
+    if not address.startswith("sqlite:///"):
+        return
+    database = Path(address.removeprefix("sqlite://"))
+    if database.exists():
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    part = database.with_name(f".{database.name}.{os.getpid()}.part")
+    try:
+        SqlAlchemyStore(f"sqlite:///{part.as_posix()}", _artifacts(database).as_uri()).engine.dispose()
+        os.link(part, database)
+    except FileExistsError:
+        pass
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _artifacts(database: Path) -> Path:
+    return database.parent / "mlruns"
+
+
+def _experiment(client: "MlflowClient", name: str, address: str) -> str:
+    """The experiment's id. With SQLite its artifacts lie beside the database, wherever this process runs."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        place = None
+        if address.startswith("sqlite:///"):
+            place = (_artifacts(Path(address.removeprefix("sqlite://"))) / name).as_uri()
+        try:
+            return client.create_experiment(name, artifact_location=place)
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return found.experiment_id
+
+
+def _runs(client: "MlflowClient", experiment: str, key: str) -> list[str]:
+    """Ids of the finished runs with this key, the earliest first."""
+    found = client.search_runs([experiment], f"tags.{KEY} = '{key}'")
+    return [run.info.run_id for run in sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))]
+
+
+def _new_run(client: "MlflowClient", experiment: str, result: Result) -> str:
+    """Make the run; its key is set last, so that a run which was cut off is never taken for the result."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    run = client.create_run(experiment, run_name=result.tags.get("experiment"))
+    run_id = run.info.run_id
+    try:
+        digests = {f"{kind}_digest": digest for kind, digest in result.digests.items()}
+        client.log_batch(
+            run_id,
+            metrics=[Metric(name, value, run.info.start_time, 0) for name, value in result.metrics.items()],
+            params=[Param(name, str(value)) for name, value in _flat(result.params).items()],
+            tags=[RunTag(name, value) for name, value in {**result.tags, **digests}.items()],
+        )
+        for path in result.artifacts:
+            client.log_artifact(run_id, str(path), path.parent.as_posix())
+        _log_model(run_id, result)
+        client.set_terminated(run_id)
+        client.set_tag(run_id, KEY, result.key)
+    except BaseException:
+        client.delete_run(run_id)
+        raise
+    first = _runs(client, experiment, result.key)[0]
+    if first != run_id:
+        client.delete_run(run_id)
+    return first
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parameters by dotted name, as DVC writes them."""
+    flat: dict[str, Any] = {}
+    for name, value in params.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _log_model(run_id: str, result: Result) -> None:
+    import logging
+
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    from store import files
+
+    columns = [ColSpec(kind, name, required=False) for name, kind in result.columns.items()]
+    logging.getLogger("mlflow.sklearn").setLevel(logging.ERROR)  # that a pickle is code is said in the README
+    with mlflow.start_run(run_id=run_id):
+        mlflow.sklearn.log_model(
+            files.read_model(result.model),
+            name="model",
+            serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_CLOUDPICKLE,
+            signature=ModelSignature(inputs=Schema(columns)),
+            pip_requirements=list(result.requirements),
+        )
+
+
+def _version(client: "MlflowClient", run_id: str, result: Result) -> str:
+    """The version of this model, made unless it is there."""
+    from mlflow.exceptions import MlflowException
+
+    digest = result.digests["model"]
+    found = _registered(client, result.name, digest)
+    if found:
+        return found[0]
+    try:
+        client.create_registered_model(result.name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    outputs = client.get_run(run_id).outputs
+    model_id = outputs.model_outputs[0].model_id
+    made = client.create_model_version(
+        result.name, f"models:/{model_id}", run_id, tags={MODEL_DIGEST: digest}, model_id=model_id
+    )
+    first = _registered(client, result.name, digest)[0]
+    if first != str(made.version):
+        client.delete_model_version(result.name, made.version)
+    return first
+
+
+def _registered(client: "MlflowClient", name: str, digest: str) -> list[str]:
+    """The versions whose model has this digest, the lowest number first."""
+    found = client.search_model_versions(f"name = '{name}' and tags.{MODEL_DIGEST} = '{digest}'")
+    return [str(version) for version in sorted(int(model.version) for model in found)]
