@@ -172,12 +172,12 @@ def data_step(answers: Answers) -> Step:
     source = answers["data"]
     if source == "example":
         return Step("data", lambda: "the example, 7,043 telecom customers", "")
-    url = urlsplit(source)
     if "://" not in source:
         path = located(source, answers["_output_dir"])
         goal = delivery(path.name)
         verb = "copy" if os.name == "nt" else "cp"
         return Step("data", partial(copy, path, goal), written([verb, str(path), str(goal)]))
+    url = urlsplit(source)
     goal = delivery(re.sub(r"[^\w.-]+", "-", PurePosixPath(unquote(url.path)).name))
     if url.scheme == "s3":
         command = ["python", "-m", "dvc", "get-url", source, str(goal)]
@@ -241,11 +241,16 @@ def make_environment(*commands: Command) -> str:
     return f"{VENV}, by {'uv' if with_uv else 'venv and pip'}"
 
 
+def check_environment() -> str:
+    """Let the project say whether this environment is the one of requirements.txt."""
+    run(["python", "-m", "store.environment"])
+    return sys.prefix
+
+
 def environment_step(answers: Answers) -> Step:
     """Make `.venv`, or see that the environment of cookiecutter itself will do."""
     if answers["setup"] == "here":
-        check = ["python", "-m", "store.environment"]
-        return Step("environment", lambda: run(check) and sys.prefix, written(install(sys.executable)))
+        return Step("environment", check_environment, written(install(sys.executable)))
     if shutil.which("uv"):
         newest = ".".join(map(str, SUPPORTED[1]))  # which uv fetches if need be
         python = sys.executable if runs_on(sys.version_info[:2]) else newest
@@ -279,7 +284,7 @@ def plan(answers: Answers) -> list[Step]:
     environment = environment_step(answers)
     own = answers["data"] != "example" or answers["target"] != "churn"
     ready = ("data", "repository", "environment", "data versions")
-    infer = ["python", "-m", "ops", "schema", "infer", "--target", answers["target"]]
+    infer = ["python", "-m", "ops", "schema", "infer", "--target", answers["target"], "--force"]  # not the example's
     message = "Start from cookiecutter-dvc-mlops"
     dvc = ["python", "-m", "dvc"]
     return [

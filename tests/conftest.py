@@ -1,5 +1,6 @@
 """Bakes of the template: what every test of it stands on."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -85,6 +87,17 @@ def template_files() -> list[str]:
         check=True,
     )
     return sorted(name for name in listed.stdout.split("\0") if (TEMPLATE / name).is_file())
+
+
+def hook_module(name: str) -> ModuleType:
+    """A hook, imported in place: only what runs as a script is rendered."""
+    spec = importlib.util.spec_from_file_location(name, TEMPLATE / "hooks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look themselves up there
+    spec.loader.exec_module(module)
+    return module
 
 
 def copy_template(to: Path) -> Path:

@@ -1,12 +1,11 @@
 """Answers that no project can be made of are refused: all at once, each with what would be right."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from conftest import TEMPLATE, generate
+from tests.conftest import TEMPLATE, generate, hook_module
 
 GOOD = {
     "project_name": "Customer churn",
@@ -24,13 +23,8 @@ GOOD = {
 
 @pytest.fixture(scope="module")
 def hook() -> ModuleType:
-    """The hook, imported in place: only what runs as a script is rendered."""
-    spec = importlib.util.spec_from_file_location("pre_gen_project", TEMPLATE / "hooks" / "pre_gen_project.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The hook that refuses."""
+    return hook_module("pre_gen_project")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Figures as SVG text, the same bytes each time, to be set into a page."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +42,18 @@ def _svg(draw: Callable[["Axes"], None], size: tuple[float, float]) -> str:
     return svg[svg.index("<svg") :]
 
 
+def of_curves(curves: Mapping[str, pd.DataFrame]) -> list[dict[str, str]]:
+    """A figure (`title`, `svg`) for each table that `ml.curves` made."""
+    kinds = {
+        "roc": ("ROC", roc),
+        "precision_recall": ("Precision and recall", precision_recall),
+        "calibration": ("Calibration", calibration),
+        "confusion": ("Confusion", confusion),
+        "residuals": ("Residuals", residuals),
+    }
+    return [{"title": title, "svg": draw(curves[name])} for name, (title, draw) in kinds.items() if name in curves]
+
+
 def roc(curve: pd.DataFrame) -> str:
     """The ROC curve (`fpr`, `tpr`) over the diagonal of guessing."""
 
@@ -76,7 +88,8 @@ def calibration(bins: pd.DataFrame) -> str:
 
 def confusion(counts: pd.DataFrame) -> str:
     """Rows per pair of `actual` and `predicted` class."""
-    table = counts.pivot_table(index="actual", columns="predicted", values="rows", sort=False)
+    classes = counts["actual"].unique()
+    table = pd.DataFrame(counts["rows"].to_numpy().reshape(len(classes), -1), classes, classes)
 
     def draw(axes: "Axes") -> None:
         rates = table.to_numpy() / np.maximum(table.sum(axis=1).to_numpy()[:, None], 1)
@@ -104,8 +117,8 @@ def residuals(points: pd.DataFrame) -> str:
 
 
 def importances(table: pd.DataFrame, metric: str) -> str:
-    """The features (`feature`, `importance`, `spread`) that matter most, with the spread over the shuffles."""
-    shown = table.nlargest(15, "importance", keep="first")[::-1]
+    """The fifteen features (`feature`, `importance`, `spread`; greatest first) that matter most."""
+    shown = table.iloc[:15][::-1]
 
     def draw(axes: "Axes") -> None:
         axes.barh(shown["feature"], shown["importance"], xerr=shown["spread"], color=ACCENT, ecolor=FAINT, height=0.6)
@@ -113,15 +126,3 @@ def importances(table: pd.DataFrame, metric: str) -> str:
         axes.set(xlabel=f"loss of {metric} when shuffled")
 
     return _svg(draw, (6.8, 0.8 + 0.24 * len(shown)))
-
-
-def metric_intervals(table: pd.DataFrame) -> str:
-    """Metrics between 0 and 1 (`title`, `value`, `low`, `high`) with their intervals."""
-    shown = table[::-1]
-
-    def draw(axes: "Axes") -> None:
-        axes.hlines(shown["title"], shown["low"], shown["high"], color=FAINT, linewidth=3)
-        axes.plot(shown["value"], shown["title"], "o", color=ACCENT, markersize=5)
-        axes.set(xlim=(0, 1))
-
-    return _svg(draw, (6.8, 0.6 + 0.24 * len(shown)))

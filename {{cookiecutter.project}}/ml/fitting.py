@@ -6,6 +6,7 @@ floating-point sums depends on it; parallel work over whole folds only; and no t
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from ml.errors import DataError, ParameterError
 from ml.metrics import Predictions, score
-from ml.task import Label, Task
+from ml.task import Label, Task, labels
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -132,6 +133,14 @@ def predict(
     return Predictions(predicted if target is None else target, predicted, probabilities, tuple(classes.tolist()), positive)
 
 
+def with_labels(predictions: Predictions, actual: pd.Series | None, task: Task) -> Predictions | None:
+    """The predictions of the rows whose actual value has come (`actual`, shape (n,)); None if none has."""
+    if actual is None or actual.isna().all():
+        return None
+    known = actual.notna().to_numpy(dtype=bool)
+    return replace(predictions.subset(known), actual=labels(actual[known], task))
+
+
 def summarise(scores: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
     """Mean and standard deviation (of the sample, n - 1) of each metric over the folds where it is defined."""
     frame = pd.DataFrame(scores)
@@ -140,5 +149,7 @@ def summarise(scores: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]
 
 def rare_classes(target: NDArray[np.generic], folds: int) -> dict[str, int]:
     """The classes with fewer rows than there are folds, with their rows: their metrics rest on next to nothing."""
+    if target.dtype == np.float64:
+        return {}
     classes, rows = np.unique(target, return_counts=True)
     return {str(label): int(count) for label, count in zip(classes, rows, strict=True) if count < folds}

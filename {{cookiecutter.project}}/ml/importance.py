@@ -1,6 +1,6 @@
 """Which features a fitted model relies on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,6 +57,12 @@ def permutation_importances(
     yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
         delayed(worsened)(name) for name in schema.features
     )
+
+
+def table(importances: Iterable[tuple[str, float, float]]) -> pd.DataFrame:
+    """The importances as `feature`, `importance`, `spread`, the greatest first."""
+    found = pd.DataFrame(importances, columns=["feature", "importance", "spread"])
+    return found.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
 
 
 def _parts(predictions: Predictions, rows: int) -> Iterator[Predictions]:

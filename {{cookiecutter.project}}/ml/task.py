@@ -52,8 +52,8 @@ def labels(target: pd.Series, task: Task) -> NDArray[np.generic]:
     return target.to_numpy(dtype=object)
 
 
-def positive_class(classes: NDArray[np.generic], chosen: Label | None) -> Label | None:
-    """The class whose detection precision and recall speak of; None unless there are two `classes` (sorted).
+def positive_class(target: NDArray[np.generic], chosen: Label | None) -> Label | None:
+    """The class of `target` (n,) that precision and recall speak of; None unless there are two classes.
 
     It is the one chosen as `train.positive`, else the one that reads as a yes (yes, true, y, t, 1, positive), else
     the last in sorted order.
@@ -61,9 +61,9 @@ def positive_class(classes: NDArray[np.generic], chosen: Label | None) -> Label 
     Raises:
         ParameterError: the chosen class is not in the data.
     """
-    if len(classes) != 2:
+    found: list[Label] = np.unique(target).tolist()
+    if target.dtype == np.float64 or len(found) != 2:
         return None
-    found: list[Label] = classes.tolist()
     if chosen is None:
         return next((label for label in found if str(label).lower() in YES), found[-1])
     for label in found:

@@ -15,34 +15,58 @@ def main(
     dataset: Annotated[Path, typer.Argument(help="Facts about the data (JSON).")],
     training: Annotated[Path, typer.Argument(help="Cross-validated metrics (JSON).")],
     metrics: Annotated[Path, typer.Option(help="Where the metrics go (JSON).")],
-    report: Annotated[Path, typer.Option(help="Where intervals, classes and importances go (JSON).")],
+    report: Annotated[Path, typer.Option(help="Where intervals and classes go (JSON).")],
     slices: Annotated[Path, typer.Option(help="Where the metrics per group go (CSV).")],
     plots: Annotated[Path, typer.Option(help="Folder for what `dvc plots` draws (CSV).")],
-    predictions: Annotated[Path, typer.Option(help="Where the test predictions go (Parquet).")],
+    predictions: Annotated[Path, typer.Option(help="Where the answers on the test split go (Parquet).")],
     page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
 ) -> None:
     """Predict the test split once, and derive everything from those predictions."""
-    from ml import curves, evaluation, features, fitting, importance, intervals, task
+    from ml import curves, evaluation, features, figures, fitting, importance, intervals, monitoring, task
     from ml import metrics as scoring
     from store import files, pages, params
 
     settings, threads = params.load(params.Evaluate), params.load(params.Train).threads
     layout = files.read_schema(schema)
     table, fitted, trained = files.read_table(test), files.read_model(model), files.read_json(training)
-    kind = trained["task"]
-    headline = task.headline(kind, settings.metric)
+    headline = task.headline(trained["task"], settings.metric)
 
-    target = task.labels(table[layout.target], kind)
     inputs = features.inputs(table, layout)
+    target = task.labels(table[layout.target], trained["task"])
     found = fitting.predict(fitted, inputs, target, trained["positive"], threads)
-    scores = scoring.score(found)
+    scores = evaluation.scores(found, headline)
     spans = intervals.bootstrap(found, settings.resamples, settings.confidence, settings.seed)
     shuffled = importance.permutation_importances(
         fitted, inputs, found, layout, headline, settings.importance_repeats, settings.seed, threads
     )
-    relied_on = evaluation.importance_table(console.progress(shuffled, len(layout.features), "shuffling features"))
-    groups = evaluation.by_group(found, table, layout)
-    drawn = curves.all_of(found)
+    relied_on = importance.table(console.progress(shuffled, len(layout.features), "shuffling features"))
+    drawn = curves.curves(found)
+    groups = evaluation.by_group(found, table, layout.sensitive)
+    classes = scoring.classification_report(found) if found.classes else []
+
+    files.write_table(predictions, monitoring.answers(found))
+    files.write_json(metrics, scores)
+    files.write_json(report, {"headline": headline, "intervals": spans, "classes": classes})
+    files.write_csv(slices, groups)
+    for name, curve in {**drawn, "importances": relied_on}.items():
+        files.write_csv(plots / f"{name}.csv", curve)
+    pages.write_page(
+        page,
+        "evaluation.html",
+        title="Evaluation",
+        trained=trained,
+        dataset=files.read_json(dataset),
+        target=layout.target,
+        headline=headline,
+        confidence=settings.confidence,
+        metrics=evaluation.metric_rows(scores, spans, trained["cross_validated"]),
+        figures=figures.of_curves(drawn),
+        importances=figures.importances(relied_on, scoring.title(headline)),
+        classes=classes,
+        groups=groups.to_dict(orient="records"),
+    )
+    low, high = spans[headline]
+    typer.echo(f"{scoring.title(headline)} {scores[headline]:.4f} ({low:.4f} to {high:.4f}) on {len(table)} test rows")
 
 
 if __name__ == "__main__":

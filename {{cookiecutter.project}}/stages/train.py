@@ -24,7 +24,7 @@ def main(
 
     kind = task.task_of(table[layout.target], layout.columns[layout.target].type, settings.task)
     target = task.labels(table[layout.target], kind)
-    positive = task.positive_class(target, settings.positive) if kind == "classification" else None
+    positive = task.positive_class(target, settings.positive)
     chosen = models.choose(settings.model)
     path = chosen.classifier if kind == "classification" else chosen.regressor
     estimator = estimators.build(settings.model, path, chosen.arguments, kind, settings.seed)
@@ -49,12 +49,12 @@ def main(
             "positive": positive,
             "rows": len(table),
             "features": layout.features,
-            "rare_classes": fitting.rare_classes(target, settings.folds) if kind == "classification" else {},
+            "rare_classes": fitting.rare_classes(target, settings.folds),
             "cross_validated": summary,
             "folds": scores,
         },
     )
-    headline = "accuracy" if kind == "classification" else "r2"
+    headline = task.headline(kind, "auto")
     typer.echo(f"{settings.model}: {headline} {summary[headline]['mean']:.4f} ± {summary[headline]['std']:.4f}")
 
 

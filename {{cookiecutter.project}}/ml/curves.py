@@ -1,0 +1,93 @@
+"""What `dvc plots` and the report draw: small tidy tables, whatever the number of rows behind them."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ml.metrics import Predictions
+
+MOST_POINTS = 200
+MOST_RESIDUALS = 500
+CALIBRATION_BINS = 10
+
+
+def curves(predictions: Predictions) -> dict[str, pd.DataFrame]:
+    """The tables of a model, by name: confusion, and roc, precision_recall, calibration of two classes; or residuals.
+
+    A table that does not apply to the task, or that needs probabilities which the model does not give, is not there.
+    """
+    if predictions.kind == "regression":
+        return {"residuals": residuals(predictions)}
+    found = {"confusion": confusion(predictions)}
+    probability = predictions.positive_probability
+    if probability is not None:
+        is_positive = predictions.actual == predictions.positive
+        found["roc"] = roc(probability, is_positive)
+        found["precision_recall"] = precision_recall(probability, is_positive)
+        found["calibration"] = calibration(probability, is_positive)
+    return found
+
+
+def confusion(predictions: Predictions) -> pd.DataFrame:
+    """Rows (`rows`) of every pair of `actual` and `predicted` class, also of pairs that never occur."""
+    classes = [str(label) for label in predictions.classes]
+    pairs = pd.crosstab(predictions.actual.astype(str), predictions.predicted.astype(str))
+    counts = pairs.reindex(index=classes, columns=classes, fill_value=0)
+    return pd.DataFrame(
+        {"actual": np.repeat(classes, len(classes)), "predicted": classes * len(classes), "rows": counts.to_numpy().ravel()}
+    )
+
+
+def roc(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
+    """`fpr` and `tpr` at falling `threshold` (shape (n,) each in), from (0, 0), where the threshold is above all."""
+    threshold, hits, false = _counts_down(probability, is_positive)
+    with np.errstate(invalid="ignore"):
+        curve = pd.DataFrame({"fpr": false / false[-1], "tpr": hits / hits[-1], "threshold": threshold})
+    start = pd.DataFrame({"fpr": [0.0], "tpr": [0.0], "threshold": [1.0]})
+    return _thinned(pd.concat([start, curve], ignore_index=True), "fpr", "tpr")
+
+
+def precision_recall(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
+    """`precision` and `recall` at falling `threshold`."""
+    threshold, hits, false = _counts_down(probability, is_positive)
+    with np.errstate(invalid="ignore"):
+        curve = pd.DataFrame({"recall": hits / hits[-1], "precision": hits / (hits + false), "threshold": threshold})
+    return _thinned(curve, "recall", "precision")
+
+
+def calibration(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
+    """Mean `predicted` probability and `observed` share of positives in up to ten bins of about as many `rows`."""
+    edges = np.unique(np.quantile(probability, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]))
+    bins = np.searchsorted(edges, probability, side="left")
+    frame = pd.DataFrame({"bin": bins, "predicted": probability, "observed": is_positive.astype(np.float64)})
+    grouped = frame.groupby("bin")
+    return grouped.mean().assign(rows=grouped.size()).reset_index(drop=True)
+
+
+def residuals(predictions: Predictions) -> pd.DataFrame:
+    """`predicted`, `actual` and `residual` of up to 500 rows, evenly spaced in the order of their predictions."""
+    actual, predicted = predictions.actual, predictions.predicted
+    order = np.argsort(predicted, kind="stable")
+    rows = order[np.unique(np.linspace(0, len(order) - 1, MOST_RESIDUALS).round().astype(np.intp))]
+    return pd.DataFrame(
+        {"predicted": predicted[rows], "actual": actual[rows], "residual": (actual - predicted)[rows]}
+    )
+
+
+def _counts_down(
+    probability: NDArray[np.float64], is_positive: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]:
+    """Each probability that occurs, from the highest down, with the positives and negatives at or above it."""
+    order = np.argsort(-probability, kind="stable")
+    last_of_tie = np.flatnonzero(np.append(np.diff(probability[order]) != 0, True))
+    hits, false = np.cumsum(is_positive[order]), np.cumsum(~is_positive[order])
+    return probability[order][last_of_tie], hits[last_of_tie], false[last_of_tie]
+
+
+def _thinned(curve: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """Up to 200 points of a curve, evenly spaced along its length, its ends included; all of them if they are fewer."""
+    if len(curve) <= MOST_POINTS:
+        return curve
+    length = np.cumsum(np.abs(curve[x].diff().fillna(0)) + np.abs(curve[y].diff().fillna(0))).to_numpy()
+    rows = np.searchsorted(length, np.linspace(0, length[-1], MOST_POINTS)).clip(max=len(curve) - 1)
+    return curve.iloc[np.unique(np.append(rows, [0, len(curve) - 1]))].reset_index(drop=True)
