@@ -11,21 +11,33 @@ MOST_RESIDUALS = 500
 CALIBRATION_BINS = 10
 
 
-def curves(predictions: Predictions) -> dict[str, pd.DataFrame]:
-    """The tables of a model, by name: confusion, and roc, precision_recall, calibration of two classes; or residuals.
+COLUMNS = {
+    "roc": ["fpr", "tpr", "threshold"],
+    "precision_recall": ["recall", "precision", "threshold"],
+    "calibration": ["predicted", "observed", "rows"],
+    "confusion": ["actual", "predicted", "rows"],
+    "residuals": ["predicted", "actual", "residual"],
+}
 
-    A table that does not apply to the task, or that needs probabilities which the model does not give, is not there.
+
+def curves(predictions: Predictions) -> dict[str, pd.DataFrame]:
+    """The tables of a model, by name. All are there for `dvc plots`, those that do not apply to the task are empty.
+
+    Classes have a confusion, two classes with probabilities also roc, precision_recall and calibration; a number has
+    residuals.
     """
-    if predictions.kind == "regression":
-        return {"residuals": residuals(predictions)}
-    found = {"confusion": confusion(predictions)}
+    found: dict[str, pd.DataFrame] = {}
     probability = predictions.positive_probability
+    if predictions.kind == "regression":
+        found["residuals"] = residuals(predictions)
+    else:
+        found["confusion"] = confusion(predictions)
     if probability is not None:
         is_positive = predictions.actual == predictions.positive
         found["roc"] = roc(probability, is_positive)
         found["precision_recall"] = precision_recall(probability, is_positive)
         found["calibration"] = calibration(probability, is_positive)
-    return found
+    return {name: found.get(name, pd.DataFrame(columns=columns)) for name, columns in COLUMNS.items()}
 
 
 def confusion(predictions: Predictions) -> pd.DataFrame:

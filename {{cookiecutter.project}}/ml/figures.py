@@ -43,7 +43,7 @@ def _svg(draw: Callable[["Axes"], None], size: tuple[float, float]) -> str:
 
 
 def of_curves(curves: Mapping[str, pd.DataFrame]) -> list[dict[str, str]]:
-    """A figure (`title`, `svg`) for each table that `ml.curves` made."""
+    """A figure (`title`, `svg`) for each table of `ml.curves` that is not empty."""
     kinds = {
         "roc": ("ROC", roc),
         "precision_recall": ("Precision and recall", precision_recall),
@@ -51,7 +51,7 @@ def of_curves(curves: Mapping[str, pd.DataFrame]) -> list[dict[str, str]]:
         "confusion": ("Confusion", confusion),
         "residuals": ("Residuals", residuals),
     }
-    return [{"title": title, "svg": draw(curves[name])} for name, (title, draw) in kinds.items() if name in curves]
+    return [{"title": title, "svg": draw(curves[name])} for name, (title, draw) in kinds.items() if len(curves[name])]
 
 
 def roc(curve: pd.DataFrame) -> str:

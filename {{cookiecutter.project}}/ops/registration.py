@@ -3,10 +3,9 @@
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 from ml.errors import StoreError
-from store import yaml
+from store import provenance, yaml
 
 
 def sync(*, dry_run: bool) -> None:
@@ -15,7 +14,7 @@ def sync(*, dry_run: bool) -> None:
     Raises:
         StoreError: it failed; it has said why.
     """
-    command = yaml.read(Path("dvc.yaml"))["stages"]["register"]["cmd"]
+    command = yaml.read(provenance.PIPELINE)["stages"]["register"]["cmd"]
     arguments = [*shlex.split(command)[1:], *(["--dry-run"] if dry_run else [])]
     if subprocess.run([sys.executable, *arguments], check=False).returncode:
         raise StoreError("nothing was synchronised: see the line above")

@@ -14,7 +14,6 @@ from store import console
 def main(
     model: Annotated[Path, typer.Argument(help="The fitted model.")],
     schema: Annotated[Path, typer.Argument(help="What a valid row is.")],
-    pipeline: Annotated[Path, typer.Argument(help="dvc.yaml, which says what code the model comes from.")],
     artifacts: Annotated[list[Path], typer.Argument(help="More files and folders to keep with the run.")],
     dataset: Annotated[Path, typer.Option(help="Facts about the data (JSON).")],
     training: Annotated[Path, typer.Option(help="Cross-validated metrics (JSON).")],
@@ -40,7 +39,7 @@ def main(
         "model": files.sha256(model),
         "data": files.read_json(dataset)["digest"],
         "params": provenance.digest(recorded),
-        "code": provenance.code_digest(pipeline),
+        "code": provenance.code_digest(),
     }
     result = registry.Result(
         name=settings.name,

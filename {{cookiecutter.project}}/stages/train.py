@@ -12,7 +12,8 @@ def main(
     train: Annotated[Path, typer.Argument(help="Training split (Parquet).")],
     schema: Annotated[Path, typer.Argument(help="What a valid row is.")],
     model: Annotated[Path, typer.Option(help="Where the fitted model goes.")],
-    report: Annotated[Path, typer.Option(help="Where the cross-validated metrics go (JSON).")],
+    report: Annotated[Path, typer.Option(help="Where goes what was trained, and every fold's metrics (JSON).")],
+    metrics: Annotated[Path, typer.Option(help="Where the cross-validated means go (JSON).")],
 ) -> None:
     """Cross-validate, fit, save."""
     from ml import estimators, features, fitting, task
@@ -39,6 +40,7 @@ def main(
     summary = fitting.summarise(scores)
 
     files.write_model(model, fitting.fit(unfitted, inputs, target, settings.threads))
+    files.write_json(metrics, {name: spread["mean"] for name, spread in summary.items()})
     files.write_json(
         report,
         {

@@ -12,9 +12,12 @@ from ml.errors import StoreError
 from store import files, yaml
 
 
-def code_digest(pipeline: Path) -> str:
+PIPELINE = Path("dvc.yaml")  # DVC takes it for no dependency, but runs a stage again when its own entry changes
+
+
+def code_digest() -> str:
     """SHA-256 of the code behind a registered model: the Python files and the lock that `register` depends on."""
-    deps = yaml.read(pipeline)["stages"]["register"]["deps"]
+    deps = yaml.read(PIPELINE)["stages"]["register"]["deps"]
     code = sorted(path for path in deps if path.endswith((".py", "requirements.txt")))
     return digest({path: files.sha256(Path(path)) for path in code})
 
@@ -28,7 +31,7 @@ def tags() -> dict[str, str]:
     """Who made a run, where, from which commit, and why: by hand, automatically (CI) or as an experiment of a sweep."""
     in_ci, name = bool(os.environ.get("CI")), experiment()
     tags = {
-        "author": _git("config", "user.name") or getpass.getuser(),
+        "author": _git("config", "user.name") or _user(),
         "commit": os.environ.get("DVC_EXP_BASELINE_REV") or _git("rev-parse", "HEAD"),
         "environment": "ci" if in_ci else "local",
         "training_type": "experiment" if name else "automatic" if in_ci else "manual",
@@ -58,3 +61,11 @@ def _git(*arguments: str) -> str:
     except OSError as error:
         raise StoreError(f"git could not be run ({error}): install it, or put it on the PATH") from None
     return asked.stdout.strip()
+
+
+def _user() -> str:
+    """The name of the account; its number where it has none, as in many a container."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())

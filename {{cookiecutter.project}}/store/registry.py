@@ -3,6 +3,7 @@
 Whoever calls `record` for the same result, however often and from however many processes, finds it there once.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -63,9 +64,10 @@ def record(result: Result, register: bool, uri: str, experiment: str) -> Entry:
     """
     address = tracking_uri(uri)
     with _told(address):
-        _prepare_sqlite(address)
         import mlflow
 
+        logging.getLogger("mlflow").setLevel(logging.ERROR)  # its remarks are about how it works, not about the result
+        _prepare_sqlite(address)
         mlflow.set_tracking_uri(address)
         client = mlflow.MlflowClient()
         home = _experiment(client, experiment, address)
@@ -124,10 +126,8 @@ def _prepare_sqlite(address: str) -> None:
     Processes that open a fresh store at once break each other's migrations; like this, the first to finish wins and
     the store is never seen half made.
     """
-    if not address.startswith("sqlite:///"):
-        return
-    database = Path(address.removeprefix("sqlite://"))
-    if database.exists():
+    database = _database(address)
+    if database is None or database.exists():
         return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -141,6 +141,11 @@ def _prepare_sqlite(address: str) -> None:
         part.unlink(missing_ok=True)
 
 
+def _database(address: str) -> Path | None:
+    """The file of a SQLite store; None for any other store."""
+    return Path(address.removeprefix("sqlite:///")) if address.startswith("sqlite:///") else None
+
+
 def _artifacts(database: Path) -> Path:
     return database.parent / "mlruns"
 
@@ -151,9 +156,8 @@ def _experiment(client: "MlflowClient", name: str, address: str) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        place = None
-        if address.startswith("sqlite:///"):
-            place = (_artifacts(Path(address.removeprefix("sqlite://"))) / name).as_uri()
+        database = _database(address)
+        place = (_artifacts(database) / name).as_uri() if database else None
         try:
             return client.create_experiment(name, artifact_location=place)
         except MlflowException:  # another process was faster
@@ -206,8 +210,6 @@ def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _log_model(run_id: str, result: Result) -> None:
-    import logging
-
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -215,7 +217,6 @@ def _log_model(run_id: str, result: Result) -> None:
     from store import files
 
     columns = [ColSpec(kind, name, required=False) for name, kind in result.columns.items()]
-    logging.getLogger("mlflow.sklearn").setLevel(logging.ERROR)  # that a pickle is code is said in the README
     with mlflow.start_run(run_id=run_id):
         mlflow.sklearn.log_model(
             files.read_model(result.model),

@@ -1,0 +1,428 @@
+"""The generated pipeline, for real: one bake, whose copies are re-run, changed, killed and broken."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests import reproducibility
+from tests.conftest import BakedProject, surroundings
+
+STAGES = ["prepare", "validate", "train", "evaluate", "register", "monitor"]
+REPRO = ("python", "-m", "dvc", "repro")
+
+
+@pytest.fixture
+def project(pipeline: BakedProject, tmp_path: Path) -> BakedProject:
+    """A copy of the real bake, to be changed."""
+    copy = tmp_path / "customer-churn"
+    shutil.copytree(pipeline.path, copy, symlinks=True)
+    shutil.copytree(storage_of(pipeline.path), tmp_path / "customer-churn-storage")
+    return BakedProject(copy, "")
+
+
+def storage_of(project: Path) -> Path:
+    """The DVC remote that a project has by default."""
+    return project.with_name(f"{project.name}-storage")
+
+
+def repro(project: BakedProject, *options: str) -> list[str]:
+    """Run `dvc repro`; the stages that it ran, in order."""
+    done = project.run(*REPRO, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return ran(done.stdout)
+
+
+def ran(printed: str) -> list[str]:
+    """The stages that DVC says it ran."""
+    return [line.split("'")[1] for line in printed.splitlines() if line.startswith("Running stage")]
+
+
+def failing(project: BakedProject) -> str:
+    """Run `dvc repro`, which is to fail with one sentence and no traceback; the sentence."""
+    done = project.run(*REPRO)
+    printed = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in printed, printed
+    sentences = [line for line in printed.splitlines() if line.startswith("Error: ")]
+    assert len(sentences) == 1, printed
+    return sentences[0]
+
+
+def change(project: BakedProject, section: str, name: str, value: object) -> None:
+    """Set one parameter."""
+    yaml = YAML()
+    path = project.path / "params.yaml"
+    content = yaml.load(path)
+    content[section][name] = value
+    yaml.dump(content, path)
+
+
+def deliver(project: BakedProject, folder: str, content: str | bytes, name: str = "delivery.csv") -> None:
+    """Replace what lies in a data folder by one file."""
+    for path in (project.path / "data" / folder).iterdir():
+        path.unlink()
+    data = content if isinstance(content, bytes) else content.encode()
+    (project.path / "data" / folder / name).write_bytes(data)
+    added = project.run("python", "-m", "dvc", "add", f"data/{folder}")
+    assert added.returncode == 0, added.stderr
+
+
+def example(project: BakedProject, folder: str = "raw") -> list[str]:
+    """The lines of the example's delivery."""
+    (path,) = (project.path / "data" / folder).iterdir()
+    return path.read_text().splitlines()
+
+
+def versions(project: BakedProject) -> list[str]:
+    """The versions in the project's registry, read from its database by MLflow."""
+    script = (
+        "import mlflow, sys; mlflow.set_tracking_uri(sys.argv[1]); "
+        "print(*[v.tags['model_digest'] for v in mlflow.MlflowClient().search_model_versions()])"
+    )
+    done = project.run("python", "-c", script, f"sqlite:///{project.path / 'mlflow.db'}")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def runs(project: BakedProject) -> list[dict[str, str]]:
+    """The tags of every run in the project's store."""
+    script = (
+        "import json, mlflow, sys; mlflow.set_tracking_uri(sys.argv[1]); "
+        "print(json.dumps([run.data.tags for run in mlflow.search_runs(search_all_experiments=True, "
+        "output_format='list')]))"
+    )
+    done = project.run("python", "-c", script, f"sqlite:///{project.path / 'mlflow.db'}")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def lock(project: BakedProject) -> bytes:
+    """What `dvc.lock` says."""
+    return (project.path / "dvc.lock").read_bytes()
+
+
+# ---- green, and again
+
+
+def test_the_first_run_is_green_and_committed(pipeline: BakedProject) -> None:
+    metrics = json.loads(pipeline.read("reports/metrics.json"))
+    registration = json.loads(pipeline.read("reports/registration.json"))
+    drift = json.loads(pipeline.read("reports/drift.json"))
+
+    assert metrics["accuracy"] > 0.78
+    assert metrics["roc_auc"] > 0.84
+    assert registration["passed"] is True
+    assert [rule["rule"] for rule in registration["rules"]] == ["minimum", "overfitting"]
+    assert drift["alarm"] is False
+    assert drift["delivery"]["rows"] == 1043
+    assert pipeline.run("git", "status", "--porcelain").stdout == ""
+    assert pipeline.run("git", "branch", "--show-current").stdout.strip() == "main"
+    assert versions(pipeline) == [registration["model_digest"]]
+
+
+def test_the_second_run_does_nothing(pipeline: BakedProject) -> None:
+    before = lock(pipeline)
+
+    assert repro(pipeline) == []
+    assert lock(pipeline) == before
+
+
+def test_every_variation_gives_the_same_bytes(pipeline: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in surroundings(pipeline.path).items():
+        monkeypatch.setenv(name, value)
+
+    difference, _ = reproducibility.rerun(pipeline.path, reproducibility.VARIATIONS, tmp_path)
+
+    assert difference is None
+
+
+def test_a_difference_is_named_by_the_first_file_that_differs(project: BakedProject, pipeline: BakedProject) -> None:
+    outputs = reproducibility.outputs(project.path / "dvc.lock")
+    text = project.read("dvc.lock").replace(outputs["models/model.joblib"], "0" * 32)
+    (project.path / "dvc.lock").write_text(text)
+
+    assert reproducibility.first_difference(pipeline.path, project.path) == "models/model.joblib"
+
+
+def test_a_fresh_clone_pulls_everything_and_has_nothing_to_do(pipeline: BakedProject, tmp_path: Path) -> None:
+    clone = BakedProject(tmp_path / "customer-churn", "")
+    shutil.copytree(storage_of(pipeline.path), tmp_path / "customer-churn-storage")
+    assert pipeline.run("git", "clone", "--quiet", str(pipeline.path), str(clone.path)).returncode == 0
+
+    sentence = clone.run(*REPRO)
+    pulled = clone.run("python", "-m", "dvc", "pull")
+
+    assert sentence.returncode != 0
+    assert "missing data 'source': data/raw" in sentence.stderr  # DVC's own sentence; no stage has run by then
+    assert pulled.returncode == 0, pulled.stderr
+    assert repro(clone) == []
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_synchronised_clone_has_the_version_too_and_only_once(pipeline: BakedProject, project: BakedProject) -> None:
+    (project.path / "mlflow.db").unlink()
+
+    for _ in range(2):
+        done = project.run("python", "-m", "ops", "sync")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    assert versions(project) == versions(pipeline)
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_killed_in_the_middle_is_completed_to_the_same_bytes(project: BakedProject, stage: str) -> None:
+    before = lock(project)
+    process = subprocess.Popen(
+        [*REPRO, "--force", "--single-item", stage],
+        cwd=project.path,
+        env=surroundings(project.path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_for(f"stages.{stage}", process)
+    time.sleep(0.6)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+    repro(project)
+
+    assert lock(project) == before
+    assert project.run("git", "status", "--porcelain").stdout == ""
+    assert not list(project.path.glob("*/.*.part"))
+
+
+def wait_for(module: str, dvc: "subprocess.Popen[bytes]") -> None:
+    """Return once a process of DVC's session runs `module`."""
+    for _ in range(600):
+        listed = subprocess.run(["ps", "-s", str(dvc.pid), "-o", "args="], capture_output=True, text=True, check=False)
+        if module in listed.stdout:
+            return
+        assert dvc.poll() is None, f"dvc ended before {module} ran"
+        time.sleep(0.05)
+    pytest.fail(f"{module} was never started")
+
+
+# ---- what runs again
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "expected"),
+    [
+        ("monitor", "ks_distance", 0.2, ["monitor"]),
+        ("validate", "duplicate_warning", 0.2, ["validate", "register"]),
+        ("evaluate", "resamples", 200, ["evaluate", "register"]),
+        ("tracking", "experiment", "another", []),
+    ],
+)
+def test_a_parameter_reruns_only_what_is_downstream(
+    project: BakedProject, section: str, name: str, value: object, expected: list[str]
+) -> None:
+    change(project, section, name, value)
+
+    assert repro(project) == expected
+
+
+def test_changed_code_reruns_only_the_stages_that_import_it(project: BakedProject) -> None:
+    drift = project.path / "ml" / "drift.py"
+    drift.write_text(drift.read_text() + "\n# touched\n")
+
+    assert repro(project) == ["monitor"]
+
+
+# ---- the gate, experiments, drift
+
+
+def test_a_failing_gate_registers_nothing_and_names_the_rule(project: BakedProject) -> None:
+    change(project, "train", "model", "dummy")
+
+    assert repro(project) == ["train", "evaluate", "register", "monitor"]
+
+    rules = {rule["rule"]: rule for rule in json.loads(project.read("reports/registration.json"))["rules"]}
+    assert rules["minimum"]["passed"] is False
+    assert rules["minimum"]["actual"] < 0.75
+    assert len(versions(project)) == 1
+    assert sorted(tags["registered"] for tags in runs(project)) == ["false", "true"]
+
+
+def test_an_experiment_is_a_run_of_the_parents_store_and_registers_nothing(project: BakedProject) -> None:
+    done = project.run("python", "-m", "dvc", "exp", "run", "--temp", "-n", "shallow", "-S", "models.random_forest.max_depth=4")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    (tags,) = [tags for tags in runs(project) if tags["training_type"] == "experiment"]
+    assert tags["experiment"] == "shallow"
+    assert tags["commit"] == project.run("git", "rev-parse", "HEAD").stdout.strip()
+    assert len(versions(project)) == 1
+
+
+def test_a_shifted_delivery_raises_the_alarm_and_an_unshifted_one_does_not(project: BakedProject) -> None:
+    calm = project.run("python", "-m", "ops", "check-drift")
+    header, *lines = example(project, "incoming")
+    column = header.split(",").index("monthly_charges")
+    shifted = [line.split(",") for line in lines]
+    for fields in shifted:
+        fields[column] = str(float(fields[column]) + 40)
+    deliver(project, "incoming", "\n".join([header, *map(",".join, shifted)]) + "\n")
+
+    assert repro(project) == ["monitor"]
+    alarm = project.run("python", "-m", "ops", "check-drift")
+
+    assert calm.returncode == 0, calm.stderr
+    assert alarm.returncode == 1
+    assert "monthly_charges" in alarm.stdout
+    assert "monthly_charges" in json.loads(project.read("reports/drift.json"))["features"]["drifted"]
+
+
+def test_no_delivery_yet_is_a_normal_state(project: BakedProject) -> None:
+    (next((project.path / "data" / "incoming").iterdir())).unlink()
+    assert project.run("python", "-m", "dvc", "add", "data/incoming").returncode == 0
+
+    assert repro(project) == ["monitor"]
+
+    assert project.run("python", "-m", "ops", "check-drift").returncode == 0
+    assert json.loads(project.read("reports/drift.json"))["verdict"] == "no delivery yet"
+
+
+# ---- bad input
+
+
+def broken(number: int, column: str, value: str) -> Callable[[list[str]], str]:
+    """A delivery whose row `number` has `value` in `column`."""
+
+    def replaced(lines: list[str]) -> str:
+        fields = lines[number].split(",")
+        fields[lines[0].split(",").index(column)] = value
+        return "\n".join([*lines[:number], ",".join(fields), *lines[number + 1 :]]) + "\n"
+
+    return replaced
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (lambda lines: "", ["delivery.csv is empty"]),
+        (lambda lines: lines[0] + "\n", ["delivery.csv has a header but no row"]),
+        (lambda lines: b"\x89PNG\r\n\x1a\n\x00\xff\xfe\x00", ["delivery.csv"]),
+        (lambda lines: lines[0].replace("tenure", "months") + "\n" + "\n".join(lines[1:]), ["tenure"]),
+        (lambda lines: "\n".join(f"{line},{number}" for number, line in enumerate(lines)), ["schema.yaml does not name"]),
+        (lambda lines: "\n".join([lines[0], *[line for line in lines if line.endswith(",No")]]), ["churn is No in every row"]),
+        (lambda lines: "\n".join(lines[:3]), ["rows", "too few"]),
+    ],
+    ids=["empty", "header only", "no CSV", "column missing", "column unknown", "one class", "too few rows"],
+)
+def test_data_that_cannot_be_used_gets_one_sentence_and_loses_nothing(
+    project: BakedProject, content: Callable[[list[str]], str | bytes], words: list[str]
+) -> None:
+    kept = (project.path / "models" / "model.joblib").read_bytes()
+    deliver(project, "raw", content(example(project)))
+
+    sentence = failing(project)
+
+    assert all(word in sentence for word in words), sentence
+    assert (project.path / "models" / "model.joblib").read_bytes() == kept
+
+
+def test_values_that_are_no_numbers_are_counted_and_located(project: BakedProject) -> None:
+    lines = broken(12, "monthly_charges", "inf")(example(project)).splitlines()
+    deliver(project, "raw", broken(20, "tenure", "a year")(lines))
+
+    assert repro(project, "prepare") == ["prepare"]
+
+    found = {entry["column"]: entry for entry in json.loads(project.read("reports/dataset.json"))["unparseable"]}
+    assert found["monthly_charges"]["examples"] == [{"at": "delivery.csv:13", "value": "inf"}]
+    assert found["tenure"]["examples"] == [{"at": "delivery.csv:21", "value": "a year"}]
+    assert found["tenure"]["became"] == "missing"
+
+
+def test_a_broken_check_stops_the_pipeline_with_its_report_on_disk(project: BakedProject) -> None:
+    lines = broken(3, "contract", "Three years")(example(project)).splitlines()
+    deliver(project, "raw", broken(5, "tenure", "999")(lines))
+
+    sentence = failing(project)
+
+    failed = {check["column"] for check in json.loads(project.read("reports/validation.json"))["checks"] if not check["passed"]}
+    assert "2 checks" in sentence
+    assert failed == {"contract", "tenure"}
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "words"),
+    [
+        ("prepare", "test_size", -0.2, ["prepare.test_size", "-0.2"]),
+        ("prepare", "tset_size", 0.2, ["tset_size", "did you mean test_size?"]),
+        ("train", "model", "random_florest", ["random_florest", "did you mean random_forest?"]),
+        ("models", "random_forest", {"classifier": "sklearn.ensemble.RandomForrest"}, ["RandomForrest"]),
+        ("models", "random_forest", {"classifier": "sklearn.ensemble.RandomForestClassifier", "max_dept": 3}, ["max_depth?"]),
+    ],
+    ids=["negative test size", "misspelt parameter", "unknown model", "unknown estimator", "misspelt argument"],
+)
+def test_a_wrong_parameter_gets_one_sentence(
+    project: BakedProject, section: str, name: str, value: object, words: list[str]
+) -> None:
+    change(project, section, name, value)
+
+    sentence = failing(project)
+
+    assert all(word in sentence for word in words), sentence
+
+
+def test_an_unreachable_tracking_store_gets_one_sentence_without_secrets(project: BakedProject) -> None:
+    change(project, "evaluate", "resamples", 100)
+    env = surroundings(project.path, MLFLOW_TRACKING_URI="http://somebody:hunter2@127.0.0.1:9")
+
+    done = subprocess.run(REPRO, cwd=project.path, env=env, capture_output=True, text=True, check=False)
+
+    printed = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "could not be used" in printed
+    assert "hunter2" not in printed
+    assert "Traceback" not in printed
+
+
+def test_another_python_first_on_the_path_gets_one_sentence(project: BakedProject, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    change(project, "prepare", "seed", 7)
+    env = surroundings(project.path)
+    env["PATH"] = os.pathsep.join([str(tmp_path / "bare" / "bin"), env["PATH"]])
+
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro"], cwd=project.path, env=env, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode != 0
+    assert "is not the environment of requirements.txt" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+# ---- the project's own house
+
+
+def test_the_projects_own_tests_and_checks_pass(project: BakedProject) -> None:
+    for command in (
+        ("ruff", "check", "."),
+        ("ruff", "format", "--check", "."),
+        ("mypy",),
+        ("pytest", "-q", "-p", "no:cacheprovider"),
+    ):
+        done = project.run("python", "-m", *command)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_without_serving_and_ops_the_pipeline_and_its_tests_are_green(project: BakedProject) -> None:
+    for room in ("serving", "ops"):
+        shutil.rmtree(project.path / room, ignore_errors=True)
+    (project.path / "tests" / "test_ops.py").unlink(missing_ok=True)
+
+    assert repro(project) == []
+    done = project.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_pipeline.py")
+    assert done.returncode == 0, done.stdout + done.stderr
