@@ -220,7 +220,7 @@ def wait_for(module: str, dvc: "subprocess.Popen[bytes]") -> None:
     ("section", "name", "value", "expected"),
     [
         ("monitor", "ks_distance", 0.2, ["monitor"]),
-        ("validate", "duplicate_warning", 0.2, ["validate", "register"]),
+        ("validate", "duplicate_warning", 0.2, ["validate", "train", "register"]),
         ("evaluate", "resamples", 200, ["evaluate", "register"]),
         ("tracking", "experiment", "another", []),
     ],
@@ -316,7 +316,7 @@ def broken(number: int, column: str, value: str) -> Callable[[list[str]], str]:
         (lambda lines: lines[0].replace("tenure", "months") + "\n" + "\n".join(lines[1:]), ["tenure"]),
         (lambda lines: "\n".join(f"{line},{number}" for number, line in enumerate(lines)), ["schema.yaml does not name"]),
         (lambda lines: "\n".join([lines[0], *[line for line in lines if line.endswith(",No")]]), ["churn is No in every row"]),
-        (lambda lines: "\n".join(lines[:3]), ["rows", "too few"]),
+        (lambda lines: "\n".join([lines[0], lines[1], next(line for line in lines if line.endswith(",Yes"))]), ["too few"]),
     ],
     ids=["empty", "header only", "no CSV", "column missing", "column unknown", "one class", "too few rows"],
 )

@@ -65,7 +65,7 @@ def check_columns(table: pd.DataFrame, schema: Schema, missing_warning: float) -
             raise DataError(f"the prepared column {name} should be {DTYPES[column.type]} but is {found}: run prepare")
     checks = {name: _value_checks(column) for name, column in expected.items()}
     rules = {name: pa.Column(DTYPES[expected[name].type], found, nullable=True) for name, found in checks.items()}
-    broken: dict[tuple[str, str], pd.Series] = {}
+    broken: dict[tuple[str, str], pd.Index] = {}
     try:
         pa.DataFrameSchema(rules).validate(table, lazy=True)
     except pa.errors.SchemaErrors as errors:
@@ -126,7 +126,7 @@ def check_overlap(train: pd.DataFrame, test: pd.DataFrame, schema: Schema, overl
 
 
 def _value_checks(column: Column) -> list["pa.Check"]:
-    """pandera's checks of one column, each with its outcome kept short: a bad column is not a row per bad cell."""
+    """Pandera's checks of one column, each with its outcome kept short: a bad column is not a row per bad cell."""
     import pandera.pandas as pa
 
     found = []
@@ -171,7 +171,7 @@ def _result(
 
 
 def _fingerprints(table: pd.DataFrame, schema: Schema) -> pd.Series:
-    return _hashed(table[schema.features + [schema.target]])
+    return _hashed(table[[*schema.features, schema.target]])
 
 
 def _hashed(table: pd.DataFrame) -> pd.Series:

@@ -36,7 +36,7 @@ def with_target(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     labels = table[schema.target]
     if labels.notna().sum() == 0:
         raise DataError(f"the target {schema.target} is missing in all {len(table)} rows: deliver labelled data")
-    if labels.nunique() == 1:
+    if labels.nunique() < 2:
         raise DataError(
             f"the target {schema.target} is {labels.dropna().iloc[0]} in every row: deliver data with at least two "
             "different values, or name another target in schema.yaml"

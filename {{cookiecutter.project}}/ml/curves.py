@@ -1,5 +1,7 @@
 """What `dvc plots` and the report draw: small tidy tables, whatever the number of rows behind them."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -46,7 +48,11 @@ def confusion(predictions: Predictions) -> pd.DataFrame:
     pairs = pd.crosstab(predictions.actual.astype(str), predictions.predicted.astype(str))
     counts = pairs.reindex(index=classes, columns=classes, fill_value=0)
     return pd.DataFrame(
-        {"actual": np.repeat(classes, len(classes)), "predicted": classes * len(classes), "rows": counts.to_numpy().ravel()}
+        {
+            "actual": np.repeat(classes, len(classes)),
+            "predicted": classes * len(classes),
+            "rows": counts.to_numpy().ravel(),
+        }
     )
 
 
@@ -81,14 +87,12 @@ def residuals(predictions: Predictions) -> pd.DataFrame:
     actual, predicted = predictions.actual, predictions.predicted
     order = np.argsort(predicted, kind="stable")
     rows = order[np.unique(np.linspace(0, len(order) - 1, MOST_RESIDUALS).round().astype(np.intp))]
-    return pd.DataFrame(
-        {"predicted": predicted[rows], "actual": actual[rows], "residual": (actual - predicted)[rows]}
-    )
+    return pd.DataFrame({"predicted": predicted[rows], "actual": actual[rows], "residual": (actual - predicted)[rows]})
 
 
 def _counts_down(
     probability: NDArray[np.float64], is_positive: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]:
+) -> tuple[NDArray[np.float64], NDArray[Any], NDArray[Any]]:
     """Each probability that occurs, from the highest down, with the positives and negatives at or above it."""
     order = np.argsort(-probability, kind="stable")
     last_of_tie = np.flatnonzero(np.append(np.diff(probability[order]) != 0, True))
@@ -100,6 +104,6 @@ def _thinned(curve: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     """Up to 200 points of a curve, evenly spaced along its length, its ends included; all of them if they are fewer."""
     if len(curve) <= MOST_POINTS:
         return curve
-    length = np.cumsum(np.abs(curve[x].diff().fillna(0)) + np.abs(curve[y].diff().fillna(0))).to_numpy()
+    length = curve[[x, y]].diff().fillna(0).abs().sum(axis=1).cumsum().to_numpy()
     rows = np.searchsorted(length, np.linspace(0, length[-1], MOST_POINTS)).clip(max=len(curve) - 1)
     return curve.iloc[np.unique(np.append(rows, [0, len(curve) - 1]))].reset_index(drop=True)

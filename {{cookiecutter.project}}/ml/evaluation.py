@@ -31,12 +31,25 @@ def by_group(predictions: Predictions, table: pd.DataFrame, columns: list[str]) 
     return groups[["column", *groups.columns.drop("column")]]
 
 
+def answers(predictions: Predictions) -> pd.DataFrame:
+    """A model's answers on n rows: `prediction`, and of two classes `probability` of the positive one."""
+    table = pd.DataFrame({"prediction": predictions.predicted})
+    probability = predictions.positive_probability
+    return table if probability is None else table.assign(probability=probability)
+
+
 def metric_rows(
     found: Mapping[str, float], spans: Mapping[str, Interval], cross_validated: Mapping[str, Mapping[str, float]]
 ) -> list[dict[str, Any]]:
     """A row per metric for a report: name, title, value, the ends of its interval, and its cross-validated spread."""
     unknown = {"mean": None, "std": None}
     return [
-        {"name": name, "title": title(name), "value": value, **spans[name]._asdict(), **cross_validated.get(name, unknown)}
+        {
+            "name": name,
+            "title": title(name),
+            "value": value,
+            **spans[name]._asdict(),
+            **cross_validated.get(name, unknown),
+        }
         for name, value in found.items()
     ]

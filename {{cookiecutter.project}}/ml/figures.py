@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, FAINT, ACCENT, SECOND = "#1f2933", "#9aa5b1", "#2563eb", "#f59e0b"
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.hashsalt": "figures",  # else element ids are random
     "svg.fonttype": "none",  # text stays text: smaller, searchable, in the page's own font
     "font.size": 9,
@@ -30,14 +30,13 @@ SQUARE = (3.4, 3.2)
 
 def _svg(draw: Callable[["Axes"], None], size: tuple[float, float]) -> str:
     import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot())
         buffer = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = buffer.getvalue()
     return svg[svg.index("<svg") :]
 

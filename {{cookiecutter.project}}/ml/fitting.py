@@ -57,7 +57,9 @@ def folds(target: NDArray[np.generic], groups: pd.Series | None, task: Task, cou
         try:
             return list(kind(count, shuffle=True, random_state=seed).split(target, target, groups))
         except ValueError as error:
-            raise DataError(f"the training split cannot be cut into {count} folds: {error}; lower train.folds") from None
+            raise DataError(
+                f"the training split cannot be cut into {count} folds: {error}; lower train.folds"
+            ) from None
 
 
 def cross_validate(
@@ -104,17 +106,17 @@ def fit(model: "Pipeline", table: pd.DataFrame, target: NDArray[np.generic], thr
 
 
 def predict(
-    model: "Pipeline",
-    table: pd.DataFrame,
+    model: "BaseEstimator",
+    table: pd.DataFrame | NDArray[np.float64],
     target: NDArray[np.generic] | None,
     positive: Label | None,
     threads: int,
     classes: NDArray[np.generic] | None = None,
 ) -> Predictions:
-    """Predict features of n rows; `target` (n,) are the actual values, None where they are not known.
+    """Predict n rows, given as features or as what the encoder made of them; labels are the most probable class.
 
-    `classes` are all that exist, sorted; a fitted class list that lacks one (rare, and in no training row of the fold)
-    gets probability 0 for it. Labels are predicted as the most probable class.
+    `target` (n,) are the actual values, None where they are not known. `classes` are all that exist, sorted; one that a
+    fitted model does not know (rare, and in no training row of the fold) gets probability 0.
     """
     from threadpoolctl import threadpool_limits
 
@@ -130,7 +132,8 @@ def predict(
     probabilities = np.zeros((len(table), len(classes)))
     probabilities[:, np.searchsorted(classes, fitted)] = raw
     predicted = classes[probabilities.argmax(axis=1)]
-    return Predictions(predicted if target is None else target, predicted, probabilities, tuple(classes.tolist()), positive)
+    actual = predicted if target is None else target
+    return Predictions(actual, predicted, probabilities, tuple(classes.tolist()), positive)
 
 
 def with_labels(predictions: Predictions, actual: pd.Series | None, task: Task) -> Predictions | None:
@@ -144,7 +147,7 @@ def with_labels(predictions: Predictions, actual: pd.Series | None, task: Task) 
 def summarise(scores: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
     """Mean and standard deviation (of the sample, n - 1) of each metric over the folds where it is defined."""
     frame = pd.DataFrame(scores)
-    return {name: {"mean": frame[name].mean(), "std": frame[name].std()} for name in frame}
+    return {str(name): {"mean": values.mean(), "std": values.std()} for name, values in frame.items()}
 
 
 def rare_classes(target: NDArray[np.generic], folds: int) -> dict[str, int]:

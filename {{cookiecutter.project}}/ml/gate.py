@@ -11,10 +11,12 @@ class Limit(Protocol):
     """What a rule is given: a metric by name (`auto`: the headline) and a limit in that metric's unit."""
 
     @property
-    def metric(self) -> str: ...
+    def metric(self) -> str:
+        """Its name."""
 
     @property
-    def limit(self) -> float: ...
+    def limit(self) -> float:
+        """The limit."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from ml import parsing
 from ml.errors import DataError
 from ml.schema import MISSING, Column, ColumnType, Role, Schema
 
+HEADER = "# What a valid row is. Drafted by `python -m ops schema infer`: read it, correct it, keep it in Git."
 # A category with more levels is not listed: new levels are then nothing unusual.
 MOST_ALLOWED = 20
 # An integer target with at most this many values stands for classes, with more for a number.
@@ -39,9 +40,7 @@ def infer(delivery: pd.DataFrame, target: str) -> dict[str, Guess]:
         DataError: the target is no column of the delivery, or all of it is missing.
     """
     if target not in delivery:
-        raise DataError(
-            f"the target {target} is no column of the data: choose one of {', '.join(map(str, delivery))}"
-        )
+        raise DataError(f"the target {target} is no column of the data: choose one of {', '.join(map(str, delivery))}")
     guesses = {str(name): _guess(delivery[name], is_target=name == target) for name in delivery}
     if guesses[target].column.role == "ignore":
         raise DataError(f"the target {target} has no two different values: deliver labelled data, or name another")
@@ -54,7 +53,7 @@ def infer(delivery: pd.DataFrame, target: str) -> dict[str, Guess]:
 
 def to_yaml(guesses: dict[str, Guess]) -> str:
     """The draft as YAML: one line a column, the reason of a guess as its comment; the same guesses, the same text."""
-    lines = ["# What a valid row is. Drafted by `python -m ops schema infer`: read it, correct it, keep it in Git.", "columns:"]
+    lines = [HEADER, "columns:"]
     for name, guess in guesses.items():
         fields = guess.column.model_dump(exclude_defaults=True, mode="json")
         written = ", ".join(f"{key}: {_scalar(value)}" for key, value in fields.items())
@@ -80,7 +79,7 @@ def _guess(raw: pd.Series, *, is_target: bool) -> Guess:
         return Guess(Column(type=kind, role="id"), "each value once")
     if kind == "category" and distinct > IDENTIFYING * len(values):
         return Guess(Column(type="text", role="ignore"), f"{distinct} different values in {len(values)} rows")
-    if kind == "category" and values.astype("str").str.split().str.len().mean() > PROSE_WORDS:
+    if kind == "category" and values.astype("str").str.count(r"\S+").mean() > PROSE_WORDS:
         return Guess(Column(type="text", role="ignore"), "free text")
     most = min(1.0, np.ceil((missing + MISSING_MARGIN) * 20) / 20)
     reason = f"{missing:.1%} missing" if missing > MISSING_MARGIN else ""

@@ -1,6 +1,7 @@
 """What is to be said of a delivery: how its features and the model's answers drifted, and whether to retrain."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,16 @@ SKETCH_LEVELS = 10
 
 def no_delivery() -> dict[str, Any]:
     """The report while nothing has come yet: a normal state."""
-    return {"delivery": None, "alarm": False, "retraining": {"recommended": False, "reasons": []}, "verdict": "no delivery yet"}
-
-
-def answers(predictions: Predictions) -> pd.DataFrame:
-    """A model's answers on n rows: `prediction`, and of two classes `probability` of the positive one."""
-    table = pd.DataFrame({"prediction": predictions.predicted})
-    probability = predictions.positive_probability
-    return table if probability is None else table.assign(probability=probability)
+    retraining = {"recommended": False, "reasons": []}
+    return {"delivery": None, "alarm": False, "retraining": retraining, "verdict": "no delivery yet"}
 
 
 def answer_profile(table: pd.DataFrame, task: Task) -> Profile:
-    """The distributions of what `answers` gave, to be compared as those of features are."""
-    label = "number" if task == "regression" else "category"
-    return {name: distribution(table[name], "number" if name == "probability" else label) for name in table}  # type: ignore[misc]
+    """The distributions of what `ml.evaluation.answers` gave, to be compared as those of features are."""
+    numbers = {"probability"} | ({"prediction"} if task == "regression" else set())
+    return {
+        str(name): distribution(values, "number" if name in numbers else "category") for name, values in table.items()
+    }
 
 
 def report(
@@ -76,19 +73,21 @@ def sketch(baseline: Distribution, current: Distribution) -> dict[str, list[Any]
     """
     if baseline.kind == "category":
         shares = pd.DataFrame(
-            {side: pd.Series(column.counts / max(column.given, 1), column.values) for side, column in
-             (("reference", baseline), ("current", current))}
+            {
+                side: pd.Series(column.counts / max(column.given, 1), column.values)
+                for side, column in (("reference", baseline), ("current", current))
+            }
         ).fillna(0)
         shares = shares.loc[shares.sum(axis=1).sort_values(ascending=False, kind="stable").index[:SKETCH_LEVELS]]
-        return {"labels": shares.index.tolist(), **{side: shares[side].tolist() for side in shares}}
+        return {"labels": shares.index.tolist(), **{str(side): shares[side].tolist() for side in shares}}
     position = np.cumsum(baseline.counts) / max(baseline.given, 1)
-    low, high = (baseline.values[min(np.searchsorted(position, q), len(position) - 1)] for q in (0.01, 0.99))
+    low, high = baseline.values[np.searchsorted(position, [0.01, 0.99]).clip(max=len(position) - 1)]
     edges = np.linspace(low, high if high > low else low + 1, SKETCH_BINS + 1)
     middles = np.clip(np.searchsorted(edges, [*baseline.values, *current.values], side="right") - 1, 0, SKETCH_BINS - 1)
     split = len(baseline.values)
     then = np.bincount(middles[:split], baseline.counts, SKETCH_BINS) / max(baseline.given, 1)
     now = np.bincount(middles[split:], current.counts, SKETCH_BINS) / max(current.given, 1)
-    labels = [f"{start:.4g} – {end:.4g}" for start, end in zip(edges, edges[1:], strict=False)]
+    labels = [f"{start:.4g} – {end:.4g}" for start, end in pairwise(edges)]
     return {"labels": labels, "reference": then.tolist(), "current": now.tolist()}
 
 
@@ -112,5 +111,3 @@ def _verdict(drifted: list[str], watched: int, moved: list[str], reasons: list[s
     said += f" ({', '.join(drifted[:5])}{', …' if len(drifted) > 5 else ''})" if drifted else ""
     said += "; the predictions drifted" if moved else ""
     return f"{said}; retraining is recommended: {'; '.join(reasons)}" if reasons else said
-
-

@@ -19,6 +19,9 @@ KIND: dict[ColumnType, Literal["number", "category"]] = {
 }
 
 
+MICROSECONDS_A_DAY = 86_400_000_000
+
+
 @dataclass(frozen=True)
 class Distribution:
     """The distribution of one column.
@@ -43,9 +46,17 @@ class Distribution:
         return self.given + self.missing
 
     @property
+    def missing_share(self) -> float:
+        """Share of the rows without a value; 0 where there are no rows."""
+        return self.missing / self.rows if self.rows else 0.0
+
+    @property
     def mean(self) -> float | None:
         """The mean of a number; None for a category, or without any value."""
-        return float(self.values @ self.counts / self.given) if self.kind == "number" and self.given else None
+        if self.kind == "category" or not self.given:
+            return None
+        # Not `values @ counts`: BLAS adds in another order on another number of cores.
+        return float(np.sum(self.values * self.counts) / self.given)
 
 
 Profile = Mapping[str, Distribution]
@@ -63,9 +74,10 @@ def distribution(values: pd.Series, kind: Literal["number", "category"]) -> Dist
     missing = len(values) - len(given)
     if kind == "category":
         levels = given.astype("str").value_counts(sort=False).sort_index()
-        return Distribution(kind, levels.index.to_numpy(dtype=object), levels.to_numpy(dtype=np.int64), missing)
+        return Distribution(kind, levels.index.to_numpy(dtype=object), levels.to_numpy().astype(np.int64), missing)
     if given.dtype.kind == "M":
-        given = (given - pd.Timestamp(0)) / np.timedelta64(1, "D")
+        # Not by way of a Timestamp, which is of nanoseconds: "for ever" is often written as the year 9999.
+        given = given.astype("datetime64[us]").astype("int64") / MICROSECONDS_A_DAY
     numbers, counts = np.unique(given.to_numpy(dtype=np.float64), return_counts=True)
     return Distribution(kind, numbers, counts.astype(np.int64), missing)
 
@@ -83,33 +95,40 @@ def merge(one: Profile, other: Profile) -> Profile:
 
 
 def to_frame(profile: Profile) -> pd.DataFrame:
-    """The profile as one long table, to be kept as Parquet: a row per column and value, and one for what is missing."""
-    parts = []
-    for name, column in profile.items():
-        size = len(column.values)
-        is_number = column.kind == "number"
-        parts.append(
-            pd.DataFrame(
-                {
-                    "column": pd.Series([name] * (size + 1), dtype="str"),
-                    "kind": pd.Series([column.kind] * (size + 1), dtype="str"),
-                    "missing": [*([False] * size), True],
-                    "number": np.append(column.values if is_number else np.full(size, np.nan), np.nan),
-                    "level": pd.Series([*([None] * size if is_number else column.values), None], dtype="str"),
-                    "rows": np.append(column.counts, column.missing),
-                }
-            )
-        )
-    return pd.concat(parts, ignore_index=True)
+    """The profile as one long table, to be kept as Parquet.
+
+    For each column a row per value and then one of what is missing: `column` and `kind` (str), `missing` (bool), the
+    value as `number` (float64) or `level` (str), and `rows` (int64).
+    """
+    numbers: list[Any] = []
+    levels: list[Any] = []
+    rows: list[Any] = []
+    for column in profile.values():
+        none = np.full(len(column.values), None)
+        numbers += [column.values if column.kind == "number" else none.astype(np.float64), [np.nan]]
+        levels += [column.values if column.kind == "category" else none, [None]]
+        rows += [column.counts, [column.missing]]
+    sizes = [len(column.values) + 1 for column in profile.values()]
+    return pd.DataFrame(
+        {
+            "column": pd.array(list(profile), dtype="str").repeat(sizes),
+            "kind": pd.array([column.kind for column in profile.values()], dtype="str").repeat(sizes),
+            "missing": np.isin(np.arange(sum(sizes)), np.cumsum(sizes) - 1),
+            "number": np.concatenate(numbers),
+            "level": pd.array(np.concatenate(levels), dtype="str"),
+            "rows": np.concatenate(rows),
+        }
+    )
 
 
 def from_frame(frame: pd.DataFrame) -> Profile:
     """The profile that `to_frame` made a table of."""
-    profile = {}
-    for name, part in frame.groupby("column", sort=False):
-        present = part[~part["missing"]]
-        kind: Literal["number", "category"] = "number" if part["kind"].iloc[0] == "number" else "category"
+    profile: dict[str, Distribution] = {}
+    ends = np.flatnonzero(frame["missing"]).tolist()
+    for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False):
+        present, missing = frame.iloc[start:end], frame.iloc[end]
+        kind: Literal["number", "category"] = "number" if missing["kind"] == "number" else "category"
         values = present["number"].to_numpy() if kind == "number" else present["level"].to_numpy(dtype=object)
-        missing = int(part.loc[part["missing"], "rows"].iloc[0])
-        profile[str(name)] = Distribution(kind, values, present["rows"].to_numpy(dtype=np.int64), missing)
+        counts = present["rows"].to_numpy(dtype=np.int64)
+        profile[str(missing["column"])] = Distribution(kind, values, counts, int(missing["rows"]))
     return profile

@@ -53,7 +53,8 @@ def _of_role(table: pd.DataFrame, schema: Schema, role: str) -> pd.Series:
 def _newest(time: pd.Series, test_size: float) -> NDArray[np.bool_]:
     """Rows of the same instant stay together, on the side of the training split."""
     boundary = time.sort_values(kind="stable").iloc[len(time) - 1 - round(len(time) * test_size)]
-    return (time > boundary).to_numpy(dtype=bool)
+    later: NDArray[np.bool_] = (time > boundary).to_numpy(dtype=bool)
+    return later
 
 
 def _whole_groups(group: pd.Series, test_size: float, rng: np.random.Generator) -> NDArray[np.bool_]:

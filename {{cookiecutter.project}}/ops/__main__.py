@@ -31,7 +31,8 @@ def schema_infer(
 
 @app.command("check-drift")
 def check_drift(
-    report: Annotated[Path, typer.Option(help="What `monitor` wrote.")] = Path("reports/drift.json"), as_json: AsJson = False
+    report: Annotated[Path, typer.Option(help="What `monitor` wrote.")] = Path("reports/drift.json"),
+    as_json: AsJson = False,
 ) -> None:
     """Say whether the newest delivery has drifted, or the model got worse on it; exit with 1 if so."""
     from ops import drift

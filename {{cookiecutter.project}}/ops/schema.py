@@ -24,7 +24,7 @@ def infer(data: Path, target: str, out: Path, *, force: bool, dry_run: bool) -> 
     first = next(iter(tables.values()))
     for path, table in tables.items():
         if set(table) != set(first):
-            differing = ", ".join(sorted(set(table) ^ set(first)))
+            differing = ", ".join(sorted(map(str, set(table) ^ set(first))))
             raise DataError(f"{path} and {paths[0]} differ in the columns {differing}: deliver the same columns")
     draft = inference.to_yaml(inference.infer(pd.concat(tables.values(), ignore_index=True), target))
     if dry_run:

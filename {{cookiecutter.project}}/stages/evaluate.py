@@ -22,7 +22,7 @@ def main(
     page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
 ) -> None:
     """Predict the test split once, and derive everything from those predictions."""
-    from ml import curves, evaluation, features, figures, fitting, importance, intervals, monitoring, task
+    from ml import curves, evaluation, features, figures, fitting, importance, intervals, task
     from ml import metrics as scoring
     from store import files, pages, params
 
@@ -44,7 +44,7 @@ def main(
     groups = evaluation.by_group(found, table, layout.sensitive)
     classes = scoring.classification_report(found) if found.classes else []
 
-    files.write_table(predictions, monitoring.answers(found))
+    files.write_table(predictions, evaluation.answers(found))
     files.write_json(metrics, scores)
     files.write_json(report, {"headline": headline, "intervals": spans, "classes": classes})
     files.write_csv(slices, groups)

@@ -22,7 +22,7 @@ def main(
     page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
 ) -> None:
     """Test every watched feature and the predictions for drift."""
-    from ml import digest, drift, features, fitting, monitoring, profile, task
+    from ml import digest, drift, evaluation, features, fitting, monitoring, profile, task
     from store import deliveries, files, pages, params
 
     settings, threads = params.load(params.Monitor), params.load(params.Train).threads
@@ -42,7 +42,7 @@ def main(
     )
     baseline, current = profile.from_frame(files.read_table(reference)), profile.profile(table, layout)
     then = monitoring.answer_profile(files.read_table(predictions), kind)
-    now = monitoring.answer_profile(monitoring.answers(answered), kind)
+    now = monitoring.answer_profile(evaluation.answers(answered), kind)
 
     limits = drift.Limits(**settings.model_dump(include=set(drift.Limits.__annotations__)))
     names = drift.watched(baseline, layout.features, settings.features)
@@ -60,7 +60,8 @@ def main(
     }
     files.write_json(report, found)
     sides = {**baseline, **then}, {**current, **now}
-    sketches = {column.column: monitoring.sketch(*(side[column.column] for side in sides)) for column in inputs + outputs}
+    names = [column.column for column in inputs + outputs]
+    sketches = {name: monitoring.sketch(*(side[name] for side in sides)) for name in names}
     pages.write_page(page, "drift.html", title="Drift", sketches=sketches, **found)
     typer.echo(f"{len(table)} rows: {found['verdict']}")
 

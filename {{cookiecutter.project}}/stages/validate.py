@@ -25,7 +25,7 @@ def main(
 
     settings = params.load(params.Validate)
     layout = files.read_schema(schema)
-    splits = [files.read_table(train), files.read_table(test)]
+    splits = files.read_table(train), files.read_table(test)
     whole = pd.concat(splits, ignore_index=True)
     results = [
         *checks.check_columns(whole, layout, settings.missing_warning),

@@ -147,8 +147,7 @@ class Tracking(Section):
 
 
 SECTIONS: dict[str, type[BaseModel]] = {
-    kind.__name__.lower(): kind
-    for kind in (Prepare, Validate, Train, Models, Evaluate, Register, Monitor, Tracking)
+    kind.__name__.lower(): kind for kind in (Prepare, Validate, Train, Models, Evaluate, Register, Monitor, Tracking)
 }
 RECORDED = ("prepare", "validate", "train", "models", "evaluate", "register")
 Kind = TypeVar("Kind", bound=BaseModel)

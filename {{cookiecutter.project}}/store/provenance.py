@@ -11,7 +11,6 @@ from typing import Any
 from ml.errors import StoreError
 from store import files, yaml
 
-
 PIPELINE = Path("dvc.yaml")  # DVC takes it for no dependency, but runs a stage again when its own entry changes
 
 

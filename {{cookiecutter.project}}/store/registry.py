@@ -159,12 +159,12 @@ def _experiment(client: "MlflowClient", name: str, address: str) -> str:
         database = _database(address)
         place = (_artifacts(database) / name).as_uri() if database else None
         try:
-            return client.create_experiment(name, artifact_location=place)
+            return str(client.create_experiment(name, artifact_location=place))
         except MlflowException:  # another process was faster
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
-    return found.experiment_id
+    return str(found.experiment_id)
 
 
 def _runs(client: "MlflowClient", experiment: str, key: str) -> list[str]:

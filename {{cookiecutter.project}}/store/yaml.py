@@ -17,7 +17,8 @@ def read(path: Path) -> Any:
     Raises:
         StoreError: the file is missing, unreadable or no YAML.
     """
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     try:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))

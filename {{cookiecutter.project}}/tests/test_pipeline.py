@@ -60,9 +60,11 @@ def _fills(stage: str, template: str) -> bool:
 
 
 def declared_code(stage: str) -> set[str]:
-    return {path for path in names(STAGES[stage]["deps"]) if path.endswith((".py", ".html")) and "/" in path} - names(
-        STAGES[stage].get("outs", [])
-    ) - {"reports/evaluation.html"}
+    return (
+        {path for path in names(STAGES[stage]["deps"]) if path.endswith((".py", ".html")) and "/" in path}
+        - names(STAGES[stage].get("outs", []))
+        - {"reports/evaluation.html"}
+    )
 
 
 @pytest.mark.parametrize("stage", STAGES)
