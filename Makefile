@@ -1,13 +1,19 @@
-# demo: see it · test: check it · lint · lock: renew the lock files · bench: measure it against its peers
+# demo: see it · test: check it · lint · lock: renew the lock files · bench: measure it beside its peers
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 PROJECT := {{cookiecutter.project}}
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+
+# What tools leave behind stays out of the template's folder, or it would be generated along with it.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
+export RUFF_CACHE_DIR := $(CURDIR)/.venv/ruff
+export MYPY_CACHE_DIR := $(CURDIR)/.venv/mypy
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.venv/hypothesis
 
 .PHONY: demo test lint lock bench clean
 
 demo: .demo/ready
-	rm -rf demo/customer-churn
+	rm -rf demo/customer-churn demo/customer-churn-storage
 	PATH="$(CURDIR)/.demo/bin:$$PATH" .demo/bin/cookiecutter . --no-input --output-dir demo
 	.demo/bin/python -m tests.summary demo/customer-churn
 
@@ -17,9 +23,13 @@ test: .venv/ready lint
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	cd '$(PROJECT)' && $(BIN)/mypy
+	$(BIN)/mypy --strict hooks/*.py tests/reproducibility.py tests/summary.py benchmarks
 
 lock: .venv/ready
-	cd '$(PROJECT)' && $(COMPILE) --group dev pyproject.toml --output-file requirements.txt
+	sed 's/{{[^}]*}}/"project"/' '$(PROJECT)/pyproject.toml' > .venv/pyproject.toml
+	$(COMPILE) --group .venv/pyproject.toml:dev .venv/pyproject.toml --output-file '$(PROJECT)/requirements.txt'
+	$(COMPILE) --group demo --output-file requirements-demo.txt
+	$(COMPILE) --group dev '$(PROJECT)/requirements.txt' --output-file requirements-dev.txt
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks
@@ -29,8 +39,9 @@ clean:
 
 # An environment is ready when its stamp is newer than its lock.
 .demo/ready: requirements-demo.txt
-	$(PYTHON) -m venv .demo
-	.demo/bin/python -m pip install --quiet --require-hashes --requirement requirements-demo.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=…")'
+	$(PYTHON) -m venv --clear .demo
+	.demo/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-demo.txt
 	touch $@
 
 .venv/ready: .demo/ready requirements-dev.txt

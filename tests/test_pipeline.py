@@ -185,7 +185,7 @@ def test_a_stage_killed_in_the_middle_is_completed_to_the_same_bytes(project: Ba
     process = subprocess.Popen(
         [*REPRO, "--force", "--single-item", stage],
         cwd=project.path,
-        env=surroundings(project.path),
+        env=surroundings(project.path, HOME=str(project.path.parent)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -35,4 +35,4 @@ def _buffers(values: pd.Series) -> list[np.ndarray]:
         return [missing, values.astype("int64").mask(missing, 0).to_numpy()]
     if values.dtype == "float64":
         return [missing, values.mask(missing, 0.0).to_numpy() + 0.0]  # −0.0 + 0.0 is 0.0
-    return [missing, values.fillna(0).to_numpy(dtype=np.int64)]
+    return [missing, values.to_numpy(dtype=np.int64, na_value=0)]

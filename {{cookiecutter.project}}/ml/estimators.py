@@ -27,7 +27,7 @@ def build(name: str, path: str | None, arguments: Mapping[str, Any], task: Task,
             f"train.model is {name}, and the task is {task}, but models.{name} has no {kind}: choose another model, or "
             "give its import path"
         )
-    estimator = _imported(path, f"params.yaml: models.{name}.{kind}")()
+    estimator = _imported(path, f"params.yaml: models.{name}.{kind}")
     known = estimator.get_params(deep=False)
     for argument in arguments:
         if argument not in known:
@@ -42,15 +42,19 @@ def build(name: str, path: str | None, arguments: Mapping[str, Any], task: Task,
     return estimator.set_params(**given)
 
 
-def _imported(path: str, where: str) -> type["BaseEstimator"]:
+def _imported(path: str, where: str) -> "BaseEstimator":
+    """An estimator of the class at `path`, with its own defaults."""
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
+    except (ImportError, AttributeError, ValueError, TypeError):
         raise ParameterError(
             f"{where} is {path!r}, which cannot be imported: give a full path such as "
             "sklearn.ensemble.RandomForestClassifier"
         ) from None
     if not (isinstance(found, type) and hasattr(found, "fit") and hasattr(found, "get_params")):
         raise ParameterError(f"{where} is {path!r}, which is no estimator: it has no fit and get_params")
-    return found
+    try:
+        return found()
+    except TypeError as error:
+        raise ParameterError(f"{where} is {path!r}, which cannot be made from params.yaml alone: {error}") from None

@@ -71,4 +71,4 @@ def encoder(schema: Schema, rare_level: int, max_levels: int) -> "ColumnTransfor
 
 def _calendar(times: pd.Series) -> list[pd.Series]:
     days = (times - pd.Timestamp(0)) / np.timedelta64(1, "D")
-    return [days, *(getattr(times.dt, part).astype("float64") for part in CALENDAR[1:])]
+    return [days, *(part.astype("float64") for part in (times.dt.month, times.dt.day_of_week, times.dt.hour))]

@@ -21,18 +21,20 @@ class Limit(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """One rule: what was expected of which metric, and what it was; `actual` is None where it is undefined."""
+    """One rule: what was measured, on which side of `limit` it has to be, and where it is (None: undefined)."""
 
     rule: str
     metric: str
-    expected: str
+    measured: str
+    comparison: str
+    limit: float
     actual: float | None
     passed: bool
 
     def sentence(self) -> str:
         """The rule and how it came out, for a person."""
         found = "undefined" if self.actual is None else f"{self.actual:.4f}"
-        return f"{self.rule}: {self.metric} is {found}, expected {self.expected}"
+        return f"{self.rule}: {self.measured} is {found}, expected {self.comparison} {self.limit:g}"
 
 
 def judge(
@@ -60,14 +62,14 @@ def _minimum(test: float | None, cross_validated: float | None, metric: str, lim
     """At least the limit on the test split; at most, where less is better."""
     higher = HIGHER_IS_BETTER[metric]
     passed = test is not None and (test >= limit if higher else test <= limit)
-    return Outcome("minimum", metric, f"{'≥' if higher else '≤'} {limit:g} on the test split", test, passed)
+    return Outcome("minimum", metric, f"test {metric}", "≥" if higher else "≤", limit, test, passed)
 
 
 def _overfitting(test: float | None, cross_validated: float | None, metric: str, limit: float) -> Outcome:
     """Less than the limit away from the cross-validated mean."""
-    actual = None if test is None or cross_validated is None else abs(test - cross_validated)
-    passed = actual is not None and actual < limit
-    return Outcome("overfitting", metric, f"|test − cross-validated| < {limit:g}", actual, passed)
+    gap = None if test is None or cross_validated is None else abs(test - cross_validated)
+    passed = gap is not None and gap < limit
+    return Outcome("overfitting", metric, f"|test − cross-validated| {metric}", "<", limit, gap, passed)
 
 
 _RULES = {"minimum": _minimum, "overfitting": _overfitting}

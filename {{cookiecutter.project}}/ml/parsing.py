@@ -12,6 +12,7 @@ from ml.schema import Column, ColumnType, Schema
 
 TRUE = frozenset({"true", "t", "yes", "y", "1", "1.0"})
 FALSE = frozenset({"false", "f", "no", "n", "0", "0.0"})
+LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,15 @@ def _numbers(values: pd.Series) -> pd.Series:
 
 def _integers(values: pd.Series) -> pd.Series:
     if _is_text(values):
-        # Through nullable types, so that an id above 2^53 keeps its last digits.
-        values = pd.to_numeric(values.str.strip(), errors="coerce", dtype_backend="numpy_nullable")
+        # Digits are not read through floats, so that an id above 2^53 keeps its last ones, whatever other rows hold.
+        text = values.str.strip()
+        digits = text.str.fullmatch("[+-]?[0-9]{1,19}") & (text.str.lstrip("+-").str.zfill(19) <= str(LARGEST))
+        exact = pd.to_numeric(text.where(digits), dtype_backend="numpy_nullable").astype("Int64")
+        return exact.fillna(_integers(_numbers(text.where(~digits))))
     if pd.api.types.is_integer_dtype(values.dtype):
-        return values.astype("Int64")
+        return values.convert_dtypes().where(values <= LARGEST).astype("Int64")
     numbers = values.astype("float64")
-    whole = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (numbers.abs() < 2**63)
+    whole = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (numbers >= -(2**63)) & (numbers < 2**63)
     return numbers.where(whole).astype("Int64")
 
 

@@ -104,9 +104,9 @@ def to_frame(profile: Profile) -> pd.DataFrame:
     levels: list[Any] = []
     rows: list[Any] = []
     for column in profile.values():
-        none = np.full(len(column.values), None)
-        numbers += [column.values if column.kind == "number" else none.astype(np.float64), [np.nan]]
-        levels += [column.values if column.kind == "category" else none, [None]]
+        size = len(column.values)
+        numbers += [column.values if column.kind == "number" else np.full(size, np.nan), [np.nan]]
+        levels += [column.values if column.kind == "category" else np.full(size, None), [None]]
         rows += [column.counts, [column.missing]]
     sizes = [len(column.values) + 1 for column in profile.values()]
     return pd.DataFrame(

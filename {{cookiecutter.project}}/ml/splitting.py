@@ -73,9 +73,9 @@ def _strata(target: pd.Series) -> NDArray[np.intp]:
 
 
 def _share_of_each(strata: NDArray[np.intp], test_size: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Take `test_size` of each stratum, rounded; a stratum of one row trains."""
+    """Take `test_size` of each stratum, rounded, but leave none without a row on both sides; a single row trains."""
     test = np.zeros(len(strata), dtype=bool)
     for stratum in range(strata.max() + 1):
         rows = rng.permutation(np.flatnonzero(strata == stratum))
-        test[rows[: min(round(len(rows) * test_size), len(rows) - 1)]] = True
+        test[rows[: min(max(round(len(rows) * test_size), 1), len(rows) - 1)]] = True
     return test

@@ -5,6 +5,7 @@ Whoever calls `record` for the same result, however often and from however many 
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,15 +110,12 @@ def _told(address: str) -> Iterator[None]:
 
 
 def _unreachable(address: str, error: Exception) -> StoreError:
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(address)
-    shown = address.replace(f"{parts.username}:{parts.password}@", "") if parts.password else address
     reason = " ".join(str(error).split())[:300]
-    return StoreError(
-        f"the tracking store {shown} could not be used ({reason}): see that it runs and is reachable, then `dvc repro` "
-        "again; nothing was recorded"
+    sentence = (
+        f"the tracking store {address} could not be used ({reason}): see that it runs and is reachable, then "
+        "`dvc repro` again; nothing was recorded"
     )
+    return StoreError(re.sub(r"//[^/\s@]*@", "//", sentence))  # no user and password
 
 
 def _prepare_sqlite(address: str) -> None:
