@@ -28,7 +28,13 @@ class BakedProject:
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project, in the environment of the tests; the caller looks at the exit code."""
-        return subprocess.run(command, cwd=self.path, env=surroundings(self.path, HOME=str(self.path.parent)), capture_output=True, text=True)
+        return subprocess.run(
+            command,
+            cwd=self.path,
+            env=surroundings(self.path, HOME=str(self.path.parent)),
+            capture_output=True,
+            text=True,
+        )
 
     def read(self, name: str) -> str:
         """The text of one file."""

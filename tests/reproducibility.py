@@ -155,7 +155,7 @@ def first_difference(project: Path, varied: Path) -> str | None:
 
 
 def rerun(project: Path, variations: Iterable[str], into: Path) -> tuple[str | None, dict[str, str]]:
-    """Force the pipeline in a copy below `into` under `variations`; what differs first, and what could not be varied."""
+    """Force the pipeline in a copy under `variations`; what differs first, and what could not be varied and why."""
     run = Run(into / project.name, dict(os.environ))
     shutil.copytree(project, run.folder, symlinks=True, ignore=shutil.ignore_patterns("mlflow.db*", "mlruns", "tmp"))
     left_out = {name: why for name in variations if (why := VARIATIONS[name](run))}

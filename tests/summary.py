@@ -1,6 +1,6 @@
 """What `make demo` ends with: metrics, the gate, drift, where it all is and what to do next.
 
-    python -m tests.summary demo/customer-churn
+python -m tests.summary demo/customer-churn
 """
 
 import json

@@ -17,6 +17,7 @@ from tests import reproducibility
 from tests.conftest import BakedProject, surroundings
 
 STAGES = ["prepare", "validate", "train", "evaluate", "register", "monitor"]
+FOREST = "sklearn.ensemble.RandomForestClassifier"
 REPRO = ("python", "-m", "dvc", "repro")
 
 
@@ -136,7 +137,9 @@ def test_the_second_run_does_nothing(pipeline: BakedProject) -> None:
     assert lock(pipeline) == before
 
 
-def test_every_variation_gives_the_same_bytes(pipeline: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_variation_gives_the_same_bytes(
+    pipeline: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in surroundings(pipeline.path).items():
         monkeypatch.setenv(name, value)
 
@@ -256,7 +259,9 @@ def test_a_failing_gate_registers_nothing_and_names_the_rule(project: BakedProje
 
 
 def test_an_experiment_is_a_run_of_the_parents_store_and_registers_nothing(project: BakedProject) -> None:
-    done = project.run("python", "-m", "dvc", "exp", "run", "--temp", "-n", "shallow", "-S", "models.random_forest.max_depth=4")
+    done = project.run(
+        "python", "-m", "dvc", "exp", "run", "--temp", "-n", "shallow", "-S", "models.random_forest.max_depth=4"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
     (tags,) = [tags for tags in runs(project) if tags["training_type"] == "experiment"]
@@ -307,6 +312,11 @@ def broken(number: int, column: str, value: str) -> Callable[[list[str]], str]:
     return replaced
 
 
+def ending(lines: list[str], end: str) -> list[str]:
+    """The rows of one class."""
+    return [line for line in lines if line.endswith(end)]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -314,9 +324,18 @@ def broken(number: int, column: str, value: str) -> Callable[[list[str]], str]:
         (lambda lines: lines[0] + "\n", ["delivery.csv has a header but no row"]),
         (lambda lines: b"\x89PNG\r\n\x1a\n\x00\xff\xfe\x00", ["delivery.csv"]),
         (lambda lines: lines[0].replace("tenure", "months") + "\n" + "\n".join(lines[1:]), ["tenure"]),
-        (lambda lines: "\n".join(f"{line},{number}" for number, line in enumerate(lines)), ["schema.yaml does not name"]),
-        (lambda lines: "\n".join([lines[0], *[line for line in lines if line.endswith(",No")]]), ["churn is No in every row"]),
-        (lambda lines: "\n".join([lines[0], lines[1], next(line for line in lines if line.endswith(",Yes"))]), ["too few"]),
+        (
+            lambda lines: "\n".join(f"{line},{number}" for number, line in enumerate(lines)),
+            ["schema.yaml does not name"],
+        ),
+        (
+            lambda lines: "\n".join([lines[0], *[line for line in lines if line.endswith(",No")]]),
+            ["churn is No in every row"],
+        ),
+        (
+            lambda lines: "\n".join([lines[0], lines[1], next(line for line in lines if line.endswith(",Yes"))]),
+            ["too few"],
+        ),
     ],
     ids=["empty", "header only", "no CSV", "column missing", "column unknown", "one class", "too few rows"],
 )
@@ -350,7 +369,11 @@ def test_a_broken_check_stops_the_pipeline_with_its_report_on_disk(project: Bake
 
     sentence = failing(project)
 
-    failed = {check["column"] for check in json.loads(project.read("reports/validation.json"))["checks"] if not check["passed"]}
+    failed = {
+        check["column"]
+        for check in json.loads(project.read("reports/validation.json"))["checks"]
+        if not check["passed"]
+    }
     assert "2 checks" in sentence
     assert failed == {"contract", "tenure"}
 
@@ -362,7 +385,12 @@ def test_a_broken_check_stops_the_pipeline_with_its_report_on_disk(project: Bake
         ("prepare", "tset_size", 0.2, ["tset_size", "did you mean test_size?"]),
         ("train", "model", "random_florest", ["random_florest", "did you mean random_forest?"]),
         ("models", "random_forest", {"classifier": "sklearn.ensemble.RandomForrest"}, ["RandomForrest"]),
-        ("models", "random_forest", {"classifier": "sklearn.ensemble.RandomForestClassifier", "max_dept": 3}, ["max_depth?"]),
+        (
+            "models",
+            "random_forest",
+            {"classifier": "sklearn.ensemble.RandomForestClassifier", "max_dept": 3},
+            ["max_depth?"],
+        ),
     ],
     ids=["negative test size", "misspelt parameter", "unknown model", "unknown estimator", "misspelt argument"],
 )

@@ -6,13 +6,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ml.metrics import Predictions
+from ml.metrics import Predictions, positions
 
 MOST_POINTS = 200
 MOST_RESIDUALS = 500
 CALIBRATION_BINS = 10
-
-
 COLUMNS = {
     "roc": ["fpr", "tpr", "threshold"],
     "precision_recall": ["recall", "precision", "threshold"],
@@ -25,8 +23,8 @@ COLUMNS = {
 def curves(predictions: Predictions) -> dict[str, pd.DataFrame]:
     """The tables of a model, by name. All are there for `dvc plots`, those that do not apply to the task are empty.
 
-    Classes have a confusion, two classes with probabilities also roc, precision_recall and calibration; a number has
-    residuals.
+    Classes have a confusion, two classes with probabilities also calibration and, if both occur, roc and
+    precision_recall; a number has residuals.
     """
     found: dict[str, pd.DataFrame] = {}
     probability = predictions.positive_probability
@@ -36,40 +34,33 @@ def curves(predictions: Predictions) -> dict[str, pd.DataFrame]:
         found["confusion"] = confusion(predictions)
     if probability is not None:
         is_positive = predictions.actual == predictions.positive
-        found["roc"] = roc(probability, is_positive)
-        found["precision_recall"] = precision_recall(probability, is_positive)
         found["calibration"] = calibration(probability, is_positive)
+        if is_positive.any() and not is_positive.all():
+            found["roc"] = roc(probability, is_positive)
+            found["precision_recall"] = precision_recall(probability, is_positive)
     return {name: found.get(name, pd.DataFrame(columns=columns)) for name, columns in COLUMNS.items()}
 
 
 def confusion(predictions: Predictions) -> pd.DataFrame:
-    """Rows (`rows`) of every pair of `actual` and `predicted` class, also of pairs that never occur."""
-    classes = [str(label) for label in predictions.classes]
-    pairs = pd.crosstab(predictions.actual.astype(str), predictions.predicted.astype(str))
-    counts = pairs.reindex(index=classes, columns=classes, fill_value=0)
-    return pd.DataFrame(
-        {
-            "actual": np.repeat(classes, len(classes)),
-            "predicted": classes * len(classes),
-            "rows": counts.to_numpy().ravel(),
-        }
-    )
+    """Rows (`rows`) of every pair of `actual` and `predicted` label, also of pairs that never occur."""
+    names = [str(label) for label in predictions.labels]
+    actual, predicted = (positions(predictions.labels, side) for side in (predictions.actual, predictions.predicted))
+    rows = np.bincount(actual * len(names) + predicted, minlength=len(names) ** 2)
+    return pd.DataFrame({"actual": np.repeat(names, len(names)), "predicted": names * len(names), "rows": rows})
 
 
 def roc(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
-    """`fpr` and `tpr` at falling `threshold` (shape (n,) each in), from (0, 0), where the threshold is above all."""
-    threshold, hits, false = _counts_down(probability, is_positive)
-    with np.errstate(invalid="ignore"):
-        curve = pd.DataFrame({"fpr": false / false[-1], "tpr": hits / hits[-1], "threshold": threshold})
-    start = pd.DataFrame({"fpr": [0.0], "tpr": [0.0], "threshold": [1.0]})
+    """`fpr` and `tpr` at falling `threshold`, from (0, 0) at infinity, of (n,) rows of both classes."""
+    threshold, hits, falses = _counts_down(probability, is_positive)
+    curve = pd.DataFrame({"fpr": falses / falses[-1], "tpr": hits / hits[-1], "threshold": threshold})
+    start = pd.DataFrame({"fpr": [0.0], "tpr": [0.0], "threshold": [np.inf]})
     return _thinned(pd.concat([start, curve], ignore_index=True), "fpr", "tpr")
 
 
 def precision_recall(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
-    """`precision` and `recall` at falling `threshold`."""
-    threshold, hits, false = _counts_down(probability, is_positive)
-    with np.errstate(invalid="ignore"):
-        curve = pd.DataFrame({"recall": hits / hits[-1], "precision": hits / (hits + false), "threshold": threshold})
+    """`precision` and `recall` at falling `threshold`, of (n,) rows of both classes."""
+    threshold, hits, falses = _counts_down(probability, is_positive)
+    curve = pd.DataFrame({"recall": hits / hits[-1], "precision": hits / (hits + falses), "threshold": threshold})
     return _thinned(curve, "recall", "precision")
 
 
@@ -96,8 +87,8 @@ def _counts_down(
     """Each probability that occurs, from the highest down, with the positives and negatives at or above it."""
     order = np.argsort(-probability, kind="stable")
     last_of_tie = np.flatnonzero(np.append(np.diff(probability[order]) != 0, True))
-    hits, false = np.cumsum(is_positive[order]), np.cumsum(~is_positive[order])
-    return probability[order][last_of_tie], hits[last_of_tie], false[last_of_tie]
+    hits, falses = np.cumsum(is_positive[order]), np.cumsum(~is_positive[order])
+    return probability[order][last_of_tie], hits[last_of_tie], falses[last_of_tie]
 
 
 def _thinned(curve: pd.DataFrame, x: str, y: str) -> pd.DataFrame:

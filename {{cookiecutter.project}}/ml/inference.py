@@ -47,7 +47,7 @@ def infer(delivery: pd.DataFrame, target: str) -> dict[str, Guess]:
     ids = [name for name, guess in guesses.items() if guess.column.role == "id"]
     for name in ids[1:]:
         ignored = guesses[name].column.model_copy(update={"role": "ignore"})
-        guesses[name] = replace(guesses[name], column=ignored, reason=f"each value once, like {ids[0]}")
+        guesses[name] = replace(guesses[name], column=ignored, reason=f"each value once, like {_scalar(ids[0])}")
     return guesses
 
 
@@ -74,7 +74,7 @@ def _guess(raw: pd.Series, *, is_target: bool) -> Guess:
         kind, reason = _target_type(values, kind, distinct)
         return Guess(Column(type=kind, role=role, max_missing=0, **_limits(values, kind, distinct)), reason)
     if distinct == 1:
-        return Guess(Column(type=kind, role="ignore"), f"always {values.iloc[0]}")
+        return Guess(Column(type=kind, role="ignore"), f"always {_scalar(str(values.iloc[0]))}")
     if distinct == len(raw) and kind in ("integer", "category") and _looks_like_id(raw, kind):
         return Guess(Column(type=kind, role="id"), "each value once")
     if kind == "category" and distinct > IDENTIFYING * len(values):
@@ -134,10 +134,15 @@ def _scalar(value: Any) -> str:
         return f"[{', '.join(_scalar(item) for item in value)}]"
     if isinstance(value, str):
         plain = value.isidentifier() and value.isascii() and value.lower() not in _YAML_WORDS
-        return value if plain else json.dumps(value, ensure_ascii=False)
+        quoted = json.dumps(value, ensure_ascii=False)
+        return value if plain else "".join(_escaped(character) for character in quoted)
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return json.dumps(value)
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
 def _braced(text: str) -> str:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.metrics import Predictions, weighted_scores
+from ml.metrics import Predictions, scorer
 
-# Weights held at once: 128 MB of float64.
-MOST_WEIGHTS = 16_000_000
+# Weights in a block: 2 MB of float64, so that a block and what is computed of it stay in the processor's cache.
+MOST_WEIGHTS = 250_000
 
 
 class Interval(NamedTuple):
@@ -38,8 +38,9 @@ def bootstrap(predictions: Predictions, resamples: int, confidence: float, seed:
     Resamples on which a metric is undefined do not count for it.
     """
     found: dict[str, list[NDArray[np.float64]]] = {}
+    scores = scorer(predictions)
     for weights in resampling_weights(len(predictions.actual), resamples, seed):
-        for name, values in weighted_scores(predictions, weights).items():
+        for name, values in scores(weights).items():
             found.setdefault(name, []).append(values)
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     return {name: _interval(np.concatenate(values), tails) for name, values in found.items()}

@@ -77,7 +77,10 @@ def given(values: pd.Series, missing: tuple[str, ...]) -> pd.Series:
 
 def typed(values: pd.Series, kind: ColumnType) -> pd.Series:
     """The same values (n) in the dtype of `kind`; what is not of that kind becomes missing."""
-    return _PARSERS[kind](_unwrapped(values))
+    values = _unwrapped(values)
+    if pd.api.types.is_datetime64_any_dtype(values.dtype) != (kind == "datetime"):
+        values = values.astype("str")  # a time is no number, nor a number a time: each is read as CSV would write it
+    return _PARSERS[kind](values)
 
 
 def _unwrapped(values: pd.Series) -> pd.Series:
@@ -153,9 +156,8 @@ def _texts(values: pd.Series) -> pd.Series:
 
 def _datetimes(values: pd.Series) -> pd.Series:
     if _is_text(values):
-        values = pd.to_datetime(values.str.strip(), errors="coerce", format="ISO8601", utc=True)
-    else:
-        values = pd.to_datetime(values, errors="coerce", utc=True)
+        values = values.str.strip()
+    values = pd.to_datetime(values, errors="coerce", format="ISO8601", utc=True)
     return values.dt.tz_localize(None).astype("datetime64[us]")
 
 

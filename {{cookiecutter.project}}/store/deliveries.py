@@ -94,7 +94,7 @@ def read_raw(path: Path) -> pd.DataFrame:
     except UnicodeDecodeError:
         raise DataError(f"{path} is not text in UTF-8: save it as CSV in UTF-8, or as Parquet") from None
     except (ValueError, OSError, EOFError) as error:
-        kind = "Parquet" if path.suffix == ".parquet" else "CSV"
+        kind = "Parquet" if path.name.lower().endswith(".parquet") else "CSV"
         raise DataError(f"{path} could not be read as {kind}: {' '.join(str(error).split())}") from None
     if not isinstance(table.index, pd.RangeIndex):
         raise DataError(f"{path} has more fields in its rows than names in its header: name every column")

@@ -28,12 +28,13 @@ def _written_whole(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        part.replace(path)
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"{path} could not be written: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -101,13 +102,13 @@ def read_model(path: Path) -> Any:
     """Read a model that this pipeline wrote. A joblib file is code: never read one of unknown origin.
 
     Raises:
-        StoreError: it is missing, or was written with other versions of the packages.
+        StoreError: it is missing, broken, or was written with other versions of the packages.
     """
     import joblib
 
     try:
         return joblib.load(path)
-    except (OSError, ValueError, ImportError, AttributeError, EOFError) as error:
+    except Exception as error:  # bytes that are no model can raise anything
         raise StoreError(f"{path} could not be read ({error}): run `dvc repro` to make it again") from None
 
 

@@ -36,7 +36,7 @@ DELIVERY = pd.DataFrame(
         "number": [1.5, None, -2.0, 0.25],
         "integer": pd.array([1, None, 2**53 + 1, 4], dtype="Int64"),
         "flag": pd.array([True, None, False, True], dtype="boolean"),
-        "level": ["a", None, "b", "ä,\n\"x\""],
+        "level": ["a", None, "b", 'ä,\n"x"'],
         "at": pd.to_datetime(["2024-01-01", None, "1969-12-31", "2024-01-01"]),
         "y": list("abab"),
     }

@@ -56,7 +56,9 @@ def test_an_estimator_that_needs_another_one_is_refused() -> None:
 
 
 def test_a_misspelt_argument_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ParameterError, match=r"models\.forest\.n_estimatrs is no argument of .*did you mean n_estimators\?"):
+    with pytest.raises(
+        ParameterError, match=r"models\.forest\.n_estimatrs is no argument of .*did you mean n_estimators\?"
+    ):
         estimators.build("forest", FOREST, {"n_estimatrs": 7}, "classification", seed=3)
 
 

@@ -59,6 +59,12 @@ def schema_of(**columns: dict[str, object]) -> Schema:
         ("category", ["ä b", "b", ""], ["ä b", "b", None], object),
         ("text", ["a  b", "b", ""], ["a  b", "b", None], "str"),
         ("datetime", ["2024-02-29", "2024-03-01", ""], ["2024-02-29", "2024-03-01", None], "datetime64[ns]"),
+        ("number", ["2024-02-29", "", ""], ["2024-02-29", None, None], "datetime64[ns]"),
+        ("integer", ["2024-02-29", "", ""], ["2024-02-29", None, None], "datetime64[ns]"),
+        ("boolean", ["2024-02-29", "", ""], ["2024-02-29", None, None], "datetime64[ns]"),
+        ("category", ["2024-02-29", "2024-03-01", ""], ["2024-02-29", "2024-03-01", None], "datetime64[ns]"),
+        ("datetime", ["20240229", "1", "0"], [20240229, 1, 0], "int64"),
+        ("datetime", ["True", "False", ""], [True, False, None], "boolean"),
         ("datetime", ["2024-02-29T01:00:00+01:00", "", ""], ["2024-02-29 00:00", None, None], "datetime64[ms, UTC]"),
     ],
 )

@@ -28,7 +28,9 @@ def table(labels: list[str], groups: list[int] | None = None, days: list[int] | 
     return pd.DataFrame(
         {
             "x": np.arange(rows, dtype=float),
-            "at": (pd.Timestamp("2024-01-01") + pd.to_timedelta(days or range(rows), unit="D")).astype("datetime64[us]"),
+            "at": (pd.Timestamp("2024-01-01") + pd.to_timedelta(days or range(rows), unit="D")).astype(
+                "datetime64[us]"
+            ),
             "who": pd.Series(groups or range(rows)).astype("str"),
             "y": pd.Series(labels, dtype="str"),
         }
