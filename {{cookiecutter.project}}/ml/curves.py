@@ -65,8 +65,13 @@ def precision_recall(probability: NDArray[np.float64], is_positive: NDArray[np.b
 
 
 def calibration(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
-    """Mean `predicted` probability and `observed` share of positives in up to ten bins of about as many `rows`."""
-    edges = np.unique(np.quantile(probability, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]))
+    """Mean `predicted` probability and `observed` share of positives in up to ten bins of about as many `rows`.
+
+    Rows of one probability share a bin. The edges are probabilities that occur: interpolated quantiles would differ
+    from them by rounding, and throw a row to either side by chance.
+    """
+    last_ranks = np.arange(1, CALIBRATION_BINS) * len(probability) // CALIBRATION_BINS - 1
+    edges = np.unique(np.sort(probability)[last_ranks.clip(min=0)])
     bins = np.searchsorted(edges, probability, side="left")
     frame = pd.DataFrame({"bin": bins, "predicted": probability, "observed": is_positive.astype(np.float64)})
     grouped = frame.groupby("bin")

@@ -81,7 +81,7 @@ def sketch(baseline: Distribution, current: Distribution) -> dict[str, list[Any]
         shares = shares.loc[shares.sum(axis=1).sort_values(ascending=False, kind="stable").index[:SKETCH_LEVELS]]
         return {"labels": shares.index.tolist(), **{str(side): shares[side].tolist() for side in shares}}
     position = np.cumsum(baseline.counts) / max(baseline.given, 1)
-    low, high = baseline.values[np.searchsorted(position, [0.01, 0.99]).clip(max=len(position) - 1)]
+    low, high = np.append(baseline.values, 0.0)[np.searchsorted(position, [0.01, 0.99])]  # 0: it has no values
     edges = np.linspace(low, high if high > low else low + 1, SKETCH_BINS + 1)
     middles = np.clip(np.searchsorted(edges, [*baseline.values, *current.values], side="right") - 1, 0, SKETCH_BINS - 1)
     split = len(baseline.values)

@@ -6,8 +6,9 @@ Whoever calls `record` for the same result, however often and from however many 
 import logging
 import os
 import re
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 KEY = "result"
 MODEL_DIGEST = "model_digest"
+LONGEST_TURN = 600  # seconds to wait for other processes to record what they have
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,14 @@ class Entry:
 def record(result: Result, register: bool, uri: str, experiment: str) -> Entry:
     """Find the run of `result`, or make it; with `register`, likewise the version of its model.
 
-    Two processes that make the same at once both look again afterwards: the earlier stays, the later is taken back.
+    Processes that share a SQLite store take turns. On a server, one that finds the same made meanwhile takes its own
+    back.
 
     Raises:
         StoreError: the store cannot be reached or refuses; a run that was begun is deleted then.
     """
     address = tracking_uri(uri)
-    with _told(address):
+    with _told(address), _alone(address):
         import mlflow
 
         logging.getLogger("mlflow").setLevel(logging.ERROR)  # its remarks are about how it works, not about the result
@@ -104,7 +107,14 @@ def _told(address: str) -> Iterator[None]:
     except (OSError, ValueError, RuntimeError) as error:
         raise _unreachable(address, error) from None
     except Exception as error:
-        if type(error).__module__.partition(".")[0] in ("mlflow", "sqlalchemy", "requests", "boto3", "botocore"):
+        if type(error).__module__.partition(".")[0] in (
+            "mlflow",
+            "sqlite3",
+            "sqlalchemy",
+            "requests",
+            "boto3",
+            "botocore",
+        ):
             raise _unreachable(address, error) from None
         raise
 
@@ -118,25 +128,32 @@ def _unreachable(address: str, error: Exception) -> StoreError:
     return StoreError(re.sub(r"//[^/\s@]*@", "//", sentence))  # no user and password
 
 
-def _prepare_sqlite(address: str) -> None:
-    """Make a new SQLite store under another name and link it into place.
+@contextmanager
+def _alone(address: str) -> Iterator[None]:
+    """Keep other processes out of a SQLite store meanwhile.
 
-    Processes that open a fresh store at once break each other's migrations; like this, the first to finish wins and
-    the store is never seen half made.
+    The lock is SQLite's own, on an empty file beside the store: it works on every system, and goes with its process.
     """
+    database = _database(address)
+    if database is None:
+        yield
+        return
+    with closing(sqlite3.connect(f"{database}.lock", timeout=LONGEST_TURN, isolation_level=None)) as lock:
+        lock.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+def _prepare_sqlite(address: str) -> None:
+    """Make a new SQLite store under another name and move it into place: it is never seen half made."""
     database = _database(address)
     if database is None or database.exists():
         return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    part = database.with_name(f".{database.name}.{os.getpid()}.part")
-    try:
-        SqlAlchemyStore(f"sqlite:///{part.as_posix()}", _artifacts(database).as_uri()).engine.dispose()
-        os.link(part, database)
-    except FileExistsError:
-        pass
-    finally:
-        part.unlink(missing_ok=True)
+    part = database.with_name(f".{database.name}.part")
+    part.unlink(missing_ok=True)  # of a process that was killed
+    SqlAlchemyStore(f"sqlite:///{part.as_posix()}", _artifacts(database).as_uri()).engine.dispose()
+    part.replace(database)
 
 
 def _database(address: str) -> Path | None:
@@ -189,7 +206,8 @@ def _new_run(client: "MlflowClient", experiment: str, result: Result) -> str:
             client.log_artifact(run_id, str(path), path.parent.as_posix())
         _log_model(run_id, result)
         client.set_terminated(run_id)
-        client.set_tag(run_id, KEY, result.key)
+        if not _runs(client, experiment, result.key):
+            client.set_tag(run_id, KEY, result.key)
     except BaseException:
         client.delete_run(run_id)
         raise

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.digest import content_digest
@@ -63,6 +63,7 @@ def table(rows: list[tuple[float | None, str | None, int | None]]) -> pd.DataFra
     )
 
 
+@settings(deadline=None)
 @given(ROWS, st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(rows: list[tuple], random: object) -> None:  # type: ignore[type-arg]
     shuffled = random.sample(rows, len(rows))  # type: ignore[attr-defined]
@@ -70,6 +71,7 @@ def test_the_order_of_rows_does_not_matter(rows: list[tuple], random: object) ->
     assert content_digest(table(shuffled)) == content_digest(table(rows))
 
 
+@settings(deadline=None)
 @given(ROWS, st.data())
 def test_a_row_that_is_added_removed_or_doubled_matters(rows: list[tuple], data: st.DataObject) -> None:  # type: ignore[type-arg]
     digest = content_digest(table(rows))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.errors import SchemaError, StoreError
@@ -139,6 +139,7 @@ def test_json_is_rounded_to_what_can_mean_something_and_has_no_nan(tmp_path: Pat
     assert (tmp_path / "a.json").read_bytes().endswith(b"}\n")
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_rounding_for_json_changes_no_number_by_more_than_its_twelfth_digit(value: float) -> None:
     written = json.loads(json.dumps(files._plain(value)))

@@ -187,7 +187,7 @@ def test_what_is_drafted_from_any_data_is_read_as_it_was_guessed(
     tmp_path: Path, names: list[str], levels: list[str]
 ) -> None:
     rows = levels * 6
-    delivery = pd.DataFrame({name: rows for name in names}, dtype=str)
+    delivery = pd.DataFrame(dict.fromkeys(names, rows), dtype=str)
     try:
         guesses = inference.infer(delivery, names[0])
         inference.schema_of(guesses)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn import metrics as reference
 
 from ml import intervals
 from ml.intervals import bootstrap, resampling_weights
@@ -74,6 +75,32 @@ def test_intervals_are_the_percentiles_of_every_metric_over_resampled_rows():
     assert list(spans) == list(score(found))
     for name, span in spans.items():
         assert tuple(span) == pytest.approx(np.quantile([each[name] for each in scores], [0.05, 0.95]))
+
+
+def test_intervals_are_those_of_one_scikit_learn_call_after_another():
+    found = binary(120)
+    loops = {"accuracy": [], "f1": [], "roc_auc": [], "average_precision": [], "log_loss": []}
+    for weights in resampled(120, 60, seed=3):
+        rows = np.repeat(np.arange(120), weights.astype(int))
+        actual, predicted, probability = found.actual[rows], found.predicted[rows], found.positive_probability[rows]
+        loops["accuracy"].append(reference.accuracy_score(actual, predicted))
+        loops["f1"].append(reference.f1_score(actual, predicted, average="weighted"))
+        loops["roc_auc"].append(reference.roc_auc_score(actual, probability))
+        loops["average_precision"].append(reference.average_precision_score(actual, probability))
+        loops["log_loss"].append(reference.log_loss(actual, probability))
+
+    spans = bootstrap(found, 60, 0.8, seed=3)
+
+    for name, values in loops.items():
+        assert tuple(spans[name]) == pytest.approx(np.quantile(values, [0.1, 0.9]), abs=1e-9), name
+
+
+def test_an_interval_holds_the_value_itself():
+    rng = np.random.default_rng(0)
+    actual = rng.normal(5, size=2_000)
+    for found in (binary(2_000), regression(actual, actual + rng.normal(size=2_000) / 2)):
+        values, spans = score(found), bootstrap(found, 200, 0.95, seed=5)
+        assert all(spans[name].low < value < spans[name].high for name, value in values.items())
 
 
 def test_the_interval_of_accuracy_is_close_to_that_of_a_binomial_share():

@@ -54,7 +54,7 @@ def averaged(found, weights, average, **which):
 
 def of_labels(found, weights):
     actual, predicted = found.actual.tolist(), found.predicted.tolist()
-    matrix = reference.confusion_matrix(actual, predicted, sample_weight=weights)
+    matrix = reference.confusion_matrix(actual, predicted, sample_weight=weights, labels=list(found.classes))
     occurring = matrix.sum(axis=1) > 0
     return {
         "accuracy": reference.accuracy_score(actual, predicted, sample_weight=weights),

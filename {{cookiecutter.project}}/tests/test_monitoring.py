@@ -79,8 +79,8 @@ def test_retraining_is_recommended_below_the_least_accuracy_though_nothing_drift
     assert found["predictions"]["metrics"]["accuracy"] == correct / 100
     assert found["retraining"]["recommended"] is found["alarm"] is recommended
     if recommended:
-        assert found["retraining"]["reasons"] == ["Accuracy on the delivery is 0.690, below 0.7"]
-        assert found["verdict"].endswith("retraining is recommended: Accuracy on the delivery is 0.690, below 0.7")
+        assert found["retraining"]["reasons"] == ["accuracy on the delivery is 0.690, below 0.7"]
+        assert found["verdict"].endswith("retraining is recommended: accuracy on the delivery is 0.690, below 0.7")
 
 
 def test_without_labels_there_is_no_accuracy_to_fall() -> None:

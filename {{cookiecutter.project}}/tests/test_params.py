@@ -76,7 +76,9 @@ def test_an_estimator_has_paths_and_everything_else_is_an_argument(tmp_path: Pat
 def test_a_misspelt_model_is_answered_with_the_nearest(tmp_path: Path) -> None:
     models = params.load(params.Models, written(tmp_path))
 
-    with pytest.raises(ParameterError, match="train.model is forrest, which is not below models: did you mean forest?"):
+    with pytest.raises(
+        ParameterError, match=r"train\.model is forrest, which is not below models: did you mean forest\?"
+    ):
         models.choose("forrest")
     with pytest.raises(ParameterError, match="known are forest, ridge"):
         models.choose("xyz")

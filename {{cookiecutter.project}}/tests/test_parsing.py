@@ -92,6 +92,7 @@ def test_a_number_is_never_infinite() -> None:
     assert typed([np.inf, -np.inf, np.nan], "number", dtype="float64").isna().all()
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.integers(-(2**63), 2**63 - 1), st.none()), min_size=1))
 def test_an_integer_keeps_its_last_digit(values: list[int | None]) -> None:
     text = ["" if value is None else str(value) for value in values]
@@ -101,6 +102,7 @@ def test_an_integer_keeps_its_last_digit(values: list[int | None]) -> None:
     assert [None if value is pd.NA else int(value) for value in column] == values
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.floats(allow_infinity=False, allow_nan=False), st.none()), min_size=1))
 def test_a_number_survives_being_written_as_text(values: list[float | None]) -> None:
     column = typed(["" if value is None else repr(value) for value in values], "number")

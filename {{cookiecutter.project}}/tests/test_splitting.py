@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.errors import DataError, SchemaError
@@ -50,6 +50,7 @@ def test_a_split_is_a_function_of_table_and_seed(how: str) -> None:
         assert not np.array_equal(first, split(rows, SCHEMA, how, 0.25, 8))
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("abc"), min_size=4, max_size=200), SIZES, SEEDS)
 def test_each_class_has_its_share_in_the_test_split_to_a_row(labels: list[str], size: float, seed: int) -> None:
     rows = table(labels)
@@ -72,6 +73,7 @@ def test_a_class_of_one_row_trains() -> None:
     assert all(not split(rows, SCHEMA, "stratified", 0.5, seed)[-1] for seed in range(10))
 
 
+@settings(deadline=None)
 @given(st.integers(2, 30), st.floats(0.1, 0.9), SEEDS)
 def test_a_number_to_predict_is_spread_evenly_over_its_range(rows_a_tenth: int, size: float, seed: int) -> None:
     values = np.random.default_rng(seed).normal(size=TARGET_BINS * rows_a_tenth)
@@ -82,6 +84,7 @@ def test_a_number_to_predict_is_spread_evenly_over_its_range(rows_a_tenth: int, 
     assert np.abs(of_tenth - size * rows_a_tenth).max() <= 1
 
 
+@settings(deadline=None)
 @given(st.integers(2, 200), SIZES, SEEDS)
 def test_a_random_split_has_its_size(rows: int, size: float, seed: int) -> None:
     if not 0 < round(rows * size) < rows:
@@ -90,6 +93,7 @@ def test_a_random_split_has_its_size(rows: int, size: float, seed: int) -> None:
     assert split(table(["a"] * rows), SCHEMA, "random", size, seed).sum() == round(rows * size)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=2, max_size=100), SIZES, SEEDS)
 def test_no_group_stands_on_both_sides(groups: list[int], size: float, seed: int) -> None:
     rows = table(["a"] * len(groups), groups=groups)
@@ -103,6 +107,7 @@ def test_no_group_stands_on_both_sides(groups: list[int], size: float, seed: int
     assert abs(test.sum() - size * len(rows)) <= largest
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 20), min_size=2, max_size=100), SIZES)
 def test_a_time_split_tests_on_the_newest_rows_and_parts_no_instant(days: list[int], size: float) -> None:
     rows = table(["a"] * len(days), days=days)

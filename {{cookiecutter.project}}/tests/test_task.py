@@ -100,7 +100,7 @@ def test_a_chosen_positive_class_is_found_however_yaml_read_it(chosen: task.Labe
 
 
 def test_a_chosen_class_that_is_not_there_is_an_error_that_names_those_that_are() -> None:
-    with pytest.raises(ParameterError, match="train.positive is 'maybe', but the classes are No, Yes"):
+    with pytest.raises(ParameterError, match=r"train\.positive is 'maybe', but the classes are No, Yes"):
         task.positive_class(np.array(["No", "Yes"], dtype=object), "maybe")
 
 
