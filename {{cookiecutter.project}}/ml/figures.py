@@ -26,15 +26,22 @@ STYLE: Any = {
     "text.color": INK,
 }
 SQUARE = (3.4, 3.2)
+INSIDE = (0.17, 0.15, 0.79, 0.81)
 
 
-def _svg(draw: Callable[["Axes"], None], size: tuple[float, float]) -> str:
+def _svg(
+    draw: Callable[["Axes"], None], size: tuple[float, float], inside: tuple[float, float, float, float] | None = None
+) -> str:
+    """One figure of `size` (inches); `inside` is where its axes stand, as shares of the figure.
+
+    Without it, room is made for names of any length, for which everything is drawn twice.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure.add_subplot())
+        figure = Figure(figsize=size, layout=None if inside else "constrained")
+        draw(figure.add_axes(inside) if inside else figure.add_subplot())
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = buffer.getvalue()
@@ -61,7 +68,7 @@ def roc(curve: pd.DataFrame) -> str:
         axes.plot(curve["fpr"], curve["tpr"], color=ACCENT)
         axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.02))
 
-    return _svg(draw, SQUARE)
+    return _svg(draw, SQUARE, INSIDE)
 
 
 def precision_recall(curve: pd.DataFrame) -> str:
@@ -71,7 +78,7 @@ def precision_recall(curve: pd.DataFrame) -> str:
         axes.plot(curve["recall"], curve["precision"], color=ACCENT)
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
 
-    return _svg(draw, SQUARE)
+    return _svg(draw, SQUARE, INSIDE)
 
 
 def calibration(bins: pd.DataFrame) -> str:
@@ -82,7 +89,7 @@ def calibration(bins: pd.DataFrame) -> str:
         axes.plot(bins["predicted"], bins["observed"], color=ACCENT, marker="o", markersize=4)
         axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(0, 1), ylim=(0, 1.02))
 
-    return _svg(draw, SQUARE)
+    return _svg(draw, SQUARE, INSIDE)
 
 
 def confusion(counts: pd.DataFrame) -> str:
@@ -112,7 +119,7 @@ def residuals(points: pd.DataFrame) -> str:
         axes.scatter(points["predicted"], points["residual"], s=8, color=ACCENT, alpha=0.5, linewidths=0)
         axes.set(xlabel="predicted", ylabel="actual − predicted")
 
-    return _svg(draw, (6.8, 3.2))
+    return _svg(draw, (6.8, 3.2), (0.11, 0.15, 0.87, 0.81))
 
 
 def importances(table: pd.DataFrame, metric: str) -> str:

@@ -13,9 +13,9 @@ pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
 
 @st.composite
-def ranked(draw, most_rows=60):
+def ranked(draw):
     """Probabilities, often tied, and which rows are positive: both classes occur."""
-    rows = draw(st.integers(2, most_rows))
+    rows = draw(st.integers(2, 60))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     probability = rng.random(rows) if draw(st.booleans()) else rng.integers(5, size=rows) / 4
     is_positive = rng.random(rows) < draw(st.sampled_from([0.1, 0.5, probability]))
@@ -93,17 +93,32 @@ def test_every_point_of_a_thinned_curve_is_a_point_of_the_whole_one():
     assert set(curves.roc(probability, is_positive).itertuples(index=False, name=None)) <= whole
 
 
-@settings(max_examples=100, deadline=None)
-@given(ranked(most_rows=200))
-def test_calibration_is_that_of_scikit_learn_by_quantiles(case):
-    probability, is_positive = case
+@pytest.mark.parametrize("rows", [10, 200, 1000])
+def test_calibration_is_that_of_scikit_learn_by_quantiles(rows):
+    probability, is_positive = many(rows, 1)
     observed, predicted = calibration_curve(is_positive, probability, n_bins=10, strategy="quantile")
 
     table = curves.calibration(probability, is_positive)
 
     np.testing.assert_allclose(table["predicted"], predicted, rtol=1e-12)
     np.testing.assert_allclose(table["observed"], observed, rtol=1e-12)
+    assert (table["rows"] == rows / 10).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(ranked())
+def test_calibration_puts_each_row_into_one_bin_and_equal_ones_into_the_same(case):
+    probability, is_positive = case
+
+    table = curves.calibration(probability, is_positive)
+
+    assert len(table) <= min(curves.CALIBRATION_BINS, len(np.unique(probability)))
+    assert table["predicted"].is_monotonic_increasing
     assert table["rows"].sum() == len(probability)
+    assert (table["rows"] * table["predicted"]).sum() == pytest.approx(probability.sum())
+    assert (table["rows"] * table["observed"]).sum() == pytest.approx(is_positive.sum())
+    if len(np.unique(probability)) == len(probability):
+        assert table["rows"].max() - table["rows"].min() <= 1
 
 
 @pytest.mark.parametrize(

@@ -231,6 +231,37 @@ def test_a_tiny_shift_of_a_million_rows_is_significant_but_no_drift() -> None:
     assert not column.drifted
 
 
+@EXAMPLES
+@given(SAMPLE | st.lists(st.none() | TIED, max_size=40), st.lists(st.none() | st.sampled_from("abc"), max_size=40))
+def test_data_like_itself_never_drifts(values: list, names: list) -> None:
+    for same in (numbers(values), levels(names)):
+        column = compared(same, same)
+
+        assert not column.drifted
+        assert column.effect == 0
+        assert [test.p_value for test in column.tests] == pytest.approx([1, 1])
+
+
+@EXAMPLES
+@given(SAMPLE, SAMPLE)
+def test_neither_the_order_of_the_rows_nor_the_unit_of_numbers_matters(first: list[float], second: list[float]) -> None:
+    scaled = compared(numbers([8 * value for value in first[::-1]]), numbers([8 * value for value in second[::-1]]))
+
+    assert scaled.tests == compared(numbers(first), numbers(second)).tests
+
+
+@EXAMPLES
+@given(LEVELS, LEVELS)
+def test_the_names_of_levels_do_not_matter(first: list[str], second: list[str]) -> None:
+    renamed = compared(*(levels(["abcde"[-1 - "abcde".index(name)] for name in side]) for side in (first, second)))
+
+    once = compared(levels(first), levels(second))
+
+    assert renamed.drifted == once.drifted
+    assert renamed.effect == pytest.approx(once.effect)
+    assert renamed.tests[0].p_value == pytest.approx(once.tests[0].p_value)
+
+
 def test_a_large_difference_of_a_few_rows_is_no_drift() -> None:
     column = compared(numbers([1.0, 2.0, 3.0]), numbers([2.5, 3.5, 4.5]))
 

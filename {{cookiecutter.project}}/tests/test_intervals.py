@@ -116,7 +116,7 @@ def test_the_interval_of_accuracy_is_close_to_that_of_a_binomial_share():
 def test_a_95_percent_interval_of_a_mean_covers_it_about_95_times_in_100():
     rng = np.random.default_rng(11)
     expected = np.sqrt(2 / np.pi)  # mean |error| of a standard normal error
-    spans = [bootstrap(regression(rng.normal(size=200), np.zeros(200)), 300, 0.95, seed)["mae"] for seed in range(300)]
+    spans = [bootstrap(regression(rng.normal(size=200), np.zeros(200)), 200, 0.95, seed)["mae"] for seed in range(200)]
 
     covered = np.mean([span.low <= expected <= span.high for span in spans])
 

@@ -79,7 +79,7 @@ def at(weights, found):
     return {name: values[0] for name, values in scorer(found)(np.asarray(weights, dtype=np.float64)[None]).items()}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(classified(PAIRS))
 def test_binary_metrics_agree_with_scikit_learn_for_any_weights(case):
     found, weights = case
@@ -101,7 +101,7 @@ def test_binary_metrics_agree_with_scikit_learn_for_any_weights(case):
     assert_agrees(at(weights, found), expected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(classified(TRIPLES))
 def test_multiclass_metrics_agree_with_scikit_learn_for_any_weights(case):
     found, weights = case
@@ -121,7 +121,7 @@ def test_multiclass_metrics_agree_with_scikit_learn_for_any_weights(case):
     assert_agrees(at(weights, found), expected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(2, 60), st.sampled_from([(0, 1e-3), (1, 1), (1e9, 1), (1e9, 1e6)]))
 def test_regression_metrics_agree_with_scikit_learn_for_any_weights(seed, rows, place):
     offset, scale = place
@@ -151,6 +151,18 @@ def test_many_weightings_at_once_give_what_each_gives_alone():
 
     for row, alone in enumerate(weights):
         assert {name: values[row] for name, values in together.items()} == at(alone, found)
+
+
+@settings(max_examples=50, deadline=None)
+@given(classified(PAIRS + TRIPLES), st.integers(0, 2**32))
+def test_a_weight_is_how_often_a_row_is_there_and_zero_is_not_at_all(case, seed):
+    found, _ = case
+    often = np.random.default_rng(seed).integers(3, size=len(found.actual))
+    often[0] += 1
+
+    repeated = score(found.subset(np.repeat(np.arange(len(often)), often)))
+
+    assert at(often, found) == pytest.approx(repeated, nan_ok=True, abs=1e-9)
 
 
 def test_a_row_counted_twice_is_the_same_as_two_rows():
