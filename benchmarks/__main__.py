@@ -99,9 +99,9 @@ def forced(repeat: int) -> Result:
     script = FOLDER / "plain"
     shutil.rmtree(script, ignore_errors=True)
     script.mkdir()
-    plain = [sys.executable, "-m", "benchmarks.plain_script", *map(str, (project / "data").glob("*/telco-churn*.csv"))]
+    data = [str(next((project / "data" / name).glob("*.csv"))) for name in ("raw", "incoming")]
     ours = Side([*DVC, "repro", "--force"], project)
-    peer = Side([*plain, str(script)], TEMPLATE)
+    peer = Side([sys.executable, str(Path(__file__).with_name("plain_script.py")), *data], script)
     return compare("forced repro", ours, peer, 1.0, "one plain script, same work", repeat)
 
 
