@@ -1,6 +1,7 @@
 """What is kept of a table to compare later ones with: how each column is distributed, exactly, and mergeable."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -65,7 +66,9 @@ Profile = Mapping[str, Distribution]
 def profile(table: pd.DataFrame, schema: Schema) -> Profile:
     """The distribution of each feature of a typed table (n rows), and of the target if the table has it."""
     names = [*schema.features, *([schema.target] if schema.target in table else [])]
-    return {name: distribution(table[name], KIND[schema.columns[name].type]) for name in names}
+    with ThreadPoolExecutor() as pool:  # sorting, most of the work, is done outside the interpreter's lock
+        found = pool.map(lambda name: distribution(table[name], KIND[schema.columns[name].type]), names)
+        return dict(zip(names, found, strict=True))
 
 
 def distribution(values: pd.Series, kind: Literal["number", "category"]) -> Distribution:

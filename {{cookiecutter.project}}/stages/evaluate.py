@@ -26,18 +26,18 @@ def main(
     from ml import metrics as scoring
     from store import files, pages, params
 
-    settings, threads = params.load(params.Evaluate), params.load(params.Train).threads
+    settings = params.load(params.Evaluate)
     layout = files.read_schema(schema)
     table, fitted, trained = files.read_table(test), files.read_model(model), files.read_json(training)
     headline = task.headline(trained["task"], settings.metric)
 
     inputs = features.inputs(table, layout)
     target = task.labels(table[layout.target], trained["task"])
-    found = fitting.predict(fitted, inputs, target, trained["positive"], threads)
+    found = fitting.predict(fitted, inputs, target, trained["positive"], trained["threads"])
     scores = evaluation.scores(found, headline)
     spans = intervals.bootstrap(found, settings.resamples, settings.confidence, settings.seed)
     shuffled = importance.permutation_importances(
-        fitted, inputs, found, layout, headline, settings.importance_repeats, settings.seed, threads
+        fitted, inputs, found, layout, headline, settings.importance_repeats, settings.seed, trained["threads"]
     )
     relied_on = importance.table(console.progress(shuffled, len(layout.features), "shuffling features"))
     drawn = curves.curves(found)

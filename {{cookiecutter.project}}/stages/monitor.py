@@ -25,7 +25,7 @@ def main(
     from ml import digest, drift, evaluation, features, fitting, monitoring, profile, task
     from store import deliveries, files, pages, params
 
-    settings, threads = params.load(params.Monitor), params.load(params.Train).threads
+    settings = params.load(params.Monitor)
     layout = files.read_schema(schema)
     if not deliveries.listed(incoming):
         found = monitoring.no_delivery()
@@ -38,7 +38,7 @@ def main(
     table, trained = delivered.table, files.read_json(training)
     kind: task.Task = trained["task"]
     answered = fitting.predict(
-        files.read_model(model), features.inputs(table, layout), None, trained["positive"], threads
+        files.read_model(model), features.inputs(table, layout), None, trained["positive"], trained["threads"]
     )
     baseline, current = profile.from_frame(files.read_table(reference)), profile.profile(table, layout)
     then = monitoring.answer_profile(files.read_table(predictions), kind)

@@ -49,6 +49,7 @@ def main(
             "arguments": estimator.get_params(deep=False),
             "task": kind,
             "positive": positive,
+            "threads": settings.threads,
             "rows": len(table),
             "features": layout.features,
             "rare_classes": fitting.rare_classes(target, settings.folds),

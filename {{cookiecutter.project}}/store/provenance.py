@@ -11,12 +11,14 @@ from typing import Any
 from ml.errors import StoreError
 from store import files, yaml
 
-PIPELINE = Path("dvc.yaml")  # DVC takes it for no dependency, but runs a stage again when its own entry changes
+PIPELINE = Path("dvc.yaml")
+MADE_BY = ("prepare", "validate", "train", "evaluate")
 
 
 def code_digest() -> str:
-    """SHA-256 of the code behind a registered model: the Python files and the lock that `register` depends on."""
-    deps = yaml.read(PIPELINE)["stages"]["register"]["deps"]
+    """SHA-256 of the code behind a model: the Python files and the lock that the stages up to its metrics depend on."""
+    stages = yaml.read(PIPELINE)["stages"]
+    deps = {path for name in MADE_BY for path in stages[name]["deps"]}
     code = sorted(path for path in deps if path.endswith((".py", "requirements.txt")))
     return digest({path: files.sha256(Path(path)) for path in code})
 
