@@ -66,9 +66,10 @@ Profile = Mapping[str, Distribution]
 def profile(table: pd.DataFrame, schema: Schema) -> Profile:
     """The distribution of each feature of a typed table (n rows), and of the target if the table has it."""
     names = [*schema.features, *([schema.target] if schema.target in table else [])]
+    columns = [table[name] for name in names]
+    kinds = [KIND[schema.columns[name].type] for name in names]
     with ThreadPoolExecutor() as pool:  # sorting, most of the work, is done outside the interpreter's lock
-        found = pool.map(lambda name: distribution(table[name], KIND[schema.columns[name].type]), names)
-        return dict(zip(names, found, strict=True))
+        return dict(zip(names, pool.map(distribution, columns, kinds), strict=True))
 
 
 def distribution(values: pd.Series, kind: Literal["number", "category"]) -> Distribution:
