@@ -5,10 +5,10 @@ PROJECT := {{cookiecutter.project}}
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
 # What tools leave behind stays out of the template's folder, or it would be generated along with it.
-export PYTHONPYCACHEPREFIX := $(CURDIR)/.venv/pycache
-export RUFF_CACHE_DIR := $(CURDIR)/.venv/ruff
-export MYPY_CACHE_DIR := $(CURDIR)/.venv/mypy
-export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.venv/hypothesis
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/python
+export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
+export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
 
 .PHONY: demo test lint lock bench clean
 
@@ -23,11 +23,11 @@ test: .venv/ready lint
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	cd '$(PROJECT)' && $(BIN)/mypy
-	$(BIN)/mypy --strict hooks/*.py tests/reproducibility.py tests/summary.py benchmarks
+	$(BIN)/mypy --strict hooks/pre_gen_project.py && $(BIN)/mypy --strict hooks/post_gen_project.py
 
 lock: .venv/ready
-	sed 's/{{[^}]*}}/"project"/' '$(PROJECT)/pyproject.toml' > .venv/pyproject.toml
-	$(COMPILE) --group .venv/pyproject.toml:dev .venv/pyproject.toml --output-file '$(PROJECT)/requirements.txt'
+	sed 's/{{[^}]*}}/"project"/' '$(PROJECT)/pyproject.toml' > .cache/pyproject.toml
+	$(COMPILE) --group .cache/pyproject.toml:dev .cache/pyproject.toml --output-file '$(PROJECT)/requirements.txt'
 	$(COMPILE) --group demo --output-file requirements-demo.txt
 	$(COMPILE) --group dev '$(PROJECT)/requirements.txt' --output-file requirements-dev.txt
 
@@ -35,7 +35,7 @@ bench: .venv/ready
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv .demo demo bench
+	rm -rf .venv .demo .cache demo bench
 
 # An environment is ready when its stamp is newer than its lock.
 .demo/ready: requirements-demo.txt

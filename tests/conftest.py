@@ -114,6 +114,19 @@ def copy_template(to: Path) -> Path:
     return to
 
 
+def storage_of(project: Path) -> Path:
+    """The DVC remote that a project has by default."""
+    return project.with_name(f"{project.name}-storage")
+
+
+def bake_copy(project: BakedProject, to: Path) -> BakedProject:
+    """A copy of a project and its remote below `to`, to be changed."""
+    copy = to / project.path.name
+    shutil.copytree(project.path, copy, symlinks=True)
+    shutil.copytree(storage_of(project.path), storage_of(copy))
+    return BakedProject(copy, "")
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template, to be generated from and not to be changed."""

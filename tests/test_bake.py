@@ -174,6 +174,15 @@ def test_no_file_of_the_project_is_ignored_by_git(bake: Callable[..., BakedProje
     assert project.run("git", "status", "--porcelain", "--ignored").stdout.count("!!") == 0
 
 
+def test_the_workflow_gives_zizmor_nothing_to_find(bake: Callable[..., BakedProject]) -> None:
+    project = bake(ci="github")
+
+    done = project.run("zizmor", "--offline", ".github")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No findings" in done.stdout + done.stderr
+
+
 def test_python_in_the_template_has_no_jinja() -> None:
     for name in template_files():
         if name.startswith(PROJECT) and name.endswith(".py"):

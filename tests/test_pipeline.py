@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests import reproducibility
-from tests.conftest import BakedProject, surroundings
+from tests.conftest import BakedProject, bake_copy, storage_of, surroundings
 
 STAGES = ["prepare", "validate", "train", "evaluate", "register", "monitor"]
 FOREST = "sklearn.ensemble.RandomForestClassifier"
@@ -24,15 +24,7 @@ REPRO = ("python", "-m", "dvc", "repro")
 @pytest.fixture
 def project(pipeline: BakedProject, tmp_path: Path) -> BakedProject:
     """A copy of the real bake, to be changed."""
-    copy = tmp_path / "customer-churn"
-    shutil.copytree(pipeline.path, copy, symlinks=True)
-    shutil.copytree(storage_of(pipeline.path), tmp_path / "customer-churn-storage")
-    return BakedProject(copy, "")
-
-
-def storage_of(project: Path) -> Path:
-    """The DVC remote that a project has by default."""
-    return project.with_name(f"{project.name}-storage")
+    return bake_copy(pipeline, tmp_path)
 
 
 def repro(project: BakedProject, *options: str) -> list[str]:

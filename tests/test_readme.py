@@ -1,0 +1,60 @@
+"""What the READMEs show is what happens."""
+
+import re
+import shutil
+from pathlib import Path
+
+from tests.conftest import TEMPLATE, BakedProject, bake_copy
+
+CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def sessions(text: str) -> list[tuple[str, list[str]]]:
+    """Each `console` block: its command, and the lines that it shows."""
+    blocks = [block.splitlines() for block in CONSOLE.findall(text)]
+    assert all(block[0].startswith("$ ") for block in blocks)
+    return [(command.removeprefix("$ "), shown) for command, *shown in blocks]
+
+
+def test_every_command_of_a_working_day_prints_what_the_readme_shows(pipeline: BakedProject, tmp_path: Path) -> None:
+    project = bake_copy(pipeline, tmp_path)
+    project.run("git", "config", "user.name", "Ada")
+    project.run("git", "config", "user.email", "ada@example.org")
+    day = sessions(project.read("README.md"))
+    assert len(day) == 5
+
+    for command, shown in day:
+        done = project.run("bash", "-c", command)
+        printed = re.sub(r" +", " ", done.stdout + done.stderr)
+        assert done.returncode == 0, printed
+        for line in shown:
+            assert re.sub(r" +", " ", line).strip() in printed, (command, line, printed)
+
+
+def test_the_first_page_shows_the_metrics_of_the_example(pipeline: BakedProject) -> None:
+    ((_, _), (command, shown)) = sessions((TEMPLATE / "README.md").read_text(encoding="utf-8"))
+
+    printed = pipeline.run("bash", "-c", command).stdout
+
+    for line in shown:
+        assert all(word in printed for word in line.replace("…", "").split()), line
+
+
+def test_make_has_the_targets_that_the_readme_names() -> None:
+    readme = (TEMPLATE / "README.md").read_text(encoding="utf-8")
+    makefile = (TEMPLATE / "Makefile").read_text(encoding="utf-8")
+
+    named = set(re.findall(r"`make (\w+)`", readme))
+
+    assert named >= {"demo", "test", "bench"}
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in named)
+
+
+def test_the_summary_of_the_demo_shows_metrics_gate_and_drift(pipeline: BakedProject) -> None:
+    shutil.copy(TEMPLATE / "tests" / "summary.py", pipeline.path.parent / "summary.py")
+
+    done = pipeline.run("python", str(pipeline.path.parent / "summary.py"), str(pipeline.path))
+
+    assert done.returncode == 0, done.stderr
+    for words in ("accuracy", "Gate: passed (minimum, overfitting)", "Drift: 0 of 19 features drifted", "dvc repro"):
+        assert words in done.stdout
