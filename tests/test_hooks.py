@@ -87,7 +87,7 @@ def without(program: str, folder: Path) -> str:
         for path in Path(directory).iterdir() if Path(directory).is_dir() else ():
             if path.name != program and not (folder / path.name).exists():
                 (folder / path.name).symlink_to(path)
-    return os.pathsep.join([str(Path(sys.executable).parent), str(folder)])
+    return str(folder)
 
 
 def outcomes(printed: str) -> dict[str, str]:
