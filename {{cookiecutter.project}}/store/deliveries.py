@@ -37,7 +37,8 @@ def read(folder: Path, schema: Schema, required: list[str]) -> Delivered:
     """Read every file of a folder, in the order of their names, and give every column its type.
 
     Raises:
-        DataError: there is no file, or one cannot be read, lacks a `required` column or has an unknown one.
+        DataError: there is no file, or one cannot be read, lacks a `required` column or has an unknown one; or every
+            row is rejected.
     """
     paths = listed(folder)
     if not paths:
@@ -49,7 +50,14 @@ def read(folder: Path, schema: Schema, required: list[str]) -> Delivered:
         tables.append(parsed.table)
         counts[path.name] = len(raw)
         unparseable += [_told(path, values) for values in parsed.unparseable]
-    return Delivered(pd.concat(tables, ignore_index=True), counts, unparseable)
+    table = pd.concat(tables, ignore_index=True)
+    if table.empty:
+        raise DataError(
+            f"{folder}: all {sum(counts.values())} rows have a value that is not of its column's type, such as "
+            f"{unparseable[0]['examples'][0]['value']!r} in {unparseable[0]['column']}: correct them, or the type or "
+            "`unparseable: reject` in schema.yaml"
+        )
+    return Delivered(table, counts, unparseable)
 
 
 def _told(path: Path, found: parsing.Unparseable) -> dict[str, Any]:

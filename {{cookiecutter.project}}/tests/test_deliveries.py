@@ -103,3 +103,10 @@ def test_nothing_is_guessed_when_a_csv_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b,c\n007,NA,1e5\n", encoding="utf-8")
 
     assert deliveries.read_raw(tmp_path / "a.csv").iloc[0].tolist() == ["007", "NA", "1e5"]
+
+
+def test_a_delivery_of_which_every_row_is_rejected_is_an_error_with_an_example(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\none,a\ntwo,b\n")
+
+    with pytest.raises(DataError, match=r"all 2 rows have a value .* such as 'one' in x"):
+        deliveries.read(tmp_path, SCHEMA, ["x", "y"])
