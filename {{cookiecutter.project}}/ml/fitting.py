@@ -79,6 +79,7 @@ def cross_validate(
     """
     from joblib import Parallel, delayed
     from sklearn.base import clone
+    from threadpoolctl import threadpool_limits
 
     classes = None if target.dtype == np.float64 else np.unique(target)
 
@@ -86,7 +87,9 @@ def cross_validate(
         fitted = fit(clone(model), table.iloc[train], target[train], threads)
         return score(predict(fitted, table.iloc[test], target[test], positive, threads, classes))
 
-    yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(delayed(scored)(*fold) for fold in cut)
+    # The limit of BLAS is the whole process's: held here, no fold that ends can lift it while another is running.
+    with threadpool_limits(threads):
+        yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(delayed(scored)(*fold) for fold in cut)
 
 
 def fit(model: "Pipeline", table: pd.DataFrame, target: NDArray[np.generic], threads: int) -> "Pipeline":

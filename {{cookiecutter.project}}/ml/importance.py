@@ -37,6 +37,7 @@ def permutation_importances(
     `predictions` are those of `model` on it.
     """
     from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
 
     table, predictions = table.iloc[:MOST_ROWS], predictions.subset(slice(MOST_ROWS))
     encoder, estimator = model.named_steps["encoder"], model.named_steps["estimator"]
@@ -54,9 +55,10 @@ def permutation_importances(
         losses = [sign * (baseline - score(part)[metric]) for part in _parts(shuffled, len(table))]
         return name, float(np.mean(losses)), float(np.std(losses))
 
-    yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
-        delayed(worsened)(name) for name in schema.features
-    )
+    with threadpool_limits(threads):  # see ml.fitting.cross_validate
+        yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
+            delayed(worsened)(name) for name in schema.features
+        )
 
 
 def table(importances: Iterable[tuple[str, float, float]]) -> pd.DataFrame:
