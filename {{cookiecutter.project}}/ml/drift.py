@@ -8,6 +8,7 @@ import difflib
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -111,8 +112,11 @@ def compare(baseline: Profile, current: Profile, names: Sequence[str], limits: L
     """
     from scipy import stats
 
-    tests = {name: _tests(baseline[name], current[name], limits) for name in names}
-    every = [test for found in tests.values() for test in found]
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # numpy searches outside the interpreter's lock
+        warnings.simplefilter("ignore", RuntimeWarning)  # where an exact p-value fails, scipy approximates, and warns
+        found = pool.map(lambda name: _tests(baseline[name], current[name], limits), names)
+        tests = dict(zip(names, found, strict=True))
+    every = [test for name in names for test in tests[name]]
     adjusted = stats.false_discovery_control([test.p_value for test in every]) if every else np.array([])
     judged = iter([_judged(test, float(p), limits.p_value) for test, p in zip(every, adjusted, strict=True)])
     return [_column(name, baseline[name], current[name], [next(judged) for _ in tests[name]]) for name in names]
@@ -136,9 +140,7 @@ def ks_p_value(one: Distribution, other: Distribution, distance: float) -> float
 
     if max(one.given, other.given) <= MOST_EXACT:
         samples = (np.repeat(column.values, column.counts) for column in (one, other))
-        with warnings.catch_warnings():  # where the exact sum fails, scipy turns to the approximate one, and warns
-            warnings.simplefilter("ignore", RuntimeWarning)
-            return float(stats.ks_2samp(*samples).pvalue)
+        return float(stats.ks_2samp(*samples).pvalue)
     size = round(one.given * other.given / (one.given + other.given))
     if size * distance**2 < TAIL:
         return float(stats.kstwo.sf(distance, size))
