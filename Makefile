@@ -26,6 +26,7 @@ lint: .venv/ready
 	$(BIN)/mypy --strict hooks/pre_gen_project.py && $(BIN)/mypy --strict hooks/post_gen_project.py
 
 lock: .venv/ready
+	mkdir -p .cache
 	sed 's/{{[^}]*}}/"project"/' '$(PROJECT)/pyproject.toml' > .cache/pyproject.toml
 	$(COMPILE) --group .cache/pyproject.toml:dev .cache/pyproject.toml --output-file '$(PROJECT)/requirements.txt'
 	$(COMPILE) --group demo --output-file requirements-demo.txt
