@@ -122,7 +122,7 @@ def test_multiclass_metrics_agree_with_scikit_learn_for_any_weights(case):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32), st.integers(2, 60), st.sampled_from([(0, 1e-3), (1, 1), (1e9, 1), (1e9, 1e6)]))
+@given(st.integers(0, 2**32), st.integers(5, 60), st.sampled_from([(0, 1e-3), (1, 1), (1e6, 1), (1e9, 1e6)]))
 def test_regression_metrics_agree_with_scikit_learn_for_any_weights(seed, rows, place):
     offset, scale = place
     rng = np.random.default_rng(seed)
