@@ -1,6 +1,6 @@
 """What people write today: one script that reads, splits, cross-validates, fits, judges, registers and looks for drift.
 
-python -m benchmarks.plain_script INCOMING.csv RAW.csv FOLDER
+python plain_script.py RAW.csv INCOMING.csv
 """
 
 import sys
