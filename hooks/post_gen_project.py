@@ -30,7 +30,7 @@ INCOMING = Path("data", "incoming")
 VENV = Path(".venv")
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 SUPPORTED = ((3, 11), (3, 13))  # what requirements.txt was compiled for
-DATA_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+DATA_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 CI_FILES = {"github": Path(".github"), "gitlab": Path(".gitlab-ci.yml")}
 # They would make Git work on another repository, or Python import from another place.
 FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH")
@@ -186,6 +186,12 @@ def data_step(answers: Answers) -> Step:
     return Step("data", partial(download, source, goal), by_hand, loud=True)
 
 
+def first_delivery(add: Command) -> Step:
+    """Keep the newest rows back, to be watched; done by hand, the versions of the data follow it."""
+    command = ["python", "-m", "ops", "data", "hold-back"]
+    return Step("first delivery", lambda: run(command), written(command, add), needs=("schema",))
+
+
 # ---- Git
 
 
@@ -287,13 +293,14 @@ def plan(answers: Answers) -> list[Step]:
     infer = ["python", "-m", "ops", "schema", "infer", "--target", answers["target"], "--force"]  # not the example's
     message = "Start from cookiecutter-dvc-mlops"
     dvc = ["python", "-m", "dvc"]
+    add = [*dvc, "add", "data/raw", "data/incoming"]
     return [
         *([] if data.needs else [data]),
         Step("repository", init_repository, written(*INIT)),
         environment,
         *([data] if data.needs else []),
-        calling("data versions", [*dvc, "add", "data/raw", "data/incoming"], needs=ready[:3]),
-        *([calling("schema", infer, needs=("data", "environment"), show=True)] if own else []),
+        *([calling("schema", infer, needs=("data", "environment"), show=True), first_delivery(add)] if own else []),
+        calling("data versions", add, needs=ready[:3]),
         calling("pipeline", [*dvc, "repro"], needs=(*ready, "schema") if own else ready, show=True),
         calling("storage", [*dvc, "push"], needs=ready),
         Step(

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 Answers = dict[str, Any]
 
-DATA_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+DATA_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 DATA_SCHEMES = ("http", "https", "s3")
 REMOTE_SCHEMES = ("s3", "gs", "azure", "ssh", "http", "https", "webdav", "webdavs", "gdrive", "oss", "hdfs", "webhdfs")
 TRACKING_SCHEMES = ("http", "https", "postgresql", "mysql", "mssql", "sqlite", "databricks")

@@ -1,32 +1,25 @@
 """Whether prepared data is what `schema.yaml` promises: every check with what failed, summarised."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from ml.digest import row_hashes
 from ml.errors import DataError
-from ml.schema import Column, ColumnType, Schema, Severity
+from ml.parsing import DTYPES, EXAMPLES
+from ml.schema import Column, Schema, Severity
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
 
-EXAMPLES = 5
-DTYPES: dict[ColumnType, str] = {
-    "number": "float64",
-    "integer": "Int64",
-    "boolean": "boolean",
-    "category": "str",
-    "text": "str",
-    "datetime": "datetime64[us]",
-}
-
 
 @dataclass(frozen=True)
 class Result:
-    """One check: how many of its rows failed, which share of the rows that is (0 to 1), and up to five examples.
+    """One check: how many of the rows it counted, up to which share passes (`at_least`: from which), and five examples.
 
     `column` is None where the whole table was checked.
     """
@@ -35,10 +28,34 @@ class Result:
     column: str | None
     severity: Severity
     expected: str
-    passed: bool
+    rows: int
     failed: int
-    share: float
+    limit: float
     examples: list[str]
+    at_least: bool = False
+
+    @property
+    def share(self) -> float:
+        """The counted rows as a share of all."""
+        return self.failed / self.rows if self.rows else 0.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether the share is within the limit."""
+        return self.share >= self.limit if self.at_least else self.share <= self.limit
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "check": self.check,
+            "column": self.column,
+            "severity": self.severity,
+            "expected": self.expected,
+            "passed": self.passed,
+            "failed": self.failed,
+            "share": self.share,
+            "examples": self.examples,
+        }
 
     def sentence(self) -> str:
         """What failed, for a person."""
@@ -48,21 +65,22 @@ class Result:
 
 
 def check_columns(table: pd.DataFrame, schema: Schema, missing_warning: float) -> list[Result]:
-    """Check each column of a typed table (n rows) against `schema`: type, range, allowed values, ids, missing share.
+    """Check the columns of a typed table (n rows), or of a part of one: type, range, allowed values, missing share.
 
     Values are checked by pandera. A share of missing values above `missing_warning` is worth a warning, one above the
-    column's own `max_missing` has the column's severity.
+    column's own `max_missing` has the column's severity. Columns that `schema` ignores are left alone.
 
     Raises:
-        DataError: the table lacks a column or has it in another type, so that its values cannot be checked.
+        DataError: a column has another type than `schema` says, so that its values cannot be checked.
     """
     import pandera.pandas as pa
 
-    expected = {name: schema.columns[name] for name in schema.kept}
+    expected = {name: schema.columns[name] for name in schema.kept if name in table}
     for name, column in expected.items():
-        if name not in table or table[name].dtype != DTYPES[column.type]:
-            found = table[name].dtype if name in table else "no such column"
-            raise DataError(f"the prepared column {name} should be {DTYPES[column.type]} but is {found}: run prepare")
+        if table[name].dtype != DTYPES[column.type]:
+            raise DataError(
+                f"the prepared column {name} should be {DTYPES[column.type]} but is {table[name].dtype}: run prepare"
+            )
     checks = {name: _value_checks(column) for name, column in expected.items()}
     rules = {name: pa.Column(DTYPES[expected[name].type], found, nullable=True) for name, found in checks.items()}
     broken: dict[tuple[str, str], pd.Index] = {}
@@ -76,53 +94,71 @@ def check_columns(table: pd.DataFrame, schema: Schema, missing_warning: float) -
     for name, column in expected.items():
         for check in checks[name]:
             rows = broken.get((name, check.name), table.index[:0])
-            severity = "error" if check.name == "unique" else column.severity
-            results.append(_result(check.name, name, severity, check.description, len(table), table[name], rows))
+            results.append(_result(check.name, column.severity, check.description, table[name], rows))
         results += _missing(table[name], column, missing_warning)
     return results
 
 
-def check_rows(table: pd.DataFrame, schema: Schema, duplicate_warning: float, smallest_class: float) -> list[Result]:
-    """Check a table as a whole: duplicate rows (ids aside), and for classes the share of the smallest."""
-    duplicated = _fingerprints(table, schema).duplicated()
-    share = float(duplicated.mean())
+def combine(parts: Iterable[list[Result]]) -> list[Result]:
+    """The same checks over all parts of a table, from what `check_columns` found in each."""
+    found: dict[tuple[Any, ...], Result] = {}
+    for result in (result for part in parts for result in part):
+        key = (result.check, result.column, result.severity, result.limit)
+        known = found.setdefault(key, replace(result, rows=0, failed=0, examples=[]))
+        examples = list(dict.fromkeys(known.examples + result.examples))[:EXAMPLES]
+        found[key] = replace(
+            known, rows=known.rows + result.rows, failed=known.failed + result.failed, examples=examples
+        )
+    return list(found.values())
+
+
+def check_ids(ids: pd.Series) -> Result:
+    """Check that a whole column of the role id has each value once; missing ones aside."""
+    repeated = ids.duplicated(keep=False) & ids.notna()
+    return _result("unique", "error", "each value once", ids, ids.index[repeated])
+
+
+def check_rows(hashes: NDArray[np.uint64], duplicate_warning: float) -> Result:
+    """Check a whole table for duplicate rows, given a hash of each (n,); see `fingerprints`."""
+    duplicated = int(pd.Series(hashes).duplicated().sum())
     most = f"at most {duplicate_warning:.1%} of the rows"
-    duplicates = Result(
-        "duplicate rows", None, "warning", most, share <= duplicate_warning, int(duplicated.sum()), share, []
-    )
-    if schema.columns[schema.target].type not in ("category", "boolean"):
-        return [duplicates]
-    classes = table[schema.target].value_counts(sort=False)
-    smallest = classes.min() / len(table)
+    return Result("duplicate rows", None, "warning", most, len(hashes), duplicated, duplicate_warning, [])
+
+
+def check_balance(target: pd.Series, smallest_class: float) -> list[Result]:
+    """Check for classes (n labels) that the smallest has its share; a number has none."""
+    if target.dtype not in ("str", "boolean"):
+        return []
+    classes = target.value_counts(sort=False)
     least = f"at least {smallest_class:.1%} of the rows in the smallest class"
-    balance = Result(
-        "class balance",
-        schema.target,
-        "warning",
-        least,
-        bool(smallest >= smallest_class),
-        int(classes.min()),
-        float(smallest),
-        [str(classes.idxmin())],
-    )
-    return [duplicates, balance]
+    name, fewest, smallest = str(target.name), int(classes.min()), [str(classes.idxmin())]
+    return [
+        Result("class balance", name, "warning", least, len(target), fewest, smallest_class, smallest, at_least=True)
+    ]
 
 
-def check_overlap(train: pd.DataFrame, test: pd.DataFrame, schema: Schema, overlap_warning: float) -> list[Result]:
-    """Check that the test split is new to the model: no id of the training split, and few rows equal to one of it.
+def check_overlap(train: NDArray[np.uint64], test: NDArray[np.uint64], overlap_warning: float) -> Result:
+    """Check that few rows of the test split equal one of the training split, given a hash of each row.
 
-    Distinct rows that happen to be equal are normal in coarse data; an id on both sides is an error.
+    Distinct rows that happen to be equal are normal in coarse data.
     """
-    equal = _fingerprints(test, schema).isin(_fingerprints(train, schema))
-    share = float(equal.mean())
+    equal = int(pd.Series(test).isin(train).sum())
     most = f"at most {overlap_warning:.1%} of the test rows equal to a training row"
-    overlap = Result("overlap", None, "warning", most, share <= overlap_warning, int(equal.sum()), share, [])
-    ids = schema.with_role("id")
-    if not ids:
-        return [overlap]
-    both = _hashed(test[ids]).isin(_hashed(train[ids]))
-    rows = test.index[both.to_numpy()]
-    return [overlap, _result("overlap", ids[0], "error", "no id in both splits", len(test), test[ids[0]], rows)]
+    return Result("overlap", None, "warning", most, len(test), equal, overlap_warning, [])
+
+
+def check_id_overlap(train: pd.Series, test: pd.Series) -> Result:
+    """Check that no id of the training split is in the test split as well."""
+    both = test.isin(train) & test.notna()
+    return _result("overlap", "error", "no id in both splits", test, test.index[both])
+
+
+def fingerprints(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
+    """A hash of what a model sees of each row, shape (n,): ids aside.
+
+    It is ten times faster than comparing rows, and two different rows share one nearly never.
+    """
+    return row_hashes(table[[*schema.inputs, schema.target]])
 
 
 def _value_checks(column: Column) -> list["pa.Check"]:
@@ -137,14 +173,6 @@ def _value_checks(column: Column) -> list["pa.Check"]:
         found.append(_check(pa.Check.in_range, "range", " and ".join(filter(None, bounds)), *limits))
     if column.allowed is not None:
         found.append(_check(pa.Check.isin, "allowed values", f"one of {', '.join(column.allowed)}", column.allowed))
-    if column.role == "id":
-        unique = pa.Check(
-            lambda values: ~values.duplicated(keep=False),
-            name="unique",
-            description="each value once",
-            n_failure_cases=EXAMPLES,
-        )
-        found.append(unique)
     return found
 
 
@@ -154,26 +182,14 @@ def _check(kind: Any, name: str, expected: str, *limits: Any) -> "pa.Check":
 
 def _missing(values: pd.Series, column: Column, warning: float) -> Iterator[Result]:
     missing = int(values.isna().sum())
-    share = missing / len(values)
     limits: list[tuple[float, Severity]] = [(warning, "warning")]
     if column.max_missing < 1:
         limits.append((column.max_missing, column.severity))
     for limit, severity in limits:
         most = f"at most {limit:.1%} missing"
-        yield Result("missing values", str(values.name), severity, most, share <= limit, missing, share, [])
+        yield Result("missing values", str(values.name), severity, most, len(values), missing, limit, [])
 
 
-def _result(
-    check: str, name: str, severity: Severity, expected: str, rows: int, values: pd.Series, failed: pd.Index
-) -> Result:
+def _result(check: str, severity: Severity, expected: str, values: pd.Series, failed: pd.Index) -> Result:
     examples = [str(value) for value in values.loc[failed].drop_duplicates().iloc[:EXAMPLES]]
-    return Result(check, name, severity, expected, len(failed) == 0, len(failed), len(failed) / rows, examples)
-
-
-def _fingerprints(table: pd.DataFrame, schema: Schema) -> pd.Series:
-    return _hashed(table[[*schema.features, schema.target]])
-
-
-def _hashed(table: pd.DataFrame) -> pd.Series:
-    """A 64-bit hash per row: ten times faster than comparing rows, and two different rows share one nearly never."""
-    return pd.util.hash_pandas_object(table, index=False)
+    return Result(check, str(values.name), severity, expected, len(values), len(failed), 0.0, examples)

@@ -2,46 +2,48 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ml.errors import DataError
 from ml.schema import Schema
 
 
-def without_duplicates(table: pd.DataFrame, schema: Schema, how: str) -> pd.DataFrame:
-    """Drop rows that are equal in every column (`drop_rows`) or share their id with a later one (`drop_ids`).
+def labelled(target: pd.Series) -> NDArray[np.bool_]:
+    """Which of n rows have a label: the others can neither train nor test. Shape (n,).
 
-    Of the rows of one id the last stays: the newest, if a column has the role time, else the last delivered.
+    Raises:
+        DataError: none has one, or all have the same, so that there is nothing to learn.
+    """
+    if target.notna().sum() == 0:
+        raise DataError(f"the target {target.name} is missing in all {len(target)} rows: deliver labelled data")
+    if target.nunique() < 2:
+        raise DataError(
+            f"the target {target.name} is {target.dropna().iloc[0]} in every row: deliver data with at least two "
+            "different values, or name another target in schema.yaml"
+        )
+    return target.notna().to_numpy(dtype=bool)
+
+
+def distinct(keys: pd.DataFrame, hashes: NDArray[np.uint64], schema: Schema, how: str) -> NDArray[np.bool_]:
+    """Which of n rows stay, shape (n,): all (`keep`), one of equal rows (`drop_rows`), one of an id (`drop_ids`).
+
+    `keys` has the columns of the roles id and time, `hashes` (n,) one per whole row. Of the rows of one id the last
+    stays: the newest, if a column has the role time, else the last delivered.
 
     Raises:
         DataError: `drop_ids` without a column of the role id.
     """
     if how == "keep":
-        return table
+        return np.ones(len(keys), dtype=bool)
     if how == "drop_rows":
-        return table[~table.duplicated()]
+        return ~pd.Series(hashes).duplicated().to_numpy()
     ids = schema.with_role("id")
     if not ids:
         raise DataError("prepare.duplicates is drop_ids, but no column has the role id: name one in schema.yaml")
-    newest = table.sort_values(schema.with_role("time"), kind="stable") if schema.with_role("time") else table
-    return table[~newest.duplicated(subset=ids, keep="last").sort_index()]
-
-
-def with_target(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Drop the rows without a label: they can neither train nor test.
-
-    Raises:
-        DataError: no row is left, or the target has one value only, so that there is nothing to learn.
-    """
-    labels = table[schema.target]
-    if labels.notna().sum() == 0:
-        raise DataError(f"the target {schema.target} is missing in all {len(table)} rows: deliver labelled data")
-    if labels.nunique() < 2:
-        raise DataError(
-            f"the target {schema.target} is {labels.dropna().iloc[0]} in every row: deliver data with at least two "
-            "different values, or name another target in schema.yaml"
-        )
-    return table[labels.notna()]
+    newest = keys.sort_values(schema.with_role("time"), kind="stable") if schema.with_role("time") else keys
+    return (~newest.duplicated(subset=ids, keep="last")).reindex(keys.index).to_numpy()
 
 
 def balance(target: pd.Series) -> dict[str, Any]:

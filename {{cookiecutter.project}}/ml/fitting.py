@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 
+# Rows that are encoded and predicted at once: a thousand encoded columns make them 160 MB.
+ROWS = 20_000
+
 
 def pipeline(encoder: "BaseEstimator", estimator: "BaseEstimator") -> "Pipeline":
     """Encoder and estimator as one model, so that whatever is learnt of the data is learnt from training rows only."""
@@ -34,7 +37,8 @@ def pipeline(encoder: "BaseEstimator", estimator: "BaseEstimator") -> "Pipeline"
 def folds(target: NDArray[np.generic], groups: pd.Series | None, task: Task, count: int, seed: int) -> list[Fold]:
     """Row positions (train, test) of each fold: stratified by class; rows of one group stay on one side.
 
-    A class with fewer rows than folds is spread over as many folds as it has rows.
+    A class with fewer rows than folds is spread over as many folds as it has rows; where every class is so rare, rows
+    are dealt at random.
 
     Raises:
         DataError: there are fewer rows, or groups, than folds.
@@ -47,7 +51,7 @@ def folds(target: NDArray[np.generic], groups: pd.Series | None, task: Task, cou
             f"the training split has {units} {'rows' if groups is None else 'groups'}, too few for {count} folds: "
             "deliver more data, or lower train.folds"
         )
-    classes = task == "classification"
+    classes = task == "classification" and np.unique(target, return_counts=True)[1].max() >= count
     if groups is not None:
         kind = StratifiedGroupKFold if classes else GroupKFold
     else:
@@ -119,24 +123,26 @@ def predict(
     """Predict n rows, given as features or as what the encoder made of them; labels are the most probable class.
 
     `target` (n,) are the actual values, None where they are not known. `classes` are all that exist, sorted; one that a
-    fitted model does not know (rare, and in no training row of the fold) gets probability 0.
+    fitted model does not know (rare, and in no training row of the fold) gets probability 0. Some rows at a time are
+    encoded, so that they take a bounded memory, however many there are.
     """
     from threadpoolctl import threadpool_limits
 
+    fitted: NDArray[np.generic] | None = getattr(model, "classes_", None)
+    known = fitted if classes is None else classes
+    has_probabilities = fitted is not None and hasattr(model, "predict_proba")
+    answer = model.predict_proba if has_probabilities else model.predict
     with threadpool_limits(threads):
-        fitted = getattr(model, "classes_", None)
-        if fitted is None or not hasattr(model, "predict_proba"):
-            predicted = model.predict(table)
-            actual = predicted if target is None else target
-            known = () if fitted is None else tuple((fitted if classes is None else classes).tolist())
-            return Predictions(actual, predicted, None, known, positive)
-        raw = model.predict_proba(table)
-    classes = fitted if classes is None else classes
-    probabilities = np.zeros((len(table), len(classes)))
-    probabilities[:, np.searchsorted(classes, fitted)] = raw
-    predicted = classes[probabilities.argmax(axis=1)]
-    actual = predicted if target is None else target
-    return Predictions(actual, predicted, probabilities, tuple(classes.tolist()), positive)
+        raw = np.concatenate([answer(table[start : start + ROWS]) for start in range(0, len(table), ROWS)])
+    if fitted is None or known is None or not has_probabilities:
+        names = () if fitted is None or known is None else tuple(known.tolist())
+        return Predictions(raw if target is None else target, raw, None, names, positive)
+    probabilities = np.zeros((len(raw), len(known)))
+    probabilities[:, np.searchsorted(known, fitted)] = raw
+    predicted = known[probabilities.argmax(axis=1)]
+    return Predictions(
+        predicted if target is None else target, predicted, probabilities, tuple(known.tolist()), positive
+    )
 
 
 def with_labels(predictions: Predictions, actual: pd.Series | None, task: Task) -> Predictions | None:

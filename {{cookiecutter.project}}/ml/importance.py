@@ -57,7 +57,7 @@ def permutation_importances(
 
     with threadpool_limits(threads):  # see ml.fitting.cross_validate
         yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
-            delayed(worsened)(name) for name in schema.features
+            delayed(worsened)(name) for name in schema.inputs
         )
 
 
@@ -82,6 +82,6 @@ def _blocks(encoder: "ColumnTransformer") -> dict[str, NDArray[np.intp]]:
             names = transformer["encode"].get_feature_names_out([f"{number}\0" for number in range(len(columns))])
             origin = np.array([int(name.partition("\0")[0]) for name in names])
             blocks |= {column: encoded[origin == number] for number, column in enumerate(columns)}
-        else:
-            blocks |= {column: encoded[[number]] for number, column in enumerate(columns)}
+        elif len(columns):  # as many columns each: one, or of a mean target one per class
+            blocks |= dict(zip(columns, np.split(encoded, len(columns)), strict=True))
     return blocks

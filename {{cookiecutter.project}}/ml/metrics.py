@@ -85,6 +85,16 @@ class Predictions:
         return Predictions(self.actual[rows], self.predicted[rows], probabilities, self.classes, self.positive)
 
 
+def joined(parts: Sequence[Predictions]) -> Predictions:
+    """The predictions of one model on batch after batch, as one."""
+    first = parts[0]
+    probabilities = None
+    if first.probabilities is not None:
+        probabilities = np.concatenate([part.probabilities for part in parts if part.probabilities is not None])
+    actual, predicted = (np.concatenate([getattr(part, side) for part in parts]) for side in ("actual", "predicted"))
+    return Predictions(actual, predicted, probabilities, first.classes, first.positive)
+
+
 def title(metric: str) -> str:
     """A metric's name for people."""
     return TITLES.get(metric, metric.replace("_", " "))

@@ -7,17 +7,23 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 ColumnType = Literal["number", "integer", "category", "boolean", "datetime", "text"]
 Role = Literal["feature", "target", "id", "time", "group", "ignore"]
 Severity = Literal["error", "warning"]
+Decimal = Literal[".", ","]
 
 NUMERIC: frozenset[ColumnType] = frozenset({"number", "integer"})
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "?", "-")
+# "None" is not among them: it is a level of many a category.
+MISSING = (
+    *("", "NA", "N/A", "n/a", "n.a.", "NaN", "nan", "NaT", "<NA>", "null", "NULL", "\\N", "?", "-", "--"),
+    *("#N/A", "#DIV/0!", "#VALUE!", "#REF!"),
+)
 
 
 class Column(BaseModel):
     """What one column may hold.
 
     `max_missing` is a share of the rows (0 to 1); `min` and `max` are inclusive and in the column's own unit;
-    `unparseable` says what becomes of a value that is not of the column's type: it is set `missing`, or its row is
-    `reject`ed. `severity` is that of a broken range, allowed value or missing share.
+    `decimal` and `format` say how text spells a number (the decimal sign) or a datetime (as in `strptime`; ISO 8601 if
+    None). `unparseable` says what becomes of a value that is not of the column's type: it is set `missing`, or its row
+    is `reject`ed. `severity` is that of a broken range, allowed value or missing share.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +35,8 @@ class Column(BaseModel):
     min: float | None = None
     max: float | None = None
     allowed: tuple[str, ...] | None = None
+    decimal: Decimal = "."
+    format: str | None = None
     unparseable: Literal["missing", "reject"] = "missing"
     severity: Severity = "error"
 
@@ -40,6 +48,10 @@ class Column(BaseModel):
             raise ValueError(f"min {self.min:g} is above max {self.max:g}")
         if self.allowed is not None and self.type != "category":
             raise ValueError(f"allowed is for categories; this column is of type {self.type}")
+        if self.decimal != "." and self.type not in NUMERIC:
+            raise ValueError(f"decimal is for numbers and integers; this column is of type {self.type}")
+        if self.format is not None and self.type != "datetime":
+            raise ValueError(f"format is for datetimes; this column is of type {self.type}")
         if self.type == "text" and self.role in ("feature", "target"):
             raise ValueError(f"free text is no {self.role}: give the column the type category, or the role ignore")
         return self
@@ -76,8 +88,14 @@ class Schema(BaseModel):
 
     @property
     def features(self) -> list[str]:
-        """The columns that a model learns from."""
+        """The columns that a model learns from, and whose drift is watched."""
         return self.with_role("feature")
+
+    @property
+    def inputs(self) -> list[str]:
+        """The columns that a model takes: the features, and the date that orders the rows, as month, weekday, hour."""
+        dates = [name for name in self.with_role("time") if self.columns[name].type == "datetime"]
+        return [name for name in self.columns if name in {*self.features, *dates}]
 
     @property
     def target(self) -> str:

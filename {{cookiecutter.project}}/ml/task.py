@@ -12,7 +12,7 @@ from ml.schema import ColumnType
 Task = Literal["classification", "regression"]
 Label = str | int | bool
 
-YES = ("yes", "true", "y", "t", "1", "positive", "pos")
+YES = ("yes", "true", "y", "t", "1", "positive", "pos", "on", "ja", "oui", "si", "sí", "sim")
 
 
 def task_of(target: pd.Series, column: ColumnType, asked: str) -> Task:
@@ -55,7 +55,7 @@ def labels(target: pd.Series, task: Task) -> NDArray[np.generic]:
 def positive_class(target: NDArray[np.generic], chosen: Label | None) -> Label | None:
     """The class of `target` (n,) that precision and recall speak of; None unless there are two classes.
 
-    It is the one chosen as `train.positive`, else the one that reads as a yes (yes, true, y, t, 1, positive), else
+    It is the one chosen as `train.positive`, else the one that reads as a yes (see `YES`), else
     the last in sorted order.
 
     Raises:

@@ -10,6 +10,8 @@ from store import console
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 schema_app = typer.Typer(no_args_is_help=True, help="What a valid row is.")
 app.add_typer(schema_app, name="schema")
+data_app = typer.Typer(no_args_is_help=True, help="The data and its versions.")
+app.add_typer(data_app, name="data")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
@@ -17,16 +19,67 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, 
 
 @schema_app.command("infer")
 def schema_infer(
-    target: Annotated[str, typer.Option(help="The column to predict.")],
+    target: Annotated[str | None, typer.Option(help="The column to predict; with --update, schema.yaml says.")] = None,
     data: Annotated[Path, typer.Option(help="Folder of deliveries to learn from.")] = Path("data/raw"),
     out: Annotated[Path, typer.Option(help="Where the draft goes.")] = Path("schema.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Replace a schema that says something else.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Only add columns that the schema lacks.")] = False,
     dry_run: DryRun = False,
 ) -> None:
     """Draft schema.yaml from the data: types, roles, limits, and a comment where a guess is worth a look."""
     from ops import schema
 
-    schema.infer(data, target, out, force=force, dry_run=dry_run)
+    schema.infer(data, target, out, force=force, update=update, dry_run=dry_run)
+
+
+@app.command()
+def ingest(
+    source: Annotated[str, typer.Argument(help="A path, an http(s) or s3 URL, or a database URL.")],
+    query: Annotated[str | None, typer.Option(help="What to ask a database: SELECT …")] = None,
+    labelled: Annotated[bool, typer.Option("--labelled", help="Add it to data/raw/.")] = False,
+    name: Annotated[str | None, typer.Option(help="What the file is called; as the source by default.")] = None,
+    schema: Annotated[Path, typer.Option(help="What a valid row is.")] = Path("schema.yaml"),
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch a delivery, check it against schema.yaml, write it as Parquet, track it with DVC – or refuse it whole."""
+    from ops import ingest
+
+    ingest.ingest(source, query, name, schema, labelled=labelled, dry_run=dry_run, as_json=as_json)
+
+
+@data_app.command("log")
+def data_log(as_json: AsJson = False) -> None:
+    """List every version of the data: when, who, commit, digest, files, rows, size, message."""
+    from ops import data
+
+    data.log(as_json=as_json)
+
+
+@data_app.command("get")
+def data_get(
+    version: Annotated[str, typer.Argument(help="A number of the log, a tag, a commit, or the start of a digest.")],
+    folder: Annotated[str, typer.Option(help="data/raw or data/incoming.")] = "data/raw",
+    to: Annotated[Path | None, typer.Option(help="The new folder; beside the data by default.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Check a version of the data out to a new folder; the work tree stays as it is."""
+    from ops import data
+
+    data.get(version, folder, to, dry_run=dry_run)
+
+
+@data_app.command("hold-back")
+def hold_back(
+    raw: Annotated[Path, typer.Option(help="Folder of labelled deliveries.")] = Path("data/raw"),
+    incoming: Annotated[Path, typer.Option(help="Folder of the newest delivery, still empty.")] = Path("data/incoming"),
+    schema: Annotated[Path, typer.Option(help="What a valid row is.")] = Path("schema.yaml"),
+    dry_run: DryRun = False,
+) -> None:
+    """Keep the newest tenth of the labelled rows back as the first delivery: there is something to watch then."""
+    from ops import delivery
+
+    delivery.hold_back(raw, incoming, schema, dry_run=dry_run)
 
 
 @app.command("check-drift")

@@ -1,37 +1,87 @@
 """`schema infer`: from the deliveries in a folder to a draft of schema.yaml."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import typer
 
-from ml import inference
-from ml.errors import DataError, SchemaError
-from store import deliveries, files
+from ml import inference, spelling
+from ml.errors import DataError, ParameterError, SchemaError
+from store import deliveries, dialect, files, yaml
+
+# How many values are in memory at once: some whole columns.
+CELLS = 15_000_000
 
 
-def infer(data: Path, target: str, out: Path, *, force: bool, dry_run: bool) -> None:
-    """Write the draft for what lies in `data` to `out`.
+def infer(data: Path, target: str | None, out: Path, *, force: bool, update: bool, dry_run: bool) -> None:
+    """Write the draft for what lies in `data` to `out`; with `update`, only add the columns that `out` lacks.
 
     Raises:
         DataError: there is no data, its files differ in their columns, or the target is not among them.
-        SchemaError: `out` says something else already, and `force` is not given.
+        ParameterError: there is no target, neither as an answer nor in `out`.
+        SchemaError: `out` says something else already, and neither `force` nor `update` is given.
     """
-    paths = deliveries.listed(data)
-    if not paths:
-        raise DataError(f"{data} has no data: put a {', '.join(deliveries.ENDINGS)} file there first")
-    tables = {path: deliveries.read_raw(path) for path in paths}
-    first = next(iter(tables.values()))
-    for path, table in tables.items():
-        if set(table) != set(first):
-            differing = ", ".join(sorted(map(str, set(table) ^ set(first))))
-            raise DataError(f"{path} and {paths[0]} differ in the columns {differing}: deliver the same columns")
-    draft = inference.to_yaml(inference.infer(pd.concat(tables.values(), ignore_index=True), target))
+    paths = deliveries.present(data)
+    names = _same_columns(paths)
+    if update:
+        target = files.read_schema(out).target
+    if target is None:
+        raise ParameterError("no target is given: name the column to predict with --target")
+    if target not in names:
+        hint = yaml.nearest(target, names)
+        raise DataError(f"the target {target} is no column of {data}: {hint}")
+    guesses = _guesses(paths, names, target)
+    draft = inference.to_yaml(guesses)
+    if update:
+        draft, added = _updated(out, guesses)
     if dry_run:
         typer.echo(draft, nl=False)
         return
-    if out.exists() and out.read_text(encoding="utf-8") != draft and not force:
-        raise SchemaError(f"{out} says something else: see the draft with --dry-run, or replace the file with --force")
+    if out.exists() and out.read_text(encoding="utf-8") != draft and not force and not update:
+        raise SchemaError(
+            f"{out} says something else: see the draft with --dry-run, add new columns with --update, or replace the "
+            "file with --force"
+        )
     files.write_text(out, draft)
-    looks = draft.count("  # ")
-    typer.echo(f"wrote {out}: {draft.count('{')} columns, {looks} of them worth a look (see the comments)")
+    if update:
+        typer.echo(f"{out}: " + (f"added {', '.join(added)}" if added else "nothing to add"))
+        return
+    looks = sum(bool(guess.reason) for guess in guesses.values())
+    typer.echo(f"wrote {out}: {len(guesses)} columns, {looks} of them worth a look (see the comments)")
+
+
+def _same_columns(paths: list[Path]) -> list[str]:
+    names = {path: deliveries.columns(path) for path in paths}
+    for path in paths:
+        if differing := sorted(set(names[path]) ^ set(names[paths[0]])):
+            raise DataError(
+                f"{path} and {paths[0]} differ in the columns {', '.join(differing)}: deliver the same columns"
+            )
+    return names[paths[0]]
+
+
+def _guesses(paths: list[Path], names: list[str], target: str) -> dict[str, inference.Guess]:
+    separators = {dialect.of(path).separator for path in paths if not deliveries.is_parquet(path)}
+    start = next(deliveries.batches(paths[0], cells=100_000))
+    goal = _whole(paths, [target])[target]
+    width = max(CELLS // max(len(goal), 1), 1)
+    groups = [names[at : at + width] for at in range(0, len(names), width)]
+    frames: Iterator[pd.DataFrame] = (_whole(paths, group) for group in groups)
+    return inference.infer(frames, goal, commas=spelling.commas(start, separators))
+
+
+def _whole(paths: list[Path], names: list[str]) -> pd.DataFrame:
+    """All rows of some columns."""
+    return pd.concat([batch for path in paths for batch in deliveries.batches(path, names)], ignore_index=True)
+
+
+def _updated(out: Path, guesses: dict[str, inference.Guess]) -> tuple[str, list[str]]:
+    """The text of `out` with a line for each column that it lacks behind the last one, and their names."""
+    known = files.read_schema(out).columns
+    new = {name: guess for name, guess in guesses.items() if name not in known}
+    lines = out.read_text(encoding="utf-8").splitlines(keepends=True)
+    at, indent = yaml.end_of(out, "columns")
+    lines[at - 1] = lines[at - 1].rstrip("\n") + "\n"
+    lines[at:at] = [f"{' ' * indent}{line}\n" for line in inference.lines(new)]
+    return "".join(lines), list(new)

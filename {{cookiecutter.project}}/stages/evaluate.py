@@ -39,7 +39,7 @@ def main(
     shuffled = importance.permutation_importances(
         fitted, inputs, found, layout, headline, settings.importance_repeats, settings.seed, trained["threads"]
     )
-    relied_on = importance.table(console.progress(shuffled, len(layout.features), "shuffling features"))
+    relied_on = importance.table(console.progress(shuffled, len(layout.inputs), "shuffling features"))
     drawn = curves.curves(found)
     groups = evaluation.by_group(found, table, layout.sensitive)
     classes = scoring.classification_report(found) if found.classes else []

@@ -22,7 +22,7 @@ def main(
     page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
 ) -> None:
     """Test every watched feature and the predictions for drift."""
-    from ml import digest, drift, evaluation, features, fitting, monitoring, profile, task
+    from ml import drift, evaluation, features, fitting, metrics, monitoring, profile, task
     from store import deliveries, files, pages, params
 
     settings = params.load(params.Monitor)
@@ -30,17 +30,24 @@ def main(
     if not deliveries.listed(incoming):
         found = monitoring.no_delivery()
         files.write_json(report, found)
-        pages.write_page(page, "drift.html", title="Drift", sketches={}, **found)
+        pages.write_page(page, "drift.html", title="Drift", **found)
         typer.echo(f"{incoming}: {found['verdict']}")
         return
 
-    delivered = deliveries.read(incoming, layout, layout.features)
-    table, trained = delivered.table, files.read_json(training)
+    trained = files.read_json(training)
     kind: task.Task = trained["task"]
-    answered = fitting.predict(
-        files.read_model(model), features.inputs(table, layout), None, trained["positive"], trained["threads"]
-    )
-    baseline, current = profile.from_frame(files.read_table(reference)), profile.profile(table, layout)
+    fitted = files.read_model(model)
+    with deliveries.collected(incoming, layout, layout.inputs, report.with_name(".delivered.parquet")) as delivered:
+        table = delivered.table
+        answered = metrics.joined(
+            [
+                fitting.predict(fitted, features.inputs(batch, layout), None, trained["positive"], trained["threads"])
+                for batch in table.batches()
+            ]
+        )
+        labels = table[layout.target] if layout.target in table else None  # noqa: SIM401 – it lies in a file
+        current, content = profile.profile(table, layout), table.digest()
+    baseline = profile.from_frame(files.read_table(reference))
     then = monitoring.answer_profile(files.read_table(predictions), kind)
     now = monitoring.answer_profile(evaluation.answers(answered), kind)
 
@@ -48,22 +55,24 @@ def main(
     names = drift.watched(baseline, layout.features, settings.features)
     inputs = drift.compare(baseline, current, names, limits)
     outputs = drift.compare(then, now, list(then), limits)
-    labelled = fitting.with_labels(answered, table.get(layout.target), kind)
+    labelled = fitting.with_labels(answered, labels, kind)
     found = {
         "delivery": {
-            "rows": len(table),
+            "rows": delivered.rows,
             "files": delivered.files,
             "unparseable": delivered.unparseable,
-            "digest": digest.content_digest(table),
+            "digest": content,
         },
         **monitoring.report(inputs, outputs, answered, labelled, kind, limits, settings.minimum_accuracy),
     }
     files.write_json(report, found)
-    sides = {**baseline, **then}, {**current, **now}
-    names = [column.column for column in inputs + outputs]
-    sketches = {name: monitoring.sketch(*(side[name] for side in sides)) for name in names}
-    pages.write_page(page, "drift.html", title="Drift", sketches=sketches, **found)
-    typer.echo(f"{len(table)} rows: {found['verdict']}")
+    sides = [(baseline[column.column], current[column.column]) for column in inputs]
+    sides += [(then[column.column], now[column.column]) for column in outputs]
+    columns = [
+        {**column, "sketch": monitoring.sketch(*both)} for column, both in zip(found["columns"], sides, strict=True)
+    ]
+    pages.write_page(page, "drift.html", title="Drift", **{**found, "columns": columns})
+    typer.echo(f"{delivered.rows} rows: {found['verdict']}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Turn raw deliveries into typed training and test splits, and keep what later deliveries are compared with."""
+"""Turn raw deliveries into typed training and test splits, and keep what later deliveries are compared with.
+
+No more than a batch of rows or a column is in memory at a time.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +12,7 @@ from store import console
 
 
 def main(
-    raw: Annotated[Path, typer.Argument(help="Folder of labelled deliveries (CSV, CSV.gz, Parquet).")],
+    raw: Annotated[Path, typer.Argument(help="Folder of labelled deliveries (CSV, TSV, Parquet).")],
     schema: Annotated[Path, typer.Argument(help="What a valid row is.")],
     train: Annotated[Path, typer.Option(help="Where the training split goes (Parquet).")],
     test: Annotated[Path, typer.Option(help="Where the test split goes (Parquet).")],
@@ -17,37 +20,41 @@ def main(
     report: Annotated[Path, typer.Option(help="Where the facts about the data go (JSON).")],
 ) -> None:
     """Read, type, clean and split the raw data."""
-    from ml import cleaning, digest, profile, splitting
+    from ml import cleaning, profile, splitting
     from store import deliveries, files, params
 
     settings = params.load(params.Prepare)
     layout = files.read_schema(schema)
-    delivered = deliveries.read(raw, layout, layout.kept)
-    labelled = cleaning.with_target(delivered.table, layout)
-    table = cleaning.without_duplicates(labelled, layout, settings.duplicates)
-    in_test = splitting.split(table, layout, settings.split, settings.test_size, settings.seed)
+    with deliveries.collected(raw, layout, layout.kept, train.with_name(".delivered.parquet")) as delivered:
+        table = delivered.table
+        keys = table.columns([*layout.with_role("id"), *layout.with_role("time"), *layout.with_role("group")])
+        labelled = cleaning.labelled(table[layout.target])
+        distinct = cleaning.distinct(keys[labelled], table.hashes[labelled], layout, settings.duplicates)
+        kept = labelled.copy()
+        kept[labelled] = distinct
 
-    files.write_table(train, table[~in_test])
-    files.write_table(test, table[in_test])
-    files.write_table(reference, profile.to_frame(profile.profile(table[~in_test], layout)))
+        keys = keys.assign(**{layout.target: table[layout.target]})[kept]
+        in_test = kept.copy()
+        in_test[kept] = splitting.split(keys, layout, settings.split, settings.test_size, settings.seed)
+        files.write_batches(train, table.batches(kept & ~in_test))
+        files.write_batches(test, table.batches(in_test))
+        content = table.digest(kept)
+    files.write_table(reference, profile.to_frame(profile.profile(files.Stored(train), layout)))
     files.write_json(
         report,
         {
-            "digest": digest.content_digest(table),
-            "rows": len(table),
-            "columns": len(table.columns),
+            "digest": content,
+            "rows": len(keys),
+            "columns": len(layout.kept),
             "files": delivered.files,
             "unparseable": delivered.unparseable,
-            "rejected": {
-                "unparseable": delivered.rejected,
-                "target_missing": len(delivered.table) - len(labelled),
-            },
-            "duplicates_dropped": len(labelled) - len(table),
-            "target": cleaning.balance(table[layout.target]),
-            "split": {"by": settings.split, "train": int((~in_test).sum()), "test": int(in_test.sum())},
+            "rejected": {"unparseable": delivered.rejected, "target_missing": int((~labelled).sum())},
+            "duplicates_dropped": int((~distinct).sum()),
+            "target": cleaning.balance(keys[layout.target]),
+            "split": {"by": settings.split, "train": int((kept & ~in_test).sum()), "test": int(in_test.sum())},
         },
     )
-    typer.echo(f"{len(table)} rows: {(~in_test).sum()} to train, {in_test.sum()} to test")
+    typer.echo(f"{len(keys)} rows: {(kept & ~in_test).sum()} to train, {in_test.sum()} to test")
 
 
 if __name__ == "__main__":

@@ -29,10 +29,11 @@ def main(
     chosen = models.choose(settings.model)
     path = chosen.classifier if kind == "classification" else chosen.regressor
     estimator = estimators.build(settings.model, path, chosen.arguments, kind, settings.seed)
-    encoder = features.encoder(layout, settings.rare_level, settings.max_levels)
+    inputs = features.inputs(table, layout)
+    many = features.many_levels(inputs, layout, settings.max_levels, settings.encoded_megabytes)
+    encoder = features.encoder(layout, many, settings.rare_level, kind, settings.seed)
 
     unfitted = fitting.pipeline(encoder, estimator)
-    inputs = features.inputs(table, layout)
     groups = table[layout.with_role("group")[0]] if layout.with_role("group") else None
     cut = fitting.folds(target, groups, kind, settings.folds, settings.seed)
     scoring = fitting.cross_validate(unfitted, inputs, target, cut, positive, settings.threads)
@@ -51,7 +52,8 @@ def main(
             "positive": positive,
             "threads": settings.threads,
             "rows": len(table),
-            "features": layout.features,
+            "features": layout.inputs,
+            "mean_encoded": many,
             "rare_classes": fitting.rare_classes(target, settings.folds),
             "cross_validated": summary,
             "folds": scores,

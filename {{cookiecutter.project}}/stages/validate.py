@@ -15,8 +15,7 @@ def main(
     report: Annotated[Path, typer.Option(help="Where the outcome of every check goes (JSON).")],
 ) -> None:
     """Check types, ranges, allowed values, missing shares, ids, duplicates, class balance and overlap."""
-    from dataclasses import asdict
-
+    import numpy as np
     import pandas as pd
 
     from ml import checks
@@ -25,17 +24,28 @@ def main(
 
     settings = params.load(params.Validate)
     layout = files.read_schema(schema)
-    splits = files.read_table(train), files.read_table(test)
-    whole = pd.concat(splits, ignore_index=True)
-    results = [
-        *checks.check_columns(whole, layout, settings.missing_warning),
-        *checks.check_rows(whole, layout, settings.duplicate_warning, settings.smallest_class_warning),
-        *checks.check_overlap(*splits, layout, settings.overlap_warning),
+    splits = files.Stored(train), files.Stored(test)
+    parts: list[list[checks.Result]] = []
+    hashes = []
+    for split in splits:
+        fingerprints = []
+        for batch in split.batches():
+            parts.append(checks.check_columns(batch, layout, settings.missing_warning))
+            fingerprints.append(checks.fingerprints(batch, layout))
+        hashes.append(np.concatenate(fingerprints))
+    results = checks.combine(parts)
+    for name in layout.with_role("id"):
+        ids = [split[name] for split in splits]
+        results += [checks.check_ids(pd.concat(ids, ignore_index=True)), checks.check_id_overlap(ids[0], ids[1])]
+    results += [
+        checks.check_rows(np.concatenate(hashes), settings.duplicate_warning),
+        *checks.check_balance(pd.concat([split[layout.target] for split in splits]), settings.smallest_class_warning),
+        checks.check_overlap(hashes[0], hashes[1], settings.overlap_warning),
     ]
     failed = [result for result in results if not result.passed]
     errors = [result for result in failed if result.severity == "error"]
     counts = {"passed": len(results) - len(failed), "warnings": len(failed) - len(errors), "errors": len(errors)}
-    files.write_json(report, {**counts, "checks": [asdict(result) for result in results]})
+    files.write_json(report, {**counts, "checks": [result.as_dict() for result in results]})
 
     for result in failed:
         typer.echo(f"{result.severity}: {result.sentence()}", err=True)

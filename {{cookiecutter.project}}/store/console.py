@@ -23,8 +23,11 @@ def run(command: Callable[..., None] | typer.Typer) -> None:
         sys.exit(f"Error: {error}")
 
 
-def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Pass `items` on, drawing a bar on standard error if that is a terminal; a log gets nothing."""
+def progress(items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
+    """Pass `items` on, drawing a bar on standard error if that is a terminal; a log gets nothing.
+
+    Without a `total` it only moves.
+    """
     if not sys.stderr.isatty():
         yield from items
         return

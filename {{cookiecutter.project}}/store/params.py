@@ -53,6 +53,7 @@ class Train(Section):
     threads: int = Field(ge=1)
     rare_level: int = Field(ge=1)
     max_levels: int = Field(ge=2)
+    encoded_megabytes: int = Field(ge=1)
 
 
 class Estimator(BaseModel):

@@ -28,6 +28,29 @@ def read(path: Path) -> Any:
         raise StoreError(f"{path} could not be read: {error}") from None
 
 
+def dumped(content: Any) -> str:
+    """Plain content as YAML."""
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    text = StringIO()
+    writer = YAML()
+    writer.width = 4096  # no value is broken into lines
+    writer.dump(content, text)
+    return text.getvalue()
+
+
+def end_of(path: Path, key: str) -> tuple[int, int]:
+    """Where the mapping below a top-level `key` ends: the number of lines up to its last entry, and its indent."""
+    from ruamel.yaml import YAML
+
+    nodes = YAML(typ="safe", pure=True).compose(path.read_text(encoding="utf-8"))
+    [block] = [value for name, value in nodes.value if name.value == key]
+    last = block.value[-1][1].end_mark
+    return last.line + (last.column > 0), block.value[0][0].start_mark.column
+
+
 def validate(model: type[Model], content: Any, where: str, error: type[ProjectError]) -> Model:
     """Read plain `content` as `model`; `where` names its place for a person, such as `params.yaml: train`.
 

@@ -1,8 +1,12 @@
 """Every check of validate, passing and failing, with what a person needs to find the rows."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ml import checks
 from ml.checks import Result
@@ -52,7 +56,6 @@ def test_a_good_table_passes_every_check() -> None:
 
     assert failures(results) == []
     assert {(result.column, result.check) for result in results} >= {
-        ("key", "unique"),
         ("age", "range"),
         ("price", "range"),
         ("size", "allowed values"),
@@ -84,10 +87,25 @@ def test_values_that_are_not_allowed_are_counted_with_examples() -> None:
 
 
 def test_an_id_that_comes_twice_is_an_error_in_both_rows() -> None:
-    [result] = column_failures(table(key=[1, 1, 2, 2, 3, 4, 5, 6, 7, 8]))
+    result = checks.check_ids(table(key=[1, 1, 2, 2, 3, 4, 5, 6, 7, 8])["key"])
 
-    assert (result.check, result.column, result.severity) == ("unique", "key", "error")
-    assert (result.failed, result.examples) == (4, ["1", "2"])
+    assert (result.check, result.column, result.severity, result.passed) == ("unique", "key", "error", False)
+    assert (result.failed, result.rows, result.examples) == (4, 10, ["1", "2"])
+    assert result.sentence() == "unique of key: 4 rows (40.0%), such as 1, 2; expected each value once"
+
+
+def test_ids_that_come_once_are_fine_and_missing_ones_are_not_the_same() -> None:
+    result = checks.check_ids(table(key=[None, None, 2, 3, 4, 5, 6, 7, 8, None])["key"])
+
+    assert (result.passed, result.failed, result.rows, result.examples) == (True, 0, 10, [])
+
+
+def test_ids_are_compared_over_the_parts_of_a_table_whatever_their_row_numbers() -> None:
+    train, test = pd.Series(["a", "b"], name="key", dtype="str"), pd.Series(["b", "c"], name="key", dtype="str")
+
+    result = checks.check_ids(pd.concat([train, test], ignore_index=True))
+
+    assert (result.failed, result.examples) == (2, ["b"])
 
 
 def test_one_column_may_fail_in_several_ways_and_all_columns_are_checked() -> None:
@@ -130,58 +148,143 @@ def test_more_missing_values_than_the_column_may_have_are_as_severe_as_it_says()
     ]
 
 
-@pytest.mark.parametrize("wrong", [table().drop(columns="age"), table().astype({"age": "float64"})])
+@pytest.mark.parametrize("wrong", [table().astype({"age": "float64"}), table().astype({"y": "object"})])
 def test_a_table_that_prepare_did_not_make_is_refused(wrong: pd.DataFrame) -> None:
-    with pytest.raises(DataError, match=r"the prepared column age should be Int64 but is (no such column|float64)"):
+    with pytest.raises(
+        DataError, match=r"the prepared column (age should be Int64 but is float64|y should be str but is object)"
+    ):
         checks.check_columns(wrong, SCHEMA, 0.3)
+
+
+def duplicates(data: pd.DataFrame, limit: float) -> Result:
+    return checks.check_rows(checks.fingerprints(data, SCHEMA), limit)
 
 
 def test_duplicate_rows_are_counted_without_regard_to_their_ids() -> None:
     data = table(age=range(10))
-    [fine, _] = checks.check_rows(data, SCHEMA, 0.1, 0.1)
+    fine = duplicates(data, 0.1)
     assert (fine.passed, fine.failed) == (True, 0)
 
     doubled = data.copy()
     doubled.loc[2:4, data.columns[1:]] = data.loc[0, data.columns[1:]].to_numpy()
-    [result, _] = checks.check_rows(doubled, SCHEMA, 0.1, 0.1)
+    result = duplicates(doubled, 0.1)
     assert (result.check, result.severity, result.passed) == ("duplicate rows", "warning", False)
     assert (result.failed, result.share, result.expected) == (3, 0.3, "at most 10.0% of the rows")
+    assert duplicates(doubled, 0.3).passed
 
 
 @pytest.mark.parametrize(("smallest", "passed"), [(0.2, True), (0.21, False)])
 def test_a_class_that_is_too_small_is_named(smallest: float, passed: bool) -> None:
-    [_, result] = checks.check_rows(table(y=[*"aabbbbbbbb"]), SCHEMA, 1, smallest)
+    [result] = checks.check_balance(table(y=[*"aabbbbbbbb"])["y"], smallest)
 
     assert (result.check, result.column, result.severity, result.passed) == ("class balance", "y", "warning", passed)
     assert (result.share, result.examples) == (0.2, ["a"])
 
 
-def test_a_number_to_predict_has_no_class_balance() -> None:
-    schema = Schema(columns={"x": {"type": "number"}, "y": {"type": "number", "role": "target"}})
+@pytest.mark.parametrize("dtype", ["float64", "Int64"])
+def test_a_number_to_predict_has_no_class_balance(dtype: str) -> None:
+    assert checks.check_balance(pd.Series([1, 2], name="y", dtype=dtype), 0.1) == []
 
-    results = checks.check_rows(pd.DataFrame({"x": [1.0, 2.0], "y": [1.0, 2.0]}), schema, 0.1, 0.1)
 
-    assert [result.check for result in results] == ["duplicate rows"]
+def test_truth_values_are_classes_too() -> None:
+    [result] = checks.check_balance(pd.Series([True, False, True, True], name="y", dtype="boolean"), 0.3)
+
+    assert (result.passed, result.share, result.examples) == (False, 0.25, ["False"])
 
 
 def test_an_id_in_both_splits_is_an_error() -> None:
-    data = table(age=range(10))
-    test = data[6:].assign(age=pd.array([50, 51, 52, 53], dtype="Int64"))
+    keys = table()["key"]
 
-    fine = checks.check_overlap(data[:6], test, SCHEMA, 0.05)
-    assert failures(fine) == []
-    assert [result.column for result in fine] == [None, "key"]
+    fine = checks.check_id_overlap(keys[:6], keys[6:])
+    assert (fine.column, fine.passed, fine.failed) == ("key", True, 0)
 
-    [result] = failures(checks.check_overlap(data[:8], test, SCHEMA, 0.05))
+    result = checks.check_id_overlap(keys[:8], keys[6:])
     assert (result.check, result.column, result.severity) == ("overlap", "key", "error")
-    assert (result.failed, result.share, result.examples) == (2, 0.5, ["6", "7"])
+    assert (result.passed, result.failed, result.share, result.examples) == (False, 2, 0.5, ["6", "7"])
+
+
+def test_a_missing_id_is_in_neither_split() -> None:
+    train, test = table(key=[None] * 10)["key"], table(key=[1, *[None] * 9])["key"]
+
+    assert checks.check_id_overlap(train, test).passed
 
 
 @pytest.mark.parametrize(("limit", "passed"), [(0.5, True), (0.49, False)])
 def test_test_rows_that_equal_a_training_row_are_worth_a_warning(limit: float, passed: bool) -> None:
-    train = table(4, age=[1, 2, 3, 4])
-    test = table(4, key=[10, 11, 12, 13], age=[1, 2, 33, 34])
+    train = checks.fingerprints(table(4, age=[1, 2, 3, 4]), SCHEMA)
+    test = checks.fingerprints(table(4, key=[10, 11, 12, 13], age=[1, 2, 33, 34]), SCHEMA)
 
-    overlap = checks.check_overlap(train, test, SCHEMA, limit)[0]
+    overlap = checks.check_overlap(train, test, limit)
 
-    assert (overlap.severity, overlap.passed, overlap.failed, overlap.share) == ("warning", passed, 2, 0.5)
+    assert (overlap.check, overlap.column, overlap.severity) == ("overlap", None, "warning")
+    assert (overlap.passed, overlap.failed, overlap.share) == (passed, 2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("column", "other", "same"),
+    [("key", 99, True), ("at", "2025-01-01", False), ("y", "b", False), ("size", None, False), ("price", 9.0, False)],
+)
+def test_rows_are_the_same_if_a_model_sees_the_same(column: str, other: object, same: bool) -> None:
+    data = table(2, y=["a", "a"], size=["S", "S"])
+    data[column] = pd.Series([data[column][0], other], dtype=data[column].dtype)
+
+    one, two = checks.fingerprints(data, SCHEMA)
+
+    assert bool(one == two) is same
+
+
+def test_a_result_is_plain_values_for_json() -> None:
+    [result] = column_failures(table(age=[-1] + [30] * 9))
+
+    assert result.as_dict() == {
+        "check": "range",
+        "column": "age",
+        "severity": "error",
+        "expected": "at least 0 and at most 120",
+        "passed": False,
+        "failed": 1,
+        "share": 0.1,
+        "examples": ["-1"],
+    }
+
+
+def test_a_column_that_is_ignored_may_hold_anything() -> None:
+    columns = {**SCHEMA.columns, "size": {"type": "category", "allowed": ["S"], "role": "ignore"}}
+
+    assert column_failures(table(size=["XL"] * 10), Schema(columns=columns)) == []
+
+
+CELLS = st.fixed_dictionaries(
+    {
+        "age": st.sampled_from([None, -1, 0, 30, 121, 122, 123, 124, 125, 126]),
+        "price": st.sampled_from([None, 0.1, 0.4, 0.5, 9.0]),
+        "size": st.sampled_from([None, "S", "M", "XL", "s", "m", "L", "?", "XXL"]),
+        "flag": st.sampled_from([None, True]),
+        "y": st.sampled_from([None, "a", "b"]),
+    }
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(CELLS, min_size=1, max_size=24), st.lists(st.integers(0, 24), max_size=4), st.floats(0, 1))
+def test_checks_of_any_parts_combine_to_the_checks_of_the_whole(rows: list[dict], cuts: list[int], warn: float) -> None:
+    size = len(rows)
+    data = table(2 * size).iloc[:size].reset_index(drop=True)
+    data = data.assign(**{name: pd.Series([row[name] for row in rows], dtype=data[name].dtype) for name in rows[0]})
+    edges = sorted({0, size, *(cut for cut in cuts if cut < size)})
+
+    parts = [checks.check_columns(data[start:end], SCHEMA, warn) for start, end in pairwise(edges)]
+
+    assert checks.combine(parts) == checks.check_columns(data, SCHEMA, warn)
+
+
+def test_a_part_that_fails_need_not_fail_the_whole() -> None:
+    data = table(flag=[None] * 4 + [True] * 6)
+    parts = [checks.check_columns(data[start : start + 5], SCHEMA, 0.5) for start in (0, 5)]
+
+    assert len(failures(parts[0])) == 1
+    assert failures(checks.combine(parts)) == []
+
+
+def test_nothing_to_combine_is_no_check() -> None:
+    assert checks.combine([]) == []

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from ml import cleaning
+from ml.digest import row_hashes
 from ml.errors import DataError
 from ml.schema import Schema
 
@@ -25,43 +26,48 @@ ROWS = pd.DataFrame(
 )
 
 
+def kept(table: pd.DataFrame, schema: Schema, how: str) -> list[int]:
+    mask = cleaning.distinct(table, row_hashes(table), schema, how)
+    return table.index[mask].tolist()
+
+
 def test_duplicates_are_kept_on_request() -> None:
-    assert cleaning.without_duplicates(ROWS, SCHEMA, "keep").index.tolist() == [0, 1, 2, 3, 4]
+    assert kept(ROWS, SCHEMA, "keep") == [0, 1, 2, 3, 4]
 
 
 def test_rows_that_are_equal_in_every_column_are_dropped_but_for_the_first() -> None:
-    assert cleaning.without_duplicates(ROWS, SCHEMA, "drop_rows").index.tolist() == [0, 1, 2, 4]
+    assert kept(ROWS, SCHEMA, "drop_rows") == [0, 1, 2, 4]
 
 
 def test_the_last_row_of_an_id_stays_in_its_place() -> None:
-    assert cleaning.without_duplicates(ROWS, SCHEMA, "drop_ids").index.tolist() == [1, 3, 4]
+    assert kept(ROWS, SCHEMA, "drop_ids") == [1, 3, 4]
 
 
 def test_the_newest_row_of_an_id_stays_if_rows_are_dated() -> None:
     dated = ROWS.assign(at=pd.to_datetime(["2024-03-01", "2024-01-01", "2024-04-01", "2024-02-01", "2024-01-01"]))
 
-    assert cleaning.without_duplicates(dated, DATED, "drop_ids").index.tolist() == [1, 2, 4]
+    assert kept(dated, DATED, "drop_ids") == [1, 2, 4]
 
 
 def test_dropping_by_id_needs_an_id() -> None:
     with pytest.raises(DataError, match="drop_ids, but no column has the role id"):
-        cleaning.without_duplicates(ROWS[["x", "y"]], UNNAMED, "drop_ids")
+        kept(ROWS[["x", "y"]], UNNAMED, "drop_ids")
 
 
 def test_rows_without_a_label_are_dropped() -> None:
     unlabelled = ROWS.assign(y=pd.Series(["a", None, "b", None, "b"], dtype="str"))
 
-    assert cleaning.with_target(unlabelled, SCHEMA).index.tolist() == [0, 2, 4]
+    assert cleaning.labelled(unlabelled["y"]).tolist() == [True, False, True, False, True]
 
 
 def test_data_without_any_label_is_an_error() -> None:
     with pytest.raises(DataError, match="the target y is missing in all 5 rows"):
-        cleaning.with_target(ROWS.assign(y=pd.Series([None] * 5, dtype="str")), SCHEMA)
+        cleaning.labelled(pd.Series([None] * 5, dtype="str", name="y"))
 
 
 def test_a_target_of_one_value_is_an_error_that_names_it() -> None:
     with pytest.raises(DataError, match="the target y is yes in every row"):
-        cleaning.with_target(ROWS.assign(y=pd.Series(["yes", None, "yes", "yes", "yes"], dtype="str")), SCHEMA)
+        cleaning.labelled(pd.Series(["yes", None, "yes", "yes", "yes"], dtype="str", name="y"))
 
 
 def test_the_balance_of_classes_counts_rows_in_the_order_of_their_labels() -> None:

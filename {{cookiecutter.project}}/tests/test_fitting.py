@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 
 from ml import estimators, features, fitting
 from ml.errors import DataError, ParameterError
+from ml.metrics import Predictions, joined
 from ml.schema import Schema
 from store import files
 
@@ -46,7 +47,7 @@ def data(rows: int = 200) -> tuple[pd.DataFrame, np.ndarray]:
 
 def model(name: str, **arguments: object) -> Pipeline:
     estimator = estimators.build(name, PATHS[name], arguments, "classification", seed=5)
-    return fitting.pipeline(features.encoder(SCHEMA, rare_level=5, max_levels=10), estimator)
+    return fitting.pipeline(features.encoder(SCHEMA, [], 5, "classification", seed=5), estimator)
 
 
 @pytest.mark.parametrize("name", ["logistic", "forest", "dummy"])
@@ -124,9 +125,30 @@ def test_too_few_groups_for_the_folds_are_an_error_that_counts_them() -> None:
         fitting.folds(np.array([0, 1] * 10), pd.Series([1, 2] * 10), "classification", 5, seed=3)
 
 
-def test_too_few_rows_of_every_class_for_the_folds_are_an_error() -> None:
-    with pytest.raises(DataError, match=r"cannot be cut into 5 folds: .*; lower train\.folds"):
-        fitting.folds(np.array([0, 1, 0, 1, 0, 1]), None, "classification", 5, seed=3)
+@pytest.mark.parametrize("groups", [None, pd.Series(range(6))])
+def test_folds_are_random_where_no_class_has_as_many_rows_as_there_are_folds(groups: pd.Series | None) -> None:
+    target = np.array([0, 1, 2, 0, 1, 2])
+
+    cut = fitting.folds(target, groups, "classification", 5, seed=3)
+
+    assert len(cut) == 5
+    assert sorted(np.concatenate([test for _, test in cut])) == list(range(6))
+    assert fitting.rare_classes(target, 5) == {"0": 2, "1": 2, "2": 2}
+
+
+def test_one_class_of_enough_rows_is_enough_to_stratify() -> None:
+    target = np.array(["often"] * 20 + ["seldom"] * 2 + ["once"], dtype=object)
+
+    cut = fitting.folds(target, None, "classification", 5, seed=3)
+
+    of_class = {label: [int((target[test] == label).sum()) for _, test in cut] for label in ("often", "seldom", "once")}
+    assert set(of_class["often"]) == {4}
+    assert (sorted(of_class["seldom"]), sorted(of_class["once"])) == ([0, 0, 0, 1, 1], [0, 0, 0, 0, 1])
+
+
+def test_folds_that_cannot_be_cut_are_an_error_that_says_why() -> None:
+    with pytest.raises(DataError, match=r"the training split has 4 rows, too few for 5 folds: .*train\.folds"):
+        fitting.folds(np.array([0, 1, 0, 1]), None, "classification", 5, seed=3)
 
 
 def test_a_class_that_is_missing_from_the_training_rows_of_a_fold_is_scored_all_the_same() -> None:
@@ -141,6 +163,40 @@ def test_a_class_that_is_missing_from_the_training_rows_of_a_fold_is_scored_all_
     assert len(scores) == 5
     assert all(0 <= fold["accuracy"] <= 1 for fold in scores)
     assert fitting.rare_classes(target, 5) == {"unheard of": 1}
+
+
+@pytest.mark.parametrize("levels", [3, 60])
+def test_a_rare_class_can_be_learnt_beside_means_of_the_target(levels: int) -> None:
+    table, target = data(300)
+    table["level"] = (
+        np.random.default_rng(4).choice([f"level {level}" for level in range(levels)], size=300).astype(object)
+    )
+    target[7] = "unheard of"
+    logistic = estimators.build("logistic", PATHS["logistic"], {}, "classification", seed=5)
+    unfitted = fitting.pipeline(features.encoder(SCHEMA, ["level"], 5, "classification", seed=5), logistic)
+    cut = fitting.folds(target, None, "classification", 5, seed=3)
+
+    scores = list(fitting.cross_validate(unfitted, table, target, cut, None, threads=1))
+
+    assert all(0.5 < fold["accuracy"] <= 1 for fold in scores)
+
+
+def test_levels_of_one_row_each_teach_nothing() -> None:
+    """Means of the target that were learnt on the rows themselves would give it away, and cost the honest feature."""
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"size": rng.normal(size=600), "level": [f"level {row}" for row in range(600)]})
+    target = np.where(table["size"] + rng.normal(size=600) / 2 > 0, "yes", "no").astype(object)
+    logistic = estimators.build("logistic", PATHS["logistic"], {}, "classification", seed=5)
+    cut = fitting.folds(target, None, "classification", 5, seed=3)
+
+    scores = []
+    for many in (["level"], []):
+        unfitted = fitting.pipeline(features.encoder(SCHEMA, many, 5, "classification", seed=5), logistic)
+        found = list(fitting.cross_validate(unfitted, table, target, cut, "yes", threads=1))
+        scores.append(np.mean([fold["accuracy"] for fold in found]))
+
+    assert scores[0] > 0.8
+    assert scores[0] == pytest.approx(scores[1], abs=0.03)
 
 
 def test_a_class_that_was_not_fitted_has_probability_zero() -> None:
@@ -158,13 +214,56 @@ def test_a_class_that_was_not_fitted_has_probability_zero() -> None:
 def test_an_estimator_without_probabilities_predicts_labels() -> None:
     table, target = data(100)
     ridge = estimators.build("ridge", "sklearn.linear_model.RidgeClassifier", {}, "classification", seed=5)
-    unfitted = fitting.pipeline(features.encoder(SCHEMA, 5, 10), ridge)
+    unfitted = fitting.pipeline(features.encoder(SCHEMA, [], 5, "classification", seed=5), ridge)
     cut = fitting.folds(target, None, "classification", 5, seed=3)
 
     scores = list(fitting.cross_validate(unfitted, table, target, cut, "yes", threads=1))
 
     expected = cross_validate(unfitted, table, target, cv=cut, scoring="accuracy")
     assert [fold["accuracy"] for fold in scores] == pytest.approx(expected["test_score"], abs=1e-9)
+
+
+@pytest.mark.parametrize("rows", [1, 99, 100, 101, 350])
+def test_predictions_do_not_depend_on_how_many_rows_are_predicted_at_once(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, target = data(400)
+    fitted = fitting.fit(model("forest", n_estimators=10), table, target, threads=1)
+    whole = fitting.predict(fitted, table[:rows], target[:rows], "yes", 1)
+
+    monkeypatch.setattr(fitting, "ROWS", 100)
+    cut = fitting.predict(fitted, table[:rows], target[:rows], "yes", 1)
+
+    assert cut.probabilities.shape == (rows, 2)
+    assert np.array_equal(cut.probabilities, whole.probabilities)
+    assert cut.predicted.tolist() == whole.predicted.tolist()
+    assert cut.actual.tolist() == target[:rows].tolist()
+
+
+def test_predictions_of_batches_join_to_those_of_the_whole() -> None:
+    table, target = data(300)
+    fitted = fitting.fit(model("logistic"), table, target, threads=1)
+    whole = fitting.predict(fitted, table, target, "yes", 1)
+
+    found = joined(
+        [
+            fitting.predict(fitted, table[start : start + 70], target[start : start + 70], "yes", 1)
+            for start in range(0, 300, 70)
+        ]
+    )
+
+    assert (found.classes, found.positive) == (whole.classes, whole.positive)
+    assert found.actual.tolist() == whole.actual.tolist()
+    assert found.predicted.tolist() == whole.predicted.tolist()
+    assert found.probabilities == pytest.approx(whole.probabilities, abs=1e-12)
+
+
+def test_numbers_that_were_predicted_in_batches_join_without_probabilities() -> None:
+    parts = [Predictions(np.array([1.0]), np.array([value]), None, (), None) for value in (1.5, 2.5)]
+
+    assert joined(parts).predicted.tolist() == [1.5, 2.5]
+    assert joined(parts).probabilities is None
+    assert joined(parts).kind == "regression"
 
 
 @pytest.mark.parametrize(
@@ -210,12 +309,12 @@ table["level"] = rng.choice(["x", "y", "z"], size=3000).astype(object)
 target = np.where(table["a"] * table["b"] + rng.normal(size=3000) > 0, "yes", "no").astype(object)
 columns = {name: {"type": "category" if name == "level" else "number"} for name in table}
 schema = Schema(columns={**columns, "y": {"type": "category", "role": "target"}})
-for name, arguments in {
-    "HistGradientBoostingClassifier": {"max_iter": 20},
-    "RandomForestClassifier": {"n_estimators": 10},
-}.items():
+for many, name, arguments in [
+    ([], "HistGradientBoostingClassifier", {"max_iter": 20}),
+    (["level"], "RandomForestClassifier", {"n_estimators": 10}),
+]:
     estimator = estimators.build("m", f"sklearn.ensemble.{name}", arguments, "classification", 5)
-    unfitted = fitting.pipeline(features.encoder(schema, 5, 10), estimator)
+    unfitted = fitting.pipeline(features.encoder(schema, many, 5, "classification", seed=5), estimator)
     files.write_model(Path(sys.argv[1]) / name, fitting.fit(unfitted, table, target, threads=1))
 """
 
@@ -244,7 +343,12 @@ def test_scores_are_summarised_over_the_folds_where_they_are_defined() -> None:
 
 def test_predictions_are_judged_by_the_rows_whose_actual_value_has_come() -> None:
     table, target = data(100)
-    fitted = fitting.fit(fitting.pipeline(features.encoder(SCHEMA, 5, 10), LogisticRegression()), table, target, 1)
+    fitted = fitting.fit(
+        fitting.pipeline(features.encoder(SCHEMA, [], 5, "classification", seed=5), LogisticRegression()),
+        table,
+        target,
+        1,
+    )
     predictions = fitting.predict(fitted, table, None, "yes", 1)
 
     actual = pd.Series(target, dtype="str").where(pd.Series(range(100)) < 30)

@@ -12,7 +12,7 @@ from ml import features, fitting, importance
 from ml.metrics import HIGHER_IS_BETTER, Predictions, score
 from ml.schema import Column, Schema
 
-EXAMPLES = settings(max_examples=5, deadline=None, derandomize=True)
+EXAMPLES = settings(max_examples=8, deadline=None, derandomize=True)
 OF_EVERY_TYPE = Schema(
     columns={
         "amount": Column(type="number"),
@@ -21,6 +21,7 @@ OF_EVERY_TYPE = Schema(
         "plan": Column(type="category"),
         "plan_a": Column(type="category"),  # a name that could be taken for a level of the one before
         "since": Column(type="datetime"),
+        "seen": Column(type="datetime", role="time"),
         "left": Column(type="category", role="target"),
     }
 )
@@ -29,10 +30,12 @@ OF_EVERY_TYPE = Schema(
 def table_of_every_type(rows: int, seed: int) -> pd.DataFrame:
     """Features with missing values, and levels that are rare or, in the last rows, new."""
     rng = np.random.default_rng(seed)
-    missing = rng.random((rows, 6)) < 0.1
+    missing = rng.random((rows, 7)) < 0.1
     plan = rng.choice(["a", "b", "a_b", "rare"], p=[0.5, 0.3, 0.17, 0.03], size=rows).astype(object)
     plan[-2:] = "new"
-    since = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 10**6, size=rows), unit="min")
+    since, seen = np.datetime64("2024-01-01T00:00", "us") + rng.integers(0, 10**6, size=(2, rows)) * np.timedelta64(
+        1, "m"
+    )
     return pd.DataFrame(
         {
             "amount": pd.Series(rng.normal(size=rows)).mask(missing[:, 0]),
@@ -41,16 +44,21 @@ def table_of_every_type(rows: int, seed: int) -> pd.DataFrame:
             "plan": pd.Series(plan, dtype="str").mask(missing[:, 3]),
             "plan_a": pd.Series(rng.choice(["b", "c"], size=rows), dtype="str").mask(missing[:, 4]),
             "since": pd.Series(since, dtype="datetime64[us]").mask(missing[:, 5]),
+            "seen": pd.Series(seen, dtype="datetime64[us]").mask(missing[:, 6]),
         }
     )
 
 
-def fitted(schema: Schema, inputs: pd.DataFrame, target: np.ndarray, rare_level: int = 5, max_levels: int = 4) -> tuple:
+def fitted(
+    schema: Schema, inputs: pd.DataFrame, target: np.ndarray, rare_level: int = 5, many: tuple[str, ...] = ()
+) -> tuple:
     """A linear model, and its predictions on what it learnt from."""
     estimator = LinearRegression() if target.dtype == np.float64 else LogisticRegression(max_iter=500)
-    model = fitting.pipeline(features.encoder(schema, rare_level, max_levels), estimator)
+    task = "regression" if target.dtype == np.float64 else "classification"
+    classes = np.unique(target)
+    model = fitting.pipeline(features.encoder(schema, list(many), rare_level, task, seed=5), estimator)
     model.fit(inputs, target)
-    positive = None if target.dtype == np.float64 else np.unique(target)[-1]
+    positive = classes[-1] if len(classes) == 2 and task == "classification" else None
     return model, fitting.predict(model, inputs, target, positive, threads=1)
 
 
@@ -64,27 +72,32 @@ def importances(
 
 @EXAMPLES
 @given(
-    st.integers(0, 2**32), st.integers(1, 30), st.integers(2, 6), st.sampled_from(["accuracy", "roc_auc", "log_loss"])
+    st.integers(0, 2**32),
+    st.integers(1, 30),
+    st.sampled_from([(), ("plan",), ("plan_a",), ("plan", "plan_a")]),
+    st.sampled_from([2, 3]),
+    st.sampled_from(["accuracy", "f1", "log_loss"]),
 )
 def test_shuffling_encoded_columns_is_encoding_the_shuffled_feature(
-    seed: int, rare_level: int, max_levels: int, metric: str
+    seed: int, rare_level: int, many: tuple[str, ...], classes: int, metric: str
 ) -> None:
     table = table_of_every_type(120, seed)
     inputs = features.inputs(table, OF_EVERY_TYPE)
-    target = np.where(np.arange(120) % 3 == 0, "yes", "no").astype(object)
+    target = np.array(["yes", "no", "maybe" if classes == 3 else "no"], dtype=object)[np.arange(120) % 3]
+    positive = "yes" if classes == 2 else None
     seen = slice(0, 118)  # the levels of the last rows are new to the model
-    model, _ = fitted(OF_EVERY_TYPE, inputs[seen], target[seen], rare_level, max_levels)
-    found = fitting.predict(model, inputs, target, "yes", threads=1)
+    model, _ = fitted(OF_EVERY_TYPE, inputs[seen], target[seen], rare_level, many)
+    found = fitting.predict(model, inputs, target, positive, threads=1)
 
     by_blocks = importances(model, inputs, found, OF_EVERY_TYPE, metric, repeats=2)
 
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
-    for name in OF_EVERY_TYPE.features:
+    for name in OF_EVERY_TYPE.inputs:
         losses = []
         for repeat in range(2):
             order = np.random.default_rng([7, repeat]).permutation(120)
             shuffled = features.inputs(table.assign(**{name: table[name].array[order]}), OF_EVERY_TYPE)
-            again = fitting.predict(model, shuffled, target, "yes", threads=1)
+            again = fitting.predict(model, shuffled, target, positive, threads=1)
             losses.append(sign * (score(found)[metric] - score(again)[metric]))
         assert by_blocks[name] == pytest.approx((np.mean(losses), np.std(losses)), abs=1e-9), name
 

@@ -25,6 +25,7 @@ GOOD = {
         "threads": 1,
         "rare_level": 10,
         "max_levels": 100,
+        "encoded_megabytes": 500,
     },
     "models": {
         "forest": {"classifier": "sklearn.ensemble.RandomForestClassifier", "n_estimators": 10, "max_depth": None},
@@ -117,6 +118,7 @@ def test_a_test_size_that_is_no_share_is_refused(size: object, tmp_path: Path) -
         ("validate", "missing_warning", 30),
         ("train", "threads", 0),
         ("train", "max_levels", 1),
+        ("train", "encoded_megabytes", 0),
         ("evaluate", "confidence", 95),
         ("evaluate", "resamples", 0),
         ("register", "name", ""),

@@ -1,6 +1,7 @@
 """Deliveries become typed tables: the same whether they came as CSV or Parquet, with every wrong value located."""
 
 import gzip
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ def typed(values: list[object], kind: str, dtype: object = str, **limits: object
         columns = {"x": Column(type=kind, role="id", **limits), "other": Column(type="number")}
     schema = Schema(columns={**columns, "y": Column(type="integer", role="target")})
     return parsing.parse(delivery, schema, "a.csv", ["x", "y"]).table["x"]
+
+
+def read(folder: Path, schema: Schema, required: list[str]) -> deliveries.Delivered:
+    """What was found in a folder; its rows are gone."""
+    with deliveries.collected(folder, schema, required, folder / ".aside.parquet") as delivered:
+        return delivered
 
 
 def schema_of(**columns: dict[str, object]) -> Schema:
@@ -110,6 +117,106 @@ def test_a_number_survives_being_written_as_text(values: list[float | None]) -> 
     assert [None if np.isnan(value) else float(value) for value in column] == values
 
 
+def grouped(digits: str, sign: str) -> str:
+    """The digits of a whole number, in groups of three from the right."""
+    head = len(digits) % 3 or 3
+    return sign.join([digits[:head], *(digits[at : at + 3] for at in range(head, len(digits), 3))])
+
+
+UNITS = ["{}", "${}", "€ {}", "{} %", "{}%", "{} €", "£{}", "¥{}", "{}₹"]
+
+
+@settings(deadline=None)
+@given(
+    st.integers(-(10**12), 10**12),
+    st.text("0123456789", max_size=6),
+    st.sampled_from([(".", ","), (".", " "), (".", "'"), (".", ""), (",", "."), (",", " "), (",", "'"), (",", "")]),
+    st.sampled_from(UNITS),
+    st.sampled_from(["\u00a0", "\u202f", "’", ""]),
+    st.booleans(),
+)
+def test_a_number_is_the_same_in_every_spelling(
+    whole: int, fraction: str, signs: tuple[str, str], unit: str, blank: str, plain: bool
+) -> None:
+    decimal, group = signs
+    group = blank if group in (" ", "'") and blank else group
+    spelt = unit.format(grouped(str(abs(whole)), group) + (decimal + fraction if fraction else ""))
+    spelt = ("-" if whole < 0 else "") + spelt
+    others = ["1"] if plain else ["1", spelt, "word", ""]
+
+    column = typed([spelt, *others], "number", decimal=decimal)
+
+    assert column[0] == float(f"{whole}.{fraction or '0'}" if whole else f"0.{fraction or '0'}")
+    assert column[1] == 1
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.floats(allow_infinity=False, allow_nan=False), st.none()), min_size=1))
+def test_a_number_survives_being_written_with_a_decimal_comma(values: list[float | None]) -> None:
+    column = typed(["" if value is None else repr(value).replace(".", ",") for value in values], "number", decimal=",")
+
+    assert [None if np.isnan(value) else float(value) for value in column] == values
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal", "value"),
+    [
+        ("1,234", ".", 1234),
+        ("1,234", ",", 1.234),
+        ("1.234", ",", 1234),
+        ("1.234", ".", 1.234),
+        ("1.234,5", ",", 1234.5),
+        ("1,234.5", ".", 1234.5),
+        ("1 234 567", ".", 1234567),
+        ("1'234.5", ".", 1234.5),
+        ("12 %", ".", 12),
+        ("-$1,234", ".", -1234),
+        ("$-1", ".", -1),
+        ("\u22125", ".", -5),
+        ("+1,234", ".", 1234),
+        ("+5", ",", 5),
+        ("1e3", ",", 1000),
+        ("1,5e3", ",", 1500),
+        (".5", ".", 0.5),
+        ("5.", ".", 5),
+        ("1.5", ",", None),
+        ("1,5", ".", None),
+        ("12,34", ".", None),
+        ("1,23,456", ".", None),
+        ("1,234 567", ".", None),
+        ("0,123", ".", None),
+        ("1,2345", ".", None),
+        ("(5)", ".", None),
+        ("5 kg", ".", None),
+        ("$5€", ".", None),
+        ("$", ".", None),
+        ("%", ".", None),
+        ("1_000", ".", None),
+        ("0x1F", ".", None),
+        ("infinity", ".", None),
+        ("1 2", ".", None),
+        ("٣", ".", None),
+        ("1.234.5", ",", None),
+        ("--5", ".", None),
+    ],
+)
+def test_what_is_a_number_and_which(text: str, decimal: str, value: float | None) -> None:
+    for beside in ("1", "a word"):  # all plain, or not
+        found = typed([text, beside], "number", decimal=decimal)[0]
+        assert np.isnan(found) if value is None else found == value
+
+
+def test_an_integer_may_be_written_as_a_number_is() -> None:
+    assert typed(["1,234", "$5", "12%", "7.0", "-3"], "integer").tolist() == [1234, 5, 12, 7, -3]
+    assert typed(["1.234", "5,0", "2,5"], "integer", decimal=",").fillna(0).tolist() == [1234, 5, 0]
+
+
+def test_an_integer_above_the_reach_of_floats_keeps_its_digits_whatever_stands_beside_it() -> None:
+    column = typed(["9007199254740993", "$5", "x", "1,5"], "integer", decimal=",")
+
+    assert column.fillna(-1).tolist() == [2**53 + 1, 5, -1, -1]
+
+
 @pytest.mark.parametrize("value", ["1.5", "2.0000001", "9223372036854775808", "1e30", "one", "1,5", "inf"])
 def test_what_is_no_whole_number_of_64_bits_is_no_integer(value: str) -> None:
     column = typed([value, "9007199254740993"], "integer")
@@ -136,11 +243,66 @@ def test_a_missing_spelling_is_missing_in_every_type_and_nothing_wrong(kind: str
     assert parsed.unparseable == []
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    ["", " ", "NA", "N/A", "n/a", "n.a.", "NaN", "nan", "NaT", "<NA>", "null", "NULL", "\\N", "?", "-", "--"],
+)
+def test_missing_is_written_in_many_ways(spelling: str) -> None:
+    assert not parsing.given(pd.Series([spelling], dtype=str), MISSING).any()
+
+
+@pytest.mark.parametrize("spelling", ["#N/A", "#DIV/0!", "#VALUE!", "#REF!"])
+def test_what_a_spreadsheet_could_not_compute_is_missing(spelling: str) -> None:
+    assert not parsing.given(pd.Series([spelling], dtype=str), MISSING).any()
+
+
+@pytest.mark.parametrize("level", ["None", "none", "0", "Null", "missing", "."])
+def test_a_level_that_looks_like_nothing_is_a_level(level: str) -> None:
+    assert typed([level], "category").tolist() == [level]
+
+
 def test_the_schema_says_what_is_missing() -> None:
     delivery = pd.DataFrame({"x": ["-999", "NA"], "y": ["a", "b"]}, dtype=str)
     schema = Schema(columns=schema_of(x={"type": "category"}).columns, missing=("-999",))
 
     assert parsing.parse(delivery, schema, "a.csv", []).table["x"].fillna("(missing)").tolist() == ["(missing)", "NA"]
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "iso"),
+    [
+        ("31.12.2024", "%d.%m.%Y", "2024-12-31 00:00:00"),
+        ("12/31/2024", "%m/%d/%Y", "2024-12-31 00:00:00"),
+        ("31/12/24 13:05", "%d/%m/%y %H:%M", "2024-12-31 13:05:00"),
+        ("31-Dec-2024 01:05 PM", "%d-%b-%Y %I:%M %p", "2024-12-31 13:05:00"),
+        ("20241231", "%Y%m%d", "2024-12-31 00:00:00"),
+        ("10/Oct/2000:13:55:36 -0700", "%d/%b/%Y:%H:%M:%S %z", "2000-10-10 20:55:36"),
+        ("  31.12.2024 ", "%d.%m.%Y", "2024-12-31 00:00:00"),
+        ("9999-12-31", None, "9999-12-31 00:00:00"),
+        ("2024-12-31T13:05:00.123456Z", None, "2024-12-31 13:05:00"),
+    ],
+)
+def test_a_date_is_read_as_its_format_says(text: str, form: str | None, iso: str) -> None:
+    column = typed([text, "", "31 of December"], "datetime", format=form)
+
+    assert column.dtype == "datetime64[us]"
+    assert column.dt.strftime("%F %T").fillna("missing").tolist() == [iso, "missing", "missing"]
+
+
+@settings(deadline=None)
+@given(st.lists(st.datetimes(pd.Timestamp("1678-01-01"), pd.Timestamp("2261-12-31")), min_size=1))
+def test_a_date_survives_its_format(values: list[datetime]) -> None:
+    text = [value.strftime("%d.%m.") + f"{value.year:04} {value.strftime('%H:%M:%S')}" for value in values]
+
+    column = typed(text, "datetime", format="%d.%m.%Y %H:%M:%S")
+
+    assert column.tolist() == [pd.Timestamp(value.replace(microsecond=0)) for value in values]
+
+
+def test_times_that_come_with_their_type_need_no_format() -> None:
+    times = pd.Series(pd.to_datetime(["2024-12-31", "2025-01-01"]))
+
+    assert typed(times, "datetime", dtype=None, format="%d.%m.%Y").tolist() == times.tolist()
 
 
 def test_datetimes_are_utc_whatever_their_offset() -> None:
@@ -192,7 +354,7 @@ def test_a_wrong_value_is_located_by_its_line_also_after_quoted_newlines_and_bla
     (tmp_path / "a.csv").write_text(text, encoding="utf-8")
     schema = schema_of(n={"type": "number"}, note={"type": "text", "role": "ignore"})
 
-    [found] = deliveries.read(tmp_path, schema, ["n"]).unparseable
+    [found] = read(tmp_path, schema, ["n"]).unparseable
 
     assert found["count"] == 2
     assert found["examples"] == [{"at": "a.csv:5", "value": "bad"}, {"at": "a.csv:11", "value": "worse"}]
@@ -217,7 +379,7 @@ def test_the_line_that_is_named_is_where_the_bad_row_starts(tmp_path: Path, rows
 def test_a_wrong_value_in_parquet_is_located_by_its_row(tmp_path: Path) -> None:
     pd.DataFrame({"n": ["1", "bad"], "y": ["a", "b"]}).to_parquet(tmp_path / "a.parquet")
 
-    [found] = deliveries.read(tmp_path, schema_of(n={"type": "number"}), ["n"]).unparseable
+    [found] = read(tmp_path, schema_of(n={"type": "number"}), ["n"]).unparseable
 
     assert found["examples"] == [{"at": "a.parquet: row 2", "value": "bad"}]
 
@@ -234,6 +396,28 @@ def test_all_unknown_columns_are_named_at_once() -> None:
 
     with pytest.raises(DataError, match=r"data/a\.csv has the columns odd, odder that schema\.yaml does not name"):
         parsing.parse(delivery, schema_of(a={"type": "number"}), "data/a.csv", [])
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.sampled_from(["1", "2.5", "$3", "1,000", "x", "", "NA", "9007199254740993", "1e5"]), min_size=1),
+    st.sampled_from(["number", "integer", "category", "boolean"]),
+    st.integers(1, 5),
+    st.sampled_from(["missing", "reject"]),
+)
+def test_a_delivery_in_parts_is_typed_as_the_whole(values: list[str], kind: str, size: int, becomes: str) -> None:
+    delivery = pd.DataFrame({"x": values, "n": "1", "y": "a"}, dtype=str)
+    schema = schema_of(x={"type": kind, "unparseable": becomes}, n={"type": "number"})
+    whole = parsing.parse(delivery, schema, "a.csv", ["x"])
+
+    parts = [
+        parsing.parse(delivery[start : start + size], schema, "a.csv", ["x"]) for start in range(0, len(values), size)
+    ]
+
+    pd.testing.assert_frame_equal(pd.concat([part.table for part in parts]), whole.table)
+    assert sum(len(found.rows) for part in parts for found in part.unparseable) == sum(
+        len(found.rows) for found in whole.unparseable
+    )
 
 
 def test_columns_come_in_schema_order_without_the_ignored_and_without_what_need_not_be_there() -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from ml import profile
 from ml.schema import Column, Schema
@@ -143,14 +144,6 @@ def test_a_column_without_values_is_no_special_case(kind: str, rows: int) -> Non
 
 
 @EXAMPLES
-@given(ROWS, ROWS)
-def test_merged_profiles_are_the_profile_of_both_tables(first: list[tuple], second: list[tuple]) -> None:
-    one, other = profile.profile(typed(first), SCHEMA), profile.profile(typed(second), SCHEMA)
-
-    assert_same(profile.merge(one, other), profile.profile(typed(first + second), SCHEMA))
-
-
-@EXAMPLES
 @given(ROWS)
 def test_the_order_of_rows_does_not_matter(rows: list[tuple]) -> None:
     assert_same(profile.profile(typed(rows), SCHEMA), profile.profile(typed(rows[::-1]), SCHEMA))
@@ -190,3 +183,36 @@ def test_a_profile_survives_being_a_file(tmp_path: Path, rows: list[tuple]) -> N
     profile.to_frame(found).to_parquet(tmp_path / "reference.parquet", index=False)
 
     assert_same(profile.from_frame(pd.read_parquet(tmp_path / "reference.parquet")), found)
+
+
+def thinned(values: NDArray[np.float64]) -> profile.Distribution:
+    return profile.distribution(pd.Series(values), "number")
+
+
+def test_up_to_a_hundred_thousand_different_numbers_are_kept_as_they_are() -> None:
+    values = np.random.default_rng(1).normal(size=profile.MOST_VALUES)
+
+    assert np.array_equal(thinned(values).values, np.sort(values))
+
+
+def test_more_numbers_keep_their_mean_and_nearly_their_distribution() -> None:
+    values = np.random.default_rng(1).lognormal(sigma=3, size=3 * profile.MOST_VALUES + 7)
+
+    found = thinned(values)
+
+    assert len(found.values) <= profile.MOST_VALUES
+    assert found.given == len(values)
+    assert found.mean == pytest.approx(values.mean(), rel=1e-12)
+    kept = np.cumsum(found.counts) / found.given
+    exact = np.searchsorted(np.sort(values), found.values, side="right") / len(values)
+    assert np.abs(kept - exact).max() <= 1 / profile.MOST_VALUES
+
+
+def test_a_value_of_weight_keeps_its_place_among_many() -> None:
+    random = np.random.default_rng(1)
+    values = np.concatenate([random.normal(size=2 * profile.MOST_VALUES), np.zeros(1_000)])
+
+    found = thinned(values)
+
+    assert found.counts[np.searchsorted(found.values, 0.0)] == 1_000
+    assert 0.0 in found.values

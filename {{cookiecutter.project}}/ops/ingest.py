@@ -1,0 +1,178 @@
+"""`ingest`: bring in a delivery, checked whole before anything in the tree changes."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import typer
+
+from ml import checks, parsing
+from ml.errors import DataError, ProjectError, StoreError
+from ml.schema import Schema
+from store import deliveries, files, sources, yaml
+
+ASIDE = Path(".dvc/tmp")
+FOLDERS = {True: Path("data/raw"), False: Path("data/incoming")}
+
+
+def ingest(
+    source: str, query: str | None, name: str | None, schema: Path, *, labelled: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Fetch `source`, check it against `schema`, write it as Parquet, track it with DVC, and say what came.
+
+    A labelled delivery is added to `data/raw/`; any other replaces what is in `data/incoming/`.
+
+    Raises:
+        ProjectError: it cannot be had, or breaks the schema, or DVC fails; the tree is then as it was.
+    """
+    layout = files.read_schema(schema)
+    folder = FOLDERS[labelled]
+    ASIDE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ASIDE) as aside:
+        inbox = Path(aside, "inbox")
+        inbox.mkdir()
+        try:
+            path = sources.fetch(source, query, inbox)
+            required = layout.kept if labelled else layout.inputs
+            with deliveries.collected(inbox, layout, required, Path(aside, "typed.parquet")) as delivered:
+                _refuse(delivered.table, layout)
+                facts = _facts(delivered, layout)
+        except ProjectError as error:
+            told = str(error).replace(f"{inbox}/", "").replace(str(inbox), sources.described(source))
+            raise type(error)(told) from None
+        stem = re.sub(r"[^\w-]+", "-", name or path.name.removesuffix("".join(path.suffixes[-2:]))).strip("-")
+        goal = folder / f"{datetime.now(UTC):%Y-%m-%d}-{stem or 'delivery'}-{facts['digest'][:8]}.parquet"
+        facts = {"source": sources.described(source), "file": goal.as_posix(), **facts}
+        known = list(folder.glob(f"*-{facts['digest'][:8]}.parquet"))
+        if known:
+            facts["file"] = known[0].as_posix()
+        elif not dry_run:
+            unclean = {found["column"] for found in delivered.unparseable}
+            files.write_batches(Path(aside, goal.name), _as_kept(path, layout, unclean))
+            _place(Path(aside, goal.name), goal, Path(aside, "before"), facts["source"], replace=not labelled)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        typer.echo(_told(facts, known=bool(known), dry_run=dry_run, labelled=labelled))
+
+
+def _refuse(table: files.Stored, schema: Schema) -> None:
+    """Raise all that `schema` does not allow, in one sentence; a label may still be missing."""
+    found = checks.combine(checks.check_columns(batch, schema, 1.0) for batch in table.batches())
+    found += [checks.check_ids(table[name]) for name in schema.with_role("id") if name in table]
+    unlabelled = [result for result in found if result.column == schema.target and result.check == "missing values"]
+    broken = [result for result in found if not result.passed and result.severity == "error"]
+    reasons = [result.sentence() for result in broken if result not in unlabelled]
+    if reasons:
+        raise DataError(
+            f"the delivery is refused, and nothing was changed: {'; '.join(reasons)}. Correct it in its source, or the "
+            "limits in schema.yaml"
+        )
+
+
+def _facts(delivered: deliveries.Delivered, schema: Schema) -> dict[str, Any]:
+    table = delivered.table
+    times = [name for name in schema.with_role("time") if name in table]
+    period = [str(end) for end in (table[times[0]].min(), table[times[0]].max())] if times else None
+    [rows] = delivered.files.values()
+    return {
+        "rows": rows,
+        "columns": sum(name in table for name in schema.kept),
+        "period": period,
+        "digest": table.digest(),
+        "unparseable": delivered.unparseable,
+    }
+
+
+def _as_kept(path: Path, schema: Schema, unclean: set[str]) -> Iterator[pd.DataFrame]:
+    """The delivery as it is written: each column typed if nothing is lost by it, the others as they came."""
+    for batch in deliveries.batches(path):
+        clean = [name for name in schema.kept if name in batch and name not in unclean]
+        yield batch.assign(
+            **{name: parsing.column(batch[name], schema.columns[name], schema.missing) for name in clean}
+        )
+
+
+def _place(written: Path, goal: Path, before: Path, source: str, *, replace: bool) -> None:
+    """Put a file into its folder and track that with DVC; whatever fails, all is put back as it was."""
+    folder, tracked = goal.parent, goal.parent.with_suffix(".dvc")
+    if not replace:
+        _refuse_lost(folder, tracked)
+    before.mkdir()
+    with _put_back(folder, tracked, before):
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in deliveries.listed(folder) if replace else []:
+            old.rename(before / old.name)
+        written.rename(goal)
+        origin, new = f"{goal.name} from {source}", not tracked.exists()
+        if not new:
+            _note(tracked, origin)  # which `dvc add` keeps
+        _dvc("add", "--quiet", str(folder))
+        if new:
+            _note(tracked, origin)
+
+
+def _note(tracked: Path, origin: str) -> None:
+    """Note in a `.dvc` file where its newest data came from."""
+    content = yaml.read(tracked)
+    content["outs"][0]["desc"] = origin
+    files.write_text(tracked, yaml.dumped(content))
+
+
+@contextmanager
+def _put_back(folder: Path, tracked: Path, before: Path) -> Iterator[None]:
+    """On any failure, also that of a person who interrupts, restore a folder, its old files being in `before`."""
+    known = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    text = tracked.read_bytes() if tracked.exists() else None
+    try:
+        yield
+    except BaseException:
+        for path in folder.iterdir():
+            if path.name not in known:
+                path.unlink()
+        for path in before.iterdir():
+            shutil.move(path, folder / path.name)
+        if text is None:
+            tracked.unlink(missing_ok=True)
+        else:
+            tracked.write_bytes(text)
+        raise
+
+
+def _refuse_lost(folder: Path, tracked: Path) -> None:
+    """Raise if files of the tracked version are not in the work tree: the next version would lose them."""
+    if not tracked.exists():
+        return
+    status = json.loads(_dvc("data", "status", "--json", "--granular"))
+    lost = [path for path in status.get("uncommitted", {}).get("deleted", []) if Path(path).is_relative_to(folder)]
+    if lost or not folder.is_dir():
+        raise DataError(f"{folder} lacks files of its tracked version: run `dvc pull {folder}` first, or they are lost")
+
+
+def _dvc(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StoreError(f"dvc {' '.join(arguments)} failed, and nothing was changed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _told(facts: dict[str, Any], *, known: bool, dry_run: bool, labelled: bool) -> str:
+    period = f", {facts['period'][0]} to {facts['period'][1]}" if facts["period"] else ""
+    verb = "is there already" if known else "would be written" if dry_run else "is written and tracked"
+    lines = [
+        f"{facts['rows']} rows × {facts['columns']} columns{period}, digest {facts['digest'][:8]}: {facts['source']}",
+        *(f"{found['count']} values of {found['column']} are no {found['expected']}" for found in facts["unparseable"]),
+        f"{facts['file']} {verb}",
+    ]
+    if not (known or dry_run):
+        lines.append("next: dvc repro" + ("" if labelled else " && python -m ops check-drift") + ", then git commit")
+    return "\n".join(lines)
