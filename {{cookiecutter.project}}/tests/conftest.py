@@ -2,5 +2,5 @@
 
 from hypothesis import settings
 
-settings.register_profile("same", derandomize=True, deadline=None, deadline=None)
+settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
