@@ -15,6 +15,7 @@ from typing import IO, Any
 from ml.errors import DataError
 
 SAMPLE = 1 << 18  # characters, from which separator and quoting are told
+START = 1 << 16  # bytes
 SHORT = 1000  # characters, which a field may have in any sample
 CHUNK = 1 << 22  # bytes
 SEPARATORS = ("\t", ";", "|", ",")  # of two that fit as well, the comma is the one that stands in texts and numbers
@@ -55,7 +56,8 @@ def of(path: Path) -> Dialect:
         DataError: it is no text, or has no header and at least one row.
     """
     state = path.stat()
-    return _of(path, state.st_size, state.st_mtime_ns)
+    with path.open("rb") as file:  # two files of one size can be written within one tick of the clock
+        return _of(path, state.st_size, state.st_mtime_ns, file.read(START))
 
 
 def text(path: Path, encoding: str) -> IO[str]:
@@ -104,7 +106,7 @@ def records(path: Path, dialect: Dialect) -> Iterator[tuple[int, str, list[str]]
 
 
 @lru_cache(maxsize=256)
-def _of(path: Path, _size: int, _changed: int) -> Dialect:
+def _of(path: Path, _size: int, _changed: int, _start: bytes) -> Dialect:
     encoding = _encoding(path)
     with text(path, encoding) as file:
         sample = file.read(SAMPLE)
