@@ -33,7 +33,7 @@ GROUPS = {".": ",", ",": "."}
 BLANKS = " '’\u00a0\u202f"
 GROUPED = {
     sign: re.compile(
-        rf"\+?[1-9]\d{{0,2}}([{re.escape(group + BLANKS)}])\d{{3}}(\1\d{{3}})*({re.escape(sign)}\d*)?", re.ASCII
+        rf"\+?[1-9]\d?\d?([{re.escape(group + BLANKS)}])\d\d\d(\1\d\d\d)*({re.escape(sign)}\d*)?", re.ASCII
     )
     for sign, group in GROUPS.items()
 }
