@@ -28,7 +28,7 @@ DTYPES: dict[ColumnType, str] = {
 }
 PLAIN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 # One currency sign, or a per cent, beside a number; digits in groups of three, by the sign that is not the decimal one.
-UNITS = "$€£¥₹%"
+SIGNED = r"((?:-\s*)?(?P<before>[$€£¥₹%]?)\s*-?)\s*(?P<bare>[^-$€£¥₹%].*?)\s*(?P<behind>[$€£¥₹%]?)"
 GROUPS = {".": ",", ",": "."}
 BLANKS = " '’\u00a0\u202f"
 GROUPED = {
@@ -187,11 +187,10 @@ def _floats(text: pa.Array, decimal: Decimal) -> NDArray[np.float64]:
 
 def _number(text: str, decimal: Decimal) -> float:
     """What a spelling with units or grouped digits means; NaN if it is no number."""
-    bare = text.replace("\u2212", "-")
-    sign = "-" if bare.startswith("-") else ""
-    bare = bare.removeprefix("-").strip()
-    if bare[:1] in UNITS or bare[-1:] in UNITS:
-        bare = (bare[1:] if bare[:1] in UNITS else bare[:-1]).strip()
+    signed = re.fullmatch(SIGNED, text.replace("\u2212", "-"))
+    if not signed or (signed["before"] and signed["behind"]):
+        return np.nan
+    sign, bare = "-" if "-" in signed[1] else "", signed["bare"]
     if found := GROUPED[decimal].fullmatch(bare):
         bare = bare.replace(found[1], "")
     elif decimal == "," and "." in bare:
