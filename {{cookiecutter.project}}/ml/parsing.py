@@ -188,7 +188,7 @@ def _floats(text: pa.Array, decimal: Decimal) -> NDArray[np.float64]:
 def _number(text: str, decimal: Decimal) -> float:
     """What a spelling with units or grouped digits means; NaN if it is no number."""
     signed = re.fullmatch(SIGNED, text.replace("\u2212", "-"))
-    if not signed or (signed["before"] and signed["behind"]):
+    if not signed or (signed["before"] and signed["behind"]) or signed[1].count("-") > 1:
         return np.nan
     sign, bare = "-" if "-" in signed[1] else "", signed["bare"]
     if found := GROUPED[decimal].fullmatch(bare):
