@@ -4,6 +4,7 @@ import codecs
 import csv
 import gzip
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ SAMPLE = 1 << 18  # characters, from which separator and quoting are told
 START = 1 << 16  # bytes
 SHORT = 1000  # characters, which a field may have in any sample
 CHUNK = 1 << 22  # bytes
+# Separator, quote, escape, and whether blanks before a quote are no part of the value.
+Way = tuple[str, str | None, str | None, bool]
+PLAIN = ('"', None, False)
+WRAPPED = re.compile(r' +".*"', re.DOTALL)
 SEPARATORS = ("\t", ";", "|", ",")  # of two that fit as well, the comma is the one that stands in texts and numbers
 BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -46,7 +51,7 @@ class Dialect:
 
     def reader(self, file: IO[str]) -> Any:
         """Python's own reader of the rows, which knows the line that it is at."""
-        return _reader(file, self.separator, self.quote, self.escape, spaced=self.spaced)
+        return _reader(file, (self.separator, self.quote, self.escape, self.spaced))
 
 
 def of(path: Path) -> Dialect:
@@ -116,20 +121,20 @@ def _of(path: Path, _size: int, _changed: int, _start: bytes) -> Dialect:
     if not sample.strip():
         raise DataError(f"{path} is empty: a header line and at least one row were expected")
     separator, sample, before = _announced(sample)
-    spaced = any(f'{mark} "' in sample for mark in SEPARATORS)
+    blanks = (False, True) if any(f'{mark} "' in sample for mark in SEPARATORS) else (False,)
     escapes = (None, "\\") if '\\"' in sample else (None,)
-    ways = list(product([separator] if separator else SEPARATORS, ('"', None), escapes))
-    cut = [_rows(sample, *way, spaced=spaced, whole=whole) for way in ways]
-    fits = [_fit(rows, len(sample), plain=way[1:] == ('"', None)) for rows, way in zip(cut, ways, strict=True)]
+    ways = list(product([separator] if separator else SEPARATORS, ('"', None), escapes, blanks))
+    cut = [_rows(sample, way, whole=whole) for way in ways]
+    fits = [_fit(rows, len(sample), plain=way[1:] == PLAIN) for rows, way in zip(cut, ways, strict=True)]
     best = fits.index(max(fits))  # of equals the first
-    (separator, quote, escape), rows = ways[best], cut[best]
+    (separator, quote, escape, spaced), rows = ways[best], cut[best]
     if not rows[1:]:
         raise DataError(f"{path} has a header but no row: at least one row was expected")
     header, widths = rows[0], {len(fields) for fields in rows[1:]}
     if len(header) > 1 and widths == {len(header) + 1}:
         # Either a separator ends each row, or the first column, of row names, has none itself (as R writes it).
         header = ["", *header] if any(fields[-1].strip() for fields in rows[1:]) else [*header, ""]
-    reader = _reader(io.StringIO(sample, newline=""), separator, quote, escape, spaced=spaced)
+    reader = _reader(io.StringIO(sample, newline=""), ways[best])
     next(fields for fields in reader if fields)
     return Dialect(encoding, separator, quote, escape, spaced, before, before + reader.line_num, _unique(header))
 
@@ -173,7 +178,8 @@ def _announced(sample: str) -> tuple[str, str, int]:
     return (named[-1], sample[len(first) :], 1) if announced else ("", sample, 0)
 
 
-def _reader(file: IO[str], separator: str, quote: str | None, escape: str | None, *, spaced: bool) -> Any:
+def _reader(file: IO[str], way: Way) -> Any:
+    separator, quote, escape, spaced = way
     csv.field_size_limit(2**31 - 1)
     return csv.reader(
         file,
@@ -185,30 +191,29 @@ def _reader(file: IO[str], separator: str, quote: str | None, escape: str | None
     )
 
 
-def _rows(
-    sample: str, separator: str, quote: str | None, escape: str | None, *, spaced: bool, whole: bool
-) -> list[list[str]]:
-    rows = list(_reader(io.StringIO(sample, newline=""), separator, quote, escape, spaced=spaced))
+def _rows(sample: str, way: Way, *, whole: bool) -> list[list[str]]:
+    rows = list(_reader(io.StringIO(sample, newline=""), way))
     if not whole and _short(rows[-1], len(sample)):
         rows.pop()  # cut off by the end of the sample, but by no quote that is still open
     return [fields for fields in rows if fields]
 
 
-def _fit(rows: list[list[str]], size: int, *, plain: bool) -> tuple[float, bool, bool, int]:
+def _fit(rows: list[list[str]], size: int, *, plain: bool) -> tuple[float, bool, bool, bool, int]:
     """How well a reading fits, the greater the better.
 
     How many of the rows have as many fields as the header, a single column being the weakest reading; whether no quote
-    was left open, which swallows rows; whether it is the plain one, with quotes and without escapes; and how few fields
-    have half a pair of quotes.
+    was left open, which swallows rows; whether no quotes are left around a value; whether it is the plain one, with
+    quotes and without escapes; and how few fields have half a pair of quotes.
     """
     if len(rows) < 2:
-        return 0.0, False, plain, 0
+        return 0.0, False, False, plain, 0
+    bare = not any(WRAPPED.fullmatch(field) for fields in rows for field in fields)
     torn = sum(field.count('"') % 2 for fields in rows for field in fields)
     width, widths = len(rows[0]), [len(fields) for fields in rows[1:]]
     closed = _short(rows[-1], size) and not rows[-1][-1].endswith(("\n", "\r"))
     if width == 1:
-        return 0.1 * widths.count(1) / len(widths), closed, plain, -torn
-    return max(0.2, max(widths.count(width), widths.count(width + 1)) / len(widths)), closed, plain, -torn
+        return 0.1 * widths.count(1) / len(widths), closed, bare, plain, -torn
+    return max(0.2, max(widths.count(width), widths.count(width + 1)) / len(widths)), closed, bare, plain, -torn
 
 
 def _short(fields: list[str], size: int) -> bool:
