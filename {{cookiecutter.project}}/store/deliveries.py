@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ml import parsing
 from ml.errors import DataError
 from ml.schema import Schema
-from store import dialect, files
+from store import console, dialect, files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,7 +63,7 @@ def collected(folder: Path, schema: Schema, required: list[str], aside: Path) ->
             (
                 _completed(table, schema, [name for name in schema.kept if name in known])
                 for path in paths
-                for table in _typed(path, schema, required, delivered)
+                for table in console.progress(_typed(path, schema, required, delivered), None, f"reading {path.name}")
             ),
         )
         if not delivered.rows:
