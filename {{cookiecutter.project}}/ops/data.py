@@ -57,9 +57,10 @@ def get(name: str, folder: str, to: Path | None, *, dry_run: bool) -> None:
         ProjectError: there is no such version, or it cannot be fetched, or the folder is there already.
     """
     version = versions.find(name, folder)
-    goal = to or Path(f"{folder}-{version.number}")
+    called = version.number or version.commit[:DIGITS]
+    goal = to or Path(f"{folder}-{called}")
     size = _size(version.size)
-    said = f"version {version.number} of {folder} ({version.digest[:DIGITS]}, files: {version.files}, {size})"
+    said = f"version {called} of {folder} ({version.digest[:DIGITS]}, files: {version.files}, {size})"
     if not dry_run:
         versions.check_out(version, goal)
     typer.echo(f"{said} {'would be' if dry_run else 'is'} in {goal}")

@@ -1,8 +1,8 @@
 """`ingest`: bring in a delivery, checked whole before anything in the tree changes."""
 
 import json
-import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,27 +35,32 @@ def ingest(
         ProjectError: it cannot be had, or breaks the schema, or DVC fails; the tree is then as it was.
     """
     layout = files.read_schema(schema)
-    folder = FOLDERS[labelled]
-    ASIDE.mkdir(parents=True, exist_ok=True)
+    folder, origin = FOLDERS[labelled], sources.described(source, query)
+    if not ASIDE.parent.is_dir():
+        raise StoreError(f"{Path.cwd()} is no project of DVC: run this where schema.yaml and .dvc are")
+    ASIDE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ASIDE) as aside:
         inbox = Path(aside, "inbox")
         inbox.mkdir()
         try:
             path = sources.fetch(source, query, inbox)
             required = layout.kept if labelled else layout.inputs
+            _refuse_columns(path, layout, required)
             with deliveries.collected(inbox, layout, required, Path(aside, "typed.parquet")) as delivered:
                 _refuse(delivered.table, layout)
                 facts = _facts(delivered, layout)
         except ProjectError as error:
-            told = str(error).replace(f"{inbox}/", "").replace(str(inbox), sources.described(source))
+            told = str(error).replace(f"{inbox}/", "").replace(str(inbox), origin)
             raise type(error)(told) from None
-        stem = re.sub(r"[^\w-]+", "-", name or path.name.removesuffix("".join(path.suffixes[-2:]))).strip("-")
-        goal = folder / f"{datetime.now(UTC):%Y-%m-%d}-{stem or 'delivery'}-{facts['digest'][:8]}.parquet"
-        facts = {"source": sources.described(source), "file": goal.as_posix(), **facts}
+        stem = sources.stem(name or path.name)
+        goal = folder / f"{datetime.now(UTC):%Y-%m-%d}-{stem}-{facts['digest'][:8]}.parquet"
+        facts = {"source": origin, "file": goal.as_posix(), **facts}
         known = list(folder.glob(f"*-{facts['digest'][:8]}.parquet"))
         if known:
             facts["file"] = known[0].as_posix()
-        elif not dry_run:
+        else:
+            _refuse_losses(folder, replace=not labelled)
+        if not (known or dry_run):
             unclean = {found["column"] for found in delivered.unparseable}
             files.write_batches(Path(aside, goal.name), _as_kept(path, layout, unclean))
             _place(Path(aside, goal.name), goal, Path(aside, "before"), facts["source"], replace=not labelled)
@@ -63,6 +68,19 @@ def ingest(
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         typer.echo(_told(facts, known=bool(known), dry_run=dry_run, labelled=labelled))
+
+
+def _refuse_columns(path: Path, schema: Schema, required: list[str]) -> None:
+    """Raise the columns that are lacking and those that are unknown, in one sentence."""
+    names = pd.DataFrame(columns=deliveries.columns(path), dtype="str")
+    reasons = []
+    for table, needed in ((names[[name for name in names if name in schema.columns]], required), (names, [])):
+        try:
+            parsing.parse(table, schema, str(path), needed)
+        except DataError as error:
+            reasons.append(str(error))
+    if reasons:
+        raise DataError("; ".join(reasons))
 
 
 def _refuse(table: files.Stored, schema: Schema) -> None:
@@ -105,14 +123,12 @@ def _as_kept(path: Path, schema: Schema, unclean: set[str]) -> Iterator[pd.DataF
 def _place(written: Path, goal: Path, before: Path, source: str, *, replace: bool) -> None:
     """Put a file into its folder and track that with DVC; whatever fails, all is put back as it was."""
     folder, tracked = goal.parent, goal.parent.with_suffix(".dvc")
-    if not replace:
-        _refuse_lost(folder, tracked)
     before.mkdir()
     with _put_back(folder, tracked, before):
         folder.mkdir(parents=True, exist_ok=True)
         for old in deliveries.listed(folder) if replace else []:
-            old.rename(before / old.name)
-        written.rename(goal)
+            shutil.move(old, before / old.name)
+        shutil.move(written, goal)
         origin, new = f"{goal.name} from {source}", not tracked.exists()
         if not new:
             _note(tracked, origin)  # which `dvc add` keeps
@@ -132,7 +148,8 @@ def _note(tracked: Path, origin: str) -> None:
 def _put_back(folder: Path, tracked: Path, before: Path) -> Iterator[None]:
     """On any failure, also that of a person who interrupts, restore a folder, its old files being in `before`."""
     known = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    text = tracked.read_bytes() if tracked.exists() else None
+    kept = {path: path.read_bytes() if path.exists() else None for path in (tracked, folder.with_name(".gitignore"))}
+    ended = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as CI interrupts
     try:
         yield
     except BaseException:
@@ -141,27 +158,43 @@ def _put_back(folder: Path, tracked: Path, before: Path) -> Iterator[None]:
                 path.unlink()
         for path in before.iterdir():
             shutil.move(path, folder / path.name)
-        if text is None:
-            tracked.unlink(missing_ok=True)
-        else:
-            tracked.write_bytes(text)
+        for path, content in kept.items():
+            path.unlink(missing_ok=True)
+            if content is not None:
+                path.write_bytes(content)
         raise
+    finally:
+        signal.signal(signal.SIGTERM, ended)
 
 
-def _refuse_lost(folder: Path, tracked: Path) -> None:
-    """Raise if files of the tracked version are not in the work tree: the next version would lose them."""
-    if not tracked.exists():
-        return
-    status = json.loads(_dvc("data", "status", "--json", "--granular"))
-    lost = [path for path in status.get("uncommitted", {}).get("deleted", []) if Path(path).is_relative_to(folder)]
-    if lost or not folder.is_dir():
-        raise DataError(f"{folder} lacks files of its tracked version: run `dvc pull {folder}` first, or they are lost")
+def _refuse_losses(folder: Path, *, replace: bool) -> None:
+    """Raise if the next version would lose files: those of the last that were not pulled, or those that none has.
+
+    What is replaced may be missing, and what is added to may be changed by hand.
+    """
+    tracked = folder.with_suffix(".dvc")
+    status = json.loads(_dvc("data", "status", "--json", "--granular")) if tracked.exists() else {}
+    changed = {
+        kind: [path for path in status.get("uncommitted", {}).get(kind, []) if Path(path).is_relative_to(folder)]
+        for kind in ("deleted", "added", "modified", "unknown")
+    }
+    if not replace and (changed["deleted"] or f"{folder.as_posix()}/" in status.get("not_in_cache", [])):
+        raise DataError(
+            f"{folder} lacks files of its last version: fetch them with `dvc pull {folder}`, or say with "
+            f"`dvc add {folder}` that they are to be left out"
+        )
+    new = [path for kind in ("added", "modified", "unknown") for path in changed[kind] if Path(path) != folder]
+    if not tracked.exists() and folder.is_dir():
+        new = [str(path) for path in deliveries.listed(folder)]
+    if replace and new:
+        raise DataError(f"{new[0]} is in no version yet: keep it as one with `dvc add {folder}`, or delete it")
 
 
 def _dvc(*arguments: str) -> str:
     done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise StoreError(f"dvc {' '.join(arguments)} failed, and nothing was changed: {done.stderr.strip()}")
+        why = next((line for line in done.stderr.splitlines() if line.strip()), "no reason given")
+        raise StoreError(f"dvc {' '.join(arguments)} failed, and nothing was changed: {why.removeprefix('ERROR: ')}")
     return done.stdout
 
 

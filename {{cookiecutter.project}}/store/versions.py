@@ -1,12 +1,14 @@
 """Versions of the data, as Git has them in `data/*.dvc` and DVC has them in its cache."""
 
 import json
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ml.errors import DataError, StoreError
@@ -20,8 +22,9 @@ LEAST_DIGITS = 4  # of a digest that names a version
 class Version:
     """One state of a folder of data: its number (1 is the oldest), who committed it when, and what it holds.
 
-    `digest` is DVC's MD5 of the folder, `size` in bytes, `rows` None where the data is not in the cache; `origin` is
-    what `ops ingest` noted.
+    `digest` is DVC's MD5 of the folder, `size` in bytes, `rows` None where the data is not in the cache or was not to
+    be counted; `origin` is what `ops ingest` noted. `tags` are those of the commits that have this version. The number
+    is 0 if the commit is none of the history that is checked out.
     """
 
     number: int
@@ -42,39 +45,34 @@ class Version:
         return asdict(self)
 
 
-def log(folder: str) -> list[Version]:
+def log(folder: str, *, counted: bool = True) -> list[Version]:
     """Every version of a folder, the oldest first; a state that is not committed yet is the last.
+
+    A commit makes a version if none of its parents has the same data. Files that were renamed are followed.
 
     Raises:
         StoreError: this is no Git repository.
     """
-    file = f"{folder}.dvc"
-    shown = _git("log", "--reverse", "--date-order", "--format=%H%x1f%aI%x1f%an%x1f%s", "HEAD", "--", file).splitlines()
-    states = [(*line.split("\x1f"), _git("show", f"{line[:40]}:./{file}", missing="")) for line in shown]
-    if Path(file).exists():
-        states.append((WORK_TREE, "", "", "", Path(file).read_text(encoding="utf-8")))
-    tags = _tags()
+    head = _git("rev-parse", "--verify", "--quiet", "HEAD", missing="").strip()
+    shown = ["log", "--reverse", "--date-order", "--format=%H%x1f%P%x1f%aI%x1f%an%x1f%s"]
+    commits = [line.split("\x1f") for line in _git(*shown).splitlines()] if head else []
+    outs = _outs([commit for commit, *_ in commits], folder)
     found: list[Version] = []
-    for commit, when, who, message, text in states:
-        out = _out(text)
-        if out is None or (found and found[-1].digest == out["md5"]):
-            continue
-        found.append(
-            Version(
-                number=len(found) + 1,
-                folder=folder,
-                when=when,
-                who=who,
-                commit=commit,
-                message=message,
-                digest=out["md5"],
-                files=out.get("nfiles", 1),
-                size=out.get("size", 0),
-                rows=_rows(out["md5"]),
-                origin=out.get("desc", ""),
-                tags=tags.get(commit, []),
-            )
-        )
+    state: dict[str, Version] = {}
+    for commit, parents, when, who, message in commits:
+        if commit in outs:
+            before = [state[parent] for parent in parents.split() if parent in state]
+            same = [version for version in before if version.digest == outs[commit]["md5"]]
+            known = same or [_version(len(found) + 1, folder, commit, when, who, message, outs[commit], counted)]
+            state[commit] = known[0]
+            found += [] if same else known
+    for name, commit in _tags():
+        if commit in state:
+            state[commit].tags.append(name)
+    file = Path(f"{folder}.dvc")
+    out = _out(file.read_text(encoding="utf-8")) if file.exists() else None
+    if out and (head not in state or state[head].digest != out["md5"]):
+        found.append(_version(len(found) + 1, folder, WORK_TREE, "", "", "", out, counted))
     return found
 
 
@@ -84,21 +82,26 @@ def find(name: str, folder: str) -> Version:
     Raises:
         DataError: none or several are called so.
     """
-    known = log(folder)
-    if name.isdecimal() and 0 < int(name) <= len(known):
-        return known[int(name) - 1]
-    if len(name) >= LEAST_DIGITS and (same := [version for version in known if version.digest.startswith(name)]):
-        if len(same) == 1:
-            return same[0]
-        raise DataError(f"{name} begins the digest of {len(same)} versions of {folder}: give more digits")
-    text = _git("show", f"{name}:./{folder}.dvc", missing="") if name else ""
-    for version in known:
-        if (out := _out(text)) is not None and out["md5"] == version.digest:
-            return version
-    raise DataError(
-        f"{name} is no version of {folder}: give a number from 1 to {len(known)}, a tag, a commit or a digest (see "
-        "`python -m ops data log`)"
-    )
+    known = log(folder, counted=False)
+    meant = [version for version in known if name == f"{version.number}"]
+    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}", missing="").strip()
+    if out := _outs([commit], folder).get(commit) if commit else None:
+        same = [version for version in known if version.digest == out["md5"]]
+        when, who, message = _git("log", "-1", "--format=%aI%x1f%an%x1f%s", commit).strip("\n").split("\x1f")
+        meant += same[-1:] or [_version(0, folder, commit, when, who, message, out, counted=False)]
+    if len(name) >= LEAST_DIGITS:
+        meant += [version for version in known if version.digest.startswith(name)]
+    if not meant:
+        numbers = f"a number from 1 to {len(known)}, " if known else ""
+        why = f": its commit {commit[:8]} has no {folder}.dvc" if commit else ""
+        raise DataError(
+            f"{name} is no version of {folder}{why}: give {numbers}a tag, a branch, a commit or a digest (see "
+            "`python -m ops data log`)"
+        )
+    if len({version.digest for version in meant}) > 1:
+        choice = ", ".join(f"{version.number} ({version.digest[:8]})" for version in meant)
+        raise DataError(f"{name} may be each of the versions {choice} of {folder}: give one of these digests")
+    return meant[0]
 
 
 def check_out(version: Version, goal: Path) -> None:
@@ -108,24 +111,33 @@ def check_out(version: Version, goal: Path) -> None:
         DataError: there is such a folder already.
         StoreError: they cannot be had.
     """
-    if goal.exists():
+    if goal.exists() or goal.is_symlink():
         raise DataError(f"{goal} is there already: name another folder with --to")
-    from dvc.api import DVCFileSystem
+    part = goal.with_name(f".{goal.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        _fetch([version.digest])
+        listed = _listing(version.digest)
+        _fetch([entry["md5"] for entry in listed])
+        for entry in listed:
+            file = part / entry["relpath"]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(_cached(entry["md5"]), file)
+        part.rename(goal)
+    except Exception as error:  # remotes have errors of their own
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise StoreError(
+            f"version {version.digest[:8]} of {version.folder} could not be fetched ({why}): it is neither in this "
+            "cache nor in the remote; where it was made, `dvc push --all-commits` brings it there"
+        ) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
-    goal.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=goal.parent, prefix=".") as aside:
-        try:
-            if version.commit == WORK_TREE:
-                DVCFileSystem().get(version.folder, str(Path(aside, "data")), recursive=True)
-            else:
-                inside = _git("rev-parse", "--show-prefix").strip()  # the project may be a part of a larger repository
-                source = DVCFileSystem(rev=version.commit, subrepos=True)
-                source.get(f"{inside}{version.folder}", str(Path(aside, "data")), recursive=True)
-        except Exception as error:  # remotes have errors of their own
-            raise StoreError(
-                f"version {version.number} of {version.folder} could not be fetched: {' '.join(str(error).split())}"
-            ) from None
-        Path(aside, "data").rename(goal)
+
+def folders() -> Iterator[str]:
+    """The folders of deliveries."""
+    yield from ("data/raw", "data/incoming")
 
 
 def is_shallow() -> bool:
@@ -133,38 +145,100 @@ def is_shallow() -> bool:
     return _git("rev-parse", "--is-shallow-repository").strip() == "true"
 
 
-def _out(text: str) -> dict[str, Any] | None:
-    """What a `.dvc` file tracks."""
-    from ruamel.yaml import YAML
+def _version(
+    number: int, folder: str, commit: str, when: str, who: str, message: str, out: dict[str, Any], counted: bool
+) -> Version:
+    return Version(
+        number=number,
+        folder=folder,
+        when=datetime.fromisoformat(when).astimezone(UTC).isoformat() if when else "",
+        who=who,
+        commit=commit,
+        message=message,
+        digest=out["md5"],
+        files=out.get("nfiles", 1),
+        size=out.get("size", 0),
+        rows=_rows(out["md5"]) if counted else None,
+        origin=out.get("desc", ""),
+    )
 
-    outs = (YAML(typ="safe", pure=True).load(text) or {}).get("outs") if text else None
-    return outs[0] if outs and "md5" in outs[0] else None
+
+def _outs(commits: list[str], folder: str) -> dict[str, dict[str, Any]]:
+    """What the `.dvc` file of a folder tracks, for each of the commits that have one."""
+    names = [_git("rev-parse", "--show-prefix").strip() + f"{folder}.dvc"]
+    # Only renames of one file to another are looked at, the newest first; not copies, nor in merges.
+    renamed = _git("log", "--diff-filter=R", "-M", "--name-status", "-z", "--format=", "--", ":(top)*.dvc", missing="")
+    fields = renamed.split("\0")[:-1]
+    for old, new in zip(fields[1::3], fields[2::3], strict=True):
+        names += [old] if new in names and old not in names else []
+    asked = [f"{commit}:{name}" for commit in commits for name in names]
+    answers = _git("cat-file", "--batch-check=%(objectname) %(objecttype)", given="\n".join(asked)).splitlines()
+    outs: dict[str, dict[str, Any]] = {}
+    for spot, answer in zip(asked, answers, strict=True):
+        commit, blob = spot.partition(":")[0], answer.removesuffix(" blob")
+        if blob != answer and commit not in outs and (out := _out(_blob(blob))):
+            outs[commit] = out
+    return outs
+
+
+@cache
+def _blob(name: str) -> str:
+    return _git("cat-file", "blob", name)
+
+
+def _out(text: str) -> dict[str, Any] | None:
+    """What a `.dvc` file tracks; None if it is none, as with the marks of a merge in it."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
+        out = content["outs"][0]
+    except (YAMLError, TypeError, KeyError, IndexError):
+        return None
+    return out if "md5" in out else None
 
 
 @cache
 def _rows(digest: str) -> int | None:
     """The rows of all files of a folder, counted in DVC's cache."""
-    listing = _cached(digest)
-    if not listing.exists():
+    if not _cached(digest).exists():
         return None
-    rows = 0
-    for entry in json.loads(listing.read_text(encoding="utf-8")):
-        counted = _rows_of_file(entry["md5"], Path(entry["relpath"]).name)
-        if counted is None:
-            return None
-        rows += counted
-    return rows
+    counts = [_rows_of_file(entry["md5"], PurePosixPath(entry["relpath"]).name) for entry in _listing(digest)]
+    return None if None in counts else sum(filter(None, counts))
 
 
 @cache
 def _rows_of_file(digest: str, name: str) -> int | None:
     if not _cached(digest).exists():
         return None
+    if deliveries.is_parquet(Path(name)):
+        import pyarrow.parquet as pq
+
+        return int(pq.read_metadata(_cached(digest)).num_rows)
     with tempfile.TemporaryDirectory() as aside:
         path = Path(aside, name)  # its name says what kind of file it is
         path.symlink_to(_cached(digest))
-        first = deliveries.columns(path)[:1]
-        return sum(len(batch) for batch in deliveries.batches(path, first))
+        try:
+            return sum(len(batch) for batch in deliveries.batches(path, deliveries.columns(path)[:1]))
+        except DataError:
+            return None
+
+
+def _listing(digest: str) -> list[dict[str, str]]:
+    """The files of a folder, each with its path in it and its MD5."""
+    entries: list[dict[str, str]] = json.loads(_cached(digest).read_text(encoding="utf-8"))
+    return entries
+
+
+def _fetch(digests: list[str]) -> None:
+    """Bring into DVC's cache what it lacks."""
+    if missing := [digest for digest in digests if not _cached(digest).exists()]:
+        from dvc.repo import Repo
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        with Repo() as repo:
+            repo.cloud.pull([HashInfo("md5", digest) for digest in missing])
 
 
 def _cached(digest: str) -> Path:
@@ -179,24 +253,27 @@ def _cache_folder() -> Path:
         return Path(repo.cache.local.path).resolve()
 
 
-def _tags() -> dict[str, list[str]]:
-    """The tags of each commit."""
-    tags: dict[str, list[str]] = {}
-    for line in _git(
-        "for-each-ref", "--format=%(refname:short) %(objectname) %(*objectname)", "refs/tags"
-    ).splitlines():
-        name, *commits = line.split()
-        tags.setdefault(commits[-1], []).append(name)
-    return tags
+def _tags() -> list[tuple[str, str]]:
+    """The tags, each with its commit."""
+    shown = "--format=%(refname:short) %(objectname) %(*objectname)"
+    lines = (line.split() for line in _git("for-each-ref", shown, "refs/tags").splitlines())
+    return [(name, commits[-1]) for name, *commits in lines]
 
 
-def _git(*arguments: str, missing: str | None = None) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, encoding="utf-8", check=False)
+def _git(*arguments: str, missing: str | None = None, given: str | None = None) -> str:
+    """What Git answers to what it is `given`; `missing` if it fails.
+
+    Raises:
+        StoreError: it fails, and nothing stands for that.
+    """
+    command = ["git", *arguments]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", input=given, check=False
+        )
+    except OSError as error:
+        raise StoreError(f"git could not be run ({error}): install it, or put it on the PATH") from None
     if done.returncode and missing is None:
-        raise StoreError(f"git {arguments[0]} failed: {done.stderr.strip()}")
+        why = next(iter(done.stderr.strip().splitlines()), "no reason given")
+        raise StoreError(f"git {arguments[0]} failed: {why}")
     return done.stdout if not done.returncode else str(missing)
-
-
-def folders() -> Iterator[str]:
-    """The folders of deliveries."""
-    yield from ("data/raw", "data/incoming")

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -176,8 +177,12 @@ def test_whatever_fails_at_the_end_all_is_put_back(
     ingest(delivery(project))
     before = state(project)
 
-    def failing(*_arguments: str) -> str:
-        raise failure
+    asked = module._dvc
+
+    def failing(*arguments: str) -> str:
+        if arguments[0] == "add":
+            raise failure
+        return asked(*arguments)
 
     monkeypatch.setattr(module, "_dvc", failing)
     ingest(delivery(project, *ROWS[:3]))
@@ -191,6 +196,79 @@ def test_labelled_data_that_was_not_pulled_is_not_lost(project: Path) -> None:
     done = ingest(delivery(project), "--labelled")
 
     assert "dvc pull data/raw" in str(done.exception)
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_what_a_fresh_clone_did_not_pull_is_not_left_out_of_the_next_version(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_hand: bool
+) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(project), str(clone)], check=True)
+    (clone / "data" / "raw").mkdir()
+    if by_hand:
+        (clone / "data" / "raw" / "mine.csv").write_text(f"{HEADER}\n{ROWS[0]}\n", encoding="utf-8")
+    monkeypatch.chdir(clone)
+    before = state(clone)
+
+    done = ingest(delivery(project), "--labelled")
+
+    assert "dvc pull data/raw" in str(done.exception)
+    assert state(clone) == before
+
+
+def test_a_file_that_no_version_has_is_not_replaced(project: Path) -> None:
+    (project / "data" / "incoming" / "mine.csv").write_text(f"{HEADER}\n{ROWS[0]}\n", encoding="utf-8")
+    before = state(project)
+
+    done = ingest(delivery(project))
+
+    assert "data/incoming/mine.csv is in no version yet: keep it as one with `dvc add data/incoming`" in str(
+        done.exception
+    )
+    assert state(project) == before
+
+
+def test_lacking_and_unknown_columns_are_named_together(project: Path) -> None:
+    path = project.parent / "new.csv"
+    path.write_text("id;seen;size;more\n1;2024-01-01;2;x\n", encoding="utf-8")
+
+    done = ingest(str(path))
+
+    assert "new.csv lacks the column level" in str(done.exception)
+    assert "new.csv has the column more" in str(done.exception)
+
+
+def test_a_dot_in_a_name_stays(project: Path) -> None:
+    ingest(delivery(project, name="v1.5_visits.2024.csv"))
+
+    [path] = (project / "data" / "incoming").iterdir()
+    assert "-v1.5_visits.2024-" in path.name
+
+
+def test_a_folder_without_dvc_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "schema.yaml").write_text(SCHEMA, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    done = ingest("new.csv")
+
+    assert "is no project of DVC" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["schema.yaml"]
+
+
+def test_a_run_that_is_ended_from_outside_puts_all_back(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = state(project)
+    asked = module._dvc
+
+    def ended(*arguments: str) -> str:
+        if arguments[0] == "add":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return asked(*arguments)
+
+    monkeypatch.setattr(module, "_dvc", ended)
+    ingest(delivery(project))
+
+    assert state(project) == before
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_database_is_asked(project: Path) -> None:

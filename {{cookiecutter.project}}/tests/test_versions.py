@@ -184,3 +184,97 @@ def test_a_clone_with_a_part_of_the_history_says_so(project: Path) -> None:
     )
 
     assert "git fetch --unshallow" in done.stdout
+
+
+def logged(folder: str = "data/raw") -> list[dict[str, object]]:
+    found = json.loads(data("log", "--json").output)
+    return [version for version in found if version["folder"] == folder]
+
+
+def test_a_tag_on_a_later_commit_is_a_tag_of_the_version_that_it_has(project: Path) -> None:
+    run(project, "git", "tag", "released", "HEAD~1")  # the commit "No data"
+
+    assert [version["tags"] for version in logged()] == [["v1"], ["released"], []]
+
+
+def test_a_merge_makes_a_version_only_of_data_that_no_parent_has(project: Path) -> None:
+    run(project, "git", "checkout", "--quiet", "-b", "side", "HEAD~1")
+    run(project, *DVC, "checkout", "--quiet", "--force")
+    commit(project, "april", 40, "April on a side branch")
+    run(project, "git", "checkout", "--quiet", "-")
+    run(project, "git", "merge", "--quiet", "--strategy", "ours", "--message", "Merge", "side")
+    run(project, *DVC, "checkout", "--quiet", "--force")
+
+    assert sorted(str(version["message"]) for version in logged()) == [
+        "April on a side branch",
+        "February | with a bar",
+        "January",
+        "March",
+    ]
+
+
+def test_a_branch_beside_the_history_is_found_by_name(project: Path) -> None:
+    run(project, "git", "checkout", "--quiet", "-b", "other")
+    commit(project, "april", 40, "April")
+    run(project, "git", "checkout", "--quiet", "-")
+    run(project, *DVC, "checkout", "--quiet", "--force")
+
+    done = data("get", "other", "--to", "there")
+
+    assert done.exit_code == 0
+    assert sorted(path.name for path in (project / "there").iterdir()) == [
+        "april.csv",
+        "february.csv",
+        "january.csv",
+        "march.csv",
+    ]
+    assert len(logged()) == 3
+
+
+def test_a_name_of_two_versions_is_not_guessed(project: Path) -> None:
+    run(project, "git", "tag", "3", "HEAD~3")
+
+    done = data("get", "3")
+
+    assert "3 may be each of the versions 3 (" in str(done.exception)
+    assert not (project / "data" / "raw-3").exists()
+
+
+def test_versions_of_a_project_that_was_moved_are_found_and_fetched(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(project.parent, "git", "mv", "project", "moved")
+    run(project.parent, "git", "commit", "--quiet", "--message", "Move")
+    monkeypatch.chdir(project.parent / "moved")
+
+    assert [version["message"] for version in logged()] == ["January", "February | with a bar", "March"]
+    assert data("get", "1").exit_code == 0
+    assert [path.name for path in Path("data", "raw-1").iterdir()] == ["january.csv"]
+
+
+def test_a_version_comes_from_the_remote_when_the_cache_is_gone(project: Path, tmp_path: Path) -> None:
+    run(project, *DVC, "remote", "add", "--quiet", "--default", "storage", str(tmp_path / "storage"))
+    (project / ".dvc" / "cache").rename(tmp_path / "storage")
+
+    done = data("get", "2")
+
+    assert done.exception is None, done.exception
+
+    assert len(pd.read_csv(project / "data" / "raw-2" / "february.csv")) == 20
+
+
+def test_a_commit_with_the_marks_of_a_merge_in_its_file_is_no_version(project: Path) -> None:
+    good = (project / "data" / "raw.dvc").read_text()
+    (project / "data" / "raw.dvc").write_text(f"<<<<<<< HEAD\n{good}=======\n{good}>>>>>>> side\n")
+    run(project, "git", "commit", "--quiet", "--all", "--message", "Oh no")
+    (project / "data" / "raw.dvc").write_text(good)
+    run(project, "git", "commit", "--quiet", "--all", "--message", "Mended")
+
+    assert {version["digest"] for version in logged()[2:]} == {logged()[2]["digest"]}
+
+
+def test_a_project_without_a_commit_has_the_work_tree_only(project: Path) -> None:
+    shutil.rmtree(project.parent / ".git")
+    run(project.parent, "git", "init", "--quiet")
+
+    assert [version["commit"] for version in logged()] == ["work tree"]
