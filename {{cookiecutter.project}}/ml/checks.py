@@ -1,6 +1,6 @@
 """Whether prepared data is what `schema.yaml` promises: every check with what failed, summarised."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,16 @@ def check_columns(table: pd.DataFrame, schema: Schema, missing_warning: float) -
             results.append(_result(check.name, column.severity, check.description, table[name], rows))
         results += _missing(table[name], column, missing_warning)
     return results
+
+
+def check_names(table: Container[str], schema: Schema) -> None:
+    """Check that prepared data has every column that `schema` keeps.
+
+    Raises:
+        DataError: it has not, since another schema prepared it; all that lack are named.
+    """
+    if lacking := [name for name in schema.kept if name not in table]:
+        raise DataError(f"the prepared data has no column {', '.join(lacking)}, which schema.yaml keeps: run prepare")
 
 
 def combine(parts: Iterable[list[Result]]) -> list[Result]:

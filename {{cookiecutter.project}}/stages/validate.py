@@ -25,6 +25,8 @@ def main(
     settings = params.load(params.Validate)
     layout = files.read_schema(schema)
     splits = files.Stored(train), files.Stored(test)
+    for split in splits:
+        checks.check_names(split, layout)
     parts: list[list[checks.Result]] = []
     hashes = []
     for split in splits:

@@ -17,6 +17,7 @@ from ml.errors import DataError
 
 SAMPLE = 1 << 18  # characters, from which separator and quoting are told
 START = 1 << 16  # bytes
+ROW_NAMES = 0.99  # a header one name short is a weaker reading than one that fits
 SHORT = 1000  # characters, which a field may have in any sample
 CHUNK = 1 << 22  # bytes
 # Separator, quote, escape, and whether blanks before a quote are no part of the value.
@@ -213,7 +214,13 @@ def _fit(rows: list[list[str]], size: int, *, plain: bool) -> tuple[float, bool,
     closed = _short(rows[-1], size) and not rows[-1][-1].endswith(("\n", "\r"))
     if width == 1:
         return 0.1 * widths.count(1) / len(widths), closed, bare, plain, -torn
-    return max(0.2, max(widths.count(width), widths.count(width + 1)) / len(widths)), closed, bare, plain, -torn
+    return (
+        max(0.2, max(widths.count(width), ROW_NAMES * widths.count(width + 1)) / len(widths)),
+        closed,
+        bare,
+        plain,
+        -torn,
+    )
 
 
 def _short(fields: list[str], size: int) -> bool:

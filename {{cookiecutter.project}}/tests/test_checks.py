@@ -148,6 +148,11 @@ def test_more_missing_values_than_the_column_may_have_are_as_severe_as_it_says()
     ]
 
 
+def test_a_column_that_prepare_did_not_keep_is_named() -> None:
+    with pytest.raises(DataError, match=r"the prepared data has no column age, which schema.yaml keeps: run prepare"):
+        checks.check_names(table().drop(columns="age"), SCHEMA)
+
+
 @pytest.mark.parametrize("wrong", [table().astype({"age": "float64"}), table().astype({"y": "object"})])
 def test_a_table_that_prepare_did_not_make_is_refused(wrong: pd.DataFrame) -> None:
     with pytest.raises(

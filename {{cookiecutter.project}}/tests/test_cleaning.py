@@ -2,6 +2,8 @@
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ml import cleaning
 from ml.digest import row_hashes
@@ -37,6 +39,21 @@ def test_duplicates_are_kept_on_request() -> None:
 
 def test_rows_that_are_equal_in_every_column_are_dropped_but_for_the_first() -> None:
     assert kept(ROWS, SCHEMA, "drop_rows") == [0, 1, 2, 4]
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from([None, 0.5, 1.0]), st.sampled_from("ab")), min_size=1))
+def test_what_stays_of_equal_rows_is_what_pandas_keeps(rows: list[tuple[int, float | None, str]]) -> None:
+    table = pd.DataFrame(
+        {
+            "key": pd.array([key for key, _, _ in rows], dtype="Int64"),
+            "x": pd.Series([x for _, x, _ in rows], dtype="float64"),
+            "y": pd.Series([y for _, _, y in rows], dtype="str"),
+        }
+    )
+
+    assert kept(table, SCHEMA, "drop_rows") == table.drop_duplicates().index.tolist()
+    assert kept(table, SCHEMA, "drop_ids") == table.drop_duplicates("key", keep="last").index.tolist()
 
 
 def test_the_last_row_of_an_id_stays_in_its_place() -> None:

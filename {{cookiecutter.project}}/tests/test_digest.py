@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.digest import content_digest
+from ml.digest import column_digest, content_digest, digest, row_hashes
 from ml.schema import Schema
 from store import deliveries
 
@@ -130,6 +130,34 @@ def test_swapping_the_cells_of_a_column_matters() -> None:
     swapped = TYPED.assign(level=TYPED["level"].iloc[::-1].to_numpy())
 
     assert content_digest(swapped) != content_digest(TYPED)
+
+
+@settings(deadline=None)
+@given(ROWS, st.integers(1, 4))
+def test_a_row_has_the_same_hash_in_whatever_part_it_stands(rows: list[tuple], size: int) -> None:  # type: ignore[type-arg]
+    whole = table(rows)
+
+    parts = [row_hashes(whole[start : start + size]) for start in range(0, len(rows), size)]
+
+    assert np.array_equal(np.concatenate(parts), row_hashes(whole))
+
+
+@settings(deadline=None)
+@given(ROWS)
+def test_the_digest_of_columns_one_by_one_is_that_of_the_table(rows: list[tuple]) -> None:  # type: ignore[type-arg]
+    whole = table(rows)
+
+    assert digest(row_hashes(whole), (whole[name].copy() for name in whole)) == content_digest(whole)
+
+
+@pytest.mark.parametrize("column", TYPED.columns)
+def test_the_digest_of_a_column_is_of_its_values_their_order_and_type_and_of_no_name(column: str) -> None:
+    values = TYPED[column]
+
+    assert column_digest(values.rename("other")) == column_digest(values)
+    assert column_digest(values.set_axis([7, 8, 9, 10])) == column_digest(values)
+    assert column_digest(values.iloc[::-1]) != column_digest(values)
+    assert column_digest(values.astype("str")) != column_digest(values) or column == "level"
 
 
 def test_minus_zero_is_zero() -> None:

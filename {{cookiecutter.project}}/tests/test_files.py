@@ -8,14 +8,16 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ml.digest import content_digest, row_hashes
 from ml.errors import SchemaError, StoreError
 from store import files
 
@@ -154,6 +156,99 @@ def test_a_table_keeps_its_types_and_gives_the_same_bytes_again(tmp_path: Path) 
 
     pd.testing.assert_frame_equal(files.read_table(tmp_path / "one.parquet"), TABLE)
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "other.parquet").read_bytes()
+
+
+def typed(rows: int) -> pd.DataFrame:
+    """A table of every type, of which the last columns have no value at its start, and one has none at all."""
+    row = np.arange(rows)
+    return pd.DataFrame(
+        {
+            "integer": pd.array(2**53 + row, dtype="Int64"),
+            "number": pd.Series(np.where(row % 3 == 0, np.nan, row / 7), dtype="float64"),
+            "late": pd.Series(np.where(row < rows // 2, None, "ü"), dtype="str"),
+            "flag": pd.array([None if at < rows // 2 else at % 2 == 0 for at in row], dtype="boolean"),
+            "at": pd.Series(np.where(row < rows // 2, None, "2024-01-01"), dtype="datetime64[us]"),
+            "nothing": pd.Series([None] * rows, dtype="str"),
+        }
+    )
+
+
+CUT = st.tuples(st.integers(0, 30), st.lists(st.integers(0, 30), max_size=6), st.integers(1, 12))
+SAME_FOLDER = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@SAME_FOLDER
+@given(CUT)
+def test_a_table_gives_the_same_bytes_however_it_is_cut(tmp_path: Path, cut: tuple[int, list[int], int]) -> None:
+    rows, cuts, batch = cut
+    table = typed(rows)
+    edges = [0, *sorted(min(edge, rows) for edge in cuts), rows]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "BATCH", batch)
+        written = files.write_batches(tmp_path / "parts", (table[start:end] for start, end in pairwise(edges)))
+        files.write_table(tmp_path / "whole", table)
+
+    assert written == rows
+    assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
+    pd.testing.assert_frame_equal(files.read_table(tmp_path / "parts"), table)
+
+
+def test_no_table_at_all_is_no_file_and_leaves_the_old_one(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "a.parquet", "the old one")
+
+    with pytest.raises(ValueError, match="no table was given"):
+        files.write_batches(tmp_path / "a.parquet", [])
+
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.parquet", "the old one")]
+
+
+def test_batches_that_end_in_an_error_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "BATCH", 2)
+
+    def broken() -> Iterator[pd.DataFrame]:
+        yield TABLE
+        yield TABLE
+        raise KeyError("third")
+
+    with pytest.raises(KeyError, match="third"):
+        files.write_batches(tmp_path / "a.parquet", broken())
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@SAME_FOLDER
+@given(st.integers(1, 30), st.integers(1, 12), st.data())
+def test_a_stored_table_is_the_table_a_part_at_a_time(
+    tmp_path: Path, rows: int, batch: int, data: st.DataObject
+) -> None:
+    table = typed(rows)
+    kept = np.array(data.draw(st.lists(st.booleans(), min_size=rows, max_size=rows)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "BATCH", batch)
+        files.write_table(tmp_path / "a.parquet", table)
+        stored = files.Stored(tmp_path / "a.parquet")
+        parts, some = list(stored.batches()), list(stored.batches(kept))
+        hashes, whole, of_kept = stored.hashes, stored.digest(), stored.digest(kept)
+
+    assert max(map(len, parts)) <= batch
+    pd.testing.assert_frame_equal(pd.concat(parts), table)
+    pd.testing.assert_frame_equal(pd.concat(some), table[kept])
+    assert np.array_equal(hashes, row_hashes(table))
+    assert whole == content_digest(table)
+    assert of_kept == content_digest(table[kept])
+
+
+def test_of_a_stored_table_only_what_is_asked_for_is_had(tmp_path: Path) -> None:
+    files.write_table(tmp_path / "a.parquet", TABLE)
+    stored = files.Stored(tmp_path / "a.parquet")
+
+    assert "flag" in stored
+    assert "flags" not in stored
+    pd.testing.assert_series_equal(stored["text"], TABLE["text"])
+    pd.testing.assert_frame_equal(stored.columns(["number", "integer"]), TABLE[["number", "integer"]])
+    assert stored.columns([]).shape == (3, 0)
 
 
 def test_a_csv_has_unix_line_ends_six_digits_and_no_index(tmp_path: Path) -> None:
