@@ -5,7 +5,7 @@ effect without DVC knowing.
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
@@ -42,6 +42,39 @@ class Validate(Section):
     overlap_warning: float = Share
 
 
+class Range(Section):
+    """The numbers from `low` to `high`, both included; whole ones if both are, else drawn evenly, or so by `log`."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low is {self.low:g} and high is {self.high:g}: low must be the smaller one")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low is {self.low:g}, which has no logarithm: raise it above 0, or take log away")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether only whole numbers are meant."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+
+Choices = Annotated[list[bool | int | float | str | None], Field(min_length=1)]
+Space = dict[str, Range | Choices]
+
+
+class Search(Section):
+    """How many candidates are tried inside `train`, and the arguments of each model that they differ in."""
+
+    candidates: int = Field(ge=0)
+    metric: str
+    space: dict[str, Space]
+
+
 class Train(Section):
     """Which model is fitted to what, and how it is cross-validated."""
 
@@ -54,6 +87,7 @@ class Train(Section):
     rare_level: int = Field(ge=1)
     max_levels: int = Field(ge=2)
     encoded_megabytes: int = Field(ge=1)
+    search: Search
 
 
 class Estimator(BaseModel):
@@ -131,6 +165,13 @@ class Monitor(Section):
     minimum_accuracy: float = Share
 
 
+class Sweep(Section):
+    """What `python -m ops sweep --trials` varies: parameters by their dotted names. No stage reads it."""
+
+    space: Space
+    seed: int = Field(ge=0)
+
+
 class Tracking(Section):
     """Where runs are kept. It changes no result, so no stage declares it."""
 
@@ -147,9 +188,8 @@ class Tracking(Section):
         return self
 
 
-SECTIONS: dict[str, type[BaseModel]] = {
-    kind.__name__.lower(): kind for kind in (Prepare, Validate, Train, Models, Evaluate, Register, Monitor, Tracking)
-}
+KINDS = (Prepare, Validate, Train, Models, Evaluate, Register, Monitor, Sweep, Tracking)
+SECTIONS: dict[str, type[BaseModel]] = {kind.__name__.lower(): kind for kind in KINDS}
 RECORDED = ("prepare", "validate", "train", "models", "evaluate", "register")
 Kind = TypeVar("Kind", bound=BaseModel)
 

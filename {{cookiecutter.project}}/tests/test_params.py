@@ -26,6 +26,11 @@ GOOD = {
         "rare_level": 10,
         "max_levels": 100,
         "encoded_megabytes": 500,
+        "search": {
+            "candidates": 20,
+            "metric": "auto",
+            "space": {"forest": {"n_estimators": [10, 20], "max_features": ["sqrt", None, 0.5]}, "ridge": {}},
+        },
     },
     "models": {
         "forest": {"classifier": "sklearn.ensemble.RandomForestClassifier", "n_estimators": 10, "max_depth": None},
@@ -44,6 +49,13 @@ GOOD = {
         "missing_change": 0.05,
         "drifted_share": 0.3,
         "minimum_accuracy": 0.7,
+    },
+    "sweep": {
+        "seed": 42,
+        "space": {
+            "models.forest.max_depth": {"low": 3, "high": 20},
+            "models.ridge.alpha": {"low": 0.01, "high": 10.0, "log": True},
+        },
     },
     "tracking": {"uri": "", "experiment": "demo"},
 }
@@ -191,3 +203,25 @@ def test_what_a_model_depends_on_is_recorded_and_where_runs_are_kept_is_not(tmp_
     assert recorded == {name: GOOD[name] for name in params.RECORDED}
     assert "tracking" not in recorded
     assert "monitor" not in recorded
+
+
+@pytest.mark.parametrize(
+    ("dimension", "words"),
+    [
+        ({"low": 3, "high": 3}, "low is 3 and high is 3: low must be the smaller one"),
+        ({"low": 0, "high": 1, "log": True}, "low is 0, which has no logarithm"),
+        ([], "at least 1 item"),
+        ({"low": 1, "hihg": 2}, "hihg"),
+    ],
+)
+def test_a_space_that_cannot_be_drawn_from_is_named(dimension: object, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=words) as raised:
+        params.load(params.Sweep, written(tmp_path, "sweep", space={"models.ridge.alpha": dimension}))
+
+    assert "models.ridge.alpha" in str(raised.value)
+
+
+def test_a_range_is_of_whole_numbers_if_both_ends_are(tmp_path: Path) -> None:
+    space = params.load(params.Sweep, written(tmp_path)).space
+
+    assert [dimension.whole for dimension in space.values() if isinstance(dimension, params.Range)] == [True, False]
