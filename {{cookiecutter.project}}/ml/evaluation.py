@@ -1,13 +1,19 @@
 """What is reported of a model's predictions on the test split."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from ml import digest
 from ml.errors import ParameterError
 from ml.intervals import Interval
 from ml.metrics import Predictions, by_level, score, title
+from ml.schema import Schema
+from ml.task import Label
+
+PROBABILITY = "probability of "
 
 
 def scores(predictions: Predictions, headline: str) -> dict[str, float]:
@@ -36,6 +42,34 @@ def answers(predictions: Predictions) -> pd.DataFrame:
     table = pd.DataFrame({"prediction": predictions.predicted})
     probability = predictions.positive_probability
     return table if probability is None else table.assign(probability=probability)
+
+
+def compared_later(predictions: Predictions, table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """All that it takes to compare this model with another on the rows (n) of the test table that both were judged on.
+
+    Columns: `row` (uint64), the same for the same row whatever table it stands in: a hash of its id if the schema has
+    one, else of all of it; `actual`; what `answers` gives; and of more than two classes the probability of each.
+    """
+    keys = digest.row_hashes(table[schema.with_role("id") or list(table.columns)])
+    kept = pd.DataFrame({"row": keys, "actual": predictions.actual}).join(answers(predictions))
+    if predictions.kind == "multiclass" and predictions.probabilities is not None:
+        columns = [f"{PROBABILITY}{label}" for label in predictions.classes]
+        kept = kept.join(pd.DataFrame(predictions.probabilities, columns=columns))
+    return kept
+
+
+def restored(kept: pd.DataFrame, classes: Sequence[Label], positive: Label | None) -> Predictions:
+    """The predictions (n rows) of which `compared_later` made a table; `classes` are all, sorted, none to regress."""
+    probabilities = None
+    if "probability" in kept:
+        of_positive = kept["probability"].to_numpy(dtype=np.float64)
+        both = (1 - of_positive, of_positive)
+        probabilities = np.column_stack(both if positive == classes[-1] else both[::-1])
+    elif (columns := [f"{PROBABILITY}{label}" for label in classes]) and columns[0] in kept:
+        probabilities = kept[columns].to_numpy(dtype=np.float64)
+    kind = np.float64 if not classes else object if isinstance(classes[0], str) else np.dtype(type(classes[0]))
+    actual, predicted = (kept[name].to_numpy(dtype=kind) for name in ("actual", "prediction"))
+    return Predictions(actual, predicted, probabilities, tuple(classes), positive)
 
 
 def metric_rows(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from store import versions
+from store import revisions, versions
 
 DIGITS = 8
 PIPE = 250  # columns of text, for whoever reads it in a file
@@ -30,8 +30,8 @@ def log(*, as_json: bool) -> None:
         rows = "–" if version.rows is None else f"{version.rows:,}"
         when, commit = version.when[:16].replace("T", " "), version.commit[:DIGITS]
         said = f"{version.message} · {version.origin}" if version.origin else version.message
-        if version.commit == versions.WORK_TREE:
-            commit = versions.WORK_TREE
+        if version.commit == revisions.WORK_TREE:
+            commit = revisions.WORK_TREE
         cells = (
             name,
             when,
@@ -46,7 +46,7 @@ def log(*, as_json: bool) -> None:
     Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else PIPE).print(table)
     if any(version.rows is None for version in found):
         typer.echo("–: not in DVC's cache; `dvc fetch --all-commits` brings it there")
-    if versions.is_shallow():
+    if revisions.is_shallow():
         typer.echo("this clone has a part of the history only: `git fetch --unshallow` brings all of it")
 
 

@@ -44,9 +44,10 @@ def main(
     groups = evaluation.by_group(found, table, layout.sensitive)
     classes = scoring.classification_report(found) if found.classes else []
 
-    files.write_table(predictions, evaluation.answers(found))
+    files.write_table(predictions, evaluation.compared_later(found, table, layout))
     files.write_json(metrics, scores)
-    files.write_json(report, {"headline": headline, "intervals": spans, "classes": classes})
+    said = {"headline": headline, "labels": found.classes, "positive": found.positive}
+    files.write_json(report, {**said, "intervals": spans, "classes": classes})
     files.write_csv(slices, groups)
     for name, curve in {**drawn, "importances": relied_on}.items():
         files.write_csv(plots / f"{name}.csv", curve)

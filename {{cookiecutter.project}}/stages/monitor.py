@@ -48,8 +48,9 @@ def main(
         labels = table[layout.target] if layout.target in table else None  # noqa: SIM401 – it lies in a file
         current, content = profile.profile(table, layout), table.digest()
     baseline = profile.from_frame(files.read_table(reference))
-    then = monitoring.answer_profile(files.read_table(predictions), kind)
-    now = monitoring.answer_profile(evaluation.answers(answered), kind)
+    answers = evaluation.answers(answered)
+    then = monitoring.answer_profile(files.read_table(predictions, answers.columns.tolist()), kind)
+    now = monitoring.answer_profile(answers, kind)
 
     limits = drift.Limits(**settings.model_dump(include=set(drift.Limits.__annotations__)))
     names = drift.watched(baseline, layout.features, settings.features)

@@ -4,12 +4,10 @@ import getpass
 import hashlib
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from ml.errors import StoreError
-from store import files, yaml
+from store import files, git, yaml
 
 PIPELINE = Path("dvc.yaml")
 MADE_BY = ("prepare", "validate", "train", "evaluate")
@@ -32,8 +30,8 @@ def tags() -> dict[str, str]:
     """Who made a run, where, from which commit, and why: by hand, automatically (CI) or as an experiment of a sweep."""
     in_ci, name = bool(os.environ.get("CI")), experiment()
     tags = {
-        "author": _git("config", "user.name") or _user(),
-        "commit": os.environ.get("DVC_EXP_BASELINE_REV") or _git("rev-parse", "HEAD"),
+        "author": git.answer("config", "user.name", missing="").strip() or _user(),
+        "commit": os.environ.get("DVC_EXP_BASELINE_REV") or git.answer("rev-parse", "HEAD", missing="").strip(),
         "environment": "ci" if in_ci else "local",
         "training_type": "experiment" if name else "automatic" if in_ci else "manual",
         "stage": "experiment" if name else "candidate",
@@ -49,19 +47,6 @@ def experiment() -> str | None:
 def root() -> Path:
     """The project: under `dvc exp run --temp` and `--queue` the parent repository, not the clone that runs."""
     return Path(os.environ.get("DVC_ROOT", Path.cwd())).resolve()
-
-
-def _git(*arguments: str) -> str:
-    """What Git answers, empty if it has no answer (no commit yet, no identity).
-
-    Raises:
-        StoreError: there is no Git.
-    """
-    try:
-        asked = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise StoreError(f"git could not be run ({error}): install it, or put it on the PATH") from None
-    return asked.stdout.strip()
 
 
 def _user() -> str:

@@ -60,6 +60,8 @@ class Entry:
 def record(result: Result, register: bool, uri: str, experiment: str) -> Entry:
     """Find the run of `result`, or make it; with `register`, likewise the version of its model.
 
+    A result that came again is the run it was, unless it came as another DVC experiment, which has a run of its own.
+
     Processes that share a SQLite store take turns. On a server, one that finds the same made meanwhile takes its own
     back.
 
@@ -75,7 +77,7 @@ def record(result: Result, register: bool, uri: str, experiment: str) -> Entry:
         mlflow.set_tracking_uri(address)
         client = mlflow.MlflowClient()
         home = _experiment(client, experiment, address)
-        found = _runs(client, home, result.key)
+        found = _runs(client, home, result)
         run_id = found[0] if found else _new_run(client, home, result)
         version = _version(client, run_id, result) if register else None
         registered = _registered(client, result.name, result.digests["model"])
@@ -182,9 +184,12 @@ def _experiment(client: "MlflowClient", name: str, address: str) -> str:
     return str(found.experiment_id)
 
 
-def _runs(client: "MlflowClient", experiment: str, key: str) -> list[str]:
-    """Ids of the finished runs with this key, the earliest first."""
-    found = client.search_runs([experiment], f"tags.{KEY} = '{key}'")
+def _runs(client: "MlflowClient", home: str, result: Result) -> list[str]:
+    """Ids of the finished runs of this result, the earliest first; of an experiment, those of that experiment only."""
+    found = client.search_runs([home], f"tags.{KEY} = '{result.key}'")
+    if "experiment" in result.tags:
+        own = {name: result.tags[name] for name in ("experiment", "commit")}
+        found = [run for run in found if own.items() <= run.data.tags.items()]
     return [run.info.run_id for run in sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))]
 
 
@@ -206,12 +211,12 @@ def _new_run(client: "MlflowClient", experiment: str, result: Result) -> str:
             client.log_artifact(run_id, str(path), path.parent.as_posix())
         _log_model(run_id, result)
         client.set_terminated(run_id)
-        if not _runs(client, experiment, result.key):
+        if not _runs(client, experiment, result):
             client.set_tag(run_id, KEY, result.key)
     except BaseException:
         client.delete_run(run_id)
         raise
-    first = _runs(client, experiment, result.key)[0]
+    first = _runs(client, experiment, result)[0]
     if first != run_id:
         client.delete_run(run_id)
     return first

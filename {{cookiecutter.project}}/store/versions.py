@@ -1,20 +1,17 @@
 """Versions of the data, as Git has them in `data/*.dvc` and DVC has them in its cache."""
 
-import json
+import functools
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ml.errors import DataError, StoreError
-from store import deliveries
+from store import cache, deliveries, git, revisions
 
-WORK_TREE = "work tree"
 LEAST_DIGITS = 4  # of a digest that names a version
 
 
@@ -53,9 +50,9 @@ def log(folder: str, *, counted: bool = True) -> list[Version]:
     Raises:
         StoreError: this is no Git repository.
     """
-    head = _git("rev-parse", "--verify", "--quiet", "HEAD", missing="").strip()
+    head = git.answer("rev-parse", "--verify", "--quiet", "HEAD", missing="").strip()
     shown = ["log", "--reverse", "--date-order", "--format=%H%x1f%P%x1f%aI%x1f%an%x1f%s"]
-    commits = [line.split("\x1f") for line in _git(*shown).splitlines()] if head else []
+    commits = [line.split("\x1f") for line in git.answer(*shown).splitlines()] if head else []
     outs = _outs([commit for commit, *_ in commits], folder)
     found: list[Version] = []
     state: dict[str, Version] = {}
@@ -72,7 +69,7 @@ def log(folder: str, *, counted: bool = True) -> list[Version]:
     file = Path(f"{folder}.dvc")
     out = _out(file.read_text(encoding="utf-8")) if file.exists() else None
     if out and (head not in state or state[head].digest != out["md5"]):
-        found.append(_version(len(found) + 1, folder, WORK_TREE, "", "", "", out, counted))
+        found.append(_version(len(found) + 1, folder, revisions.WORK_TREE, "", "", "", out, counted))
     return found
 
 
@@ -84,10 +81,10 @@ def find(name: str, folder: str) -> Version:
     """
     known = log(folder, counted=False)
     meant = [version for version in known if name == f"{version.number}"]
-    commit = _git("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}", missing="").strip()
+    commit = git.answer("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}", missing="").strip()
     if out := _outs([commit], folder).get(commit) if commit else None:
         same = [version for version in known if version.digest == out["md5"]]
-        when, who, message = _git("log", "-1", "--format=%aI%x1f%an%x1f%s", commit).strip("\n").split("\x1f")
+        when, who, message = git.answer("log", "-1", "--format=%aI%x1f%an%x1f%s", commit).strip("\n").split("\x1f")
         meant += same[-1:] or [_version(0, folder, commit, when, who, message, out, counted=False)]
     if len(name) >= LEAST_DIGITS:
         meant += [version for version in known if version.digest.startswith(name)]
@@ -117,13 +114,11 @@ def check_out(version: Version, goal: Path) -> None:
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        _fetch([version.digest])
-        listed = _listing(version.digest)
-        _fetch([entry["md5"] for entry in listed])
-        for entry in listed:
+        cache.fetch([version.digest])
+        for entry in cache.listing(version.digest):
             file = part / entry["relpath"]
             file.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(_cached(entry["md5"]), file)
+            shutil.copyfile(cache.path_of(entry["md5"]), file)
         part.rename(goal)
     except Exception as error:  # remotes have errors of their own
         why = " ".join(str(error).split()) or type(error).__name__
@@ -138,11 +133,6 @@ def check_out(version: Version, goal: Path) -> None:
 def folders() -> Iterator[str]:
     """The folders of deliveries."""
     yield from ("data/raw", "data/incoming")
-
-
-def is_shallow() -> bool:
-    """Whether the history of this clone is cut off."""
-    return _git("rev-parse", "--is-shallow-repository").strip() == "true"
 
 
 def _version(
@@ -165,14 +155,16 @@ def _version(
 
 def _outs(commits: list[str], folder: str) -> dict[str, dict[str, Any]]:
     """What the `.dvc` file of a folder tracks, for each of the commits that have one."""
-    names = [_git("rev-parse", "--show-prefix").strip() + f"{folder}.dvc"]
+    names = [git.answer("rev-parse", "--show-prefix").strip() + f"{folder}.dvc"]
     # Only renames of one file to another are looked at, the newest first; not copies, nor in merges.
-    renamed = _git("log", "--diff-filter=R", "-M", "--name-status", "-z", "--format=", "--", ":(top)*.dvc", missing="")
+    renamed = git.answer(
+        "log", "--diff-filter=R", "-M", "--name-status", "-z", "--format=", "--", ":(top)*.dvc", missing=""
+    )
     fields = renamed.split("\0")[:-1]
     for old, new in zip(fields[1::3], fields[2::3], strict=True):
         names += [old] if new in names and old not in names else []
     asked = [f"{commit}:{name}" for commit in commits for name in names]
-    answers = _git("cat-file", "--batch-check=%(objectname) %(objecttype)", given="\n".join(asked)).splitlines()
+    answers = git.answer("cat-file", "--batch-check=%(objectname) %(objecttype)", given="\n".join(asked)).splitlines()
     outs: dict[str, dict[str, Any]] = {}
     for spot, answer in zip(asked, answers, strict=True):
         commit, blob = spot.partition(":")[0], answer.removesuffix(" blob")
@@ -181,9 +173,9 @@ def _outs(commits: list[str], folder: str) -> dict[str, dict[str, Any]]:
     return outs
 
 
-@cache
+@functools.cache
 def _blob(name: str) -> str:
-    return _git("cat-file", "blob", name)
+    return git.answer("cat-file", "blob", name)
 
 
 def _out(text: str) -> dict[str, Any] | None:
@@ -199,81 +191,34 @@ def _out(text: str) -> dict[str, Any] | None:
     return out if "md5" in out else None
 
 
-@cache
+@functools.cache
 def _rows(digest: str) -> int | None:
     """The rows of all files of a folder, counted in DVC's cache."""
-    if not _cached(digest).exists():
+    if not cache.path_of(digest).exists():
         return None
-    counts = [_rows_of_file(entry["md5"], PurePosixPath(entry["relpath"]).name) for entry in _listing(digest)]
+    counts = [_rows_of_file(entry["md5"], PurePosixPath(entry["relpath"]).name) for entry in cache.listing(digest)]
     return None if None in counts else sum(filter(None, counts))
 
 
-@cache
+@functools.cache
 def _rows_of_file(digest: str, name: str) -> int | None:
-    if not _cached(digest).exists():
+    if not cache.path_of(digest).exists():
         return None
     if deliveries.is_parquet(Path(name)):
         import pyarrow.parquet as pq
 
-        return int(pq.read_metadata(_cached(digest)).num_rows)
+        return int(pq.read_metadata(cache.path_of(digest)).num_rows)
     with tempfile.TemporaryDirectory() as aside:
         path = Path(aside, name)  # its name says what kind of file it is
-        path.symlink_to(_cached(digest))
+        path.symlink_to(cache.path_of(digest))
         try:
             return sum(len(batch) for batch in deliveries.batches(path, deliveries.columns(path)[:1]))
         except DataError:
             return None
 
 
-def _listing(digest: str) -> list[dict[str, str]]:
-    """The files of a folder, each with its path in it and its MD5."""
-    entries: list[dict[str, str]] = json.loads(_cached(digest).read_text(encoding="utf-8"))
-    return entries
-
-
-def _fetch(digests: list[str]) -> None:
-    """Bring into DVC's cache what it lacks."""
-    if missing := [digest for digest in digests if not _cached(digest).exists()]:
-        from dvc.repo import Repo
-        from dvc_data.hashfile.hash_info import HashInfo
-
-        with Repo() as repo:
-            repo.cloud.pull([HashInfo("md5", digest) for digest in missing])
-
-
-def _cached(digest: str) -> Path:
-    return _cache_folder() / digest[:2] / digest[2:]
-
-
-@cache
-def _cache_folder() -> Path:
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        return Path(repo.cache.local.path).resolve()
-
-
 def _tags() -> list[tuple[str, str]]:
     """The tags, each with its commit."""
     shown = "--format=%(refname:short) %(objectname) %(*objectname)"
-    lines = (line.split() for line in _git("for-each-ref", shown, "refs/tags").splitlines())
+    lines = (line.split() for line in git.answer("for-each-ref", shown, "refs/tags").splitlines())
     return [(name, commits[-1]) for name, *commits in lines]
-
-
-def _git(*arguments: str, missing: str | None = None, given: str | None = None) -> str:
-    """What Git answers to what it is `given`; `missing` if it fails.
-
-    Raises:
-        StoreError: it fails, and nothing stands for that.
-    """
-    command = ["git", *arguments]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", input=given, check=False
-        )
-    except OSError as error:
-        raise StoreError(f"git could not be run ({error}): install it, or put it on the PATH") from None
-    if done.returncode and missing is None:
-        why = next(iter(done.stderr.strip().splitlines()), "no reason given")
-        raise StoreError(f"git {arguments[0]} failed: {why}")
-    return done.stdout if not done.returncode else str(missing)

@@ -17,15 +17,26 @@ def read(path: Path) -> Any:
     Raises:
         StoreError: the file is missing, unreadable or no YAML.
     """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} could not be read: {error}") from None
+    return parsed(text, str(path))
+
+
+def parsed(text: str, where: str) -> Any:
+    """Parse YAML 1.2; `where` names its place for a person.
+
+    Raises:
+        StoreError: it is no YAML.
+    """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
-        raise StoreError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path} could not be read: {error}") from None
+        raise StoreError(f"{where} is no valid YAML: {' '.join(str(error).split())}") from None
 
 
 def dumped(content: Any) -> str:

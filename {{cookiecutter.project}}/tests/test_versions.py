@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from ml.errors import ProjectError
 from ops.__main__ import app
-from store import versions
+from store import cache, revisions, versions
 
 DVC = [sys.executable, "-m", "dvc"]
 
@@ -55,7 +55,7 @@ def project(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A copy of it, in which the test stands."""
     shutil.copytree(repository, tmp_path / "repository")
     monkeypatch.chdir(tmp_path / "repository" / "project")
-    for remembered in (versions._rows, versions._rows_of_file, versions._cache_folder):
+    for remembered in (versions._rows, versions._rows_of_file, cache.folder):
         remembered.cache_clear()
     return tmp_path / "repository" / "project"
 
@@ -97,7 +97,7 @@ def test_what_is_not_committed_yet_is_the_last_version(project: Path) -> None:
 
     last = json.loads(data("log", "--json").output)[-1]
 
-    assert (last["number"], last["commit"], last["rows"]) == (4, versions.WORK_TREE, 61)
+    assert (last["number"], last["commit"], last["rows"]) == (4, revisions.WORK_TREE, 61)
 
 
 def test_rows_of_data_that_is_not_here_are_not_guessed(project: Path) -> None:

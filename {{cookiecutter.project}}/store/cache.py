@@ -1,0 +1,48 @@
+"""DVC's cache: what it keeps lies there under its MD5, whatever its name."""
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+# A folder's MD5 stands for the list of its files.
+FOLDER = ".dir"
+
+
+def path_of(digest: str) -> Path:
+    """Where content with this MD5 lies, if it is there."""
+    return folder() / digest[:2] / digest[2:]
+
+
+def listing(digest: str) -> list[dict[str, str]]:
+    """The files of a folder, each with its path in it (`relpath`) and its MD5 (`md5`)."""
+    entries: list[dict[str, str]] = json.loads(path_of(digest).read_text(encoding="utf-8"))
+    return entries
+
+
+def fetch(digests: Iterable[str]) -> None:
+    """Bring from the remote what the cache lacks; of a folder, also its files.
+
+    Raises:
+        Exception: it cannot be had; DVC and its remotes have errors of many kinds.
+    """
+    _fetch(digests)
+    _fetch(entry["md5"] for digest in digests if digest.endswith(FOLDER) for entry in listing(digest))
+
+
+def _fetch(digests: Iterable[str]) -> None:
+    if missing := [digest for digest in digests if not path_of(digest).exists()]:
+        from dvc.repo import Repo
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        with Repo() as repo:
+            repo.cloud.pull([HashInfo("md5", digest) for digest in missing])
+
+
+@cache
+def folder() -> Path:
+    """The cache of this project."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        return Path(repo.cache.local.path).resolve()

@@ -1,0 +1,202 @@
+"""Results as they were: the files of any commit, branch, tag or DVC experiment, read without checking it out."""
+
+import io
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml.errors import StoreError
+from store import cache, git, yaml
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.metrics import Predictions
+
+WORK_TREE = "work tree"
+LOCK = Path("dvc.lock")
+METRICS = Path("reports/metrics.json")
+EVALUATION = Path("reports/evaluation.json")
+TRAINING = Path("reports/training.json")
+PREDICTIONS = Path("data/prepared/predictions.parquet")
+# Main branches by the names that they go by, those of the remote first: the local ones may be old.
+MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A state of the project: a commit under the name that was asked for, or the work tree (`commit` is empty)."""
+
+    name: str
+    commit: str
+
+    @property
+    def short(self) -> str:
+        """What it is called in a report."""
+        same = not self.commit or self.commit.startswith(self.name) or self.name == "HEAD"
+        return (self.commit[:8] or WORK_TREE) if same else f"{self.name} ({self.commit[:8]})"
+
+    def text(self, path: Path) -> str | None:
+        """The text of a file that Git has; None if there is none."""
+        if self.commit:
+            found = git.answer("show", f"{self.commit}:./{path.as_posix()}", missing="\0")
+            return None if found == "\0" else found
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    def yaml(self, path: Path) -> Any:
+        """What a YAML file says.
+
+        Raises:
+            StoreError: there is none, or it is no YAML.
+        """
+        return yaml.parsed(self._text(path), f"{path} of {self.short}")
+
+    def json(self, path: Path) -> Any:
+        """What a JSON report says.
+
+        Raises:
+            StoreError: there is none.
+        """
+        try:
+            return json.loads(self._text(path))
+        except ValueError as error:
+            raise StoreError(f"{path} of {self.short} is no JSON ({error}): run `dvc repro` there") from None
+
+    def csv(self, path: Path) -> "pd.DataFrame":
+        """A small table that a stage wrote.
+
+        Raises:
+            StoreError: there is none.
+        """
+        import pandas as pd
+
+        return pd.read_csv(io.StringIO(self._text(path)))
+
+    @cached_property
+    def stages(self) -> dict[str, Any]:
+        """What dvc.lock says of each stage; nothing where there is none."""
+        text = self.text(LOCK)
+        return dict(yaml.parsed(text, f"{LOCK} of {self.short}")["stages"]) if text else {}
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """The MD5 of every output and dependency that dvc.lock knows, by its path."""
+        entries = [
+            entry for stage in self.stages.values() for side in ("deps", "outs") for entry in stage.get(side, [])
+        ]
+        return {entry["path"]: entry["md5"] for entry in entries}
+
+    def kept(self, path: Path) -> Path:
+        """A file that DVC keeps, in its cache; fetched from the remote if it has to be.
+
+        Raises:
+            StoreError: this state has no such file, or it cannot be had.
+        """
+        digest = self.digests.get(path.as_posix())
+        if digest is None:
+            raise StoreError(f"{self.short} has no {path} in its dvc.lock: run `dvc repro` there, and commit it")
+        try:
+            cache.fetch([digest])
+        except Exception as error:  # remotes have errors of their own
+            why = " ".join(str(error).split())[:200] or type(error).__name__
+            raise StoreError(
+                f"{path} of {self.short} is neither in DVC's cache nor to be had from the remote ({why}): `dvc push "
+                "--all-commits` where it was made brings it there"
+            ) from None
+        return cache.path_of(digest)
+
+    def predictions(self) -> tuple["pd.DataFrame", "Predictions"]:
+        """What the model answered on the test split (n rows): as it is kept, and to be scored.
+
+        Raises:
+            StoreError: it cannot be had.
+        """
+        from ml import evaluation
+        from store import files
+
+        kept = files.read_table(self.kept(PREDICTIONS))
+        said = self.json(EVALUATION)
+        if "row" not in kept or "labels" not in said:
+            raise StoreError(f"{PREDICTIONS} of {self.short} was made by an older pipeline: run `dvc repro` there")
+        return kept, evaluation.restored(kept, said["labels"], said["positive"])
+
+    def _text(self, path: Path) -> str:
+        text = self.text(path)
+        if text is None:
+            raise StoreError(f"{self.short} has no {path}: run `dvc repro` there, and commit what it writes")
+        return text
+
+
+def find(name: str) -> Revision:
+    """The state that a commit, branch, tag or experiment is called by; "" is the work tree.
+
+    Raises:
+        StoreError: there is none of that name, or several experiments have it.
+    """
+    if name in ("", WORK_TREE):
+        return Revision(WORK_TREE, "")
+    if commit := _commit(name):
+        return Revision(name, commit)
+    found = {commit for experiment, commit in _experiments() if experiment == name}
+    if len(found) > 1:
+        here = {
+            commit for experiment, commit in _experiments(git.answer("rev-parse", "HEAD").strip()) if experiment == name
+        }
+        found = here or found
+    if len(found) == 1:
+        return Revision(name, found.pop())
+    if found:
+        raise StoreError(
+            f"several experiments are called {name}: give the commit of one (see `dvc exp list --all-commits`)"
+        )
+    hint = f": {_how_to_fetch(name)}" if is_shallow() else " (see `git log`, `git branch --all` and `dvc exp list`)"
+    raise StoreError(f"{name} is no commit, branch, tag or experiment of this repository{hint}")
+
+
+def experiments() -> list[Revision]:
+    """The experiments that were started from the commit that is checked out, by name."""
+    head = git.answer("rev-parse", "HEAD").strip()
+    return [Revision(name, commit) for name, commit in _experiments(head)]
+
+
+def merge_base() -> Revision:
+    """Where the work at hand left the main branch; the last commit, if it is on it.
+
+    Raises:
+        StoreError: this clone has too little of the history to tell; the sentence says what to fetch.
+    """
+    main = next((name for name in MAIN if _commit(name)), None)
+    base = git.answer("merge-base", "HEAD", main, missing="").strip() if main else ""
+    if base:
+        return Revision(base, base)
+    if is_shallow():
+        raise StoreError(
+            f"this clone has a part of the history only: {_how_to_fetch((main or 'main').removeprefix('origin/'))}"
+        )
+    raise StoreError(
+        "there is no main branch to compare with: name what to compare with (`python -m ops review HEAD~1`)"
+    )
+
+
+def is_shallow() -> bool:
+    """Whether the history of this clone is cut off."""
+    return git.answer("rev-parse", "--is-shallow-repository").strip() == "true"
+
+
+def _how_to_fetch(name: str) -> str:
+    return f"`git fetch --unshallow origin && git fetch origin {name}` brings what is missing"
+
+
+def _commit(name: str) -> str:
+    return git.answer("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}", missing="").strip()
+
+
+def _experiments(baseline: str = "") -> list[tuple[str, str]]:
+    """The experiments of a baseline commit, or of all: name and commit."""
+    where = f"refs/exps/{baseline[:2]}/{baseline[2:]}/" if baseline else "refs/exps/"
+    lines = git.answer("for-each-ref", "--format=%(refname) %(objectname)", where).splitlines()
+    refs = (line.split() for line in lines)
+    # refs/exps/ab/cdef…/name; DVC keeps refs of its own beside them, such as refs/exps/exec/…
+    return [(parts[4], commit) for ref, commit in refs if len(parts := ref.split("/", 4)) == 5 and len(parts[2]) == 2]
