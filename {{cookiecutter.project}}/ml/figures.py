@@ -27,6 +27,7 @@ STYLE: Any = {
 }
 SQUARE = (3.4, 3.2)
 INSIDE = (0.17, 0.15, 0.79, 0.81)
+MOST_NAMED = 12  # classes of a confusion whose rows are written into it
 
 
 def _svg(
@@ -48,8 +49,13 @@ def _svg(
     return svg[svg.index("<svg") :]
 
 
-def of_curves(curves: Mapping[str, pd.DataFrame]) -> list[dict[str, str]]:
-    """A figure (`title`, `svg`) for each table of `ml.curves` that is not empty."""
+def of_curves(
+    curves: Mapping[str, pd.DataFrame], before: Mapping[str, pd.DataFrame] | None = None
+) -> list[dict[str, str]]:
+    """A figure (`title`, `svg`) for each table of `ml.curves` that is not empty.
+
+    With those of the version `before` it, whose tables have the same columns, both are drawn into one.
+    """
     kinds = {
         "roc": ("ROC", roc),
         "precision_recall": ("Precision and recall", precision_recall),
@@ -57,69 +63,89 @@ def of_curves(curves: Mapping[str, pd.DataFrame]) -> list[dict[str, str]]:
         "confusion": ("Confusion", confusion),
         "residuals": ("Residuals", residuals),
     }
-    return [{"title": title, "svg": draw(curves[name])} for name, (title, draw) in kinds.items() if len(curves[name])]
+    earlier = before or {}
+    return [
+        {"title": title, "svg": draw(curves[name], earlier.get(name, curves[name][:0]))}
+        for name, (title, draw) in kinds.items()
+        if len(curves[name])
+    ]
 
 
-def roc(curve: pd.DataFrame) -> str:
+def roc(curve: pd.DataFrame, before: pd.DataFrame) -> str:
     """The ROC curve (`fpr`, `tpr`) over the diagonal of guessing."""
 
     def draw(axes: "Axes") -> None:
         axes.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1)
-        axes.plot(curve["fpr"], curve["tpr"], color=ACCENT)
+        _both(axes, before, curve, "fpr", "tpr")
         axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.02))
 
     return _svg(draw, SQUARE, INSIDE)
 
 
-def precision_recall(curve: pd.DataFrame) -> str:
+def precision_recall(curve: pd.DataFrame, before: pd.DataFrame) -> str:
     """Precision over recall."""
 
     def draw(axes: "Axes") -> None:
-        axes.plot(curve["recall"], curve["precision"], color=ACCENT)
+        _both(axes, before, curve, "recall", "precision")
         axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
 
     return _svg(draw, SQUARE, INSIDE)
 
 
-def calibration(bins: pd.DataFrame) -> str:
+def calibration(bins: pd.DataFrame, before: pd.DataFrame) -> str:
     """Observed share over predicted probability (`predicted`, `observed`); on the diagonal, a probability is one."""
 
     def draw(axes: "Axes") -> None:
         axes.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1)
-        axes.plot(bins["predicted"], bins["observed"], color=ACCENT, marker="o", markersize=4)
+        _both(axes, before, bins, "predicted", "observed", marker="o", markersize=4)
         axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(0, 1), ylim=(0, 1.02))
 
     return _svg(draw, SQUARE, INSIDE)
 
 
-def confusion(counts: pd.DataFrame) -> str:
-    """Rows per pair of `actual` and `predicted` class."""
-    classes = counts["actual"].unique()
+def confusion(counts: pd.DataFrame, before: pd.DataFrame) -> str:
+    """Rows per pair of `actual` and `predicted` class; with a version before, below its rows."""
+    classes = [str(label) for label in counts["actual"].unique()]
     table = pd.DataFrame(counts["rows"].to_numpy().reshape(len(classes), -1), classes, classes)
+    earlier = {
+        (str(actual), str(predicted)): int(rows)
+        for actual, predicted, rows in zip(before["actual"], before["predicted"], before["rows"], strict=True)
+    }
 
     def draw(axes: "Axes") -> None:
         rates = table.to_numpy() / np.maximum(table.sum(axis=1).to_numpy()[:, None], 1)
         axes.imshow(rates, cmap="Blues", vmin=0, vmax=1.2)
         axes.grid(visible=False)
         axes.set(xlabel="predicted", ylabel="actual")
-        axes.set_xticks(range(len(table.columns)), [str(label) for label in table.columns])
-        axes.set_yticks(range(len(table)), [str(label) for label in table.index])
-        if len(table) <= 12:
+        axes.set_xticks(range(len(table.columns)), classes)
+        axes.set_yticks(range(len(table)), classes)
+        if len(table) <= MOST_NAMED:
             for (row, column), rows in np.ndenumerate(table.to_numpy()):
-                axes.text(column, row, f"{rows:.0f}", ha="center", va="center")
+                then = earlier.get((classes[row], classes[column]), 0)
+                text = f"{then:.0f}\n→ {rows:.0f}" if len(before) else f"{rows:.0f}"
+                axes.text(column, row, text, ha="center", va="center")
 
     return _svg(draw, SQUARE)
 
 
-def residuals(points: pd.DataFrame) -> str:
+def residuals(points: pd.DataFrame, before: pd.DataFrame) -> str:
     """Residual (actual − predicted) over prediction."""
 
     def draw(axes: "Axes") -> None:
         axes.axhline(0, color=FAINT, linestyle="--", linewidth=1)
-        axes.scatter(points["predicted"], points["residual"], s=8, color=ACCENT, alpha=0.5, linewidths=0)
+        _both(axes, before, points, "predicted", "residual", linestyle="", marker="o", markersize=3, alpha=0.5)
         axes.set(xlabel="predicted", ylabel="actual − predicted")
 
     return _svg(draw, (6.8, 3.2), (0.11, 0.15, 0.87, 0.81))
+
+
+def _both(axes: "Axes", before: pd.DataFrame, now: pd.DataFrame, x: str, y: str, **style: Any) -> None:
+    """Draw a table, and the one of the version before it, if that has rows, in another colour and with a legend."""
+    if len(before):
+        axes.plot(before[x], before[y], color=SECOND, label="before", **style)
+    axes.plot(now[x], now[y], color=ACCENT, label="now", **style)
+    if len(before):
+        axes.legend(frameon=False)
 
 
 def importances(table: pd.DataFrame, metric: str) -> str:

@@ -1,5 +1,6 @@
 """DVC's cache: what it keeps lies there under its MD5, whatever its name."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from functools import cache
@@ -12,6 +13,12 @@ FOLDER = ".dir"
 def path_of(digest: str) -> Path:
     """Where content with this MD5 lies, if it is there."""
     return folder() / digest[:2] / digest[2:]
+
+
+def md5(path: Path) -> str:
+    """What DVC would call the content of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def listing(digest: str) -> list[dict[str, str]]:

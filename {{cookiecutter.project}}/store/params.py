@@ -4,6 +4,7 @@ A stage loads exactly the sections that `dvc.yaml` declares for it (a test compa
 effect without DVC knowing.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -214,3 +215,11 @@ def recorded(path: Path = FILE) -> dict[str, Any]:
     """What a registered model depends on, as plain values: the sections that `register` declares."""
     content = yaml.read(path)
     return {name: content[name] for name in RECORDED}
+
+
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested parameters by dotted name, as DVC writes them."""
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found

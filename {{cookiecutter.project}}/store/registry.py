@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.errors import StoreError
-from store import provenance
+from store import params, provenance
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -204,7 +204,7 @@ def _new_run(client: "MlflowClient", experiment: str, result: Result) -> str:
         client.log_batch(
             run_id,
             metrics=[Metric(name, value, run.info.start_time, 0) for name, value in result.metrics.items()],
-            params=[Param(name, str(value)) for name, value in _flat(result.params).items()],
+            params=[Param(name, str(value)) for name, value in params.flat(result.params).items()],
             tags=[RunTag(name, value) for name, value in {**result.tags, **digests}.items()],
         )
         for path in result.artifacts:
@@ -220,14 +220,6 @@ def _new_run(client: "MlflowClient", experiment: str, result: Result) -> str:
     if first != run_id:
         client.delete_run(run_id)
     return first
-
-
-def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested parameters by dotted name, as DVC writes them."""
-    flat: dict[str, Any] = {}
-    for name, value in params.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
 
 
 def _log_model(run_id: str, result: Result) -> None:

@@ -2,13 +2,14 @@
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.errors import StoreError
-from store import cache, git, yaml
+from store import cache, git, params, provenance, yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,6 +123,25 @@ class Revision:
             raise StoreError(f"{PREDICTIONS} of {self.short} was made by an older pipeline: run `dvc repro` there")
         return kept, evaluation.restored(kept, said["labels"], said["positive"])
 
+    def stale(self) -> list[str]:
+        """The stages of the work tree whose code, parameters or command are not those of its results."""
+        settings, pipeline = self.yaml(params.FILE), self.yaml(provenance.PIPELINE)["stages"]
+        found = []
+        for name, stage in pipeline.items():
+            entry = self.stages.get(name, {})
+            known = {dep["path"]: dep["md5"] for dep in entry.get("deps", [])}
+            # Data aside, which need not be there.
+            code = [path for path in stage["deps"] if Path(path).is_file()]
+            same = all(known.get(path) == cache.md5(Path(path)) for path in code)
+            used = {section: settings.get(section) for section in stage.get("params", [])}
+            if (
+                entry.get("cmd") != stage["cmd"]
+                or entry.get("params", {}).get(params.FILE.name, {}) != used
+                or not same
+            ):
+                found.append(name)
+        return found
+
     def _text(self, path: Path) -> str:
         text = self.text(path)
         if text is None:
@@ -178,6 +198,31 @@ def merge_base() -> Revision:
     raise StoreError(
         "there is no main branch to compare with: name what to compare with (`python -m ops review HEAD~1`)"
     )
+
+
+def changed_files(before: Revision, now: Revision, patterns: Sequence[str]) -> list[tuple[str, int, int]]:
+    """The files that differ, by Git's path patterns: path, lines added, lines removed.
+
+    In the work tree, files that Git does not know and does not ignore count as added.
+    """
+    spots = [f":(glob)**/{pattern}" for pattern in patterns]
+    asked = [
+        "diff",
+        "--numstat",
+        "--no-renames",
+        "-z",
+        "--relative",
+        before.commit,
+        *([now.commit] if now.commit else []),
+    ]
+    found: list[tuple[str, int, int]] = []
+    for line in git.answer(*asked, "--", *spots).split("\0")[:-1]:
+        added, removed, path = line.split("\t", 2)
+        found.append((path, int(added) if added.isdigit() else 0, int(removed) if removed.isdigit() else 0))
+    if not now.commit:
+        new = git.answer("ls-files", "--others", "--exclude-standard", "-z", "--", *spots).split("\0")[:-1]
+        found += [(path, len(Path(path).read_bytes().splitlines()), 0) for path in new]
+    return sorted(found)
 
 
 def is_shallow() -> bool:

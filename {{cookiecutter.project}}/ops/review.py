@@ -1,0 +1,246 @@
+"""`review`: a change as a diff of metrics, with what made it: Markdown for a pull request, and a page to look at."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ml.errors import StoreError
+from store import pages, params, revisions
+from store.revisions import Revision
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ml.changes import Rows
+    from ml.metrics import Predictions
+
+SCHEMA, DATASET, REGISTRATION = Path("schema.yaml"), Path("reports/dataset.json"), Path("reports/registration.json")
+PLOTS = Path("reports/plots")
+SPLITS = (Path("data/prepared/train.parquet"), Path("data/prepared/test.parquet"))
+REFERENCE = Path("data/prepared/reference.parquet")
+CODE = ("*.py", "store/templates/*", "dvc.yaml")
+
+
+def review(base: str, html: Path | None, fail_on: str | None, *, as_json: bool) -> None:
+    """Print what the work tree changes against `base` ("": where it left the main branch); exit with 1 if asked to.
+
+    Raises:
+        StoreError: there is nothing to compare with, or no result on one side.
+    """
+    before = revisions.find(base) if base else revisions.merge_base()
+    now = revisions.find("")
+    found = facts(before, now)
+    if html:
+        from ml import figures
+
+        drawn = figures.of_curves(_curves(now), _curves(before))
+        pages.write_page(html, "review.html", title="Review", figures=drawn, **found)
+    typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else pages.filled("review.md", **found))
+    if fail_on and found["regression"]:
+        sys.exit(1)
+
+
+def facts(before: Revision, now: Revision) -> dict[str, Any]:
+    """All that is to be said, as plain values.
+
+    Of a side whose data cannot be had (a fork has no credentials), what Git has is said, and why the rest is missing.
+    """
+    said = now.json(revisions.EVALUATION)
+    metrics, note = _metrics(before, now, said["headline"])
+    headline = next(row for row in metrics["rows"] if row["metric"] == said["headline"])
+    gate, earlier = now.json(REGISTRATION), before.json(REGISTRATION)
+    return {
+        "before": before.short,
+        "now": now.short,
+        "headline": headline,
+        "metrics": metrics,
+        "note": note,
+        "gate": {"passed": gate["passed"], "passed_before": earlier["passed"], "rules": gate["rules"]},
+        "regression": headline["verdict"] == "worse" or (earlier["passed"] and not gate["passed"]),
+        "parameters": _parameters(before, now),
+        "data": _data(before, now),
+        "code": _code(before, now),
+        "environment": _environment(before, now),
+        "stages": [name for name, entry in now.stages.items() if entry != before.stages.get(name)],
+        "not_run": [] if now.commit else now.stale(),
+    }
+
+
+def _metrics(before: Revision, now: Revision, headline: str) -> tuple[dict[str, Any], str | None]:
+    """Every metric side by side, and the groups that got worse; a note where intervals cannot be computed."""
+    from ml import comparison
+    from ml.metrics import title
+
+    settings = params.Evaluate.model_validate(now.yaml(params.FILE)["evaluate"])
+    then, today = before.json(revisions.METRICS), now.json(revisions.METRICS)
+    note, differences, groups, shared = None, {}, [], 0
+    try:
+        (kept, one), (kept_now, other) = before.predictions(), now.predictions()
+        pairs = comparison.shared_rows(kept["row"].to_numpy(), kept_now["row"].to_numpy())
+        shared = len(pairs.one)
+        if one.classes != other.classes:
+            note = "the two versions predict other classes, so rows cannot be compared"
+        elif not shared:
+            note = "the two test splits share no row, so there is no interval of the difference"
+        else:
+            sides = comparison.on_the_same_rows(one, other, pairs)
+            drawn = comparison.paired_bootstrap(*sides, settings.resamples, settings.confidence, settings.seed)
+            differences = {difference.metric: difference for difference in drawn}
+            groups = _groups(now, pairs.other, sides, headline, settings)
+    except StoreError as error:
+        note = f"no interval and no verdict: {error}"
+    rows = []
+    for name in dict.fromkeys([headline, *today, *then]):
+        found = differences.get(name)
+        nothing = {"difference": None, "low": None, "high": None, "verdict": None}
+        row = {"metric": name, "title": title(name), "before": then.get(name), "now": today.get(name), **nothing}
+        if found:
+            row |= {key: value for key, value in found.as_dict().items() if key in nothing}
+        elif None not in (row["before"], row["now"]):
+            row["difference"] = row["now"] - row["before"]
+        rows.append(row)
+    whole = differences.get(headline)
+    sizes = {"test_rows_before": _tested(before), "test_rows": _tested(now), "shared_rows": shared}
+    fell = [
+        group for group in groups if group["verdict"] == "worse" or (whole and _rose(whole.as_dict()) and _fell(group))
+    ]
+    return {"rows": rows, "confidence": settings.confidence, **sizes, "groups": fell}, note
+
+
+def _groups(
+    now: Revision, rows: Any, sides: "tuple[Predictions, Predictions]", metric: str, settings: params.Evaluate
+) -> list[dict[str, Any]]:
+    """The headline metric within each level of the sensitive columns, on the shared rows."""
+    from ml import changes
+    from ml.schema import Schema
+    from store import files
+
+    schema = Schema.model_validate(now.yaml(SCHEMA))
+    if not schema.sensitive:
+        return []
+    table = files.read_table(now.kept(SPLITS[1]), schema.sensitive).iloc[rows]
+    return changes.of_groups(*sides, table, metric, settings.resamples, settings.confidence, settings.seed)
+
+
+def _rose(found: dict[str, Any]) -> bool:
+    from ml.metrics import HIGHER_IS_BETTER
+
+    return bool(found["difference"] > 0) == HIGHER_IS_BETTER[found["metric"]] and found["difference"] != 0
+
+
+def _fell(found: dict[str, Any]) -> bool:
+    return found["difference"] != 0 and not _rose(found)
+
+
+def _tested(revision: Revision) -> int:
+    return int(revision.json(DATASET)["split"]["test"])
+
+
+def _parameters(before: Revision, now: Revision) -> list[dict[str, Any]]:
+    from ml import changes
+
+    return changes.of_values(*(params.flat(side.yaml(params.FILE)) for side in (before, now)))
+
+
+def _environment(before: Revision, now: Revision) -> list[dict[str, Any]]:
+    from ml import changes
+
+    return changes.of_values(*(changes.packages(side.text(Path("requirements.txt")) or "") for side in (before, now)))
+
+
+def _code(before: Revision, now: Revision) -> list[dict[str, Any]]:
+    """Files of code that differ, with the lines added and removed; those that Git does not know yet count as added."""
+    return [
+        {"path": path, "added": added, "removed": removed}
+        for path, added, removed in revisions.changed_files(before, now, CODE)
+    ]
+
+
+def _data(before: Revision, now: Revision) -> dict[str, Any]:
+    """What changed of the prepared data: its digest, rows and columns, and how far the training data drifted."""
+    sides = [side.json(DATASET) for side in (before, now)]
+    found: dict[str, Any] = {
+        "digest_before": sides[0]["digest"],
+        "digest": sides[1]["digest"],
+        "changed": sides[0]["digest"] != sides[1]["digest"],
+        "rows": None,
+        "columns": _columns(before, now),
+        "drift": [],
+        "note": None,
+    }
+    if found["changed"]:
+        try:
+            found["rows"] = _rows(before, now).as_dict()
+            found["drift"] = _drift(before, now)
+        except StoreError as error:
+            found["note"] = f"rows could not be compared: {error}"
+    return found
+
+
+def _columns(before: Revision, now: Revision) -> list[dict[str, Any]]:
+    """The columns whose type or role in schema.yaml changed, came or went."""
+    from ml import changes
+
+    def said(side: Revision) -> dict[str, str]:
+        columns = side.yaml(SCHEMA)["columns"]
+        return {name: f"{column.get('role', 'feature')}, {column['type']}" for name, column in columns.items()}
+
+    return changes.of_values(said(before), said(now))
+
+
+def _rows(before: Revision, now: Revision) -> "Rows":
+    """Rows that came, went and changed, by the columns that both versions have."""
+    from ml import changes
+    from ml.schema import Schema
+
+    layouts = [Schema.model_validate(side.yaml(SCHEMA)) for side in (before, now)]
+    both = [name for name in layouts[1].columns if name in layouts[0].columns]
+    ids = [name for name in layouts[1].with_role("id") if name in both]
+    tables = [_hashes(side, both, ids) for side in (before, now)]
+    if ids:
+        return changes.of_rows_with_ids(*tables)
+    return changes.of_rows(*(table["row"].to_numpy() for table in tables))
+
+
+def _hashes(side: Revision, columns: list[str], ids: list[str]) -> "pd.DataFrame":
+    """Hashes of the rows of both splits, a batch at a time: of all `columns`, and of the `ids`."""
+    import pandas as pd
+
+    from ml import digest
+    from store import files
+
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {"row": digest.row_hashes(batch[columns]), **({"id": digest.row_hashes(batch[ids])} if ids else {})}
+            )
+            for split in SPLITS
+            for batch in files.Stored(side.kept(split)).batches()
+        ],
+        ignore_index=True,
+    )
+
+
+def _drift(before: Revision, now: Revision) -> list[dict[str, Any]]:
+    """The columns of the training data whose distribution changed, the furthest first."""
+    from ml import drift, profile
+    from store import files
+
+    settings = params.Monitor.model_validate(now.yaml(params.FILE)["monitor"])
+    limits = drift.Limits(**settings.model_dump(include=set(drift.Limits.__annotations__)))
+    then, today = (profile.from_frame(files.read_table(side.kept(REFERENCE))) for side in (before, now))
+    names = [name for name in today if name in then and then[name].kind == today[name].kind]
+    found = [column for column in drift.compare(then, today, names, limits) if column.drifted]
+    return [
+        {"column": column.column, "effect": column.effect, "mean_before": column.baseline_mean, "mean": column.new_mean}
+        for column in sorted(found, key=lambda column: -column.effect)
+    ]
+
+
+def _curves(side: Revision) -> "dict[str, pd.DataFrame]":
+    from ml.curves import COLUMNS
+
+    return {name: side.csv(PLOTS / f"{name}.csv") for name in COLUMNS}
