@@ -27,6 +27,7 @@ STYLE: Any = {
 }
 SQUARE = (3.4, 3.2)
 INSIDE = (0.17, 0.15, 0.79, 0.81)
+DARK = 0.7  # share of a class from which its cell is too dark for ink
 MOST_NAMED = 12  # classes of a confusion whose rows are written into it
 
 
@@ -123,7 +124,8 @@ def confusion(counts: pd.DataFrame, before: pd.DataFrame) -> str:
             for (row, column), rows in np.ndenumerate(table.to_numpy()):
                 then = earlier.get((classes[row], classes[column]), 0)
                 text = f"{then:.0f}\n→ {rows:.0f}" if len(before) else f"{rows:.0f}"
-                axes.text(column, row, text, ha="center", va="center")
+                ink = "white" if rates[row, column] > DARK else INK
+                axes.text(column, row, text, ha="center", va="center", color=ink)
 
     return _svg(draw, SQUARE)
 

@@ -40,7 +40,17 @@ HIGHER_IS_BETTER = {
     "r2": True,
     "mape": False,
 }
-TITLES = {"f1": "F1", "roc_auc": "ROC AUC", "mae": "MAE", "rmse": "RMSE", "r2": "R²", "mape": "MAPE"}
+TITLES = {
+    "f1": "F1",
+    "f1_positive": "F1 positive",
+    "f1_macro": "F1 macro",
+    "roc_auc": "ROC AUC",
+    "brier": "Brier score",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "r2": "R²",
+    "mape": "MAPE",
+}
 MISSING_LEVEL = "(missing)"
 
 
