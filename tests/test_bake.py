@@ -174,13 +174,84 @@ def test_no_file_of_the_project_is_ignored_by_git(bake: Callable[..., BakedProje
     assert project.run("git", "status", "--porcelain", "--ignored").stdout.count("!!") == 0
 
 
-def test_the_workflow_gives_zizmor_nothing_to_find(bake: Callable[..., BakedProject]) -> None:
+def commands(ci: str, definition: dict[str, Any]) -> list[str]:
+    """Every shell line of every job."""
+    if ci == "github":
+        texts = [step["run"] for job in definition["jobs"].values() for step in job["steps"] if "run" in step]
+    else:
+        blocks = [definition["default"], *definition.values()]
+        texts = [
+            text
+            for block in blocks
+            if isinstance(block, dict)
+            for part in ("before_script", "script", "after_script")
+            for text in block.get(part, [])
+        ]
+    return [line.strip() for text in texts for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("persona", ["regular", "pedantic"])
+def test_the_workflow_gives_zizmor_nothing_to_find(bake: Callable[..., BakedProject], persona: str) -> None:
     project = bake(ci="github")
 
-    done = project.run("zizmor", "--offline", ".github")
+    done = project.run("zizmor", "--offline", f"--persona={persona}", ".github")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "No findings" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("ci", "schema"), [("github", "vendor.github-workflows"), ("gitlab", "vendor.gitlab-ci")])
+def test_the_ci_file_follows_the_published_schema_of_its_host(
+    bake: Callable[..., BakedProject], ci: str, schema: str
+) -> None:
+    project = bake(ci=ci)
+
+    done = project.run("check-jsonschema", "--builtin-schema", schema, *sorted(ci_files(project)))
+
+    assert done.returncode == 0, done.stdout
+    assert "ok" in done.stdout
+
+
+def ci_files(project: BakedProject) -> dict[str, dict[str, Any]]:
+    """The definitions of CI by their files."""
+    return {name: content for name, content in parsed(project).items() if name.startswith(tuple(CI_FILES.values()))}
+
+
+def test_every_action_is_pinned_by_its_commit_and_names_its_version(bake: Callable[..., BakedProject]) -> None:
+    project = bake(ci="github")
+
+    used = re.findall(r"^ *-? *uses: *(.*)$", "\n".join(map(project.read, ci_files(project))), re.MULTILINE)
+
+    assert len(used) > 5
+    for action in used:
+        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+
+
+def test_workflows_run_for_forks_without_rights_and_put_no_text_of_others_into_a_shell(
+    bake: Callable[..., BakedProject],
+) -> None:
+    for definition in ci_files(bake(ci="github")).values():
+        writing = [name for name, job in definition["jobs"].items() if "write" in job["permissions"].values()]
+
+        assert definition["permissions"] == {}
+        assert set(definition["on"]) <= {"pull_request", "push"}
+        assert not [line for line in commands("github", definition) if "${{" in line]
+        assert writing == ["comment"]
+        assert "head.repo.full_name == github.repository" in definition["jobs"]["comment"]["if"]
+
+
+@pytest.mark.parametrize("ci", CI_FILES)
+def test_every_command_of_ours_that_ci_runs_exists(bake: Callable[..., BakedProject], ci: str) -> None:
+    project = bake(ci=ci)
+    lines = [line for definition in ci_files(project).values() for line in commands(ci, definition)]
+    called = {found for line in lines for found in re.findall(r"python -m (ops[ .]\w+)", line)}
+
+    assert called == {"ops review", "ops.comment"}
+    for command in called:
+        name = command[len("ops ") :]
+        assert project.run("python", "-m", "ops", name, "--help").returncode == 0
+        assert (project.path / "ops" / f"{name}.py").is_file()
+    assert any(line.startswith("git diff --exit-code") and line.split(" || ")[0].endswith(" HEAD") for line in lines)
 
 
 def test_python_in_the_template_has_no_jinja() -> None:

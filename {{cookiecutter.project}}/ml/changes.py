@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ml.comparison import Difference, paired_bootstrap
+from ml.comparison import paired_bootstrap
 from ml.metrics import MISSING_LEVEL, Predictions
 
 ABSENT = None
@@ -41,7 +41,7 @@ def of_values(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[
 def packages(lock: str) -> dict[str, str]:
     """The pinned version of each package in a compiled requirements file; all of them where it has several."""
     pinned: dict[str, str] = {}
-    for name, version in re.findall(r"^([\w.-]+)==([^\s;\\]+)", lock, re.M):
+    for name, version in re.findall(r"^([\w.-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", lock, re.M):
         pinned[name] = f"{pinned[name]}, {version}" if name in pinned else version
     return pinned
 
@@ -55,17 +55,21 @@ def of_rows(before: NDArray[np.uint64], after: NDArray[np.uint64]) -> Rows:
 
 
 def of_rows_with_ids(before: pd.DataFrame, after: pd.DataFrame) -> Rows:
-    """The same for rows that have ids: tables of `id` and `row`, their hashes (uint64); a row may change in place."""
-    ids = of_rows(*(side["id"].to_numpy(dtype=np.uint64) for side in (before, after)))
-    both = before.drop_duplicates("id").merge(after.drop_duplicates("id"), on="id", suffixes=("_before", "_after"))
-    changed = int((both["row_before"] != both["row_after"]).sum())
-    return Rows(ids.before, ids.after, ids.added, ids.removed, changed)
+    """The same for rows that have ids: tables of `id` and `row`, their hashes (uint64); a row may change in place.
+
+    `row` is a hash of all of the row, its id included: a row that went although its id stays has changed.
+    """
+    rows, ids = (of_rows(before[name].to_numpy(), after[name].to_numpy()) for name in ("row", "id"))
+    return replace(ids, changed=rows.removed - ids.removed)
 
 
 def of_groups(
     one: Predictions, other: Predictions, table: pd.DataFrame, metric: str, resamples: int, confidence: float, seed: int
 ) -> list[dict[str, Any]]:
-    """How `metric` differs between two models within each level of each column of `table` (n shared rows)."""
+    """How `metric` differs between two models within each level of each column of `table` (n shared rows).
+
+    Nothing is found where one of them lacks it, such as the ROC AUC of a model without probabilities.
+    """
     found = []
     for column, levels in table.items():
         codes, occurring = pd.factorize(levels, sort=True)
@@ -74,10 +78,10 @@ def of_groups(
             inside = codes == code
             if inside.any():
                 sides = one.subset(inside), other.subset(inside)
-                difference = _of_metric(paired_bootstrap(*sides, resamples, confidence, seed), metric)
-                found.append({"column": column, "level": name, "rows": int(inside.sum()), **difference.as_dict()})
+                drawn = paired_bootstrap(*sides, resamples, confidence, seed)
+                found += [
+                    {"column": column, "level": name, "rows": int(inside.sum()), **difference.as_dict()}
+                    for difference in drawn
+                    if difference.metric == metric
+                ]
     return found
-
-
-def _of_metric(differences: list[Difference], metric: str) -> Difference:
-    return next(difference for difference in differences if difference.metric == metric)

@@ -13,6 +13,8 @@ from ml.intervals import resampling_weights
 from ml.metrics import HIGHER_IS_BETTER, Predictions, scorer
 
 Verdict = Literal["better", "worse", "no real difference"]
+# Values that are closer than this, as a share of them, are the same: another machine may round them so.
+ROUNDING = 1e-9
 
 
 class Pairs(NamedTuple):
@@ -45,8 +47,9 @@ class Difference:
         return "better" if (self.low > 0) == HIGHER_IS_BETTER[self.metric] else "worse"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**asdict(self), "verdict": self.verdict}
+        """Plain values for JSON, which has no NaN: None instead."""
+        values = {name: None if value != value else value for name, value in asdict(self).items()}
+        return {**values, "verdict": self.verdict}
 
 
 def shared_rows(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> Pairs:
@@ -79,7 +82,8 @@ def paired_bootstrap(
     for weights in resampling_weights(len(one.actual), resamples, seed):
         ones, others = (score(weights) for score in scorers)
         for name, parts in drawn.items():
-            parts.append(others[name] - ones[name])
+            same = np.isclose(ones[name], others[name], rtol=ROUNDING, atol=0)
+            parts.append(np.where(same, 0.0, others[name] - ones[name]))
     return [
         _difference(name, float(first[name][0]), float(second[name][0]), np.concatenate(parts), confidence)
         for name, parts in drawn.items()

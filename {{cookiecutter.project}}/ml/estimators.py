@@ -42,6 +42,14 @@ def build(name: str, path: str | None, arguments: Mapping[str, Any], task: Task,
     return estimator.set_params(**given)
 
 
+def with_arguments(estimator: "BaseEstimator", arguments: Mapping[str, Any]) -> "BaseEstimator":
+    """An unfitted copy with other arguments, all of its own."""
+    from sklearn.base import clone
+
+    copy: BaseEstimator = clone(estimator).set_params(**arguments)
+    return copy
+
+
 def _imported(path: str, where: str) -> "BaseEstimator":
     """An estimator of the class at `path`, with its own defaults."""
     module, _, name = path.rpartition(".")

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
-from ml.profile import MICROSECONDS_A_DAY
+from ml.profile import MICROSECONDS_A_DAY, Profile
 from ml.schema import Schema
 from ml.task import Task
 
@@ -32,6 +33,25 @@ def inputs(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
         else:
             columns[name] = values.astype(object if kind == "category" else "float64")
     return pd.DataFrame(columns, index=table.index)
+
+
+def typical(profile: Profile, schema: Schema) -> pd.DataFrame:
+    """One made-up row of `inputs`: of each column the middle value, or the most frequent level; no person's data."""
+    row: dict[str, object] = {}
+    for name in schema.inputs:
+        kind, known = schema.columns[name].type, profile.get(name)
+        if known is None or not known.given:
+            value: object = ""
+        elif known.kind == "category":
+            value = known.values[known.counts.argmax()]
+        else:
+            value = known.values[np.searchsorted(np.cumsum(known.counts), known.given / 2)]
+        if kind == "boolean":
+            value = value == "True"
+        elif kind == "datetime":
+            value = pd.Timestamp(0) + pd.Timedelta(days=float(value) if isinstance(value, float) else 0.0)
+        row[name] = value if kind == "category" or value != "" else 0.0
+    return inputs(pd.DataFrame([row]), schema)
 
 
 def column_types(schema: Schema) -> dict[str, str]:

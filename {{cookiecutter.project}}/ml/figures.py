@@ -14,6 +14,7 @@ INK, FAINT, ACCENT, SECOND = "#1f2933", "#9aa5b1", "#2563eb", "#f59e0b"
 STYLE: Any = {
     "svg.hashsalt": "figures",  # else element ids are random
     "svg.fonttype": "none",  # text stays text: smaller, searchable, in the page's own font
+    "text.parse_math": False,  # a label with two dollar signs is a label
     "font.size": 9,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,

@@ -6,6 +6,7 @@ floating-point sums depends on it; parallel work over whole folds only; and no t
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -104,12 +105,22 @@ def fit(model: "Pipeline", table: pd.DataFrame, target: NDArray[np.generic], thr
     """
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(threads):
-        try:
-            return model.fit(table, target)
-        except (ValueError, TypeError) as error:
-            kind = type(model.named_steps["estimator"]).__name__
-            raise ParameterError(f"{kind} could not be fitted: {' '.join(str(error).split())}") from None
+    with threadpool_limits(threads), refused(model.named_steps["estimator"]):
+        return model.fit(table, target)
+
+
+@contextmanager
+def refused(estimator: "BaseEstimator") -> Iterator[None]:
+    """Turn what an estimator says to arguments or data that it cannot take into one sentence.
+
+    Raises:
+        ParameterError: with that sentence.
+    """
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        kind = type(estimator).__name__
+        raise ParameterError(f"{kind} could not be fitted: {' '.join(str(error).split())}") from None
 
 
 def predict(

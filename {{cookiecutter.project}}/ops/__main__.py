@@ -1,7 +1,7 @@
 """The command line: one line a command here, its work in the module of its name, imported when it is called."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -99,6 +99,53 @@ def sync(dry_run: DryRun = False) -> None:
     from ops import registration
 
     registration.sync(dry_run=dry_run)
+
+
+@app.command()
+def compare(
+    experiments: Annotated[list[str] | None, typer.Argument(help="Experiments, commits or branches.")] = None,
+    metric: Annotated[str, typer.Option(help="Cross-validated; auto is the headline.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Compare models under the same folds, and say whether the best is really better than the others."""
+    from ops import compare
+
+    compare.compare(experiments or [], metric, as_json=as_json)
+
+
+@app.command()
+def review(
+    base: Annotated[str, typer.Argument(help="What to compare with; by default where the main branch was left.")] = "",
+    html: Annotated[Path | None, typer.Option(help="Also write a page with the plots of both versions.")] = None,
+    fail_on: Annotated[
+        Literal["regression"] | None,
+        typer.Option(help="Exit with 1 if the headline got really worse, or the gate shut."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say as Markdown what the work tree changes, what that did to the metrics, and whether it is more than noise."""
+    from ops import review
+
+    review.review(base, html, fail_on, as_json=as_json)
+
+
+@app.command()
+def comment(
+    file: Annotated[Path, typer.Argument(help="Markdown, as `review` prints it.")],
+    dry_run: DryRun = False,
+) -> None:
+    """Post a review to the pull or merge request that CI runs for, or update the one posted before."""
+    from ops import comment
+
+    comment.comment(file, dry_run=dry_run)
+
+
+@app.command()
+def resolve(dry_run: DryRun = False) -> None:
+    """After a merge that conflicts in dvc.lock or in reports: run what is stale, and add what that writes."""
+    from ops import resolve
+
+    resolve.resolve(dry_run=dry_run)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ml.errors import StoreError
-from store import pages, params, revisions
+from ml.errors import SchemaError, StoreError
+from store import pages, params, revisions, yaml
 from store.revisions import Revision
 
 if TYPE_CHECKING:
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from ml.changes import Rows
     from ml.metrics import Predictions
+    from ml.schema import Schema
 
 SCHEMA, DATASET, REGISTRATION = Path("schema.yaml"), Path("reports/dataset.json"), Path("reports/registration.json")
 PLOTS = Path("reports/plots")
+LABELS = {"confusion": ("actual", "predicted")}  # the columns of a plot that are no numbers
 SPLITS = (Path("data/prepared/train.parquet"), Path("data/prepared/test.parquet"))
 REFERENCE = Path("data/prepared/reference.parquet")
 CODE = ("*.py", "store/templates/*", "dvc.yaml")
@@ -74,7 +76,7 @@ def _metrics(before: Revision, now: Revision, headline: str) -> tuple[dict[str, 
     from ml import comparison
     from ml.metrics import title
 
-    settings = params.Evaluate.model_validate(now.yaml(params.FILE)["evaluate"])
+    settings = params.load(params.Evaluate)
     then, today = before.json(revisions.METRICS), now.json(revisions.METRICS)
     note, differences, groups, shared = None, {}, [], 0
     try:
@@ -102,11 +104,9 @@ def _metrics(before: Revision, now: Revision, headline: str) -> tuple[dict[str, 
         elif None not in (row["before"], row["now"]):
             row["difference"] = row["now"] - row["before"]
         rows.append(row)
-    whole = differences.get(headline)
+    rose = headline in differences and differences[headline].verdict == "better"
     sizes = {"test_rows_before": _tested(before), "test_rows": _tested(now), "shared_rows": shared}
-    fell = [
-        group for group in groups if group["verdict"] == "worse" or (whole and _rose(whole.as_dict()) and _fell(group))
-    ]
+    fell = [group for group in groups if group["verdict"] == "worse" or (rose and _gain(group) < 0)]
     return {"rows": rows, "confidence": settings.confidence, **sizes, "groups": fell}, note
 
 
@@ -115,24 +115,21 @@ def _groups(
 ) -> list[dict[str, Any]]:
     """The headline metric within each level of the sensitive columns, on the shared rows."""
     from ml import changes
-    from ml.schema import Schema
     from store import files
 
-    schema = Schema.model_validate(now.yaml(SCHEMA))
-    if not schema.sensitive:
+    sensitive = _schema(now).sensitive
+    if not sensitive:
         return []
-    table = files.read_table(now.kept(SPLITS[1]), schema.sensitive).iloc[rows]
+    table = files.read_table(now.kept(SPLITS[1]), sensitive).iloc[rows]
     return changes.of_groups(*sides, table, metric, settings.resamples, settings.confidence, settings.seed)
 
 
-def _rose(found: dict[str, Any]) -> bool:
+def _gain(found: dict[str, Any]) -> float:
+    """How much better the other model is, 0 where nothing is defined: above zero if the metric got better."""
     from ml.metrics import HIGHER_IS_BETTER
 
-    return bool(found["difference"] > 0) == HIGHER_IS_BETTER[found["metric"]] and found["difference"] != 0
-
-
-def _fell(found: dict[str, Any]) -> bool:
-    return found["difference"] != 0 and not _rose(found)
+    difference = found["difference"] or 0.0
+    return difference if HIGHER_IS_BETTER[found["metric"]] else -difference
 
 
 def _tested(revision: Revision) -> int:
@@ -191,14 +188,19 @@ def _columns(before: Revision, now: Revision) -> list[dict[str, Any]]:
     return changes.of_values(said(before), said(now))
 
 
+def _schema(side: Revision) -> "Schema":
+    from ml.schema import Schema
+
+    return yaml.validate(Schema, side.yaml(SCHEMA), f"{SCHEMA} of {side.short}", SchemaError)
+
+
 def _rows(before: Revision, now: Revision) -> "Rows":
     """Rows that came, went and changed, by the columns that both versions have."""
     from ml import changes
-    from ml.schema import Schema
 
-    layouts = [Schema.model_validate(side.yaml(SCHEMA)) for side in (before, now)]
-    both = [name for name in layouts[1].columns if name in layouts[0].columns]
-    ids = [name for name in layouts[1].with_role("id") if name in both]
+    then, today = _schema(before), _schema(now)
+    both = [name for name in today.kept if name in then.kept]
+    ids = [name for name in today.with_role("id") if name in both]
     tables = [_hashes(side, both, ids) for side in (before, now)]
     if ids:
         return changes.of_rows_with_ids(*tables)
@@ -229,7 +231,7 @@ def _drift(before: Revision, now: Revision) -> list[dict[str, Any]]:
     from ml import drift, profile
     from store import files
 
-    settings = params.Monitor.model_validate(now.yaml(params.FILE)["monitor"])
+    settings = params.load(params.Monitor)
     limits = drift.Limits(**settings.model_dump(include=set(drift.Limits.__annotations__)))
     then, today = (profile.from_frame(files.read_table(side.kept(REFERENCE))) for side in (before, now))
     names = [name for name in today if name in then and then[name].kind == today[name].kind]
@@ -243,4 +245,4 @@ def _drift(before: Revision, now: Revision) -> list[dict[str, Any]]:
 def _curves(side: Revision) -> "dict[str, pd.DataFrame]":
     from ml.curves import COLUMNS
 
-    return {name: side.csv(PLOTS / f"{name}.csv") for name in COLUMNS}
+    return {name: side.csv(PLOTS / f"{name}.csv", LABELS.get(name, ())) for name in COLUMNS}

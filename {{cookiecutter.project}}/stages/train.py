@@ -14,9 +14,10 @@ def main(
     model: Annotated[Path, typer.Option(help="Where the fitted model goes.")],
     report: Annotated[Path, typer.Option(help="Where goes what was trained, and every fold's metrics (JSON).")],
     metrics: Annotated[Path, typer.Option(help="Where the cross-validated means go (JSON).")],
+    candidates: Annotated[Path, typer.Option(help="Where every candidate of a search goes (CSV).")],
 ) -> None:
     """Cross-validate, fit, save."""
-    from ml import estimators, features, fitting, task
+    from ml import estimators, features, fitting, search, task
     from store import files, params
 
     settings, models = params.load(params.Train), params.load(params.Models)
@@ -28,18 +29,26 @@ def main(
     positive = task.positive_class(target, settings.positive)
     chosen = models.choose(settings.model)
     path = chosen.classifier if kind == "classification" else chosen.regressor
-    estimator = estimators.build(settings.model, path, chosen.arguments, kind, settings.seed)
     inputs = features.inputs(table, layout)
     many = features.many_levels(inputs, layout, settings.max_levels, settings.encoded_megabytes)
     encoder = features.encoder(layout, many, settings.rare_level, kind, settings.seed)
 
-    unfitted = fitting.pipeline(encoder, estimator)
     groups = table[layout.with_role("group")[0]] if layout.with_role("group") else None
     cut = fitting.folds(target, groups, kind, settings.folds, settings.seed)
-    scoring = fitting.cross_validate(unfitted, inputs, target, cut, positive, settings.threads)
-    scores = list(console.progress(scoring, settings.folds, "cross-validating"))
-    summary = fitting.summarise(scores)
 
+    wanted, metric = settings.search, task.headline(kind, settings.search.metric)
+    configured = estimators.build(settings.model, path, chosen.arguments, kind, settings.seed)
+    space = wanted.space.get(settings.model, {})
+    arguments = search.candidates(settings.model, configured, space, wanted.candidates, settings.seed)
+    tried = [estimators.with_arguments(configured, given) for given in arguments]
+    scoring = search.search(encoder, tried, inputs, target, cut, positive, settings.threads)
+    scored = list(console.progress(scoring, len(cut) * len(tried), "cross-validating"))
+    found = search.collected(arguments, scored)
+    best = search.best(found, metric)
+    summary = fitting.summarise(best.folds)
+
+    estimator = tried[best.number]
+    unfitted = fitting.pipeline(encoder, estimator)
     files.write_model(model, fitting.fit(unfitted, inputs, target, settings.threads))
     files.write_json(metrics, {name: spread["mean"] for name, spread in summary.items()})
     files.write_json(
@@ -56,11 +65,13 @@ def main(
             "mean_encoded": many,
             "rare_classes": fitting.rare_classes(target, settings.folds),
             "cross_validated": summary,
-            "folds": scores,
+            "folds": best.folds,
+            "search": search.report(found, best, metric),
         },
     )
-    headline = task.headline(kind, "auto")
-    typer.echo(f"{settings.model}: {headline} {summary[headline]['mean']:.4f} ± {summary[headline]['std']:.4f}")
+    files.write_csv(candidates, search.table(found, metric))
+    which = f", candidate {best.number} of {len(found) - 1}" if len(found) > 1 else ""
+    typer.echo(f"{settings.model}{which}: {metric} {summary[metric]['mean']:.4f} ± {summary[metric]['std']:.4f}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def listing(digest: str) -> list[dict[str, str]]:
     return entries
 
 
-def fetch(digests: Iterable[str]) -> None:
+def fetch(digests: Collection[str]) -> None:
     """Bring from the remote what the cache lacks; of a folder, also its files.
 
     Raises:
@@ -44,6 +44,8 @@ def _fetch(digests: Iterable[str]) -> None:
 
         with Repo() as repo:
             repo.cloud.pull([HashInfo("md5", digest) for digest in missing])
+        if not all(path_of(digest).exists() for digest in missing):  # of which DVC only warns
+            raise FileNotFoundError("it is not there either")
 
 
 @cache

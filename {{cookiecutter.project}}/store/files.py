@@ -76,6 +76,20 @@ def write_csv(path: Path, table: "pd.DataFrame") -> None:
     write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
+def read_csv(path: Path) -> "pd.DataFrame":
+    """Read a small table that `write_csv` wrote; what is missing in a column of numbers is NaN.
+
+    Raises:
+        StoreError: it is missing or no CSV.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+
+
 def write_table(path: Path, table: "pd.DataFrame") -> None:
     """Write a typed table as Parquet; the same table gives the same bytes."""
     write_batches(path, [table])

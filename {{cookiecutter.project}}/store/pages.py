@@ -6,6 +6,8 @@ from typing import Any
 from store import files
 
 TEMPLATES = Path(__file__).parent / "templates"
+LONGEST_CODE = 80  # characters
+SMALLEST_DECIMAL = 0.00005  # what is less has no digit in four decimals
 
 
 def write_page(path: Path, template: str, **content: Any) -> None:
@@ -18,9 +20,10 @@ def write_page(path: Path, template: str, **content: Any) -> None:
 
 
 def filled(template: str, **content: Any) -> str:
-    """A template of `store/templates`, filled: HTML, where text is escaped, or Markdown (`| cell` escapes there).
+    """A template of `store/templates`, filled: HTML, where text is escaped, or Markdown.
 
-    Templates are Jinja with square brackets, since curly ones are cookiecutter's.
+    In Markdown, `| code` escapes, and `| cell` in a table. Templates are Jinja with square brackets, since curly ones
+    are cookiecutter's.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -37,7 +40,7 @@ def filled(template: str, **content: Any) -> str:
         comment_start_string="[#",
         comment_end_string="#]",
     )
-    environment.filters |= {"number": _number, "share": _share, "signed": _signed, "cell": _cell}
+    environment.filters |= {"number": _number, "share": _share, "signed": _signed, "code": _code, "cell": _cell}
     return environment.get_template(template).render(content)
 
 
@@ -52,12 +55,21 @@ def _share(value: float | None) -> str:
 
 
 def _signed(value: float | None) -> str:
-    """A difference, with its sign."""
-    return "–" if value is None or value != value else f"{value:+,.4f}".replace("-", "−")
+    """A difference, with its sign: four decimals, or two digits of one that would be all zeros."""
+    if value is None or value != value:
+        return "–"
+    return format(value, "+.2g" if 0 < abs(value) < SMALLEST_DECIMAL else "+,.4f").replace("-", "−")
+
+
+def _code(value: Any) -> str:
+    """A value in Markdown, as code on one line: whatever it holds, it is neither markup nor a mention."""
+    if value is None:
+        return "–"
+    text = " ".join(str(value).split()) or '""'
+    text = text if len(text) <= LONGEST_CODE else text[:LONGEST_CODE] + "…"
+    return "`" + text.replace("`", "'") + "`"
 
 
 def _cell(value: Any) -> str:
-    """A value for a cell of a Markdown table, as code: whatever it holds, it is neither markup nor a mention."""
-    text = "–" if value is None else str(value)
-    text = " ".join(text.split()).replace("`", "'").replace("|", "\\|")
-    return f"`{text[:80]}{'…' if len(text) > 80 else ''}`" if value is not None else text
+    """The same for a cell of a table, where a bar would end it even in code."""
+    return _code(value).replace("|", "\\|")

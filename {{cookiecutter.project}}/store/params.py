@@ -130,28 +130,26 @@ class Evaluate(Section):
     resamples: int = Field(ge=1)
     confidence: float = OpenShare
     importance_repeats: int = Field(ge=1)
+    smallest_group: int = Field(ge=1)
     seed: int = Field(ge=0)
 
 
 class Rule(Section):
-    """One rule of the gate: `metric` against `limit`; `auto` is the headline metric."""
+    """One rule of the gate (see `ml.gate`): a `metric` of a `measure` against `limit`; `auto` is the headline."""
 
+    measure: Literal["test", "overfitting", "gain", "worst_group", "fairness", "validation"]
     metric: str = "auto"
+    direction: Literal["at_least", "at_most", "below"]
     limit: float
 
 
-class Gate(Section):
-    """What a model must show before it becomes a version."""
-
-    minimum: Rule
-    overfitting: Rule
-
-
 class Register(Section):
-    """Under which name a model is registered, and if."""
+    """Under which name a model is registered, if, and who has to say yes before it goes into production."""
 
     name: str = Field(min_length=1)
-    gate: Gate
+    mode: Literal["enforce", "dry_run"]
+    approval: Literal["required", "off"]
+    gate: dict[str, Rule]
 
 
 class Monitor(Section):

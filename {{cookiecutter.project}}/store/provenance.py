@@ -10,6 +10,7 @@ from typing import Any
 from store import files, git, yaml
 
 PIPELINE = Path("dvc.yaml")
+ACCOUNT = "MLFLOW_TRACKING_USERNAME"  # of a tracking server that asks who one is
 MADE_BY = ("prepare", "validate", "train", "evaluate")
 
 
@@ -30,13 +31,20 @@ def tags() -> dict[str, str]:
     """Who made a run, where, from which commit, and why: by hand, automatically (CI) or as an experiment of a sweep."""
     in_ci, name = bool(os.environ.get("CI")), experiment()
     tags = {
-        "author": git.answer("config", "user.name", missing="").strip() or _user(),
+        "author": identity() or git.answer("log", "-1", "--format=%an <%ae>", missing="").strip() or _user(),
         "commit": os.environ.get("DVC_EXP_BASELINE_REV") or git.answer("rev-parse", "HEAD", missing="").strip(),
         "environment": "ci" if in_ci else "local",
         "training_type": "experiment" if name else "automatic" if in_ci else "manual",
         "stage": "experiment" if name else "candidate",
     }
-    return tags | ({"experiment": name} if name else {})
+    account = os.environ.get(ACCOUNT)
+    return tags | ({"experiment": name} if name else {}) | ({"user": account} if account else {})
+
+
+def identity() -> str:
+    """Who this is to Git, as `Name <address>`; empty where Git does not know."""
+    name, address = (git.answer("config", f"user.{part}", missing="").strip() for part in ("name", "email"))
+    return f"{name} <{address}>" if name or address else ""
 
 
 def experiment() -> str | None:

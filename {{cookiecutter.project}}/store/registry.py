@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,15 @@ from ml.errors import StoreError
 from store import params, provenance
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 KEY = "result"
 MODEL_DIGEST = "model_digest"
+CHALLENGER, CHAMPION = "challenger", "champion"
+# What a version says of itself, besides its digests; its run has the rest.
+ON_VERSION = ("author", "user", "commit", "experiment", "model_type")
 LONGEST_TURN = 600  # seconds to wait for other processes to record what they have
 
 
@@ -29,7 +35,7 @@ class Result:
     """What is recorded of one result.
 
     `digests` (model, data, params, code; SHA-256) are its identity. `columns` are the model's inputs with their MLflow
-    types. `artifacts` are files to keep with the run.
+    types, `example` a row of them. `artifacts` are files to keep with the run, `verdict` is the gate's, in a word.
     """
 
     name: str
@@ -41,6 +47,8 @@ class Result:
     columns: Mapping[str, str]
     requirements: Sequence[str]
     artifacts: Sequence[Path]
+    verdict: str = ""
+    example: "pd.DataFrame | None" = None
 
     @property
     def key(self) -> str:
@@ -57,6 +65,28 @@ class Entry:
     new: bool
 
 
+@dataclass(frozen=True)
+class Version:
+    """A version of the model: its number, what points to it, when it was made (UTC), and what is known of it."""
+
+    number: str
+    aliases: tuple[str, ...]
+    created: str
+    run_id: str
+    source: str
+    tags: Mapping[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: version, aliases, digests and the rest."""
+        return {
+            "version": self.number,
+            "aliases": list(self.aliases),
+            "created": self.created,
+            "run_id": self.run_id,
+            **dict(self.tags),
+        }
+
+
 def record(result: Result, register: bool, uri: str, experiment: str) -> Entry:
     """Find the run of `result`, or make it; with `register`, likewise the version of its model.
 
@@ -68,6 +98,23 @@ def record(result: Result, register: bool, uri: str, experiment: str) -> Entry:
     Raises:
         StoreError: the store cannot be reached or refuses; a run that was begun is deleted then.
     """
+    with opened(uri) as client:
+        home = _experiment(client, experiment, tracking_uri(uri))
+        found = _runs(client, home, result)
+        run_id = found[0] if found else _new_run(client, home, result)
+        version = _version(client, run_id, result) if register else None
+        registered = _registered(client, result.name, result.digests["model"])
+        client.set_tag(run_id, "registered", str(bool(registered)).lower())
+        return Entry(run_id, version, new=not found)
+
+
+@contextmanager
+def opened(uri: str) -> Iterator["MlflowClient"]:
+    """MLflow's client of the store at `uri` (see `tracking_uri`); of a SQLite store, while no other process has it.
+
+    Raises:
+        StoreError: the store cannot be reached or refuses.
+    """
     address = tracking_uri(uri)
     with _told(address), _alone(address):
         import mlflow
@@ -75,14 +122,48 @@ def record(result: Result, register: bool, uri: str, experiment: str) -> Entry:
         logging.getLogger("mlflow").setLevel(logging.ERROR)  # its remarks are about how it works, not about the result
         _prepare_sqlite(address)
         mlflow.set_tracking_uri(address)
-        client = mlflow.MlflowClient()
-        home = _experiment(client, experiment, address)
-        found = _runs(client, home, result)
-        run_id = found[0] if found else _new_run(client, home, result)
-        version = _version(client, run_id, result) if register else None
-        registered = _registered(client, result.name, result.digests["model"])
-        client.set_tag(run_id, "registered", str(bool(registered)).lower())
-        return Entry(run_id, version, new=not found)
+        yield mlflow.MlflowClient()
+
+
+def versions(client: "MlflowClient", name: str) -> list[Version]:
+    """All versions of a model, the newest first."""
+    aliases: dict[str, list[str]] = {}
+    for model in client.search_registered_models(f"name = '{name}'"):
+        for alias, number in model.aliases.items():
+            aliases.setdefault(str(number), []).append(alias)
+    found = sorted(_every(client, f"name = '{name}'"), key=lambda version: -int(version.version))
+    return [
+        Version(
+            number=str(version.version),
+            aliases=tuple(sorted(aliases.get(str(version.version), []))),
+            created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
+            run_id=version.run_id or "",
+            source=version.source,
+            tags=dict(version.tags),
+        )
+        for version in found
+    ]
+
+
+def in_production(client: "MlflowClient", name: str) -> Version | None:
+    """The version that is the champion, if there is one."""
+    return next((version for version in versions(client, name) if CHAMPION in version.aliases), None)
+
+
+def artifact(client: "MlflowClient", run_id: str, path: Path, into: Path) -> Path:
+    """Fetch a file that was kept with a run."""
+    return Path(client.download_artifacts(run_id, path.as_posix(), str(into)))
+
+
+def _every(client: "MlflowClient", asked: str) -> list["ModelVersion"]:
+    """All versions that a search finds, over its pages."""
+    found: list[ModelVersion] = []
+    token = None
+    while token is None or token:
+        page = client.search_model_versions(asked, page_token=token)
+        found += page
+        token = page.token or ""
+    return found
 
 
 def tracking_uri(configured: str) -> str:
@@ -237,6 +318,7 @@ def _log_model(run_id: str, result: Result) -> None:
             serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_CLOUDPICKLE,
             signature=ModelSignature(inputs=Schema(columns)),
             pip_requirements=list(result.requirements),
+            input_example=result.example,
         )
 
 
@@ -255,12 +337,18 @@ def _version(client: "MlflowClient", run_id: str, result: Result) -> str:
             raise
     outputs = client.get_run(run_id).outputs
     model_id = outputs.model_outputs[0].model_id
-    made = client.create_model_version(
-        result.name, f"models:/{model_id}", run_id, tags={MODEL_DIGEST: digest}, model_id=model_id
-    )
+    known = client.get_run(run_id).data.tags
+    # What is registered now may have run before, as an experiment: the commit is today's.
+    tags = {
+        name: result.tags.get(name, known.get(name, "")) for name in ON_VERSION if name in known | dict(result.tags)
+    }
+    tags |= {f"{kind}_digest": digest for kind, digest in result.digests.items()} | {"gate": result.verdict}
+    made = client.create_model_version(result.name, f"models:/{model_id}", run_id, tags=tags, model_id=model_id)
     first = _registered(client, result.name, digest)[0]
     if first != str(made.version):
         client.delete_model_version(result.name, made.version)
+    else:
+        client.set_registered_model_alias(result.name, CHALLENGER, first)
     return first
 
 

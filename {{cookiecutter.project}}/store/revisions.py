@@ -24,6 +24,11 @@ TRAINING = Path("reports/training.json")
 PREDICTIONS = Path("data/prepared/predictions.parquet")
 # Main branches by the names that they go by, those of the remote first: the local ones may be old.
 MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
+# All branches by name, too: a shallow clone follows a single one.
+CUT_OFF = (
+    "this clone has a part of the history only: `git fetch --unshallow --tags origin "
+    '"+refs/heads/*:refs/remotes/origin/*"` brings all of it'
+)
 
 
 @dataclass(frozen=True)
@@ -65,15 +70,15 @@ class Revision:
         except ValueError as error:
             raise StoreError(f"{path} of {self.short} is no JSON ({error}): run `dvc repro` there") from None
 
-    def csv(self, path: Path) -> "pd.DataFrame":
-        """A small table that a stage wrote.
+    def csv(self, path: Path, text: Sequence[str] = ()) -> "pd.DataFrame":
+        """A small table that a stage wrote; its columns `text` are labels, even if they read as numbers or as missing.
 
         Raises:
             StoreError: there is none.
         """
         import pandas as pd
 
-        return pd.read_csv(io.StringIO(self._text(path)))
+        return pd.read_csv(io.StringIO(self._text(path)), dtype=dict.fromkeys(text, str), keep_default_na=False)
 
     @cached_property
     def stages(self) -> dict[str, Any]:
@@ -157,7 +162,7 @@ def find(name: str) -> Revision:
     """
     if name in ("", WORK_TREE):
         return Revision(WORK_TREE, "")
-    if commit := _commit(name):
+    if commit := _commit(name) or _commit(f"origin/{name}"):
         return Revision(name, commit)
     found = {commit for experiment, commit in _experiments() if experiment == name}
     if len(found) > 1:
@@ -171,8 +176,8 @@ def find(name: str) -> Revision:
         raise StoreError(
             f"several experiments are called {name}: give the commit of one (see `dvc exp list --all-commits`)"
         )
-    hint = f": {_how_to_fetch(name)}" if is_shallow() else " (see `git log`, `git branch --all` and `dvc exp list`)"
-    raise StoreError(f"{name} is no commit, branch, tag or experiment of this repository{hint}")
+    hint = CUT_OFF if is_shallow() else "see `git log`, `git branch --all` and `dvc exp list`"
+    raise StoreError(f"{name} is no commit, branch, tag or experiment of this repository: {hint}")
 
 
 def experiments() -> list[Revision]:
@@ -192,9 +197,7 @@ def merge_base() -> Revision:
     if base:
         return Revision(base, base)
     if is_shallow():
-        raise StoreError(
-            f"this clone has a part of the history only: {_how_to_fetch((main or 'main').removeprefix('origin/'))}"
-        )
+        raise StoreError(CUT_OFF)
     raise StoreError(
         "there is no main branch to compare with: name what to compare with (`python -m ops review HEAD~1`)"
     )
@@ -228,10 +231,6 @@ def changed_files(before: Revision, now: Revision, patterns: Sequence[str]) -> l
 def is_shallow() -> bool:
     """Whether the history of this clone is cut off."""
     return git.answer("rev-parse", "--is-shallow-repository").strip() == "true"
-
-
-def _how_to_fetch(name: str) -> str:
-    return f"`git fetch --unshallow origin && git fetch origin {name}` brings what is missing"
 
 
 def _commit(name: str) -> str:

@@ -36,10 +36,22 @@ GOOD = {
         "forest": {"classifier": "sklearn.ensemble.RandomForestClassifier", "n_estimators": 10, "max_depth": None},
         "ridge": {"regressor": "sklearn.linear_model.Ridge"},
     },
-    "evaluate": {"metric": "auto", "resamples": 100, "confidence": 0.95, "importance_repeats": 5, "seed": 42},
+    "evaluate": {
+        "metric": "auto",
+        "resamples": 100,
+        "confidence": 0.95,
+        "importance_repeats": 5,
+        "smallest_group": 30,
+        "seed": 42,
+    },
     "register": {
         "name": "demo",
-        "gate": {"minimum": {"metric": "auto", "limit": 0.75}, "overfitting": {"limit": 0.1}},
+        "mode": "enforce",
+        "approval": "required",
+        "gate": {
+            "minimum": {"measure": "test", "metric": "auto", "direction": "at_least", "limit": 0.75},
+            "overfitting": {"measure": "overfitting", "direction": "below", "limit": 0.1},
+        },
     },
     "monitor": {
         "features": "all",
@@ -148,9 +160,9 @@ def test_a_value_out_of_range_is_named_with_what_was_found(
 
 def test_a_missing_value_is_named(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text("register: {name: demo, gate: {minimum: {limit: 0.5}}}\n", encoding="utf-8")
+    path.write_text("register: {name: demo, mode: enforce, gate: {}}\n", encoding="utf-8")
 
-    with pytest.raises(ParameterError, match=r"register\.gate\.overfitting is missing"):
+    with pytest.raises(ParameterError, match=r"register\.approval is missing"):
         params.load(params.Register, path)
 
 
@@ -225,3 +237,13 @@ def test_a_range_is_of_whole_numbers_if_both_ends_are(tmp_path: Path) -> None:
     space = params.load(params.Sweep, written(tmp_path)).space
 
     assert [dimension.whole for dimension in space.values() if isinstance(dimension, params.Range)] == [True, False]
+
+
+def test_nested_parameters_are_flat_under_dotted_names_as_dvc_writes_them() -> None:
+    nested = {"train": {"model": "forest", "search": {"space": {"forest": {"depth": [1, {"a": 2}]}}}}, "seed": None}
+
+    assert params.flat(nested) == {
+        "train.model": "forest",
+        "train.search.space.forest.depth": [1, {"a": 2}],
+        "seed": None,
+    }

@@ -130,6 +130,50 @@ def test_a_result_that_may_not_be_registered_is_a_run_without_a_version_until_it
     assert MlflowClient(store).get_run(refused.run_id).data.tags["registered"] == "true"
 
 
+def as_experiment(result: registry.Result, name: str, commit: str = "c1") -> registry.Result:
+    return replace(result, tags={**result.tags, "experiment": name, "commit": commit})
+
+
+def test_each_experiment_has_one_run_of_its_own_though_they_have_the_same_result(
+    store: str, result: registry.Result
+) -> None:
+    experiments = [as_experiment(result, *names) for names in (("lunar",), ("solar",), ("lunar", "c2"))]
+
+    first = [registry.record(one, False, store, EXPERIMENT) for one in experiments]
+    again = [registry.record(one, False, store, EXPERIMENT) for one in experiments]
+
+    assert [entry.new for entry in first] == [True] * 3
+    assert [entry.new for entry in again] == [False] * 3
+    assert [entry.run_id for entry in again] == [entry.run_id for entry in first]
+    assert sorted(runs(store, result)) == sorted(entry.run_id for entry in first)
+    found = [MlflowClient(store).get_run(entry.run_id) for entry in first]
+    assert [(run.info.run_name, run.data.tags["commit"]) for run in found] == [
+        ("lunar", "c1"),
+        ("solar", "c1"),
+        ("lunar", "c2"),
+    ]
+
+
+def test_outside_an_experiment_a_result_is_the_earliest_run_that_had_it(store: str, result: registry.Result) -> None:
+    lunar = registry.record(as_experiment(result, "lunar"), False, store, EXPERIMENT)
+    registry.record(as_experiment(result, "solar"), False, store, EXPERIMENT)
+
+    applied = registry.record(result, True, store, EXPERIMENT)
+
+    assert (applied.run_id, applied.new, applied.version) == (lunar.run_id, False, "1")
+    assert len(runs(store, result)) == 2
+
+
+def test_a_result_that_was_there_is_a_run_again_when_an_experiment_has_it(store: str, result: registry.Result) -> None:
+    plain = registry.record(result, True, store, EXPERIMENT)
+
+    tried = registry.record(as_experiment(result, "lunar"), False, store, EXPERIMENT)
+
+    assert (tried.new, tried.run_id != plain.run_id) == (True, True)
+    assert MlflowClient(store).get_run(tried.run_id).data.tags["registered"] == "true"
+    assert registry.record(result, False, store, EXPERIMENT).run_id == plain.run_id
+
+
 @pytest.mark.parametrize("broken", ["model", "artifacts"])
 def test_a_file_that_cannot_be_kept_leaves_no_run_behind(store: str, result: registry.Result, broken: str) -> None:
     nothing = Path("nothing.joblib")
