@@ -102,6 +102,31 @@ def sync(dry_run: DryRun = False) -> None:
 
 
 @app.command()
+def sweep(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set-param", "-S", help="A parameter and its values, as DVC takes them: a.b=1,2."),
+    ] = None,
+    trials: Annotated[int, typer.Option(min=0, help="So many trials of sweep.space instead of a grid.")] = 0,
+    sampler: Annotated[Literal["random", "tpe"], typer.Option(help="How trials are chosen.")] = "tpe",
+    jobs: Annotated[int, typer.Option(min=1, help="Experiments at once.")] = 1,
+    metric: Annotated[str, typer.Option(help="Cross-validated; auto is the headline.")] = "auto",
+    maximize: Annotated[
+        bool | None, typer.Option("--maximize/--minimize", help="By default what is better of this metric.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="What the experiments' names begin with.")] = "sweep",
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try many parameters, each an experiment in a clone of its own; the same command goes on where it was stopped."""
+    from ops import sweep
+
+    sweep.sweep(
+        overrides or [], trials, sampler, jobs, metric, name, maximize=maximize, dry_run=dry_run, as_json=as_json
+    )
+
+
+@app.command()
 def compare(
     experiments: Annotated[list[str] | None, typer.Argument(help="Experiments, commits or branches.")] = None,
     metric: Annotated[str, typer.Option(help="Cross-validated; auto is the headline.")] = "auto",

@@ -50,7 +50,7 @@ def _fetch(digests: Iterable[str]) -> None:
 
 @cache
 def folder() -> Path:
-    """The cache of this project."""
+    """The cache of this project: the folder of MD5s in it."""
     from dvc.repo import Repo
 
     with Repo() as repo:

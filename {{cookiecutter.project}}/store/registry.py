@@ -6,16 +6,15 @@ Whoever calls `record` for the same result, however often and from however many 
 import logging
 import os
 import re
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.errors import StoreError
-from store import params, provenance
+from store import locks, params, provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,19 +210,13 @@ def _unreachable(address: str, error: Exception) -> StoreError:
     return StoreError(re.sub(r"//[^/\s@]*@", "//", sentence))  # no user and password
 
 
-@contextmanager
-def _alone(address: str) -> Iterator[None]:
-    """Keep other processes out of a SQLite store meanwhile.
-
-    The lock is SQLite's own, on an empty file beside the store: it works on every system, and goes with its process.
-    """
+def _alone(address: str) -> AbstractContextManager[None]:
+    """Keep other processes out of a SQLite store meanwhile."""
     database = _database(address)
     if database is None:
-        yield
-        return
-    with closing(sqlite3.connect(f"{database}.lock", timeout=LONGEST_TURN, isolation_level=None)) as lock:
-        lock.execute("BEGIN EXCLUSIVE")
-        yield
+        return nullcontext()
+    otherwise = f"the tracking store {database} is in use by another process: try again when it has ended"
+    return locks.alone(database.with_name(f"{database.name}.lock"), otherwise, LONGEST_TURN)
 
 
 def _prepare_sqlite(address: str) -> None:

@@ -20,6 +20,7 @@ WORK_TREE = "work tree"
 LOCK = Path("dvc.lock")
 METRICS = Path("reports/metrics.json")
 EVALUATION = Path("reports/evaluation.json")
+CROSS_VALIDATED = Path("reports/cross_validated.json")
 TRAINING = Path("reports/training.json")
 PREDICTIONS = Path("data/prepared/predictions.parquet")
 # Main branches by the names that they go by, those of the remote first: the local ones may be old.
