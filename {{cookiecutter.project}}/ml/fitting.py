@@ -4,11 +4,12 @@ What that takes: seeds for everything that draws; a fixed number of threads belo
 floating-point sums depends on it; parallel work over whole folds only; and no trace of it (`n_jobs`) in the model.
 """
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
     from sklearn.pipeline import Pipeline
 
+Model = TypeVar("Model", bound="BaseEstimator")
 Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 # Rows that are encoded and predicted at once: a thousand encoded columns make them 160 MB.
@@ -97,16 +99,18 @@ def cross_validate(
         yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(delayed(scored)(*fold) for fold in cut)
 
 
-def fit(model: "Pipeline", table: pd.DataFrame, target: NDArray[np.generic], threads: int) -> "Pipeline":
-    """Fit `model` in place on features (n rows, see `ml.features.inputs`) and target (n,).
+def fit(model: Model, table: pd.DataFrame | NDArray[np.float64], target: NDArray[np.generic], threads: int) -> Model:
+    """Fit `model` in place on n rows, given as features or as what the encoder made of them, and target (n,).
 
     Raises:
         ParameterError: the estimator refuses its arguments or the data.
     """
+    from sklearn.pipeline import Pipeline
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(threads), refused(model.named_steps["estimator"]):
-        return model.fit(table, target)
+    with threadpool_limits(threads), refused(model[-1] if isinstance(model, Pipeline) else model):
+        model.fit(table, target)
+    return model
 
 
 @contextmanager
@@ -119,8 +123,10 @@ def refused(estimator: "BaseEstimator") -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
-        kind = type(estimator).__name__
-        raise ParameterError(f"{kind} could not be fitted: {' '.join(str(error).split())}") from None
+        said = " ".join(str(error).split())
+        # scikit-learn names the values to choose from as a set, whose order changes from process to process.
+        said = re.sub(r"{([^{}]*)}", lambda found: "{" + ", ".join(sorted(found[1].split(", "))) + "}", said)
+        raise ParameterError(f"{type(estimator).__name__} could not be fitted: {said}") from None
 
 
 def predict(

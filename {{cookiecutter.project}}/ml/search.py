@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ml.errors import ParameterError
-from ml.fitting import Fold, cross_validate, pipeline, predict, refused, summarise
+from ml.fitting import Fold, cross_validate, fit, pipeline, predict, refused, summarise
 from ml.metrics import HIGHER_IS_BETTER, score
 from ml.task import Label
 
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
 Arguments = dict[str, Any]
-# Draws per candidate that is still wanted, before a space counts as exhausted.
-MOST_DRAWS = 100
+Matrix = NDArray[np.float64]
+Outcome = tuple[int, dict[str, float] | str]
+
+# Of a drawn number: few enough to be copied to params.yaml, where they give the same model.
+DIGITS = 6
 
 
 class Range(Protocol):
@@ -43,61 +46,84 @@ Space = Mapping[str, Range | Sequence[Any]]
 
 @dataclass(frozen=True)
 class Candidate:
-    """Arguments that were tried (0: the model's own), the metrics of each fold, or why they were refused."""
+    """Arguments that were tried (0: the model's own), the metrics of each fold, and mean and spread of the one sought.
+
+    One that `failed` says why; its mean and spread are NaN.
+    """
 
     number: int
     arguments: Arguments
     folds: list[dict[str, float]]
+    mean: float
+    std: float
     failed: str = ""
-
-    def spread(self, metric: str) -> tuple[float, float]:
-        """Mean and standard deviation of a metric over the folds; NaN if the candidate failed."""
-        found = summarise(self.folds)[metric] if self.folds else {"mean": math.nan, "std": math.nan}
-        return found["mean"], found["std"]
 
 
 def candidates(name: str, estimator: "BaseEstimator", space: Space, count: int, seed: int) -> list[Arguments]:
-    """What the estimator has, then `count` different draws from the space, or all there are if they are fewer.
+    """What the estimator has, then `count` other draws from the space, or all there are if they are fewer.
 
-    Draw i depends on `seed` and i alone, so that more candidates begin with those of fewer.
+    They depend on `seed` alone, and more begin with those of fewer. Without a search (`count` 0) no argument varies.
 
     Raises:
-        ParameterError: the model called `name` has no space, or it names an argument that there is not.
+        ParameterError: the model called `name` has no space, or it names an argument that cannot be varied.
     """
-    where = f"train.search.space.{name}"
-    if count and not space:
-        raise ParameterError(f"params.yaml has no {where} to draw from: add it, or set train.search.candidates to 0")
-    known = estimator.get_params(deep=False)
-    if unknown := [argument for argument in space if argument not in known]:
-        close = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(known)}"
-        raise ParameterError(f"params.yaml: {where}.{unknown[0]} is no argument of the model: {hint}")
     if not count:
         return [{}]
-    found: list[Arguments] = [{argument: known[argument] for argument in space}]
-    for number in range(count * MOST_DRAWS):
-        generator = np.random.default_rng([seed, number])
+    where = f"train.search.space.{name}"
+    if not space:
+        raise ParameterError(f"params.yaml has no {where} to draw from: add it, or set train.search.candidates to 0")
+    # n_jobs changes no result; parallel work is done over candidates (see ml.estimators).
+    known = {argument: value for argument, value in estimator.get_params(deep=False).items() if argument != "n_jobs"}
+    for argument in space:
+        if argument not in known:
+            close = difflib.get_close_matches(argument, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(known)}"
+            raise ParameterError(f"params.yaml: {where}.{argument} is no argument that can be varied: {hint}")
+    own = {argument: known[argument] for argument in space}
+    size = math.prod(_size(dimension) for dimension in space.values())
+    generator = np.random.default_rng(seed)
+    found: dict[str, Arguments] = {}  # by what tells 1 from 1.0 and True, as scikit-learn does
+    while len(found) < size and len(found.keys() - {repr(own)}) < count:
         drawn = {argument: _drawn(dimension, generator) for argument, dimension in space.items()}
-        if drawn not in found:
-            found.append(drawn)
-        if len(found) > count:
-            break
-    return found
+        found.setdefault(repr(drawn), drawn)
+    return [own, *(drawn for key, drawn in found.items() if key != repr(own))]
+
+
+def _size(dimension: Range | Sequence[Any]) -> float:
+    """How many different values can be drawn; of numbers that are not whole, so many at least."""
+    if isinstance(dimension, Sequence):
+        return len({repr(value) for value in dimension})
+    low, high = dimension.low, dimension.high
+    if dimension.whole:
+        return high - low + 1
+    step = 10.0 ** (math.floor(math.log10(max(-low, high))) + 1 - DIGITS)
+    return max(1.0, (high - low) // step)
 
 
 def _drawn(dimension: Range | Sequence[Any], generator: np.random.Generator) -> Any:
     if isinstance(dimension, Sequence):
         return dimension[int(generator.integers(len(dimension)))]
-    low, high = dimension.low, dimension.high
-    if dimension.whole:
-        if not dimension.log:
-            return int(generator.integers(int(low), int(high), endpoint=True))
-        # Each whole number has the width that rounding gives it.
-        drawn = math.exp(generator.uniform(math.log(low - 0.5), math.log(high + 0.5)))
-        return min(max(round(drawn), int(low)), int(high))
+    low, high, whole = dimension.low, dimension.high, dimension.whole
+    if whole:  # each has the width that rounding gives it
+        low, high = low - 0.5, high + 0.5
     if dimension.log:
-        return min(max(math.exp(generator.uniform(math.log(low), math.log(high))), low), high)
-    return float(generator.uniform(low, high))
+        value = math.exp(generator.uniform(math.log(low), math.log(high)))
+    else:
+        value = generator.uniform(low, high)
+    return min(max(round(value) if whole else float(f"{value:.{DIGITS}g}"), dimension.low), dimension.high)
+
+
+def metric_named(asked: str) -> str:
+    """The metric that `train.search.metric` asks for.
+
+    Raises:
+        ParameterError: there is none of that name.
+    """
+    if asked not in HIGHER_IS_BETTER:
+        close = difflib.get_close_matches(asked, HIGHER_IS_BETTER, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"choose auto or one of {', '.join(HIGHER_IS_BETTER)}"
+        raise ParameterError(f"params.yaml: train.search.metric is {asked}, which is no metric: {hint}")
+    return asked
 
 
 def search(
@@ -108,7 +134,7 @@ def search(
     cut: Sequence[Fold],
     positive: Label | None,
     threads: int,
-) -> Iterator[tuple[int, dict[str, float] | str]]:
+) -> Iterator[Outcome]:
     """Fit each of m estimators on each fold; yield its number and its metrics there, or why it was refused.
 
     The scores are those of `ml.fitting.cross_validate` for the encoder and the estimator as one pipeline, but a fold is
@@ -118,84 +144,106 @@ def search(
     Raises:
         ParameterError: the encoder, or a single estimator, refuses the data.
     """
+    from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
+
     if len(estimators) == 1:
         alone = pipeline(encoder, estimators[0])
         yield from ((0, scores) for scores in cross_validate(alone, table, target, cut, positive, threads))
         return
-    from joblib import Parallel, delayed
-    from sklearn.base import clone
-    from threadpoolctl import threadpool_limits
-
     classes = None if target.dtype == np.float64 else np.unique(target)
+
+    def on(train: NDArray[np.intp], test: NDArray[np.intp]) -> Iterator[Outcome]:
+        rows = (*_encoded(encoder, table.iloc[train], target[train], table.iloc[test]), target[test])
+        yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
+            delayed(_judged)(number, one, *rows, positive, threads, classes) for number, one in enumerate(estimators)
+        )
+
     with threadpool_limits(threads):  # see ml.fitting.cross_validate
-        for train, test in cut:
-            coder = clone(encoder)
-            with refused(coder):
-                # Not fit and then transform: a target encoder learns what training rows get on other ones.
-                inside = coder.fit_transform(table.iloc[train], target[train])
-            outside = coder.transform(table.iloc[test])
-
-            def scored(number: int, fold: tuple[Any, ...] = (inside, outside, train, test)) -> tuple[int, Any]:
-                fitting_rows, judging_rows, train, test = fold
-                try:
-                    with refused(estimators[number]):
-                        fitted = clone(estimators[number]).fit(fitting_rows, target[train])
-                except ParameterError as error:
-                    return number, str(error)
-                return number, score(predict(fitted, judging_rows, target[test], positive, threads, classes))
-
-            yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
-                delayed(scored)(number) for number in range(len(estimators))
-            )
+        for fold in cut:
+            yield from on(*fold)
 
 
-def collected(arguments: Sequence[Arguments], found: Sequence[tuple[int, dict[str, float] | str]]) -> list[Candidate]:
-    """What `search` yielded, by candidate; one that was refused in any fold has failed."""
-    scores: list[list[dict[str, float]]] = [[] for _ in arguments]
-    reasons: dict[int, str] = {}
-    for number, outcome in found:
-        if isinstance(outcome, str):
-            reasons.setdefault(number, outcome)
-        else:
-            scores[number].append(outcome)
-    return [
-        Candidate(number, given, [] if number in reasons else scores[number], reasons.get(number, ""))
-        for number, given in enumerate(arguments)
-    ]
+def _encoded(
+    encoder: "BaseEstimator", train: pd.DataFrame, target: NDArray[np.generic], test: pd.DataFrame
+) -> tuple[Matrix, NDArray[np.generic], Matrix]:
+    """Training rows with their target, and test rows, encoded by what was learnt from the former."""
+    from sklearn.base import clone
+
+    coder = clone(encoder)
+    with refused(coder):
+        # Not fit and then transform: a target encoder gives training rows what it learnt on other ones.
+        inside = coder.fit_transform(train, target)
+    outside = coder.transform(test)
+    for matrix in (inside, outside):
+        matrix.flags.writeable = False  # an estimator that works in place would change them for all the others
+    return inside, target, outside
+
+
+def _judged(
+    number: int,
+    estimator: "BaseEstimator",
+    inside: Matrix,
+    target: NDArray[np.generic],
+    outside: Matrix,
+    actual: NDArray[np.generic],
+    positive: Label | None,
+    threads: int,
+    classes: NDArray[np.generic] | None,
+) -> Outcome:
+    from sklearn.base import clone
+
+    try:
+        fitted = fit(clone(estimator), inside, target, threads)
+    except ParameterError as error:
+        return number, str(error)
+    return number, score(predict(fitted, outside, actual, positive, threads, classes))
+
+
+def collected(arguments: Sequence[Arguments], outcomes: Sequence[Outcome], metric: str) -> list[Candidate]:
+    """What `search` yielded, by candidate.
+
+    One that was refused in any fold has failed; and in a search, one for which the metric is not defined.
+    """
+    found = []
+    for number, given in enumerate(arguments):
+        folds = [outcome for who, outcome in outcomes if who == number and isinstance(outcome, dict)]
+        refusals = [outcome for who, outcome in outcomes if who == number and isinstance(outcome, str)]
+        spread = summarise([] if refusals else folds).get(metric, {"mean": math.nan, "std": math.nan})
+        if given and not refusals and math.isnan(spread["mean"]):
+            refusals = [f"{metric} is not defined for what it predicts"]
+        found.append(Candidate(number, given, folds, **spread, failed=refusals[0] if refusals else ""))
+    return found
 
 
 def best(tried: Sequence[Candidate], metric: str) -> Candidate:
     """The candidate with the best mean of `metric`, the first of equals.
 
     Raises:
-        ParameterError: all of them were refused, or there is no such metric.
+        ParameterError: all of them failed.
     """
-    passed = [candidate for candidate in tried if candidate.folds]
+    passed = [candidate for candidate in tried if not candidate.failed]
     if not passed:
-        raise ParameterError(f"none of the {len(tried)} candidates of train.search could be fitted: {tried[0].failed}")
-    if metric not in (known := summarise(passed[0].folds)):
-        raise ParameterError(f"train.search.metric is {metric}, but there are {', '.join(known)}: choose one of them")
-    sign = 1 if HIGHER_IS_BETTER[metric] else -1
-    return max(passed, key=lambda candidate: _comparable(sign * candidate.spread(metric)[0]))
-
-
-def _comparable(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
+        raise ParameterError(
+            f"all {len(tried)} candidates of train.search failed, that of params.yaml so: {tried[0].failed}; correct "
+            "the model's arguments, or the space"
+        )
+    return (max if HIGHER_IS_BETTER[metric] else min)(passed, key=lambda candidate: candidate.mean)
 
 
 def table(tried: Sequence[Candidate], metric: str) -> pd.DataFrame:
     """A row per candidate: its number, its arguments, `mean` and `std` of the metric, `rank`, and why it `failed`.
 
-    Of a single one, which is no search, only the header.
+    Where there was no search, only the header.
     """
     columns = ["candidate", *tried[0].arguments, "mean", "std", "rank", "failed"]
-    if len(tried) == 1:
+    if not tried[0].arguments:
         return pd.DataFrame(columns=columns)
-    spreads = [candidate.spread(metric) for candidate in tried]
-    found = pd.DataFrame([candidate.arguments for candidate in tried], dtype=object).assign(
+    given = pd.DataFrame([candidate.arguments for candidate in tried], dtype=object)
+    found = given.where(given.notna(), "null").assign(  # as params.yaml spells it
         candidate=[candidate.number for candidate in tried],
-        mean=[mean for mean, _ in spreads],
-        std=[std for _, std in spreads],
+        mean=[candidate.mean for candidate in tried],
+        std=[candidate.std for candidate in tried],
         failed=[candidate.failed for candidate in tried],
     )
     ranks = found["mean"].rank(method="first", ascending=not HIGHER_IS_BETTER[metric])
@@ -204,14 +252,14 @@ def table(tried: Sequence[Candidate], metric: str) -> pd.DataFrame:
 
 def report(tried: Sequence[Candidate], chosen: Candidate, metric: str) -> dict[str, Any] | None:
     """What is said of a search: how many candidates, which won, and by how much; None where there was none."""
-    if len(tried) == 1:
+    if not chosen.arguments:
         return None
-    spreads = {"configured": tried[0].spread(metric), "best": chosen.spread(metric)}
+    ends = {"configured": tried[0], "best": chosen}
     return {
         "metric": metric,
         "candidates": len(tried),
         "failed": sum(bool(candidate.failed) for candidate in tried),
         "chosen": chosen.number,
         "arguments": chosen.arguments,
-        **{name: {"mean": mean, "std": std} for name, (mean, std) in spreads.items()},
+        **{name: {"mean": candidate.mean, "std": candidate.std} for name, candidate in ends.items()},
     }

@@ -36,14 +36,15 @@ def main(
     groups = table[layout.with_role("group")[0]] if layout.with_role("group") else None
     cut = fitting.folds(target, groups, kind, settings.folds, settings.seed)
 
-    wanted, metric = settings.search, task.headline(kind, settings.search.metric)
+    wanted = settings.search
+    metric = search.metric_named(task.headline(kind, wanted.metric if wanted.candidates else "auto"))
     configured = estimators.build(settings.model, path, chosen.arguments, kind, settings.seed)
     space = wanted.space.get(settings.model, {})
     arguments = search.candidates(settings.model, configured, space, wanted.candidates, settings.seed)
     tried = [estimators.with_arguments(configured, given) for given in arguments]
     scoring = search.search(encoder, tried, inputs, target, cut, positive, settings.threads)
     scored = list(console.progress(scoring, len(cut) * len(tried), "cross-validating"))
-    found = search.collected(arguments, scored)
+    found = search.collected(arguments, scored, metric)
     best = search.best(found, metric)
     summary = fitting.summarise(best.folds)
 
@@ -70,7 +71,7 @@ def main(
         },
     )
     files.write_csv(candidates, search.table(found, metric))
-    which = f", candidate {best.number} of {len(found) - 1}" if len(found) > 1 else ""
+    which = f", candidate {best.number} of {len(found) - 1}" if best.arguments else ""
     typer.echo(f"{settings.model}{which}: {metric} {summary[metric]['mean']:.4f} ± {summary[metric]['std']:.4f}")
 
 

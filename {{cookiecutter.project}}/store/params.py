@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, RootModel, model_validator
 
 from ml.errors import ParameterError
 from store import yaml
@@ -46,8 +46,8 @@ class Validate(Section):
 class Range(Section):
     """The numbers from `low` to `high`, both included; whole ones if both are, else drawn evenly, or so by `log`."""
 
-    low: int | float
-    high: int | float
+    low: int | FiniteFloat
+    high: int | FiniteFloat
     log: bool = False
 
     @model_validator(mode="after")
