@@ -13,7 +13,13 @@ app.add_typer(schema_app, name="schema")
 data_app = typer.Typer(no_args_is_help=True, help="The data and its versions.")
 app.add_typer(data_app, name="data")
 
+registry_app = typer.Typer(no_args_is_help=True, help="The versions of the model.")
+app.add_typer(registry_app, name="registry")
+audit_app = typer.Typer(no_args_is_help=True, help="The log of what was in production.")
+app.add_typer(audit_app, name="audit")
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
+Reason = Annotated[str, typer.Option(help="Why; it stands in the audit log.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
 
 
@@ -171,6 +177,64 @@ def resolve(dry_run: DryRun = False) -> None:
     from ops import resolve
 
     resolve.resolve(dry_run=dry_run)
+
+
+@app.command()
+def approve(
+    version: Annotated[str, typer.Argument(help="Its number.")], reason: Reason = "", dry_run: DryRun = False
+) -> None:
+    """Say yes to a version that someone else has made: without it, it does not go into production."""
+    from ops import promotion
+
+    promotion.approve(version, reason, dry_run=dry_run)
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="Its number.")],
+    reason: Annotated[str, typer.Option(help="Why; it stands in the audit log.")],
+    dry_run: DryRun = False,
+) -> None:
+    """Put an approved version into production: it becomes the champion."""
+    from ops import promotion
+
+    promotion.promote(version, reason, dry_run=dry_run)
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="Why; it stands in the audit log.")],
+    to: Annotated[str | None, typer.Option(help="A version that was in production; by default the one before.")] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Put back into production what was there before."""
+    from ops import promotion
+
+    promotion.rollback(to, reason, dry_run=dry_run)
+
+
+@registry_app.command("show")
+def registry_show(as_json: AsJson = False) -> None:
+    """List every version of the model: what points to it, what it is, who made it when."""
+    from ops import registry
+
+    registry.show(as_json=as_json)
+
+
+@registry_app.command("history")
+def registry_history(as_json: AsJson = False) -> None:
+    """List every approval, promotion and rollback, from the audit log."""
+    from ops import registry
+
+    registry.history(as_json=as_json)
+
+
+@audit_app.command("verify")
+def audit_verify() -> None:
+    """Check that no entry of the audit log was edited, removed or moved; exit with 1 if one was."""
+    from ops import registry
+
+    registry.verify()
 
 
 if __name__ == "__main__":

@@ -42,7 +42,8 @@ class Plan:
     trials: int
     sampler: Literal["random", "tpe"]
     fixed: tuple[str, ...]
-    settings: params.Sweep
+    space: params.Space
+    seed: int
     model: str
 
     @property
@@ -59,8 +60,8 @@ class Plan:
 
         past = [self._tried(one) for one in tried if isinstance(one, Candidate) or one.mean is not None]
         drawn = sampling.propose(
-            self.settings.space, self.model, past, self.sampler,
-            maximize=maximize, seed=self.settings.seed, number=number,
+            self.space, self.model, past, self.sampler,
+            maximize=maximize, seed=self.seed, number=number,
         )  # fmt: skip
         return Candidate(
             number, name, (*self.fixed, *(f"{key}={experiments.word(value)}" for key, value in drawn.items()))
@@ -70,9 +71,9 @@ class Plan:
         """What was tried of the space, whether it is the default or not; a running one is known by its changes."""
         from ml.sampling import MODEL, Tried, belongs
 
-        known = one.parameters if isinstance(one, Outcome) else experiments.values(one)
+        known = one.parameters if isinstance(one, Outcome) else experiments.values(one.overrides)
         model = known.get(MODEL, self.model)
-        used = {name: known[name] for name in self.settings.space if name in known and belongs(name, model)}
+        used = {name: known[name] for name in self.space if name in known and belongs(name, model)}
         return Tried(used, one.mean if isinstance(one, Outcome) else None)
 
 
@@ -151,7 +152,10 @@ def _plan(overrides: list[str], trials: int, sampler: Literal["random", "tpe"]) 
         if key not in known and not key.startswith("models."):
             raise ParameterError(f"params.yaml: sweep.space.{key} is no parameter: {yaml.nearest(key, list(known))}")
     fixed = grid[0] if trials and overrides else ()
-    return Plan([] if trials else grid, trials, sampler, fixed, settings, content["train"]["model"])
+    given = experiments.values(fixed)
+    left = {name: dimension for name, dimension in settings.space.items() if name not in given}
+    model = given.get("train.model", content["train"]["model"])
+    return Plan([] if trials else grid, trials, sampler, fixed, left, settings.seed, model)
 
 
 def _metric(asked: str) -> tuple[str, bool]:
@@ -184,16 +188,18 @@ def _run(plan: Plan, sweep: str, state: State, jobs: int, board: Board) -> None:
     try:
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, FOLDER / sweep, ignore_errors=True)
+            for place in range(min(jobs, missing)):
+                # Not where a killed sweep had its own: what it started may still be running there.
+                folder = (FOLDER / sweep / f"{os.getpid()}-{place}").resolve()
+                free.put((folder, stack.enter_context(clones.clone(state, folder))))
+            # What runs is ended, in this order, before the clone that it runs in is removed.
             pool = stack.enter_context(ThreadPoolExecutor(jobs))
             stack.callback(stop.set)
-            for number in range(min(jobs, missing)):
-                # Not where a killed sweep had its own: what it started may still be running there.
-                folder = (FOLDER / sweep / f"{os.getpid()}-{number}").resolve()
-                free.put((folder, stack.enter_context(clones.clone(state, folder))))
             show = stack.enter_context(board.shown())
             running: dict[Future[Outcome], Candidate] = {}
             while True:
-                for number in waiting:
+                # A trial is proposed when its turn has come, so that it learns from all that are finished.
+                while len(running) < jobs and (number := next(waiting, None)) is not None:
                     tried: list[Outcome | Candidate] = [
                         *sorted(board.finished, key=lambda one: one.candidate.number),
                         *running.values(),
@@ -201,8 +207,6 @@ def _run(plan: Plan, sweep: str, state: State, jobs: int, board: Board) -> None:
                     candidate = plan.candidate(number, sweep, tried, maximize=board.maximize)
                     board.running[candidate.name] = time.monotonic()
                     running[pool.submit(_try, candidate, state, free, board.metric, address, stop)] = candidate
-                    if len(running) >= jobs:
-                        break
                 if not running:
                     return
                 ended, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,9 +71,9 @@ def _read(revision: Revision, candidate: Candidate, metric: str, seconds: float 
     return Outcome(candidate, spread["mean"], spread["std"], params.flat(revision.yaml(params.FILE)), seconds)
 
 
-def values(candidate: Candidate) -> dict[str, Any]:
-    """What a candidate changes, as values."""
-    pairs = (override.partition("=") for override in candidate.overrides)
+def values(overrides: Sequence[str]) -> dict[str, Any]:
+    """What changes, as values by dotted name."""
+    pairs = (override.partition("=") for override in overrides)
     return {name: yaml.parsed(value, name) for name, _, value in pairs}
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from store import files, git, yaml
 
 PIPELINE = Path("dvc.yaml")
-ACCOUNT = "MLFLOW_TRACKING_USERNAME"  # of a tracking server that asks who one is
 MADE_BY = ("prepare", "validate", "train", "evaluate")
 
 
@@ -37,8 +36,12 @@ def tags() -> dict[str, str]:
         "training_type": "experiment" if name else "automatic" if in_ci else "manual",
         "stage": "experiment" if name else "candidate",
     }
-    account = os.environ.get(ACCOUNT)
-    return tags | ({"experiment": name} if name else {}) | ({"user": account} if account else {})
+    return tags | ({"experiment": name} if name else {}) | ({"user": user} if (user := account()) else {})
+
+
+def account() -> str:
+    """Who this is to the tracking server; empty where it does not ask."""
+    return os.environ.get("MLFLOW_TRACKING_USERNAME", "")
 
 
 def identity() -> str:

@@ -26,6 +26,12 @@ MODEL_DIGEST = "model_digest"
 CHALLENGER, CHAMPION = "challenger", "champion"
 # What a version says of itself, besides its digests; its run has the rest.
 ON_VERSION = ("author", "user", "commit", "experiment", "model_type")
+# MLflow's own ways: it draws bars into logs, and tries for minutes to reach what is not there.
+QUIET_AND_SOON = {
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
 LONGEST_TURN = 600  # seconds to wait for other processes to record what they have
 
 
@@ -149,6 +155,17 @@ def in_production(client: "MlflowClient", name: str) -> Version | None:
     return next((version for version in versions(client, name) if CHAMPION in version.aliases), None)
 
 
+def add_entry(client: "MlflowClient", name: str, source: Version, tags: dict[str, str]) -> str:
+    """Add a version that is an entry of a log about `source`; the registry numbers them one by one."""
+    _ensure(client, name)
+    return str(client.create_model_version(name, source.source, source.run_id, tags=tags).version)
+
+
+def remove_entry(client: "MlflowClient", name: str, number: str) -> None:
+    """Take back an entry that was not the next one after all."""
+    client.delete_model_version(name, number)
+
+
 def artifact(client: "MlflowClient", run_id: str, path: Path, into: Path) -> Path:
     """Fetch a file that was kept with a run."""
     return Path(client.download_artifacts(run_id, path.as_posix(), str(into)))
@@ -182,7 +199,7 @@ def tracking_uri(configured: str) -> str:
 @contextmanager
 def _told(address: str) -> Iterator[None]:
     """Turn what MLflow and its drivers raise into one sentence, soon instead of after minutes of retries."""
-    for name, value in {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}.items():
+    for name, value in QUIET_AND_SOON.items():
         os.environ.setdefault(name, value)
     try:
         yield
@@ -317,17 +334,11 @@ def _log_model(run_id: str, result: Result) -> None:
 
 def _version(client: "MlflowClient", run_id: str, result: Result) -> str:
     """The version of this model, made unless it is there."""
-    from mlflow.exceptions import MlflowException
-
     digest = result.digests["model"]
     found = _registered(client, result.name, digest)
     if found:
         return found[0]
-    try:
-        client.create_registered_model(result.name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    _ensure(client, result.name)
     outputs = client.get_run(run_id).outputs
     model_id = outputs.model_outputs[0].model_id
     known = client.get_run(run_id).data.tags
@@ -343,6 +354,17 @@ def _version(client: "MlflowClient", run_id: str, result: Result) -> str:
     else:
         client.set_registered_model_alias(result.name, CHALLENGER, first)
     return first
+
+
+def _ensure(client: "MlflowClient", name: str) -> None:
+    """Make a registered model of that name, unless there is one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def _registered(client: "MlflowClient", name: str, digest: str) -> list[str]:

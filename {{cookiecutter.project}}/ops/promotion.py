@@ -1,0 +1,152 @@
+"""`approve`, `promote`, `rollback`: who lets which version into production, and why; the audit log has each."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ml.errors import StoreError
+from ml.ledger import Entry
+from store import audit, params, provenance, registry
+from store.registry import CHAMPION, Version
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DIGESTS = ("model_digest", "data_digest", "params_digest", "code_digest")
+
+
+def approve(number: str, reason: str, *, dry_run: bool) -> None:
+    """Say yes to a version, as someone else than its author.
+
+    Raises:
+        StoreError: there is no such version, or it is one's own.
+    """
+    settings, tracking = params.load(params.Register), params.load(params.Tracking)
+    with registry.opened(tracking.uri) as client:
+        version = _version(client, settings.name, number)
+        if own := _own(version):
+            raise StoreError(
+                f"version {number} is your own ({own}): someone else has to approve it, or a team of one sets "
+                "register.approval to off in params.yaml"
+            )
+        if not dry_run:
+            audit.append(client, settings.name, _facts("approve", version, number, number, reason), version)
+    typer.echo(f"version {number} of {settings.name} {'would be' if dry_run else 'is'} approved by {_who()}")
+
+
+def promote(number: str, reason: str, *, dry_run: bool) -> None:
+    """Put a version into production.
+
+    Raises:
+        StoreError: there is no such version, nobody else has approved it, it is there already, or another change came
+            first.
+    """
+    _change("promote", number, reason, dry_run=dry_run)
+
+
+def rollback(number: str | None, reason: str, *, dry_run: bool) -> None:
+    """Put back what was in production before, or the version that is named; it was approved then.
+
+    Raises:
+        StoreError: nothing was in production before, or not that version, or another change came first.
+    """
+    _change("rollback", number, reason, dry_run=dry_run)
+
+
+def _change(action: str, number: str | None, reason: str, *, dry_run: bool) -> None:
+    settings, tracking = params.load(params.Register), params.load(params.Tracking)
+    with registry.opened(tracking.uri) as client:
+        entries = audit.read(client, settings.name)
+        live = registry.in_production(client, settings.name)
+        now = live.number if live else None
+        goal = _before(entries, now, number) if action == "rollback" else str(number)
+        version = _version(client, settings.name, goal)
+        if goal == now:
+            raise StoreError(f"version {goal} of {settings.name} is in production already")
+        approval = "as before" if action == "rollback" else _approval(entries, goal, settings.approval)
+        if not dry_run:
+            facts = _facts(action, version, now, goal, reason) | {"approval": approval}
+            audit.append(client, settings.name, facts, version)
+            client.set_registered_model_alias(settings.name, CHAMPION, goal)
+    verb = "would be" if dry_run else "is"
+    typer.echo(f"version {goal} of {settings.name} {verb} in production, instead of {now or 'none'}")
+    if not dry_run:
+        typer.echo(f"commit {audit.MIRROR}: git commit {audit.MIRROR} -m '{action} version {goal}'")
+
+
+def _before(entries: list[Entry], now: str | None, asked: str | None) -> str:
+    """The version to go back to: of those that were in production, the one under the present one, as in a pile."""
+    pile: list[str] = []
+    for entry in entries:
+        if entry["action"] == "rollback" and entry["to"] in pile:
+            del pile[pile.index(entry["to"]) + 1 :]
+        elif entry["action"] in ("promote", "rollback"):
+            pile.append(entry["to"])
+    past = [number for number in pile if number != now]
+    if asked is not None and asked not in [entry["to"] for entry in entries if entry["action"] != "approve"]:
+        known = ", ".join(past) or "none"
+        raise StoreError(f"version {asked} was never in production: `promote` it, or go back to one that was ({known})")
+    if asked is None and not past:
+        raise StoreError("nothing was in production before: there is nothing to go back to")
+    return asked or past[-1]
+
+
+def _approval(entries: list[Entry], number: str, needed: str) -> dict[str, Any] | str:
+    if needed == "off":
+        return "off"
+    given = [entry for entry in entries if entry["action"] == "approve" and entry["to"] == number]
+    if not given:
+        raise StoreError(
+            f"version {number} is not approved: someone else than its author runs `python -m ops approve {number}`, or "
+            "a team of one sets register.approval to off in params.yaml"
+        )
+    return {"number": given[-1]["number"], "who": given[-1]["who"]}
+
+
+def _facts(action: str, version: Version, before: str | None, after: str, reason: str) -> dict[str, Any]:
+    digests = {name: version.tags.get(name, "") for name in DIGESTS}
+    return {
+        "action": action,
+        "who": _who(),
+        "from": before,
+        "to": after,
+        "reason": reason,
+        "commit": version.tags.get("commit", ""),
+        **digests,
+    }
+
+
+def _version(client: "MlflowClient", name: str, number: str) -> Version:
+    known = registry.versions(client, name)
+    for version in known:
+        if version.number == number:
+            return version
+    there = ", ".join(version.number for version in known) or "none"
+    raise StoreError(f"{name} has no version {number}: there are {there} (`python -m ops registry show`)")
+
+
+def _who() -> str:
+    """Who this is: to the tracking server if it asks, else to Git.
+
+    Raises:
+        StoreError: nobody knows.
+    """
+    who = provenance.account() or provenance.identity()
+    if not who:
+        raise StoreError("Git does not know who you are: `git config user.name …` and `git config user.email …`")
+    return who
+
+
+def _own(version: Version) -> str:
+    """Whom a version and this process share, be it to the server or to Git; "" if nobody."""
+    account, author = version.tags.get("user", ""), version.tags.get("author", "")
+    if account and account == provenance.account():
+        return account
+    mine = _address(provenance.identity())
+    return author if mine and not (account and provenance.account()) and mine == _address(author) else ""
+
+
+def _address(identity: str) -> str:
+    found = re.search(r"<(.+)>", identity)
+    return (found.group(1) if found else identity).casefold()
