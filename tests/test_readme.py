@@ -56,5 +56,6 @@ def test_the_summary_of_the_demo_shows_metrics_gate_and_drift(pipeline: BakedPro
     done = pipeline.run("python", str(pipeline.path.parent / "summary.py"), str(pipeline.path))
 
     assert done.returncode == 0, done.stderr
-    for words in ("accuracy", "Gate: passed (minimum, overfitting, worst_group,", "Drift: 0 of 19 features drifted", "dvc repro"):
+    gate = "Gate: passed (minimum, overfitting, worst_group, fairness, validation)"
+    for words in ("accuracy", gate, "Drift: 0 of 19 features drifted", "dvc repro"):
         assert words in done.stdout

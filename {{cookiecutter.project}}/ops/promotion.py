@@ -1,7 +1,7 @@
 """`approve`, `promote`, `rollback`: who lets which version into production, and why; the audit log has each."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
@@ -9,9 +9,6 @@ from ml.errors import StoreError
 from ml.ledger import Entry
 from store import audit, params, provenance, registry
 from store.registry import CHAMPION, Version
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 DIGESTS = ("model_digest", "data_digest", "params_digest", "code_digest")
 
@@ -117,7 +114,7 @@ def _facts(action: str, version: Version, before: str | None, after: str, reason
     }
 
 
-def _version(client: "MlflowClient", name: str, number: str) -> Version:
+def _version(client: "registry.Client", name: str, number: str) -> Version:
     known = registry.versions(client, name)
     for version in known:
         if version.number == number:

@@ -110,6 +110,7 @@ def sweep(
         return
     if files := clones.untracked():
         typer.echo(f"not known to Git, and so to no experiment: {', '.join(files[:5])} (`git add` them)", err=True)
+    FOLDER.mkdir(parents=True, exist_ok=True)
     with locks.alone(FOLDER / f"{sweep}.lock", f"the sweep {sweep} is running already: let it end, or stop it"):
         _run(plan, sweep, state, jobs, board)
     ranked, failed = board.best(), board.failed()
@@ -129,6 +130,8 @@ def _plan(overrides: list[str], trials: int, sampler: Literal["random", "tpe"]) 
     from dvc.utils.hydra import get_hydra_sweeps
     from hydra.errors import HydraException
 
+    from ml.sampling import MODEL, belongs
+
     settings = params.load(params.Sweep)
     content = yaml.read(params.FILE)
     known = params.flat(content)
@@ -144,8 +147,6 @@ def _plan(overrides: list[str], trials: int, sampler: Literal["random", "tpe"]) 
         raise ParameterError(f"-S is not as DVC takes it: {' '.join(str(error).split())}") from None
     if trials and len(grid) > 1:
         raise ParameterError("--trials takes its values from sweep.space in params.yaml: give -S one value each")
-    if trials and not settings.space:
-        raise ParameterError("params.yaml has nothing below sweep.space to vary: name a parameter there")
     if not trials and not overrides:
         raise ParameterError("nothing is to be tried: give -S name=value,value … or --trials")
     for key in settings.space if trials else ():
@@ -153,8 +154,10 @@ def _plan(overrides: list[str], trials: int, sampler: Literal["random", "tpe"]) 
             raise ParameterError(f"params.yaml: sweep.space.{key} is no parameter: {yaml.nearest(key, list(known))}")
     fixed = grid[0] if trials and overrides else ()
     given = experiments.values(fixed)
+    model = given.get(MODEL, content["train"]["model"])
     left = {name: dimension for name, dimension in settings.space.items() if name not in given}
-    model = given.get("train.model", content["train"]["model"])
+    if trials and not any(belongs(name, model) for name in left):
+        raise ParameterError("params.yaml: sweep.space has nothing left to vary: name a parameter there")
     return Plan([] if trials else grid, trials, sampler, fixed, left, settings.seed, model)
 
 

@@ -8,28 +8,25 @@ forgot.
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ml import ledger
 from ml.errors import StoreError
 from ml.ledger import Entry
 from store import files, registry
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
 MIRROR = Path("reports/audit.jsonl")
 TAG = "entry"
 
 
-def read(client: "MlflowClient", name: str) -> list[Entry]:
+def read(client: "registry.Client", name: str) -> list[Entry]:
     """All entries, the oldest first; those that lost a race, and were not taken back, are none."""
     found = reversed(registry.versions(client, _log(name)))
     entries = [(version.number, _parsed(version.tags.get(TAG, ""), version.number)) for version in found]
     return [entry for number, entry in entries if str(entry.get("slot", number)) == number]
 
 
-def append(client: "MlflowClient", name: str, facts: dict[str, Any], source: registry.Version) -> Entry:
+def append(client: "registry.Client", name: str, facts: dict[str, Any], source: registry.Version) -> Entry:
     """Add an entry at the end, and bring the mirror up to date.
 
     Raises:

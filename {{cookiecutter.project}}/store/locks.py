@@ -17,10 +17,9 @@ def alone(path: Path, otherwise: str, patience: float = 0) -> Iterator[None]:
     Raises:
         StoreError: another process has it; the sentence is `otherwise`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path, timeout=patience, isolation_level=None)) as lock:
         try:
             lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            raise StoreError(otherwise) from None
+        except sqlite3.OperationalError as error:
+            raise StoreError(otherwise if "locked" in str(error) else f"{path} could not be locked: {error}") from None
         yield

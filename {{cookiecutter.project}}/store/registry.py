@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+    Client = MlflowClient
+
 KEY = "result"
 MODEL_DIGEST = "model_digest"
 CHALLENGER, CHAMPION = "challenger", "champion"
@@ -114,7 +116,7 @@ def record(result: Result, register: bool, uri: str, experiment: str) -> Entry:
 
 
 @contextmanager
-def opened(uri: str) -> Iterator["MlflowClient"]:
+def opened(uri: str) -> Iterator["Client"]:
     """MLflow's client of the store at `uri` (see `tracking_uri`); of a SQLite store, while no other process has it.
 
     Raises:
@@ -130,7 +132,7 @@ def opened(uri: str) -> Iterator["MlflowClient"]:
         yield mlflow.MlflowClient()
 
 
-def versions(client: "MlflowClient", name: str) -> list[Version]:
+def versions(client: "Client", name: str) -> list[Version]:
     """All versions of a model, the newest first."""
     aliases: dict[str, list[str]] = {}
     for model in client.search_registered_models(f"name = '{name}'"):
@@ -150,28 +152,28 @@ def versions(client: "MlflowClient", name: str) -> list[Version]:
     ]
 
 
-def in_production(client: "MlflowClient", name: str) -> Version | None:
+def in_production(client: "Client", name: str) -> Version | None:
     """The version that is the champion, if there is one."""
     return next((version for version in versions(client, name) if CHAMPION in version.aliases), None)
 
 
-def add_entry(client: "MlflowClient", name: str, source: Version, tags: dict[str, str]) -> str:
+def add_entry(client: "Client", name: str, source: Version, tags: dict[str, str]) -> str:
     """Add a version that is an entry of a log about `source`; the registry numbers them one by one."""
     _ensure(client, name)
     return str(client.create_model_version(name, source.source, source.run_id, tags=tags).version)
 
 
-def remove_entry(client: "MlflowClient", name: str, number: str) -> None:
+def remove_entry(client: "Client", name: str, number: str) -> None:
     """Take back an entry that was not the next one after all."""
     client.delete_model_version(name, number)
 
 
-def artifact(client: "MlflowClient", run_id: str, path: Path, into: Path) -> Path:
+def artifact(client: "Client", run_id: str, path: Path, into: Path) -> Path:
     """Fetch a file that was kept with a run."""
     return Path(client.download_artifacts(run_id, path.as_posix(), str(into)))
 
 
-def _every(client: "MlflowClient", asked: str) -> list["ModelVersion"]:
+def _every(client: "Client", asked: str) -> list["ModelVersion"]:
     """All versions that a search finds, over its pages."""
     found: list[ModelVersion] = []
     token = None
@@ -258,7 +260,7 @@ def _artifacts(database: Path) -> Path:
     return database.parent / "mlruns"
 
 
-def _experiment(client: "MlflowClient", name: str, address: str) -> str:
+def _experiment(client: "Client", name: str, address: str) -> str:
     """The experiment's id. With SQLite its artifacts lie beside the database, wherever this process runs."""
     from mlflow.exceptions import MlflowException
 
@@ -275,7 +277,7 @@ def _experiment(client: "MlflowClient", name: str, address: str) -> str:
     return str(found.experiment_id)
 
 
-def _runs(client: "MlflowClient", home: str, result: Result) -> list[str]:
+def _runs(client: "Client", home: str, result: Result) -> list[str]:
     """Ids of the finished runs of this result, the earliest first; of an experiment, those of that experiment only."""
     found = client.search_runs([home], f"tags.{KEY} = '{result.key}'")
     if "experiment" in result.tags:
@@ -284,7 +286,7 @@ def _runs(client: "MlflowClient", home: str, result: Result) -> list[str]:
     return [run.info.run_id for run in sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))]
 
 
-def _new_run(client: "MlflowClient", experiment: str, result: Result) -> str:
+def _new_run(client: "Client", experiment: str, result: Result) -> str:
     """Make the run; its key is set last, so that a run which was cut off is never taken for the result."""
     from mlflow.entities import Metric, Param, RunTag
 
@@ -332,7 +334,7 @@ def _log_model(run_id: str, result: Result) -> None:
         )
 
 
-def _version(client: "MlflowClient", run_id: str, result: Result) -> str:
+def _version(client: "Client", run_id: str, result: Result) -> str:
     """The version of this model, made unless it is there."""
     digest = result.digests["model"]
     found = _registered(client, result.name, digest)
@@ -356,7 +358,7 @@ def _version(client: "MlflowClient", run_id: str, result: Result) -> str:
     return first
 
 
-def _ensure(client: "MlflowClient", name: str) -> None:
+def _ensure(client: "Client", name: str) -> None:
     """Make a registered model of that name, unless there is one."""
     from mlflow.exceptions import MlflowException
 
@@ -367,7 +369,7 @@ def _ensure(client: "MlflowClient", name: str) -> None:
             raise
 
 
-def _registered(client: "MlflowClient", name: str, digest: str) -> list[str]:
+def _registered(client: "Client", name: str, digest: str) -> list[str]:
     """The versions whose model has this digest, the lowest number first."""
     found = client.search_model_versions(f"name = '{name}' and tags.{MODEL_DIGEST} = '{digest}'")
     return [str(version) for version in sorted(int(model.version) for model in found)]

@@ -100,14 +100,14 @@ def test_trials_need_something_to_vary(project: Path) -> None:
     content = {**PARAMS, "sweep": {"seed": 1, "space": {}}}
     (project / params.FILE).write_text(yaml.dumped(content), encoding="utf-8")
 
-    with pytest.raises(ParameterError, match=r"nothing below sweep\.space"):
+    with pytest.raises(ParameterError, match="nothing left to vary"):
         sweep._plan([], 3, "tpe")
 
 
 def test_trials_whose_space_is_fixed_as_a_whole_are_refused() -> None:
     fixed = ["train.model=ridge", "models.ridge.alpha=2.0"]
 
-    with pytest.raises(ParameterError, match="nothing is left to vary"):
+    with pytest.raises(ParameterError, match="nothing left to vary"):
         sweep._plan(fixed, 3, "tpe")
 
 
