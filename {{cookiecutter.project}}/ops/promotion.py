@@ -27,8 +27,9 @@ def approve(number: str, reason: str, *, dry_run: bool) -> None:
                 f"version {number} is your own ({own}): someone else has to approve it, or a team of one sets "
                 "register.approval to off in params.yaml"
             )
+        entries = audit.read(client, settings.name)
         if not dry_run:
-            audit.append(client, settings.name, _facts("approve", version, number, number, reason), version)
+            audit.append(client, settings.name, _facts("approve", version, number, number, reason), version, entries)
     typer.echo(f"version {number} of {settings.name} {'would be' if dry_run else 'is'} approved by {_who()}")
 
 
@@ -62,9 +63,11 @@ def _change(action: str, number: str | None, reason: str, *, dry_run: bool) -> N
         if goal == now:
             raise StoreError(f"version {goal} of {settings.name} is in production already")
         approval = "as before" if action == "rollback" else _approval(entries, goal, settings.approval)
-        if not dry_run:
+    if not dry_run:
+        # Anew, since the decision above may be overtaken: whoever decided on what is no longer so is told.
+        with registry.opened(tracking.uri) as client:
             facts = _facts(action, version, now, goal, reason) | {"approval": approval}
-            audit.append(client, settings.name, facts, version)
+            audit.append(client, settings.name, facts, version, entries)
             client.set_registered_model_alias(settings.name, CHAMPION, goal)
     verb = "would be" if dry_run else "is"
     typer.echo(f"version {goal} of {settings.name} {verb} in production, instead of {now or 'none'}")

@@ -26,13 +26,17 @@ def read(client: "registry.Client", name: str) -> list[Entry]:
     return [entry for number, entry in entries if str(entry.get("slot", number)) == number]
 
 
-def append(client: "registry.Client", name: str, facts: dict[str, Any], source: registry.Version) -> Entry:
-    """Add an entry at the end, and bring the mirror up to date.
+def append(
+    client: "registry.Client", name: str, facts: dict[str, Any], source: registry.Version, known: list[Entry]
+) -> Entry:
+    """Add an entry after those that are `known`, and bring the mirror up to date.
 
     Raises:
         StoreError: another change came first.
     """
     entries = read(client, name)
+    if entries[len(known) :]:
+        raise _overtaken(entries[-1])
     slots = [int(version.number) for version in registry.versions(client, _log(name))]
     slot = max(slots, default=0) + 1
     when = datetime.now(UTC).isoformat(timespec="seconds")
@@ -42,13 +46,16 @@ def append(client: "registry.Client", name: str, facts: dict[str, Any], source: 
     number = registry.add_entry(client, _log(name), source, {TAG: text})
     if int(number) != slot:
         registry.remove_entry(client, _log(name), number)
-        first = read(client, name)[-1]
-        raise StoreError(
-            f"another change came first: {first['action']} of version {first['to']} by {first['who']}; look at it "
-            "(`python -m ops registry history`), and try again"
-        )
+        raise _overtaken(read(client, name)[-1])
     mirror([*entries, entry])
     return entry
+
+
+def _overtaken(first: Entry) -> StoreError:
+    return StoreError(
+        f"another change came first: {first['action']} of version {first['to']} by {first['who']}; look at it "
+        "(`python -m ops registry history`), and try again"
+    )
 
 
 def mirror(entries: list[Entry]) -> None:

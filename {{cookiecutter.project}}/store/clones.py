@@ -43,6 +43,8 @@ def frozen() -> State:
     commit = git.answer("rev-parse", "--verify", "--quiet", "HEAD", missing="").strip()
     if not commit:
         raise StoreError("there is no commit to start from: `git add --all && git commit` first")
+    # A file that was written again as it was looks changed until Git has looked inside, and `stash` stumbles over it.
+    git.answer("update-index", "-q", "--refresh", missing="")
     nobody = [part for name, value in NOBODY.items() for part in ("-c", f"{name}={value}")]
     return State(commit, git.answer(*nobody, "stash", "create").strip())
 
