@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,31 @@ def test_a_sweep_that_was_ended_goes_on_with_what_is_missing(project: BakedProje
     assert "3 of" in project.run(*command, "--dry-run").stdout.replace("3 candidates, 3", "3 of 3")
 
 
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_ended_while_it_records_takes_half_a_run_back(
+    project: BakedProject, kind: signal.Signals
+) -> None:
+    before = recorded(project)
+    process = started(project, *SWEEP, "-S", "models.logistic_regression.C=0.5")
+    while recorded(project) == before:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+
+    os.kill(process.pid, kind)
+    said, _ = process.communicate()
+
+    assert process.returncode == 128 + kind, said
+    assert recorded(project) == before
+    assert experiments(project) == set()
+    assert clones(project) == []
+
+
+def recorded(project: BakedProject) -> list[tuple[str, str]]:
+    """The runs in the store that are not deleted, and how they stand; half a run is one of them."""
+    with closing(sqlite3.connect(project.path / "mlflow.db")) as store:
+        return store.execute("SELECT run_uuid, status FROM runs WHERE lifecycle_stage = 'active'").fetchall()
+
+
 def test_two_sweeps_at_once_on_a_fresh_store_do_not_disturb_each_other(project: BakedProject) -> None:
     (project.path / "mlflow.db").unlink()
     both = [
@@ -121,12 +148,14 @@ def test_two_sweeps_at_once_on_a_fresh_store_do_not_disturb_each_other(project: 
 
 
 def test_a_candidate_that_fails_is_reported_and_the_others_go_on(project: BakedProject) -> None:
-    done = project.run(*SWEEP, "-S", "models.logistic_regression.C=-1.0,0.5")
+    # Nothing is changed, and 1.0 is what was committed: its result is the baseline's.
+    done = project.run(*SWEEP, "-S", "models.logistic_regression.C=-1.0,1.0")
     alone = project.run(*SWEEP, "-S", "models.logistic_regression.C=-1.0")
 
     assert done.returncode == 0, done.stderr
     assert "failed: LogisticRegression could not be fitted" in done.stdout
     assert len(experiments(project)) == 1
+    assert experiment_runs(project).keys() == experiments(project)
     assert alone.returncode == 1
     assert "Error: all 1 candidates failed, the first one with: LogisticRegression" in alone.stderr
     assert "Traceback" not in alone.stderr

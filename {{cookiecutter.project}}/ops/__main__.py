@@ -1,5 +1,7 @@
 """The command line: one line a command here, its work in the module of its name, imported when it is called."""
 
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -213,6 +215,18 @@ def rollback(
     promotion.rollback(to, reason, dry_run=dry_run)
 
 
+@app.command()
+def reproduce(
+    version: Annotated[str, typer.Argument(help="Its number.")],
+    fresh_env: Annotated[bool, typer.Option("--fresh-env", help="Make the environment of its lock anew.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a version again from its commit and its data, beside the work tree, and say whether the same came out."""
+    from ops import reproduce
+
+    reproduce.reproduce(version, fresh_env=fresh_env, as_json=as_json)
+
+
 @registry_app.command("show")
 def registry_show(as_json: AsJson = False) -> None:
     """List every version of the model: what points to it, what it is, who made it when."""
@@ -238,4 +252,5 @@ def audit_verify() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what has begun is taken back
     console.run(app)

@@ -21,7 +21,7 @@ def approve(number: str, reason: str, *, dry_run: bool) -> None:
     """
     settings, tracking = params.load(params.Register), params.load(params.Tracking)
     with registry.opened(tracking.uri) as client:
-        version = _version(client, settings.name, number)
+        version = registry.version(client, settings.name, number)
         if own := _own(version):
             raise StoreError(
                 f"version {number} is your own ({own}): someone else has to approve it, or a team of one sets "
@@ -59,7 +59,7 @@ def _change(action: str, number: str | None, reason: str, *, dry_run: bool) -> N
         live = registry.in_production(client, settings.name)
         now = live.number if live else None
         goal = _before(entries, now, number) if action == "rollback" else str(number)
-        version = _version(client, settings.name, goal)
+        version = registry.version(client, settings.name, goal)
         if goal == now:
             raise StoreError(f"version {goal} of {settings.name} is in production already")
         approval = "as before" if action == "rollback" else _approval(entries, goal, settings.approval)
@@ -115,15 +115,6 @@ def _facts(action: str, version: Version, before: str | None, after: str, reason
         "commit": version.tags.get("commit", ""),
         **digests,
     }
-
-
-def _version(client: "registry.Client", name: str, number: str) -> Version:
-    known = registry.versions(client, name)
-    for version in known:
-        if version.number == number:
-            return version
-    there = ", ".join(version.number for version in known) or "none"
-    raise StoreError(f"{name} has no version {number}: there are {there} (`python -m ops registry show`)")
 
 
 def _who() -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ml.metrics import Predictions
     from ml.schema import Schema
 
-SCHEMA, DATASET, REGISTRATION = Path("schema.yaml"), Path("reports/dataset.json"), Path("reports/registration.json")
+SCHEMA, DATASET = Path("schema.yaml"), Path("reports/dataset.json")
 PLOTS = Path("reports/plots")
 LABELS = {"confusion": ("actual", "predicted")}  # the columns of a plot that are no numbers
 SPLITS = (Path("data/prepared/train.parquet"), Path("data/prepared/test.parquet"))
@@ -53,7 +53,7 @@ def facts(before: Revision, now: Revision) -> dict[str, Any]:
     said = now.json(revisions.EVALUATION)
     metrics, note = _metrics(before, now, said["headline"])
     headline = next(row for row in metrics["rows"] if row["metric"] == said["headline"])
-    gate, earlier = now.json(REGISTRATION), before.json(REGISTRATION)
+    gate, earlier = now.json(revisions.REGISTRATION), before.json(revisions.REGISTRATION)
     return {
         "before": before.short,
         "now": now.short,

@@ -8,8 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import signal
-import sys
 import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -187,7 +185,6 @@ def _run(plan: Plan, sweep: str, state: State, jobs: int, board: Board) -> None:
     address = registry.tracking_uri(params.load(params.Tracking).uri)
     stop = threading.Event()
     free: Clones = SimpleQueue()
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with ExitStack() as stack:
             stack.callback(shutil.rmtree, FOLDER / sweep, ignore_errors=True)
@@ -223,8 +220,6 @@ def _run(plan: Plan, sweep: str, state: State, jobs: int, board: Board) -> None:
             f"stopped: {len(board.finished)} of {plan.total} are finished and kept; the same command goes on", err=True
         )
         raise SystemExit(130 if isinstance(ended_by, KeyboardInterrupt) else ended_by.code) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _try(

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +55,10 @@ def untracked() -> list[str]:
 
 
 @contextmanager
-def clone(state: State, folder: Path) -> Iterator[Path]:
-    """A clone in `folder` (made, and removed in the end) in this state, with its data; gives the project in it.
+def clone(state: State, folder: Path, targets: Sequence[str] = ()) -> Iterator[Path]:
+    """A clone in `folder` (made, and removed in the end) in this state; gives the project in it.
+
+    All that DVC keeps is laid into it, or only the `targets`.
 
     Raises:
         StoreError: it cannot be made, or the data is not in DVC's cache.
@@ -76,7 +78,7 @@ def clone(state: State, folder: Path) -> Iterator[Path]:
             shutil.copyfile(parent / LOCAL, project / LOCAL)
         restore(state, folder)
         _dvc(project, "config", "--local", "cache.dir", str(cache.folder().parents[1]))
-        _dvc(project, "checkout")
+        _dvc(project, "checkout", *targets)
         yield project
     finally:
         shutil.rmtree(folder, ignore_errors=True)

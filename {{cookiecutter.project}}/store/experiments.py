@@ -128,8 +128,8 @@ def _ended(command: list[str], project: Path, env: dict[str, str], stop: threadi
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and those that it started, at first kindly."""
-    for kind in (signal.SIGTERM, signal.SIGKILL):
+    """End a process and those that it started: at first as Ctrl-C does, so that `register` takes back half a run."""
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, kind)
             process.wait(PATIENCE)

@@ -152,6 +152,20 @@ def versions(client: "Client", name: str) -> list[Version]:
     ]
 
 
+def version(client: "Client", name: str, number: str) -> Version:
+    """The version of that number.
+
+    Raises:
+        StoreError: there is none.
+    """
+    known = versions(client, name)
+    for found in known:
+        if found.number == number:
+            return found
+    there = ", ".join(one.number for one in known) or "none"
+    raise StoreError(f"{name} has no version {number}: there are {there} (`python -m ops registry show`)")
+
+
 def in_production(client: "Client", name: str) -> Version | None:
     """The version that is the champion, if there is one."""
     return next((version for version in versions(client, name) if CHAMPION in version.aliases), None)

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 WORK_TREE = "work tree"
 LOCK = Path("dvc.lock")
 METRICS = Path("reports/metrics.json")
+REGISTRATION = Path("reports/registration.json")
 EVALUATION = Path("reports/evaluation.json")
 CROSS_VALIDATED = Path("reports/cross_validated.json")
 TRAINING = Path("reports/training.json")
@@ -155,6 +156,13 @@ class Revision:
         return text
 
 
+def locked(text: str) -> dict[str, str]:
+    """The MD5 of every dependency and output in the text of a dvc.lock, by its path, in the order of the stages."""
+    stages = yaml.parsed(text, str(LOCK))["stages"]
+    entries = [entry for stage in stages.values() for side in ("deps", "outs") for entry in stage.get(side, [])]
+    return {entry["path"]: entry["md5"] for entry in entries}
+
+
 def find(name: str) -> Revision:
     """The state that a commit, branch, tag or experiment is called by; "" is the work tree.
 
@@ -179,6 +187,31 @@ def find(name: str) -> Revision:
         )
     hint = CUT_OFF if is_shallow() else "see `git log`, `git branch --all` and `dvc exp list`"
     raise StoreError(f"{name} is no commit, branch, tag or experiment of this repository: {hint}")
+
+
+def of_result(digests: Mapping[str, str], first: str = "") -> Revision:
+    """The commit that holds a result, known by the SHA-256 of its model, data and params; `first` is looked at first.
+
+    A version is mostly made before its commit is, so the history is searched, experiments included.
+
+    Raises:
+        StoreError: no commit of this clone has it.
+    """
+    history = git.answer("log", "--all", "--format=%H", "--", REGISTRATION.as_posix(), missing="").split()
+    commits = [commit for commit in (first, *history, *(commit for _, commit in _experiments())) if commit]
+    for commit in dict.fromkeys(commits):
+        revision = Revision(commit, commit)
+        if (text := revision.text(REGISTRATION)) and _holds(json.loads(text), revision, digests):
+            return revision
+    hint = CUT_OFF if is_shallow() else "fetch the branch that it was made on"
+    raise StoreError(f"no commit here has the model {digests['model'][:12]} with its data and parameters: {hint}")
+
+
+def _holds(said: dict[str, Any], revision: Revision, digests: Mapping[str, str]) -> bool:
+    if (said.get("model_digest"), said.get("data_digest")) != (digests["model"], digests["data"]):
+        return False
+    settings = revision.yaml(params.FILE)
+    return provenance.digest({name: settings.get(name) for name in params.RECORDED}) == digests["params"]
 
 
 def experiments() -> list[Revision]:
