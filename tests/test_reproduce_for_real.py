@@ -69,6 +69,28 @@ def test_data_that_is_no_longer_what_it_was_is_named(project: BakedProject) -> N
     assert not list((project.path / ".dvc" / "tmp" / "reproduce").iterdir())
 
 
+def test_the_chain_behind_a_version_is_found_from_any_end(quick: BakedProject) -> None:
+    (raw,) = (quick.path / "data" / "raw").glob("*.csv")
+    from_version, from_model, from_data = (
+        json.loads(succeeds(quick, *OPS, "trace", what, "--json"))
+        for what in ("2", "models/model.joblib", f"data/raw/{raw.name}")
+    )
+
+    (chain,) = from_version
+    assert from_model == from_version
+    assert [one["version"]["version"] for one in from_data] == ["2", "1"]
+    assert chain["commit"] == succeeds(quick, "git", "rev-parse", "HEAD").strip()
+    assert chain["data"][0]["path"] == f"data/raw/{raw.name}"
+    assert list(chain["stages"]) == ["prepare", "validate", "train", "evaluate", "register", "monitor"]
+    model = chain["stages"]["train"]["outs"]["models/model.joblib"]
+    assert chain["stages"]["evaluate"]["deps"]["models/model.joblib"] == model
+    assert chain["metrics"] == json.loads(quick.read("reports/metrics.json"))
+    assert "train: data/prepared/train.parquet" in succeeds(quick, *OPS, "trace", "2")
+    refused = quick.run(*OPS, "trace", "README.md")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: README.md is the model of no version")
+
+
 def test_a_version_that_there_is_not_is_one_sentence(quick: BakedProject) -> None:
     done = quick.run(*OPS, "reproduce", "9")
 

@@ -216,6 +216,17 @@ def rollback(
 
 
 @app.command()
+def trace(
+    what: Annotated[str, typer.Argument(help="The number of a version, or a file of a model or of data.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say where a version comes from and where it went: raw files, stages, metrics, gate, approvals, production."""
+    from ops import trace
+
+    trace.trace(what, as_json=as_json)
+
+
+@app.command()
 def reproduce(
     version: Annotated[str, typer.Argument(help="Its number.")],
     fresh_env: Annotated[bool, typer.Option("--fresh-env", help="Make the environment of its lock anew.")] = False,

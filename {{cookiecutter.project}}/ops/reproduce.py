@@ -10,13 +10,11 @@ from typing import Any
 import typer
 
 from ml.errors import StoreError
-from store import cache, clones, console, params, registry, revisions
+from store import cache, clones, console, params, registry, revisions, versions
 from store.clones import State
 from store.revisions import Revision
 
 FOLDER = Path(".dvc/tmp/reproduce")
-KINDS = ("model", "data", "params", "code")
-TRACKED = ("data/raw", "data/incoming")
 
 
 def reproduce(number: str, *, fresh_env: bool, as_json: bool) -> None:
@@ -28,9 +26,8 @@ def reproduce(number: str, *, fresh_env: bool, as_json: bool) -> None:
     settings, tracking = params.load(params.Register), params.load(params.Tracking)
     with registry.opened(tracking.uri) as client:
         version = registry.version(client, settings.name, number)
-    digests = {kind: version.tags.get(f"{kind}_digest", "") for kind in KINDS}
-    revision = revisions.of_result(digests, version.tags.get("commit", ""))
-    data = {f"{folder}.dvc": _digest(revision, folder) for folder in TRACKED}
+    revision = revisions.of_result(version.tags)
+    data = {f"{folder}.dvc": revision.data(folder) for folder in versions.folders()}
     _fetch([digest for digest in data.values() if digest], revision)
     folder = (FOLDER / f"{os.getpid()}").resolve()
     with clones.clone(State(revision.commit), folder, [name for name, digest in data.items() if digest]) as project:
@@ -40,12 +37,6 @@ def reproduce(number: str, *, fresh_env: bool, as_json: bool) -> None:
     typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else _sentence(found))
     if verdict["verdict"] == "not reproducible":
         sys.exit(1)
-
-
-def _digest(revision: Revision, folder: str) -> str:
-    """What a folder of data held then, as the .dvc file beside it has it; "" if there was none."""
-    path = Path(f"{folder}.dvc")
-    return str(revision.yaml(path)["outs"][0]["md5"]) if revision.text(path) else ""
 
 
 def _fetch(digests: list[str], revision: Revision) -> None:
@@ -87,8 +78,8 @@ def _environment(project: Path, fresh: bool) -> str:
 
 def _damaged(project: Path, revision: Revision) -> dict[str, Any] | None:
     """The first file of the data whose content is not what its digest says, if there is one."""
-    for folder in TRACKED:
-        digest = _digest(revision, folder)
+    for folder in versions.folders():
+        digest = revision.data(folder)
         for entry in cache.listing(digest) if digest else ():
             path = f"{folder}/{entry['relpath']}"
             if cache.md5(project / path) != entry["md5"]:

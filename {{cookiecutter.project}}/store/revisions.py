@@ -130,6 +130,11 @@ class Revision:
             raise StoreError(f"{PREDICTIONS} of {self.short} was made by an older pipeline: run `dvc repro` there")
         return kept, evaluation.restored(kept, said["labels"], said["positive"])
 
+    def data(self, folder: str) -> str:
+        """What DVC's digest of a folder of data was, as the .dvc file beside it has it; "" if there was none."""
+        path = Path(f"{folder}.dvc")
+        return str(self.yaml(path)["outs"][0]["md5"]) if self.text(path) else ""
+
     def stale(self) -> list[str]:
         """The stages of the work tree whose code, parameters or command are not those of its results."""
         settings, pipeline = self.yaml(params.FILE), self.yaml(provenance.PIPELINE)["stages"]
@@ -189,16 +194,18 @@ def find(name: str) -> Revision:
     raise StoreError(f"{name} is no commit, branch, tag or experiment of this repository: {hint}")
 
 
-def of_result(digests: Mapping[str, str], first: str = "") -> Revision:
-    """The commit that holds a result, known by the SHA-256 of its model, data and params; `first` is looked at first.
+def of_result(tags: Mapping[str, str]) -> Revision:
+    """The commit that holds the result of a version with these tags: its model, data and params (SHA-256).
 
-    A version is mostly made before its commit is, so the history is searched, experiments included.
+    A version is mostly made before its commit is, so the one that it names is looked at first, and then the history,
+    experiments included.
 
     Raises:
         StoreError: no commit of this clone has it.
     """
     history = git.answer("log", "--all", "--format=%H", "--", REGISTRATION.as_posix(), missing="").split()
-    commits = [commit for commit in (first, *history, *(commit for _, commit in _experiments())) if commit]
+    digests = {kind: tags.get(f"{kind}_digest", "") for kind in ("model", "data", "params")}
+    commits = [commit for commit in (tags.get("commit"), *history, *(commit for _, commit in _experiments())) if commit]
     for commit in dict.fromkeys(commits):
         revision = Revision(commit, commit)
         if (text := revision.text(REGISTRATION)) and _holds(json.loads(text), revision, digests):
