@@ -105,6 +105,21 @@ def test_an_experiment_is_a_tagged_run_wherever_it_ran(project: BakedProject) ->
     assert versions(project) == registered
 
 
+def test_an_experiment_that_dvc_skipped_is_recorded_when_asked(project: BakedProject) -> None:
+    before = runs(project), versions(project)
+    succeeds(project, *DVC, "exp", "run", "--quiet", "--temp", "-n", "same", "-S", "train.model=logistic_regression")
+    skipped = runs(project)
+
+    said = [succeeds(project, *OPS, "sync", "--experiments") for _ in range(2)]
+
+    assert skipped == before[0]
+    assert experiment_runs(project).keys() == {"same"} == experiments(project)
+    assert versions(project) == before[1]
+    assert said[0].endswith("same is recorded\n")
+    assert said[1] == "every experiment has its run\n"
+    assert succeeds(project, "git", "status", "--porcelain") == ""
+
+
 def test_a_queued_experiment_runs_the_code_and_parameters_of_when_it_was_queued(project: BakedProject) -> None:
     succeeds(project, *DVC, "exp", "run", "--quiet", "--queue", "-n", "then", "-S", "models.logistic_regression.C=0.5")
     stage = project.path / "stages" / "train.py"

@@ -102,11 +102,14 @@ def check_drift(
 
 
 @app.command()
-def sync(dry_run: DryRun = False) -> None:
+def sync(
+    experiments: Annotated[bool, typer.Option("--experiments", help="Those that have no run yet, instead.")] = False,
+    dry_run: DryRun = False,
+) -> None:
     """Record the result that is checked out, as the stage `register` does: for a fresh clone, or an empty registry."""
     from ops import registration
 
-    registration.sync(dry_run=dry_run)
+    (registration.sync_experiments if experiments else registration.sync)(dry_run=dry_run)
 
 
 @app.command()

@@ -1,11 +1,19 @@
-"""`sync`: run what the stage `register` runs, whatever DVC thinks of it."""
+"""`sync`: run what the stage `register` runs, whatever DVC thinks of it: of what is checked out, or of experiments."""
 
+import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
+
+import typer
 
 from ml.errors import StoreError
-from store import provenance, yaml
+from store import clones, params, provenance, registry, revisions, yaml
+from store.clones import State
+from store.revisions import Revision
+
+FOLDER = Path(".dvc/tmp/sync")
 
 
 def sync(*, dry_run: bool) -> None:
@@ -18,3 +26,30 @@ def sync(*, dry_run: bool) -> None:
     arguments = [*shlex.split(command)[1:], *(["--dry-run"] if dry_run else [])]
     if subprocess.run([sys.executable, *arguments], check=False).returncode:
         raise StoreError("nothing was synchronised: see the line above")
+
+
+def sync_experiments(*, dry_run: bool) -> None:
+    """Do so for each experiment of HEAD that has no run: DVC skips `register` where nothing that it reads has changed.
+
+    Raises:
+        StoreError: an experiment's results cannot be had, or recording one failed; it has said why.
+    """
+    tracking = params.load(params.Tracking)
+    with registry.opened(tracking.uri) as client:
+        recorded = registry.experiments(client, tracking.experiment)
+    baseline = revisions.find("HEAD").commit
+    missing = [one for one in revisions.experiments() if (one.name, baseline) not in recorded]
+    for experiment in missing:
+        if not dry_run:
+            _record(experiment, baseline, registry.tracking_uri(tracking.uri))
+        typer.echo(f"{experiment.name} {'would be' if dry_run else 'is'} recorded")
+    if not missing:
+        typer.echo("every experiment has its run")
+
+
+def _record(experiment: Revision, baseline: str, address: str) -> None:
+    own = {"DVC_EXP_NAME": experiment.name, "DVC_EXP_BASELINE_REV": baseline, "MLFLOW_TRACKING_URI": address}
+    with clones.clone(State(experiment.commit), (FOLDER / f"{os.getpid()}").resolve()) as project:
+        command = [sys.executable, "-m", "ops", "sync"]
+        if subprocess.run(command, cwd=project, env=clones.environment(**own), check=False).returncode:
+            raise StoreError(f"{experiment.name} was not recorded: see the line above")

@@ -216,9 +216,9 @@ def _run(plan: Plan, sweep: str, state: State, jobs: int, board: Board) -> None:
                     board.finished.append(future.result())
                 show()
     except (KeyboardInterrupt, SystemExit) as ended_by:
-        typer.echo(
-            f"stopped: {len(board.finished)} of {plan.total} are finished and kept; the same command goes on", err=True
-        )
+        # By what is in Git: one may have come there after the last look at what has ended.
+        kept = len(experiments.finished(sweep, board.metric))
+        typer.echo(f"stopped: {kept} of {plan.total} are finished and kept; the same command goes on", err=True)
         raise SystemExit(130 if isinstance(ended_by, KeyboardInterrupt) else ended_by.code) from None
 
 

@@ -171,6 +171,19 @@ def in_production(client: "Client", name: str) -> Version | None:
     return next((version for version in versions(client, name) if CHAMPION in version.aliases), None)
 
 
+def experiments(client: "Client", name: str) -> set[tuple[str, str]]:
+    """The DVC experiments that have a run in the MLflow experiment `name`: their names and baseline commits."""
+    home = client.get_experiment_by_name(name)
+    found: set[tuple[str, str]] = set()
+    token = None
+    while home and (token is None or token):
+        page = client.search_runs([home.experiment_id], f"tags.{KEY} != ''", page_token=token)
+        tags = [run.data.tags for run in page]
+        found |= {(one["experiment"], one["commit"]) for one in tags if "experiment" in one}
+        token = page.token or ""
+    return found
+
+
 def add_entry(client: "Client", name: str, source: Version, tags: dict[str, str]) -> str:
     """Add a version that is an entry of a log about `source`; the registry numbers them one by one."""
     _ensure(client, name)
