@@ -17,12 +17,14 @@ def main(
     metrics: Annotated[Path, typer.Option(help="Where the metrics go (JSON).")],
     report: Annotated[Path, typer.Option(help="Where intervals and classes go (JSON).")],
     slices: Annotated[Path, typer.Option(help="Where the metrics per group go (CSV).")],
+    fairness: Annotated[Path, typer.Option(help="Where rates per group and the gaps between them go (JSON).")],
     plots: Annotated[Path, typer.Option(help="Folder for what `dvc plots` draws (CSV).")],
     predictions: Annotated[Path, typer.Option(help="Where the answers on the test split go (Parquet).")],
     page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
 ) -> None:
     """Predict the test split once, and derive everything from those predictions."""
     from ml import curves, evaluation, features, figures, fitting, importance, intervals, task
+    from ml import fairness as treating
     from ml import metrics as scoring
     from store import files, pages, params
 
@@ -42,6 +44,7 @@ def main(
     relied_on = importance.table(console.progress(shuffled, len(layout.inputs), "shuffling features"))
     drawn = curves.curves(found)
     groups = evaluation.by_group(found, table, layout.sensitive)
+    treated = treating.report(found, table[layout.sensitive], settings.smallest_group, settings.confidence)
     classes = scoring.classification_report(found) if found.classes else []
 
     files.write_table(predictions, evaluation.compared_later(found, table, layout))
@@ -49,6 +52,7 @@ def main(
     said = {"headline": headline, "labels": found.classes, "positive": found.positive}
     files.write_json(report, {**said, "intervals": spans, "classes": classes})
     files.write_csv(slices, groups)
+    files.write_json(fairness, treated)
     for name, curve in {**drawn, "importances": relied_on}.items():
         files.write_csv(plots / f"{name}.csv", curve)
     pages.write_page(
@@ -65,6 +69,7 @@ def main(
         importances=figures.importances(relied_on, scoring.title(headline)),
         classes=classes,
         groups=groups.to_dict(orient="records"),
+        fairness=treated,
     )
     low, high = spans[headline]
     typer.echo(f"{scoring.title(headline)} {scores[headline]:.4f} ({low:.4f} to {high:.4f}) on {len(table)} test rows")

@@ -21,6 +21,7 @@ def main(
     validation: Annotated[Path, typer.Option(help="Checks of the data (JSON).")],
     evaluation: Annotated[Path, typer.Option(help="Intervals and classes (JSON).")],
     slices: Annotated[Path, typer.Option(help="Metrics per group (CSV).")],
+    fairness: Annotated[Path, typer.Option(help="Gaps between groups (JSON).")],
     predictions: Annotated[Path, typer.Option(help="The model's answers on the test split (Parquet).")],
     reference: Annotated[Path, typer.Option(help="Profile of the training split (Parquet).")],
     report: Annotated[Path, typer.Option(help="Where the gate's verdict goes (JSON).")],
@@ -50,6 +51,7 @@ def main(
         means,
         groups=files.read_csv(slices).to_dict(orient="records"),
         smallest_group=judging.smallest_group,
+        fairness=files.read_json(fairness)["gaps"],
         validation=files.read_json(validation),
     )
     outcomes = gate.judge(evidence, headline, gate.about_the_model(settings.gate))
@@ -73,7 +75,7 @@ def main(
         model=model,
         columns=features.column_types(layout),
         requirements=environment.pinned(environment.COMPUTED_WITH),
-        artifacts=[dataset, training, metrics, validation, evaluation, slices, predictions, *artifacts],
+        artifacts=[dataset, training, metrics, validation, evaluation, slices, fairness, predictions, *artifacts],
         verdict="; ".join(outcome.sentence() for outcome in outcomes),
         example=features.typical(profile.from_frame(files.read_table(reference)), layout),
     )
