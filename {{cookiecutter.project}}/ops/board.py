@@ -90,7 +90,10 @@ class Board:
         said = f"{len(self.finished)} of {self.total} finished, {len(self.failed())} failed"
         if not (took and self.running):
             return said
-        left = (self.total - len(self.finished)) * sum(took) / len(took) / len(self.running)
+        mean, now = sum(took) / len(took), time.monotonic()
+        waiting = self.total - len(self.finished) - len(self.running)
+        left = waiting * mean + sum(max(mean - (now - since), 0) for since in self.running.values())
+        left /= len(self.running)
         return f"{said}, about {left / 60:.0f} min left" if left > MINUTES_FROM else f"{said}, about {left:.0f} s left"
 
 

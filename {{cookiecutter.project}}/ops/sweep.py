@@ -7,6 +7,7 @@ is an experiment in Git: the same command on the same state goes on from there, 
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 Clones = SimpleQueue[tuple[Path, Path]]
 FOLDER = Path(".dvc/tmp/sweeps")
+NAME = re.compile(r"\w[\w-]*")  # what a file, a Git ref and an option can all be called
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ def sweep(
         ParameterError: there is nothing to try, or a parameter or the metric is unknown.
         StoreError: there is no commit, the same sweep is running, or all candidates failed.
     """
+    if not NAME.fullmatch(name):
+        raise ParameterError(f"--name is {name!r}: take letters, digits, _ and -, the first of them no -")
     plan = _plan(overrides, trials, sampler)
     metric, higher = _metric(metric)
     maximize = higher if maximize is None else maximize

@@ -96,6 +96,12 @@ def test_what_cannot_be_tried_is_refused(overrides: list[str], trials: int, word
     assert words in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "a..b", "-x", "a b"])
+def test_a_name_that_no_experiment_can_have_is_refused_before_anything_is_done(name: str) -> None:
+    with pytest.raises(ParameterError, match="--name is"):
+        sweep.sweep([], 0, "tpe", 1, "auto", name, maximize=None, dry_run=False, as_json=False)
+
+
 def test_trials_need_something_to_vary(project: Path) -> None:
     content = {**PARAMS, "sweep": {"seed": 1, "space": {}}}
     (project / params.FILE).write_text(yaml.dumped(content), encoding="utf-8")
