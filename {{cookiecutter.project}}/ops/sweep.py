@@ -1,6 +1,6 @@
 """`sweep`: many DVC experiments, each in a clone of the project as it is now, and the best of them.
 
-Not by DVC's queue, which costs three times as much for each, and can stop with some still in it. What is finished
+Not by DVC's queue, which costs more for each, and can stop with some still in it. What is finished
 is an experiment in Git: the same command on the same state goes on from there, also after a kill.
 """
 

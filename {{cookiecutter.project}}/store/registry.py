@@ -107,6 +107,8 @@ def record(result: Result, register: bool, uri: str, experiment: str) -> Entry:
     """
     with opened(uri) as client:
         home = _experiment(client, experiment, tracking_uri(uri))
+        if _database(tracking_uri(uri)):
+            _delete_cut_off(client, home, result)
         found = _runs(client, home, result)
         run_id = found[0] if found else _new_run(client, home, result)
         version = _version(client, run_id, result) if register else None
@@ -311,6 +313,14 @@ def _runs(client: "Client", home: str, result: Result) -> list[str]:
         own = {name: result.tags[name] for name in ("experiment", "commit")}
         found = [run for run in found if own.items() <= run.data.tags.items()]
     return [run.info.run_id for run in sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))]
+
+
+def _delete_cut_off(client: "Client", home: str, result: Result) -> None:
+    """Delete runs of this result that a killed process began. Nobody else is at the store, so none is still going on."""
+    begun = f"attributes.status = 'RUNNING' and tags.{MODEL_DIGEST} = '{result.digests['model']}'"
+    for run in client.search_runs([home], begun):
+        if all(run.data.tags.get(f"{kind}_digest") == digest for kind, digest in result.digests.items()):
+            client.delete_run(run.info.run_id)
 
 
 def _new_run(client: "Client", experiment: str, result: Result) -> str:

@@ -93,6 +93,22 @@ def test_a_run_holds_parameters_metrics_tags_digests_files_and_the_model(store: 
     assert mlflow.sklearn.load_model(f"models:/{result.name}/1").predict([[0.0]]).tolist() == ["no"]
 
 
+def test_a_run_that_a_killed_process_began_is_deleted_by_the_next(store: str, result: registry.Result) -> None:
+    entry = registry.record(result, False, store, EXPERIMENT)
+    client = MlflowClient(store)
+    home = client.get_experiment_by_name(EXPERIMENT)
+    assert home is not None
+    tags = {f"{kind}_digest": digest for kind, digest in result.digests.items()}
+    begun = client.create_run(home.experiment_id, tags=tags).info.run_id
+    other = client.create_run(home.experiment_id, tags={**tags, "code_digest": "other"}).info.run_id
+
+    again = registry.record(result, False, store, EXPERIMENT)
+
+    assert again.run_id == entry.run_id
+    assert client.get_run(begun).info.lifecycle_stage == "deleted"
+    assert client.get_run(other).info.lifecycle_stage == "active"
+
+
 def test_another_digest_is_another_run_and_the_same_model_the_same_version(store: str, result: registry.Result) -> None:
     first = registry.record(result, True, store, EXPERIMENT)
     other_code = replace(result, digests={**result.digests, "code": "other"})
