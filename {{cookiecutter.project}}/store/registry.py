@@ -316,7 +316,7 @@ def _runs(client: "Client", home: str, result: Result) -> list[str]:
 
 
 def _delete_cut_off(client: "Client", home: str, result: Result) -> None:
-    """Delete runs of this result that a killed process began. Nobody else is at the store, so none is still going on."""
+    """Delete runs of this result that a killed process began: nobody else is at the store, so none still goes on."""
     begun = f"attributes.status = 'RUNNING' and tags.{MODEL_DIGEST} = '{result.digests['model']}'"
     for run in client.search_runs([home], begun):
         if all(run.data.tags.get(f"{kind}_digest") == digest for kind, digest in result.digests.items()):
