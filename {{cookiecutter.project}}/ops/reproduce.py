@@ -28,7 +28,7 @@ def reproduce(number: str, *, fresh_env: bool, as_json: bool) -> None:
         version = registry.version(client, settings.name, number)
     revision = revisions.of_result(version.tags)
     data = {f"{folder}.dvc": revision.data(folder) for folder in versions.folders()}
-    _fetch([digest for digest in data.values() if digest], revision)
+    cache.fetch([digest for digest in data.values() if digest], f"the data of {revision.short}")
     folder = (FOLDER / f"{os.getpid()}").resolve()
     with clones.clone(State(revision.commit), folder, [name for name, digest in data.items() if digest]) as project:
         python = _environment(project, fresh_env)
@@ -37,17 +37,6 @@ def reproduce(number: str, *, fresh_env: bool, as_json: bool) -> None:
     typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else _sentence(found))
     if verdict["verdict"] == "not reproducible":
         sys.exit(1)
-
-
-def _fetch(digests: list[str], revision: Revision) -> None:
-    try:
-        cache.fetch(digests)
-    except Exception as error:  # remotes have errors of their own
-        why = " ".join(str(error).split())[:200] or type(error).__name__
-        raise StoreError(
-            f"the data of {revision.short} is neither in DVC's cache nor to be had from the remote ({why}): `dvc push "
-            "--all-commits` where it was made brings it there"
-        ) from None
 
 
 def _environment(project: Path, fresh: bool) -> str:

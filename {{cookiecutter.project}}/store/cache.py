@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
+
+from ml.errors import StoreError
 
 # A folder's MD5 stands for the list of its files.
 FOLDER = ".dir"
@@ -27,14 +30,21 @@ def listing(digest: str) -> list[dict[str, str]]:
     return entries
 
 
-def fetch(digests: Collection[str]) -> None:
-    """Bring from the remote what the cache lacks; of a folder, also its files.
+def fetch(digests: Collection[str], what: str) -> None:
+    """Bring from the remote what the cache lacks; of a folder, also its files. A person calls it `what`.
 
     Raises:
-        Exception: it cannot be had; DVC and its remotes have errors of many kinds.
+        StoreError: it cannot be had.
     """
-    _fetch(digests)
-    _fetch(entry["md5"] for digest in digests if digest.endswith(FOLDER) for entry in listing(digest))
+    try:
+        _fetch(digests)
+        _fetch(entry["md5"] for digest in digests if digest.endswith(FOLDER) for entry in listing(digest))
+    except Exception as error:  # remotes have errors of their own
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise StoreError(
+            f"{what} is neither in DVC's cache nor to be had from the remote ({why}): `dvc push --all-commits` where "
+            "it was made brings it there"
+        ) from None
 
 
 def _fetch(digests: Iterable[str]) -> None:
@@ -42,6 +52,7 @@ def _fetch(digests: Iterable[str]) -> None:
         from dvc.repo import Repo
         from dvc_data.hashfile.hash_info import HashInfo
 
+        logging.getLogger("dvc").setLevel(logging.CRITICAL)  # what is missing is said below, in one sentence
         with Repo() as repo:
             repo.cloud.pull([HashInfo("md5", digest) for digest in missing])
         if not all(path_of(digest).exists() for digest in missing):  # of which DVC only warns

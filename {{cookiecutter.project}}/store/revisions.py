@@ -90,11 +90,8 @@ class Revision:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """The MD5 of every output and dependency that dvc.lock knows, by its path."""
-        entries = [
-            entry for stage in self.stages.values() for side in ("deps", "outs") for entry in stage.get(side, [])
-        ]
-        return {entry["path"]: entry["md5"] for entry in entries}
+        """The MD5 of every output and dependency that dvc.lock knows, by its path, in the order of the stages."""
+        return locked(self.text(LOCK) or "stages: {}")
 
     def kept(self, path: Path) -> Path:
         """A file that DVC keeps, in its cache; fetched from the remote if it has to be.
@@ -105,14 +102,7 @@ class Revision:
         digest = self.digests.get(path.as_posix())
         if digest is None:
             raise StoreError(f"{self.short} has no {path} in its dvc.lock: run `dvc repro` there, and commit it")
-        try:
-            cache.fetch([digest])
-        except Exception as error:  # remotes have errors of their own
-            why = " ".join(str(error).split())[:200] or type(error).__name__
-            raise StoreError(
-                f"{path} of {self.short} is neither in DVC's cache nor to be had from the remote ({why}): `dvc push "
-                "--all-commits` where it was made brings it there"
-            ) from None
+        cache.fetch([digest], f"{path} of {self.short}")
         return cache.path_of(digest)
 
     def predictions(self) -> tuple["pd.DataFrame", "Predictions"]:

@@ -110,22 +110,18 @@ def check_out(version: Version, goal: Path) -> None:
     """
     if goal.exists() or goal.is_symlink():
         raise DataError(f"{goal} is there already: name another folder with --to")
+    cache.fetch([version.digest], f"version {version.digest[:8]} of {version.folder}")
     part = goal.with_name(f".{goal.name}.part")
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        cache.fetch([version.digest])
         for entry in cache.listing(version.digest):
             file = part / entry["relpath"]
             file.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(cache.path_of(entry["md5"]), file)
         part.rename(goal)
-    except Exception as error:  # remotes have errors of their own
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise StoreError(
-            f"version {version.digest[:8]} of {version.folder} could not be fetched ({why}): it is neither in this "
-            "cache nor in the remote; where it was made, `dvc push --all-commits` brings it there"
-        ) from None
+    except OSError as error:
+        raise StoreError(f"{goal} could not be written: {error.strerror or error}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
