@@ -18,18 +18,16 @@ def report(predictions: Predictions, table: pd.DataFrame, smallest: int, confide
 
     `gaps` are the largest over the columns: demographic parity is the largest difference of selection rates, equalised
     odds that of the true or of the false positive rates (Hardt, Price and Srebro 2016), as in fairlearn; None where
-    there are no two groups to compare. Groups of fewer than `smallest` rows are marked, and in no gap.
+    there are no two groups to compare. Each column says which groups make its own (see `gaps`). Groups of fewer than
+    `smallest` rows are marked, and in no gap.
     """
     if predictions.positive is None:
         return {"note": "there are no two classes to select from", "gaps": dict.fromkeys(GAPS), "columns": []}
     columns: list[dict[str, Any]] = []
     for name, levels in table.items():
         groups = by_group(predictions, levels, smallest, confidence)
-        columns.append({"column": str(name), "gaps": gaps(groups), "groups": groups})
-    largest = {
-        gap: max((column["gaps"][gap] for column in columns if column["gaps"][gap] is not None), default=None)
-        for gap in GAPS
-    }
+        columns.append({"column": str(name), **gaps(groups), "groups": groups})
+    largest = {gap: max((column[gap]["gap"] for column in columns if column[gap]), default=None) for gap in GAPS}
     return {"note": None if columns else "schema.yaml calls no column sensitive", "gaps": largest, "columns": columns}
 
 
@@ -51,16 +49,17 @@ def by_group(predictions: Predictions, levels: pd.Series, smallest: int, confide
     return found
 
 
-def gaps(groups: list[dict[str, Any]]) -> dict[str, float | None]:
-    """The largest difference between groups that are not small, of each kind."""
-    found: dict[str, float | None] = {}
+def gaps(groups: list[dict[str, Any]]) -> dict[str, dict[str, Any] | None]:
+    """The largest difference between groups that are not small, of each kind: which `rate`, and whose is what."""
+    found: dict[str, dict[str, Any] | None] = {}
     for gap, names in GAPS.items():
         spans = []
         for name in names:
-            rates = [group[name]["rate"] for group in groups if not group["small"] and group[name] is not None]
+            rates = {group["level"]: group[name]["rate"] for group in groups if not group["small"] and group[name]}
             if len(rates) > 1:
-                spans.append(max(rates) - min(rates))
-        found[gap] = max(spans, default=None)
+                high, low = max(rates, key=rates.__getitem__), min(rates, key=rates.__getitem__)
+                spans.append({"gap": rates[high] - rates[low], "rate": name, "highest": high, "lowest": low})
+        found[gap] = max(spans, key=lambda span: span["gap"], default=None)
     return found
 
 

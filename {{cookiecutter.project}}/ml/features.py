@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ml.profile import MICROSECONDS_A_DAY, Profile
 from ml.schema import Schema
@@ -117,6 +118,21 @@ def encoder(schema: Schema, many: list[str], rare_level: int, task: Task, seed: 
         [("numbers", numbers, of_number), ("categories", categories, of_category), ("means", means, many)],
         verbose_feature_names_out=False,
     )
+
+
+def encoded_blocks(encoder: "ColumnTransformer", schema: Schema) -> dict[str, NDArray[np.intp]]:
+    """Which columns of the encoded matrix each feature became."""
+    blocks: dict[str, NDArray[np.intp]] = {}
+    for name, transformer, columns in encoder.transformers_:
+        encoded = np.arange(encoder.output_indices_[name].start, encoder.output_indices_[name].stop)
+        if name == "categories" and len(columns):
+            # Numbered names, so that no column name or level can be mistaken for another.
+            names = transformer["encode"].get_feature_names_out([f"{number}\0" for number in range(len(columns))])
+            origin = np.array([int(name.partition("\0")[0]) for name in names])
+            blocks |= {column: encoded[origin == number] for number, column in enumerate(columns)}
+        elif len(columns):  # as many columns each: one, or of a mean target one per class
+            blocks |= dict(zip(columns, np.split(encoded, len(columns)), strict=True))
+    return {name: np.concatenate([blocks[part] for part in encoder_columns(name, schema)]) for name in schema.inputs}
 
 
 def _categories(schema: Schema) -> list[str]:

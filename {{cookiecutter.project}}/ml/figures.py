@@ -28,6 +28,10 @@ STYLE: Any = {
 }
 SQUARE = (3.4, 3.2)
 INSIDE = (0.17, 0.15, 0.79, 0.81)
+RATES = {"selection_rate": "selected", "tpr": "true positive rate", "fpr": "false positive rate"}
+MOST_GROUPS = 40
+LABELS = (0.42, 0.15, 0.54, 0.81)  # room for names of up to so many characters:
+LONGEST_LABEL = 19
 DARK = 0.7  # share of a class from which its cell is too dark for ink
 MOST_NAMED = 12  # classes of a confusion whose rows are written into it
 
@@ -161,3 +165,59 @@ def importances(table: pd.DataFrame, metric: str) -> str:
         axes.set(xlabel=f"loss of {metric} when shuffled")
 
     return _svg(draw, (6.8, 0.8 + 0.24 * len(shown)))
+
+
+def partial_dependences(table: pd.DataFrame) -> list[dict[str, str]]:
+    """A small figure (`title`, `svg`) per feature of `ml.dependence.partial_dependence`, all on one scale."""
+    low, high = table["mean"].min(), table["mean"].max()
+    room = 0.06 * (high - low) or 0.5
+
+    def line(part: pd.DataFrame) -> Callable[["Axes"], None]:
+        def draw(axes: "Axes") -> None:
+            number, level = (part["kind"].iloc[0] == kind for kind in ("number", "level"))
+            # Dates stand side by side: one that means "for ever" would leave no room for the others.
+            places = part["value"].astype(float) if number else np.arange(len(part))
+            if level:
+                axes.hlines(places, low - room, part["mean"], color=FAINT, linewidth=1)
+                axes.plot(part["mean"], places, color=ACCENT, linestyle="", marker="o", markersize=4)
+                axes.set_yticks(
+                    places,
+                    [
+                        value if len(value) <= LONGEST_LABEL else value[: LONGEST_LABEL - 1] + "…"
+                        for value in part["value"]
+                    ],
+                )
+                axes.set(xlim=(low - room, high + room), ylim=(len(part) - 0.5, -0.5))
+                return
+            axes.plot(places, part["mean"], color=ACCENT, marker="o", markersize=2.5)
+            axes.set(ylim=(low - room, high + room))
+            if not number:
+                axes.set_xticks([0, len(part) - 1], part["value"].iloc[[0, -1]].str[:10])
+
+        return draw
+
+    return [
+        {"title": str(name), "svg": _svg(line(part), (3.4, 2.2), INSIDE if part["kind"].iloc[0] != "level" else LABELS)}
+        for name, part in table.groupby("feature", sort=False)
+    ]
+
+
+def fairness(columns: list[dict[str, Any]]) -> str:
+    """Rates with their intervals per group of `ml.fairness.report`, at most 40 groups; small ones are faint."""
+    groups = [(f"{column['column']} = {group['level']}", group) for column in columns for group in column["groups"]]
+    shown = groups[:MOST_GROUPS]
+
+    def draw(axes: "Axes") -> None:
+        for shift, (name, title), color in zip((-0.22, 0, 0.22), RATES.items(), (INK, ACCENT, SECOND), strict=True):
+            for place, (_, group) in enumerate(shown):
+                if group[name]:
+                    rate, low, high = (group[name][end] for end in ("rate", "low", "high"))
+                    alpha = 0.3 if group["small"] else 1
+                    axes.plot([low, high], [place + shift] * 2, color=color, linewidth=1.5, alpha=alpha)
+                    axes.plot(rate, place + shift, color=color, marker="o", markersize=4, alpha=alpha)
+            axes.plot([], [], color=color, marker="o", markersize=4, label=title)
+        axes.set_yticks(range(len(shown)), [name for name, _ in shown])
+        axes.set(xlim=(0, 1), ylim=(len(shown) - 0.5, -0.5))
+        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
+
+    return _svg(draw, (6.8, 1 + 0.42 * len(shown)))

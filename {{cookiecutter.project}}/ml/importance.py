@@ -5,15 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from ml.features import encoder_columns
+from ml.features import encoded_blocks
 from ml.fitting import predict
 from ml.metrics import HIGHER_IS_BETTER, Predictions, score
 from ml.schema import Schema
 
 if TYPE_CHECKING:
-    from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
 MOST_ROWS = 10_000
@@ -42,13 +40,13 @@ def permutation_importances(
     table, predictions = table.iloc[:MOST_ROWS], predictions.subset(slice(MOST_ROWS))
     encoder, estimator = model.named_steps["encoder"], model.named_steps["estimator"]
     encoded = encoder.transform(table)
-    blocks = _blocks(encoder)
+    blocks = encoded_blocks(encoder, schema)
     sign = 1 if HIGHER_IS_BETTER[metric] else -1
     baseline = score(predictions)[metric]
     shuffles = [np.random.default_rng([seed, repeat]).permutation(len(table)) for repeat in range(repeats)]
 
     def worsened(name: str) -> tuple[str, float, float]:
-        block = [column for part in encoder_columns(name, schema) for column in blocks[part]]
+        block = blocks[name]
         stacked = np.tile(encoded, (repeats, 1))
         stacked[:, block] = np.vstack([encoded[np.ix_(rows, block)] for rows in shuffles])
         shuffled = predict(estimator, stacked, np.tile(predictions.actual, repeats), predictions.positive, threads)
@@ -70,18 +68,3 @@ def table(importances: Iterable[tuple[str, float, float]]) -> pd.DataFrame:
 def _parts(predictions: Predictions, rows: int) -> Iterator[Predictions]:
     for start in range(0, len(predictions.actual), rows):
         yield predictions.subset(slice(start, start + rows))
-
-
-def _blocks(encoder: "ColumnTransformer") -> dict[str, NDArray[np.intp]]:
-    """Which encoded columns each column of the input became."""
-    blocks: dict[str, NDArray[np.intp]] = {}
-    for name, transformer, columns in encoder.transformers_:
-        encoded = np.arange(encoder.output_indices_[name].start, encoder.output_indices_[name].stop)
-        if name == "categories" and len(columns):
-            # Numbered names, so that no column name or level can be mistaken for another.
-            names = transformer["encode"].get_feature_names_out([f"{number}\0" for number in range(len(columns))])
-            origin = np.array([int(name.partition("\0")[0]) for name in names])
-            blocks |= {column: encoded[origin == number] for number, column in enumerate(columns)}
-        elif len(columns):  # as many columns each: one, or of a mean target one per class
-            blocks |= dict(zip(columns, np.split(encoded, len(columns)), strict=True))
-    return blocks

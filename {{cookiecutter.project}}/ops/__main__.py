@@ -102,6 +102,22 @@ def check_drift(
 
 
 @app.command()
+def explain(
+    delivery: Annotated[Path, typer.Argument(help="A CSV or Parquet file, or a folder of them.")] = Path(
+        "data/incoming"
+    ),
+    rows: Annotated[int, typer.Option(min=1, help="How many of its first rows.")] = 5,
+    ids: Annotated[list[str] | None, typer.Option("--id", help="Rows of the test split, by id, instead.")] = None,
+    schema: Annotated[Path, typer.Option(help="What a valid row is.")] = Path("schema.yaml"),
+    as_json: AsJson = False,
+) -> None:
+    """Say what each feature added to the model's answer, row by row."""
+    from ops import explain
+
+    explain.explain(delivery, rows, ids or [], schema, as_json=as_json)
+
+
+@app.command()
 def sync(
     experiments: Annotated[bool, typer.Option("--experiments", help="Those that have no run yet, instead.")] = False,
     dry_run: DryRun = False,

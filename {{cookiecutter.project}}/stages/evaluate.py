@@ -1,4 +1,4 @@
-"""Judge the model on the test split: metrics with intervals, curves, what it relies on, and how it treats groups."""
+"""Judge the model on the test split: metrics with intervals, curves, what it relies on and why, and groups."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +11,7 @@ from store import console
 def main(
     model: Annotated[Path, typer.Argument(help="The fitted model.")],
     test: Annotated[Path, typer.Argument(help="Test split (Parquet).")],
+    reference: Annotated[Path, typer.Argument(help="Profile of the training split (Parquet).")],
     schema: Annotated[Path, typer.Argument(help="What a valid row is.")],
     dataset: Annotated[Path, typer.Argument(help="Facts about the data (JSON).")],
     training: Annotated[Path, typer.Argument(help="Cross-validated metrics (JSON).")],
@@ -23,14 +24,16 @@ def main(
     page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
 ) -> None:
     """Predict the test split once, and derive everything from those predictions."""
-    from ml import curves, evaluation, features, figures, fitting, importance, intervals, task
+    from ml import curves, dependence, evaluation, explanation, features, figures, fitting, importance, intervals, task
     from ml import fairness as treating
     from ml import metrics as scoring
-    from store import files, pages, params
+    from ml import profile as profiles
+    from store import environment, files, pages, params
 
     settings = params.load(params.Evaluate)
     layout = files.read_schema(schema)
     table, fitted, trained = files.read_table(test), files.read_model(model), files.read_json(training)
+    learnt_from = profiles.from_frame(files.read_table(reference))
     headline = task.headline(trained["task"], settings.metric)
 
     inputs = features.inputs(table, layout)
@@ -42,6 +45,11 @@ def main(
         fitted, inputs, found, layout, headline, settings.importance_repeats, settings.seed, trained["threads"]
     )
     relied_on = importance.table(console.progress(shuffled, len(layout.inputs), "shuffling features"))
+    partial = dependence.partial_dependence(
+        fitted, table, found, layout, relied_on["feature"].tolist()[:6], settings.seed, trained["threads"]
+    )
+    trees = environment.locks("shap")  # not: is installed, or one lock would give two reports
+    told = explanation.of_notable(fitted, table, found, layout, learnt_from, trained["threads"], trees=trees)
     drawn = curves.curves(found)
     groups = evaluation.by_group(found, table, layout.sensitive)
     treated = treating.report(found, table[layout.sensitive], settings.smallest_group, settings.confidence)
@@ -53,7 +61,7 @@ def main(
     files.write_json(report, {**said, "intervals": spans, "classes": classes})
     files.write_csv(slices, groups)
     files.write_json(fairness, treated)
-    for name, curve in {**drawn, "importances": relied_on}.items():
+    for name, curve in {**drawn, "importances": relied_on, "partial_dependence": partial}.items():
         files.write_csv(plots / f"{name}.csv", curve)
     pages.write_page(
         page,
@@ -67,9 +75,13 @@ def main(
         metrics=evaluation.metric_rows(scores, spans, trained["cross_validated"]),
         figures=figures.of_curves(drawn),
         importances=figures.importances(relied_on, scoring.title(headline)),
+        partial=figures.partial_dependences(partial),
+        subject=dependence.subject(found),
+        explained=told,
         classes=classes,
         groups=groups.to_dict(orient="records"),
         fairness=treated,
+        rates=figures.fairness(treated["columns"]) if treated["columns"] else None,
     )
     low, high = spans[headline]
     typer.echo(f"{scoring.title(headline)} {scores[headline]:.4f} ({low:.4f} to {high:.4f}) on {len(table)} test rows")

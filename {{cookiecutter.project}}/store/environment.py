@@ -45,6 +45,11 @@ def pinned(names: Collection[str]) -> list[str]:
     return [f"{name}=={metadata.version(name)}" for name in sorted(names)]
 
 
+def locks(name: str) -> bool:
+    """Whether the lock has a package."""
+    return re.search(rf"^{re.escape(name)}==", LOCK.read_text(encoding="utf-8"), re.M) is not None
+
+
 def require(only: Collection[str] = ()) -> None:
     """End the process with one sentence if this Python is another than the lock describes."""
     found = mismatches(only)

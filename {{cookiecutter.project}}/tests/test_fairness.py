@@ -49,7 +49,20 @@ def test_gaps_are_the_largest_differences_and_small_groups_are_in_none() -> None
     found = fairness.report(predictions(actual, predicted), table, smallest=2, confidence=0.95)
 
     assert found["gaps"] == {"demographic_parity": 0.5, "equalised_odds": 0.5}
-    assert [group["small"] for group in found["columns"][0]["groups"]] == [False, False, True]
+    column = found["columns"][0]
+    assert [group["small"] for group in column["groups"]] == [False, False, True]
+    assert column["demographic_parity"] == {"gap": 0.5, "rate": "selection_rate", "highest": "m", "lowest": "f"}
+    assert column["equalised_odds"] == {"gap": 0.5, "rate": "tpr", "highest": "m", "lowest": "f"}
+
+
+def test_a_rate_of_no_rows_is_in_no_gap() -> None:
+    actual = [True, False, True, True]  # nobody of m is negative: there is no false positive rate
+    table = pd.DataFrame({"sex": ["f", "f", "m", "m"]}, dtype="str")
+
+    found = fairness.report(predictions(actual, [True, True, True, False]), table, 1, 0.95)
+
+    assert found["columns"][0]["groups"][1]["fpr"] is None
+    assert found["columns"][0]["equalised_odds"] == {"gap": 0.5, "rate": "tpr", "highest": "f", "lowest": "m"}
 
 
 def test_missing_levels_are_a_group() -> None:
