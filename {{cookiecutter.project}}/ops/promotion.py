@@ -68,11 +68,19 @@ def _change(action: str, number: str | None, reason: str, *, dry_run: bool) -> N
         with registry.opened(tracking.uri) as client:
             facts = _facts(action, version, now, goal, reason) | {"approval": approval}
             audit.append(client, settings.name, facts, version, entries)
-            client.set_registered_model_alias(settings.name, CHAMPION, goal)
+            _put(client, settings.name)
     verb = "would be" if dry_run else "is"
     typer.echo(f"version {goal} of {settings.name} {verb} in production, instead of {now or 'none'}")
     if not dry_run:
         typer.echo(f"commit {audit.MIRROR}: git commit {audit.MIRROR} -m '{action} version {goal}'")
+
+
+def _put(client: "registry.Client", name: str) -> None:
+    """Let production be what the log says last, also if another change is entered meanwhile."""
+    put = None
+    while put != (goal := audit.last_change(audit.read(client, name))):
+        client.set_registered_model_alias(name, CHAMPION, goal)
+        put = goal
 
 
 def _before(entries: list[Entry], now: str | None, asked: str | None) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from ml.errors import StoreError
-from store import clones, params, provenance, registry, revisions, yaml
+from store import backend, clones, params, provenance, registry, revisions, yaml
 from store.clones import State
 from store.revisions import Revision
 
@@ -41,7 +41,7 @@ def sync_experiments(*, dry_run: bool) -> None:
     missing = [one for one in revisions.experiments() if (one.name, baseline) not in recorded]
     for experiment in missing:
         if not dry_run:
-            _record(experiment, baseline, registry.tracking_uri(tracking.uri))
+            _record(experiment, baseline, backend.address(tracking.uri))
         typer.echo(f"{experiment.name} {'would be' if dry_run else 'is'} recorded")
     if not missing:
         typer.echo("every experiment has its run")

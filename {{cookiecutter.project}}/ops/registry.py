@@ -54,8 +54,7 @@ def verify() -> None:
             found.append(f"entry {theirs.get('number')} of the registry is not the one that Git has in {audit.MIRROR}")
     if len(copy) > len(entries):
         found.append(f"the registry lacks the entries from {copy[len(entries)]['number']} on, which Git has")
-    changes = [entry for entry in entries if entry.get("action") in ("promote", "rollback")]
-    logged = changes[-1]["to"] if changes else None
+    logged = audit.last_change(entries)
     if (live.number if live else None) != logged:
         found.append(f"version {live.number if live else 'none'} is in production, but the log says {logged or 'none'}")
     for sentence in found:

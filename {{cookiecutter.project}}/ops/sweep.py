@@ -22,7 +22,7 @@ import typer
 
 from ml.errors import ParameterError, StoreError
 from ops.board import Board
-from store import clones, experiments, locks, params, registry, revisions, yaml
+from store import backend, clones, experiments, locks, params, revisions, yaml
 from store.clones import State
 from store.experiments import Candidate, Outcome
 
@@ -186,7 +186,7 @@ def _run(plan: Plan, sweep: str, state: State, jobs: int, board: Board) -> None:
     missing = plan.total - len(done & set(range(plan.total)))
     if not missing:
         return
-    address = registry.tracking_uri(params.load(params.Tracking).uri)
+    address = backend.address(params.load(params.Tracking).uri)
     stop = threading.Event()
     free: Clones = SimpleQueue()
     try:

@@ -1,8 +1,7 @@
 """The audit log of a model: every approval and every change of what is in production, in the registry and in Git.
 
 In the registry an entry is a version of a model of its own, `<name>.audit`: the registry gives out version numbers one
-by one, so of two changes at once only one gets the number that it counts on. The mirror in Git shows what the registry
-forgot.
+by one, so of two changes at once it is plain which came first. The mirror in Git shows what the registry forgot.
 """
 
 import json
@@ -20,10 +19,12 @@ TAG = "entry"
 
 
 def read(client: "registry.Client", name: str) -> list[Entry]:
-    """All entries, the oldest first; those that lost a race, and were not taken back, are none."""
-    found = reversed(registry.versions(client, _log(name)))
-    entries = [(version.number, _parsed(version.tags.get(TAG, ""), version.number)) for version in found]
-    return [entry for number, entry in entries if str(entry.get("slot", number)) == number]
+    """All entries, the oldest first; of those that were to follow the same one, the first is the entry."""
+    first: dict[int, Entry] = {}
+    for version in reversed(registry.versions(client, _log(name))):
+        entry = _parsed(version.tags.get(TAG, ""), version.number)
+        first.setdefault(entry["number"], entry)
+    return list(first.values())
 
 
 def append(
@@ -37,16 +38,13 @@ def append(
     entries = read(client, name)
     if entries[len(known) :]:
         raise _overtaken(entries[-1])
-    slots = [int(version.number) for version in registry.versions(client, _log(name))]
-    slot = max(slots, default=0) + 1
     when = datetime.now(UTC).isoformat(timespec="seconds")
     previous = entries[-1]["hash"] if entries else ledger.FIRST
-    entry = ledger.linked({"when": when, **facts, "slot": slot}, len(entries) + 1, previous)
-    text = json.dumps(entry, ensure_ascii=False, sort_keys=True)
-    number = registry.add_entry(client, _log(name), source, {TAG: text})
-    if int(number) != slot:
-        registry.remove_entry(client, _log(name), number)
-        raise _overtaken(read(client, name)[-1])
+    entry = ledger.linked({"when": when, **facts}, len(entries) + 1, previous)
+    registry.add_entry(client, _log(name), source, {TAG: json.dumps(entry, ensure_ascii=False, sort_keys=True)})
+    winner = read(client, name)[len(entries)]
+    if winner != entry:
+        raise _overtaken(winner)
     mirror([*entries, entry])
     return entry
 
@@ -56,6 +54,11 @@ def _overtaken(first: Entry) -> StoreError:
         f"another change came first: {first['action']} of version {first['to']} by {first['who']}; look at it "
         "(`python -m ops registry history`), and try again"
     )
+
+
+def last_change(entries: list[Entry]) -> str | None:
+    """The version that the log says is in production; None if none ever was."""
+    return next((entry["to"] for entry in reversed(entries) if entry.get("action") in ("promote", "rollback")), None)
 
 
 def mirror(entries: list[Entry]) -> None:
@@ -79,7 +82,7 @@ def _log(name: str) -> str:
 def _parsed(text: str, number: str) -> Entry:
     """An entry; what is none any more is one that was edited."""
     try:
-        entry: Entry = json.loads(text)
-    except ValueError:
+        entry: Entry = {"number": int(number), **json.loads(text)}
+    except (ValueError, TypeError):
         return {"number": int(number), "hash": "", "previous": ""}
     return entry

@@ -4,17 +4,15 @@ Whoever calls `record` for the same result, however often and from however many 
 """
 
 import logging
-import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ml.errors import StoreError
-from store import locks, params, provenance
+from store import backend, params
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,16 +23,10 @@ if TYPE_CHECKING:
 
 KEY = "result"
 MODEL_DIGEST = "model_digest"
+TAKEN_BACK = "taken_back"
 CHALLENGER, CHAMPION = "challenger", "champion"
 # What a version says of itself, besides its digests; its run has the rest.
 ON_VERSION = ("author", "user", "commit", "experiment", "model_type")
-# MLflow's own ways: it draws bars into logs, and tries for minutes to reach what is not there.
-QUIET_AND_SOON = {
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-}
-LONGEST_TURN = 600  # seconds to wait for other processes to record what they have
 
 
 @dataclass(frozen=True)
@@ -106,8 +98,8 @@ def record(result: Result, register: bool, uri: str, experiment: str) -> Entry:
         StoreError: the store cannot be reached or refuses; a run that was begun is deleted then.
     """
     with opened(uri) as client:
-        home = _experiment(client, experiment, tracking_uri(uri))
-        if _database(tracking_uri(uri)):
+        home = _experiment(client, experiment, backend.address(uri))
+        if backend.database(backend.address(uri)):
             _delete_cut_off(client, home, result)
         found = _runs(client, home, result)
         run_id = found[0] if found else _new_run(client, home, result)
@@ -119,13 +111,13 @@ def record(result: Result, register: bool, uri: str, experiment: str) -> Entry:
 
 @contextmanager
 def opened(uri: str) -> Iterator["Client"]:
-    """MLflow's client of the store at `uri` (see `tracking_uri`); of a SQLite store, while no other process has it.
+    """MLflow's client of the store at `uri` or where else `backend.address` says; of SQLite, while no other has it.
 
     Raises:
         StoreError: the store cannot be reached or refuses.
     """
-    address = tracking_uri(uri)
-    with _told(address), _alone(address):
+    address = backend.address(uri)
+    with backend.told(address), backend.alone(address):
         import mlflow
 
         logging.getLogger("mlflow").setLevel(logging.ERROR)  # its remarks are about how it works, not about the result
@@ -186,15 +178,10 @@ def experiments(client: "Client", name: str) -> set[tuple[str, str]]:
     return found
 
 
-def add_entry(client: "Client", name: str, source: Version, tags: dict[str, str]) -> str:
+def add_entry(client: "Client", name: str, source: Version, tags: dict[str, str]) -> None:
     """Add a version that is an entry of a log about `source`; the registry numbers them one by one."""
     _ensure(client, name)
-    return str(client.create_model_version(name, source.source, source.run_id, tags=tags).version)
-
-
-def remove_entry(client: "Client", name: str, number: str) -> None:
-    """Take back an entry that was not the next one after all."""
-    client.delete_model_version(name, number)
+    client.create_model_version(name, source.source, source.run_id, tags=tags)
 
 
 def artifact(client: "Client", run_id: str, path: Path, into: Path) -> Path:
@@ -203,73 +190,19 @@ def artifact(client: "Client", run_id: str, path: Path, into: Path) -> Path:
 
 
 def _every(client: "Client", asked: str) -> list["ModelVersion"]:
-    """All versions that a search finds, over its pages."""
+    """All versions that a search finds, over its pages, but for those that were taken back."""
     found: list[ModelVersion] = []
     token = None
     while token is None or token:
         page = client.search_model_versions(asked, page_token=token)
-        found += page
+        found += [version for version in page if TAKEN_BACK not in version.tags]
         token = page.token or ""
     return found
 
 
-def tracking_uri(configured: str) -> str:
-    """Where runs are kept: MLFLOW_TRACKING_URI, else what is `configured`, else `mlflow.db` in the project.
-
-    Raises:
-        StoreError: it is a relative SQLite path, which in a queued experiment is another store, soon deleted.
-    """
-    chosen = os.environ.get("MLFLOW_TRACKING_URI") or configured
-    if not chosen:
-        return f"sqlite:///{provenance.root().as_posix()}/mlflow.db"
-    if chosen.startswith("sqlite:") and not chosen.startswith("sqlite:////"):
-        raise StoreError(f"the tracking URI {chosen} is a relative path: give an absolute one (sqlite:////…)")
-    return chosen
-
-
-@contextmanager
-def _told(address: str) -> Iterator[None]:
-    """Turn what MLflow and its drivers raise into one sentence, soon instead of after minutes of retries."""
-    for name, value in QUIET_AND_SOON.items():
-        os.environ.setdefault(name, value)
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _unreachable(address, error) from None
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] in (
-            "mlflow",
-            "sqlite3",
-            "sqlalchemy",
-            "requests",
-            "boto3",
-            "botocore",
-        ):
-            raise _unreachable(address, error) from None
-        raise
-
-
-def _unreachable(address: str, error: Exception) -> StoreError:
-    reason = " ".join(str(error).split())[:300]
-    sentence = (
-        f"the tracking store {address} could not be used ({reason}): see that it runs and is reachable, then "
-        "`dvc repro` again; nothing was recorded"
-    )
-    return StoreError(re.sub(r"//[^/\s@]*@", "//", sentence))  # no user and password
-
-
-def _alone(address: str) -> AbstractContextManager[None]:
-    """Keep other processes out of a SQLite store meanwhile."""
-    database = _database(address)
-    if database is None:
-        return nullcontext()
-    otherwise = f"the tracking store {database} is in use by another process: try again when it has ended"
-    return locks.alone(database.with_name(f"{database.name}.lock"), otherwise, LONGEST_TURN)
-
-
 def _prepare_sqlite(address: str) -> None:
     """Make a new SQLite store under another name and move it into place: it is never seen half made."""
-    database = _database(address)
+    database = backend.database(address)
     if database is None or database.exists():
         return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -278,11 +211,6 @@ def _prepare_sqlite(address: str) -> None:
     part.unlink(missing_ok=True)  # of a process that was killed
     SqlAlchemyStore(f"sqlite:///{part.as_posix()}", _artifacts(database).as_uri()).engine.dispose()
     part.replace(database)
-
-
-def _database(address: str) -> Path | None:
-    """The file of a SQLite store; None for any other store."""
-    return Path(address.removeprefix("sqlite:///")) if address.startswith("sqlite:///") else None
 
 
 def _artifacts(database: Path) -> Path:
@@ -295,7 +223,7 @@ def _experiment(client: "Client", name: str, address: str) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        database = _database(address)
+        database = backend.database(address)
         place = (_artifacts(database) / name).as_uri() if database else None
         try:
             return str(client.create_experiment(name, artifact_location=place))
@@ -344,12 +272,23 @@ def _new_run(client: "Client", experiment: str, result: Result) -> str:
         if not _runs(client, experiment, result):
             client.set_tag(run_id, KEY, result.key)
     except BaseException:
-        client.delete_run(run_id)
+        _take_back_run(client, run_id)
         raise
     first = _runs(client, experiment, result)[0]
     if first != run_id:
-        client.delete_run(run_id)
+        _take_back_run(client, run_id)
     return first
+
+
+def _take_back_run(client: "Client", run_id: str) -> None:
+    """Delete a run; who may edit but not delete leaves it, as one that failed and is no result."""
+    try:
+        client.delete_run(run_id)
+    except Exception as error:
+        if not backend.refused(error):
+            raise
+        client.set_terminated(run_id, "FAILED")
+        client.set_tag(run_id, KEY, "")
 
 
 def _log_model(run_id: str, result: Result) -> None:
@@ -389,10 +328,20 @@ def _version(client: "Client", run_id: str, result: Result) -> str:
     made = client.create_model_version(result.name, f"models:/{model_id}", run_id, tags=tags, model_id=model_id)
     first = _registered(client, result.name, digest)[0]
     if first != str(made.version):
-        client.delete_model_version(result.name, made.version)
+        _take_back(client, result.name, str(made.version))
     else:
         client.set_registered_model_alias(result.name, CHALLENGER, first)
     return first
+
+
+def _take_back(client: "Client", name: str, number: str) -> None:
+    """Remove a version for which another was faster; who may edit but not delete leaves it, marked as none."""
+    try:
+        client.delete_model_version(name, number)
+    except Exception as error:
+        if not backend.refused(error):
+            raise
+        client.set_model_version_tag(name, number, TAKEN_BACK, "true")
 
 
 def _ensure(client: "Client", name: str) -> None:
@@ -408,5 +357,5 @@ def _ensure(client: "Client", name: str) -> None:
 
 def _registered(client: "Client", name: str, digest: str) -> list[str]:
     """The versions whose model has this digest, the lowest number first."""
-    found = client.search_model_versions(f"name = '{name}' and tags.{MODEL_DIGEST} = '{digest}'")
+    found = _every(client, f"name = '{name}' and tags.{MODEL_DIGEST} = '{digest}'")
     return [str(version) for version in sorted(int(model.version) for model in found)]

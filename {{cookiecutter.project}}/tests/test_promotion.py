@@ -208,7 +208,7 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told_or_comes_after
     assert "each follows the one before" in done("audit", "verify")
 
 
-@pytest.mark.parametrize("kind", ["edited", "removed", "mirror", "champion"])
+@pytest.mark.parametrize("kind", ["edited", "garbled", "removed", "reordered", "mirror", "champion"])
 def test_whatever_is_done_to_the_log_is_found(project: Path, kind: str) -> None:
     for number in "12":
         done("approve", number)
@@ -218,6 +218,12 @@ def test_whatever_is_done_to_the_log_is_found(project: Path, kind: str) -> None:
         entry = json.loads(client.get_model_version("demo.audit", "2").tags[audit.TAG])
         text = json.dumps(entry | {"who": "Eve"})
         client.set_model_version_tag("demo.audit", "2", audit.TAG, text)
+    elif kind == "garbled":
+        client.set_model_version_tag("demo.audit", "2", audit.TAG, "[]")
+    elif kind == "reordered":
+        texts = [client.get_model_version("demo.audit", number).tags[audit.TAG] for number in "32"]
+        for number, text in zip("23", texts, strict=True):
+            client.set_model_version_tag("demo.audit", number, audit.TAG, text)
     elif kind == "removed":
         client.delete_model_version("demo.audit", "2")
     elif kind == "mirror":
@@ -230,6 +236,8 @@ def test_whatever_is_done_to_the_log_is_found(project: Path, kind: str) -> None:
     assert result.exit_code == 1
     assert {
         "edited": "entry 2 was edited: its content does not give its hash",
+        "garbled": "entry 2 was edited: its content does not give its hash",
+        "reordered": "before entry 3 entries are missing or in another order: it follows entry 1",
         "removed": "before entry 3 entries are missing or in another order: it follows entry 1",
         "mirror": "the registry lacks the entries from 4 on, which Git has",
         "champion": "version 3 is in production, but the log says 2",

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from sklearn.dummy import DummyClassifier
 
 from ml.errors import StoreError
-from store import files, registry
+from store import backend, files, registry
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENT = "demo"
@@ -220,11 +220,11 @@ def test_the_environment_wins_over_the_parameter_and_the_project_is_the_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    assert registry.tracking_uri("") == f"sqlite:///{tmp_path.as_posix()}/mlflow.db"
-    assert registry.tracking_uri("http://configured") == "http://configured"
+    assert backend.address("") == f"sqlite:///{tmp_path.as_posix()}/mlflow.db"
+    assert backend.address("http://configured") == "http://configured"
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
-    assert registry.tracking_uri("http://configured") == "http://environment"
+    assert backend.address("http://configured") == "http://environment"
 
 
 RECORD = """

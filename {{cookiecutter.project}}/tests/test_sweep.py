@@ -11,7 +11,7 @@ import pytest
 from ml.errors import ParameterError
 from ops import sweep
 from ops.board import Board
-from store import clones, experiments, params, registry, yaml
+from store import backend, clones, experiments, params, yaml
 from store.clones import State
 from store.experiments import Candidate, Outcome
 
@@ -142,7 +142,7 @@ def test_a_trial_knows_all_that_is_finished_when_its_turn_comes(jobs: int, monke
 
     monkeypatch.setattr(experiments, "run", slowly)
     monkeypatch.setattr(clones, "clone", clone)
-    monkeypatch.setattr(registry, "tracking_uri", lambda uri: uri)
+    monkeypatch.setattr(backend, "address", lambda uri: uri)
     board = Board(4, "accuracy", maximize=True)
 
     sweep._run(cast(sweep.Plan, Asked()), "s", State("commit"), jobs, board)
