@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests import services
 
 TEMPLATE = Path(__file__).resolve().parents[1]
 PROJECT = "{{cookiecutter.project}}"
@@ -25,16 +27,20 @@ class BakedProject:
 
     path: Path
     printed: str
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def surroundings(self) -> dict[str, str]:
+        """The environment of who works in it: that of the tests, and `env`."""
+        return surroundings(self.path, HOME=str(self.path.parent), **self.env)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in the project, in the environment of the tests; the caller looks at the exit code."""
-        return subprocess.run(
-            command,
-            cwd=self.path,
-            env=surroundings(self.path, HOME=str(self.path.parent)),
-            capture_output=True,
-            text=True,
-        )
+        """Run a command in the project; the caller looks at the exit code."""
+        return subprocess.run(command, cwd=self.path, env=self.surroundings, capture_output=True, text=True)
+
+    def with_env(self, **env: str) -> "BakedProject":
+        """The same project, to someone who has this in their environment."""
+        return replace(self, env={**self.env, **env})
 
     def read(self, name: str) -> str:
         """The text of one file."""
@@ -124,7 +130,20 @@ def bake_copy(project: BakedProject, to: Path) -> BakedProject:
     copy = to / project.path.name
     shutil.copytree(project.path, copy, symlinks=True)
     shutil.copytree(storage_of(project.path), storage_of(copy))
-    return BakedProject(copy, "")
+    return BakedProject(copy, "", project.env)
+
+
+def found_in(secret: str, project: BakedProject, *printed: str) -> list[str]:
+    """Where a secret is: files of the project but DVC's own local configuration, all commits, what was printed."""
+    root = project.path
+    files = {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    files.pop(".dvc/config.local", None)
+    history = project.run("git", "log", "--all", "--patch", "--text").stdout
+    return [
+        name
+        for name, content in {**files, "git log": history.encode(), "printed": "".join(printed).encode()}.items()
+        if secret.encode() in content
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -154,3 +173,26 @@ def pipeline(template: Path, tmp_path_factory: pytest.TempPathFactory) -> BakedP
     project = baked(generate(template, stands, setup="here"), stands / "customer-churn")
     assert "left to you" not in project.printed, project.printed
     return project
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[services.Postgres]:
+    """A PostgreSQL cluster; its password needs quoting in a URL, and is to be looked for."""
+    with services.postgres("s3cr3t p@ss/w:rd") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[services.S3]:
+    """An S3 endpoint."""
+    with services.s3("s3cr3tid", "s3cr3tkey") as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def tracking(
+    postgres: services.Postgres, s3: services.S3, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[services.Tracking]:
+    """An MLflow server with accounts, on both."""
+    with services.tracking(postgres, s3, tmp_path_factory.mktemp("tracking")) as server:
+        yield server

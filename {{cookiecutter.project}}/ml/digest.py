@@ -1,12 +1,15 @@
 """The identity of a table: a digest of what it says, not of how it is stored."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+
+PREDICTION = re.compile(r"([0-9a-f]{16})-[0-9a-f]{16}")  # its model, its row
 
 
 def content_digest(table: pd.DataFrame) -> str:
@@ -22,6 +25,21 @@ def row_hashes(table: pd.DataFrame) -> NDArray[np.uint64]:
     """A 64-bit hash of each row, shape (n,), the same in whatever part of a table the row stands."""
     hashes: NDArray[np.uint64] = pd.util.hash_pandas_object(table, index=False).to_numpy(dtype=np.uint64)  # type: ignore[assignment]
     return hashes
+
+
+def prediction_ids(model_digest: str, inputs: pd.DataFrame) -> list[str]:
+    """What the predictions of a model (its SHA-256) on n typed rows of its inputs are called.
+
+    The first 16 digits of the model's digest, and the row's hash: a prediction leads to its model wherever it turns up,
+    and the same row gives the same model's prediction the same name.
+    """
+    return [f"{model_digest[:16]}-{value:016x}" for value in row_hashes(inputs).tolist()]
+
+
+def model_of(prediction_id: str) -> str:
+    """How the digest of the model begins that gave a prediction; "" of what is no prediction id."""
+    found = PREDICTION.fullmatch(prediction_id)
+    return found[1] if found else ""
 
 
 def digest(hashes: NDArray[np.uint64], columns: Iterable[pd.Series]) -> str:

@@ -108,13 +108,13 @@ def explain(
     ),
     rows: Annotated[int, typer.Option(min=1, help="How many of its first rows.")] = 5,
     ids: Annotated[list[str] | None, typer.Option("--id", help="Rows of the test split, by id, instead.")] = None,
-    schema: Annotated[Path, typer.Option(help="What a valid row is.")] = Path("schema.yaml"),
+    version: Annotated[str | None, typer.Option(help="Whose model, instead of that of the work tree.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say what each feature added to the model's answer, row by row."""
     from ops import explain
 
-    explain.explain(delivery, rows, ids or [], schema, as_json=as_json)
+    explain.explain(delivery, rows, ids or [], version, as_json=as_json)
 
 
 @app.command()
@@ -237,12 +237,15 @@ def rollback(
 @app.command()
 def trace(
     what: Annotated[str, typer.Argument(help="The number of a version, or a file of a model or of data.")],
+    openlineage: Annotated[
+        Path | None, typer.Option("--openlineage", help="Also write OpenLineage events here, one a line.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say where a version comes from and where it went: raw files, stages, metrics, gate, approvals, production."""
     from ops import trace
 
-    trace.trace(what, as_json=as_json)
+    trace.trace(what, openlineage, as_json=as_json)
 
 
 @app.command()

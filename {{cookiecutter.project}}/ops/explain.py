@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ml.errors import DataError, ParameterError
+from ml.errors import DataError, ParameterError, StoreError
 from ml.schema import Schema
-from store import deliveries, files, revisions
+from store import deliveries, files, params, registry, revisions
+from store.revisions import Revision
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,30 +22,35 @@ SHOWN = 10  # features of a row; the others are summed
 BAR = 12  # characters of the longest bar, to either side
 
 
-def explain(delivery: Path, rows: int, ids: list[str], schema: Path, *, as_json: bool) -> None:
+def explain(delivery: Path, rows: int, ids: list[str], number: str | None, *, as_json: bool) -> None:
     """Print the explanations of the first `rows` of a delivery (a file, or a folder of them), or of test rows by id.
+
+    By the model of version `number`, else by that of the work tree.
 
     Raises:
         DataError: there are no such rows.
         ParameterError: the model is of a kind that is not explained.
         ProjectError: it takes a package that is not installed.
+        StoreError: there is no such version, or the model is not the one that the registry knows.
     """
-    from ml import evaluation, explanation, features, fitting, profile
+    from ml import digest, evaluation, explanation, features, fitting, profile
 
-    layout, trained = files.read_schema(schema), files.read_json(revisions.TRAINING)
-    table = _of_test(ids, layout) if ids else _delivered(delivery, rows, layout)
-    model = files.read_model(MODEL)
+    revision, known = _asked(number)
+    layout, trained = revision.schema(), revision.json(revisions.TRAINING)
+    table = _of_test(ids, revision, layout) if ids else _delivered(delivery, rows, layout)
+    model = files.read_model(revision.kept(MODEL), known)
     positive, threads = trained["positive"], trained["threads"]
-    reference = profile.from_frame(files.read_table(REFERENCE))
+    reference = profile.from_frame(files.read_table(revision.kept(REFERENCE)))
     told = explanation.explain(model, table, layout, reference, positive, threads).rows(table)
-    predicted = fitting.predict(model, features.inputs(table, layout), None, positive, threads)
-    answers = evaluation.answers(predicted).to_dict(orient="records")
+    inputs = features.inputs(table, layout)
+    answers = evaluation.answers(fitting.predict(model, inputs, None, positive, threads)).to_dict(orient="records")
+    names = digest.prediction_ids(known, table[layout.inputs])
     key = layout.with_role("id")[:1]
-    named = table[key[0]].tolist() if key and key[0] in table else [None] * len(table)
+    keys = table[key[0]].tolist() if key and key[0] in table else [None] * len(table)
     source = TEST if ids else delivery
     found = [
-        {"row": int(place) + 1, "id": None if value is None else str(value), **answer, **row}
-        for place, value, answer, row in zip(table.index, named, answers, told, strict=True)
+        {"row": int(place) + 1, "id": None if value is None else str(value), "prediction_id": name, **answer, **row}
+        for place, value, name, answer, row in zip(table.index, keys, names, answers, told, strict=True)
     ]
     if as_json:
         typer.echo(json.dumps({"source": source.as_posix(), "rows": found}, indent=2, ensure_ascii=False))
@@ -54,12 +60,33 @@ def explain(delivery: Path, rows: int, ids: list[str], schema: Path, *, as_json:
             typer.echo(line)
 
 
-def _of_test(ids: list[str], layout: Schema) -> "pd.DataFrame":
+def _asked(number: str | None) -> tuple[Revision, str]:
+    """Where the model is, and its SHA-256 as the registry has it: a joblib file is code, and none other is loaded.
+
+    Raises:
+        StoreError: there is no such version, no commit here holds it, or the registry does not know this model.
+    """
+    tracking, settings = params.load(params.Tracking), params.load(params.Register)
+    revision = revisions.find("")
+    digest = "" if number else files.sha256(revision.kept(MODEL))
+    with registry.opened(tracking.uri) as client:
+        if number:
+            version = registry.version(client, settings.name, number)
+            return revisions.of_result(version.tags), version.tags[registry.MODEL_DIGEST]
+        if registry.has_model(client, tracking.experiment, digest):
+            return revision, digest
+    raise StoreError(
+        f"{MODEL} (SHA-256 {digest[:12]}…) is of no run in the registry, and was not loaded: if it is what your own "
+        "`dvc repro` made, `python -m ops sync` records it"
+    )
+
+
+def _of_test(ids: list[str], revision: Revision, layout: Schema) -> "pd.DataFrame":
     """The test rows with these ids, in the order asked for."""
     key = layout.with_role("id")[:1]
     if not key:
         raise ParameterError("schema.yaml has no column of the role id to find rows by: explain a delivery instead")
-    table = files.read_table(TEST)
+    table = files.read_table(revision.kept(TEST))
     known = table[key[0]].astype("str")
     if unknown := [value for value in ids if value not in set(known)]:
         raise DataError(

@@ -1,13 +1,16 @@
 """`trace`: the whole chain behind a version, from the raw files to production, with digests and commits."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from ml import digest
 from ml.errors import StoreError
-from store import audit, cache, files, params, registry, revisions, versions
+from ops import lineage
+from store import audit, backend, cache, files, git, params, registry, revisions, versions
 from store.registry import Version
 from store.revisions import Revision
 
@@ -15,21 +18,28 @@ KINDS = ("model", "data", "params", "code")
 DIGITS = 12
 
 
-def trace(what: str, *, as_json: bool) -> None:
+def trace(what: str, openlineage: Path | None, *, as_json: bool) -> None:
     """Print the chain of a version by its number, of a model file by its bytes, or of each that a data file went into.
 
+    A prediction id (see `ml.digest.prediction_ids`) stands for the version that gave it.
+
+    With `openlineage`, that file gets the events of all of them, one JSON object a line.
+
     Raises:
-        StoreError: no version has to do with it, or no commit here holds that version.
+        StoreError: no version has to do with it, no commit here holds that version, or the file cannot be written.
     """
     settings, tracking = params.load(params.Register), params.load(params.Tracking)
     with registry.opened(tracking.uri) as client:
         known = registry.versions(client, settings.name)
         entries = audit.read(client, settings.name)
+    store = lineage.public(backend.address(tracking.uri))
     found = []
     for version in _meant(what, known):
         revision = revisions.of_result(version.tags)
-        changes = [entry for entry in entries if entry["to"] == version.number]
-        found.append(_chain(version, revision, changes))
+        changes = [entry for entry in entries if entry.get("to") == version.number]
+        found.append({"name": settings.name, "store": store, **_chain(version, revision, changes)})
+    if openlineage:
+        _export(found, openlineage)
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
@@ -44,16 +54,23 @@ def _meant(what: str, known: list[Version]) -> list[Version]:
     if not path.is_file():
         if found := [version for version in known if version.number == what]:
             return found
+        if (model := digest.model_of(what)) and (found := _of_model(known, model)):
+            return found
         there = ", ".join(version.number for version in known) or "none"
-        raise StoreError(f"{what} is neither a version (there are {there}) nor a file of a model or of data")
-    model = files.sha256(path)
-    found = [version for version in known if version.tags.get("model_digest") == model]
+        raise StoreError(
+            f"{what} is neither a version (there are {there}), nor a prediction, nor a file of a model or of data"
+        )
+    found = _of_model(known, files.sha256(path))
     if not found:
         content = cache.md5(path)
         found = [version for version in known if content in _data_of(version)]
     if not found:
         raise StoreError(f"{what} is the model of no version, and was among the data of none that this repository has")
     return found
+
+
+def _of_model(known: list[Version], beginning: str) -> list[Version]:
+    return [version for version in known if version.tags.get(registry.MODEL_DIGEST, "").startswith(beginning)]
 
 
 def _data_of(version: Version) -> set[str]:
@@ -78,6 +95,8 @@ def _chain(version: Version, revision: Revision, changes: list[dict[str, Any]]) 
     return {
         "version": version.as_dict(),
         "commit": revision.commit,
+        "committed": _committed(revision.commit),
+        "repository": lineage.source(git.answer("remote", "get-url", "origin", missing="").strip()),
         "data": [file for folder in versions.folders() for file in _files(revision, folder)],
         "stages": {
             name: {
@@ -90,6 +109,19 @@ def _chain(version: Version, revision: Revision, changes: list[dict[str, Any]]) 
         "gate": revision.json(revisions.REGISTRATION)["rules"],
         "production": changes,
     }
+
+
+def _committed(commit: str) -> str:
+    """When a commit was made, in UTC."""
+    seconds = int(git.answer("show", "--no-patch", "--format=%ct", commit))
+    return datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+def _export(chains: list[dict[str, Any]], path: Path) -> None:
+    lines = [json.dumps(event) for chain in chains for event in lineage.events(chain)]
+    files.write_text(path, "".join(f"{line}\n" for line in lines))
+    # Beside what is printed for the next program to read.
+    typer.echo(f"{len(lines)} OpenLineage events are in {path}", err=True)
 
 
 def _is_code(path: str) -> bool:

@@ -21,7 +21,7 @@ TAG = "entry"
 def read(client: "registry.Client", name: str) -> list[Entry]:
     """All entries, the oldest first; of those that were to follow the same one, the first is the entry."""
     first: dict[int, Entry] = {}
-    for version in reversed(registry.versions(client, _log(name))):
+    for version in reversed(registry.versions(client, registry.log_of(name))):
         entry = _parsed(version.tags.get(TAG, ""), version.number)
         first.setdefault(entry["number"], entry)
     return list(first.values())
@@ -41,7 +41,7 @@ def append(
     when = datetime.now(UTC).isoformat(timespec="seconds")
     previous = entries[-1]["hash"] if entries else ledger.FIRST
     entry = ledger.linked({"when": when, **facts}, len(entries) + 1, previous)
-    registry.add_entry(client, _log(name), source, {TAG: json.dumps(entry, ensure_ascii=False, sort_keys=True)})
+    registry.add_entry(client, name, source, {TAG: json.dumps(entry, ensure_ascii=False, sort_keys=True)})
     winner = read(client, name)[len(entries)]
     if winner != entry:
         raise _overtaken(winner)
@@ -73,10 +73,6 @@ def mirrored() -> list[Entry]:
         return []
     lines = MIRROR.read_text(encoding="utf-8").splitlines()
     return [_parsed(line, f"{number}") for number, line in enumerate(lines, 1)]
-
-
-def _log(name: str) -> str:
-    return f"{name}.audit"
 
 
 def _parsed(text: str, number: str) -> Entry:

@@ -74,9 +74,10 @@ def refused(error: Exception) -> bool:
 def _sentence(uri: str, error: Exception) -> str:
     account = provenance.account()
     if _status(error) == UNKNOWN:
+        found = f"does not know {account} with this password" if account else "asks who this is"
         return (
-            f"the tracking server {uri} does not know {account or 'nobody'} with this password: set "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an account of it; nothing was recorded"
+            f"the tracking server {uri} {found}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an "
+            "account of it; nothing was recorded"
         )
     if refused(error):
         return (

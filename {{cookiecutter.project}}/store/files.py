@@ -1,6 +1,7 @@
 """Files: tables, JSON, text and models. Whatever is written appears under its name whole or not at all."""
 
 import hashlib
+import io
 import json
 import math
 from collections.abc import Iterable, Iterator
@@ -76,8 +77,10 @@ def write_csv(path: Path, table: "pd.DataFrame") -> None:
     write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
-def read_csv(path: Path) -> "pd.DataFrame":
+def read_csv(path: Path, text: Iterable[str] = ()) -> "pd.DataFrame":
     """Read a small table that `write_csv` wrote; what is missing in a column of numbers is NaN.
+
+    The columns `text` hold words, even where one reads 007 or NA.
 
     Raises:
         StoreError: it is missing or no CSV.
@@ -85,7 +88,7 @@ def read_csv(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, converters=dict.fromkeys(text, str))
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
 
@@ -236,18 +239,34 @@ def write_model(path: Path, model: Any) -> None:
         joblib.dump(model, part, compress=1)
 
 
-def read_model(path: Path) -> Any:
-    """Read a model that this pipeline wrote. A joblib file is code: never read one of unknown origin.
+def read_model(path: Path, digest: str = "") -> Any:
+    """Read a model that this pipeline wrote. A joblib file is code: of any other origin, give its SHA-256 as `digest`.
 
     Raises:
-        StoreError: it is missing, broken, or was written with other versions of the packages.
+        StoreError: it is missing, broken, was written with other versions of the packages, or is not the file of that
+            digest, and then nothing of it has run.
     """
     import joblib
 
     try:
-        return joblib.load(path)
+        if not digest:
+            return joblib.load(path)
+        content = path.read_bytes()  # once: what is loaded is what was looked at
     except Exception as error:  # bytes that are no model can raise anything
-        raise StoreError(f"{path} could not be read ({error}): run `dvc repro` to make it again") from None
+        raise _unreadable_model(path, error) from None
+    if (found := hashlib.sha256(content).hexdigest()) != digest:
+        raise StoreError(
+            f"{path} is not the model that the registry knows (SHA-256 {found[:12]}…, not {digest[:12]}…), and was not "
+            "loaded: delete it, and `dvc pull` brings back the right one"
+        )
+    try:
+        return joblib.load(io.BytesIO(content))
+    except Exception as error:
+        raise _unreadable_model(path, error) from None
+
+
+def _unreadable_model(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"{path} could not be read ({error}): run `dvc repro` to make it again")
 
 
 def read_schema(path: Path) -> Schema:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 KEY = "result"
 MODEL_DIGEST = "model_digest"
 TAKEN_BACK = "taken_back"
+MODEL = "models:/"  # how MLflow begins the address of a model that it keeps, before its id
 CHALLENGER, CHAMPION = "challenger", "champion"
 # What a version says of itself, besides its digests; its run has the rest.
 ON_VERSION = ("author", "user", "commit", "experiment", "model_type")
@@ -178,10 +179,23 @@ def experiments(client: "Client", name: str) -> set[tuple[str, str]]:
     return found
 
 
+def has_model(client: "Client", experiment: str, digest: str) -> bool:
+    """Whether a run of that MLflow experiment has recorded the model with this SHA-256."""
+    home = client.get_experiment_by_name(experiment)
+    found = home and client.search_runs([home.experiment_id], f"tags.{MODEL_DIGEST} = '{digest}'", max_results=1)
+    return bool(found)
+
+
+def log_of(name: str) -> str:
+    """What a model's audit log is called, which is a model of its own (see `store.audit`)."""
+    return f"{name}.audit"
+
+
 def add_entry(client: "Client", name: str, source: Version, tags: dict[str, str]) -> None:
-    """Add a version that is an entry of a log about `source`; the registry numbers them one by one."""
-    _ensure(client, name)
-    client.create_model_version(name, source.source, source.run_id, tags=tags)
+    """Add an entry about `source` to the log of a model: a version of `log_of(name)`, numbered by the registry."""
+    _ensure(client, log_of(name))
+    model_id = source.source.removeprefix(MODEL)
+    client.create_model_version(log_of(name), source.source, source.run_id, tags=tags, model_id=model_id)
 
 
 def artifact(client: "Client", run_id: str, path: Path, into: Path) -> Path:
@@ -316,7 +330,8 @@ def _version(client: "Client", run_id: str, result: Result) -> str:
     found = _registered(client, result.name, digest)
     if found:
         return found[0]
-    _ensure(client, result.name)
+    for name in (result.name, log_of(result.name)):  # who makes a model has every right to it: not who comes later
+        _ensure(client, name)
     outputs = client.get_run(run_id).outputs
     model_id = outputs.model_outputs[0].model_id
     known = client.get_run(run_id).data.tags
@@ -325,7 +340,7 @@ def _version(client: "Client", run_id: str, result: Result) -> str:
         name: result.tags.get(name, known.get(name, "")) for name in ON_VERSION if name in known | dict(result.tags)
     }
     tags |= {f"{kind}_digest": digest for kind, digest in result.digests.items()} | {"gate": result.verdict}
-    made = client.create_model_version(result.name, f"models:/{model_id}", run_id, tags=tags, model_id=model_id)
+    made = client.create_model_version(result.name, MODEL + model_id, run_id, tags=tags, model_id=model_id)
     first = _registered(client, result.name, digest)[0]
     if first != str(made.version):
         _take_back(client, result.name, str(made.version))

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.errors import StoreError
+from ml.errors import SchemaError, StoreError
+from ml.schema import Schema
 from store import cache, git, params, provenance, yaml
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 WORK_TREE = "work tree"
 LOCK = Path("dvc.lock")
+SCHEMA = Path("schema.yaml")
 METRICS = Path("reports/metrics.json")
 REGISTRATION = Path("reports/registration.json")
 EVALUATION = Path("reports/evaluation.json")
@@ -71,6 +73,15 @@ class Revision:
             return json.loads(self._text(path))
         except ValueError as error:
             raise StoreError(f"{path} of {self.short} is no JSON ({error}): run `dvc repro` there") from None
+
+    def schema(self) -> Schema:
+        """What a valid row was.
+
+        Raises:
+            SchemaError: it contradicts itself or has an unknown name.
+            StoreError: there is none.
+        """
+        return yaml.validate(Schema, self.yaml(SCHEMA), f"{SCHEMA} of {self.short}", SchemaError)
 
     def csv(self, path: Path, text: Sequence[str] = ()) -> "pd.DataFrame":
         """A small table that a stage wrote; its columns `text` are labels, even if they read as numbers or as missing.

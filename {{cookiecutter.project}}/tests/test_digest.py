@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.digest import column_digest, content_digest, digest, row_hashes
+from ml.digest import column_digest, content_digest, digest, model_of, prediction_ids, row_hashes
 from ml.schema import Schema
 from store import deliveries
 
@@ -200,3 +200,14 @@ def test_the_digest_does_not_depend_on_how_the_data_was_delivered(
     files: dict[str, pd.DataFrame], tmp_path: Path
 ) -> None:
     assert delivered(tmp_path / "other", files) == delivered(tmp_path / "one", {"a.csv": DELIVERY})
+
+
+def test_a_prediction_is_named_after_its_model_and_its_row() -> None:
+    rows = pd.DataFrame({"x": [1.0, 2.0, 1.0]})
+
+    first, other, again = prediction_ids("ab" * 32, rows)
+
+    assert first == again != other
+    assert model_of(first) == "ab" * 8
+    assert prediction_ids("cd" * 32, rows)[0].partition("-")[2] == first.partition("-")[2]
+    assert model_of("2") == model_of("ab" * 8) == model_of("models/model.joblib") == ""

@@ -1,0 +1,434 @@
+"""From a trained model to production and back: on SQLite, and for a team with MLflow's server, PostgreSQL and S3."""
+
+import base64
+import http.client
+import json
+import math
+import os
+import pickle
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import BakedProject, bake_copy, found_in
+from tests.services import BUCKET, S3, Postgres, Tracking
+from tests.test_experiments_for_real import DVC, OPS, commit, quick, succeeds
+from tests.test_pipeline import change
+
+__all__ = ["quick"]  # a fixture
+DELETE = "import mlflow, sys; mlflow.MlflowClient().delete_registered_model(sys.argv[1])"
+EDIT = """
+import mlflow, sys
+mlflow.MlflowClient().set_model_version_tag(sys.argv[1] + ".audit", "3", "entry", sys.argv[2])
+"""
+RECORDED = """
+import json, mlflow, sys
+runs = mlflow.search_runs(experiment_names=sys.argv[1:], output_format="list")
+print(json.dumps([run.data.tags for run in runs]))
+"""
+
+
+@dataclass(frozen=True)
+class Team:
+    """People at one project, each known to Git, and to the tracking server if there is one."""
+
+    project: BakedProject
+    server: Tracking | None
+
+    def __call__(self, name: str) -> BakedProject:
+        """The project as someone has it before them."""
+        git = {
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": "user.name",
+            "GIT_CONFIG_VALUE_0": name.title(),
+            "GIT_CONFIG_KEY_1": "user.email",
+            "GIT_CONFIG_VALUE_1": f"{name}@localhost",
+        }
+        return self.project.with_env(**git, **(self.server.account(name) if self.server else {}))
+
+    @property
+    def name(self) -> str:
+        """What its model and its MLflow experiment are called."""
+        return json.loads(self.project.read("reports/registration.json"))["name"]
+
+    def versions(self) -> list[dict[str, object]]:
+        """What `registry show` has, the newest first."""
+        return json.loads(succeeds(self("rita"), *OPS, "registry", "show", "--json"))["versions"]
+
+
+@pytest.fixture(scope="module", params=["SQLite", "server"])
+def stored(
+    request: pytest.FixtureRequest, quick: BakedProject, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[BakedProject, Tracking | None]:
+    """A project, and the server that its team has; its data then is on S3, too."""
+    copy = bake_copy(quick, tmp_path_factory.mktemp("stored"))
+    if request.param == "SQLite":
+        return copy, None
+    storage: S3 = request.getfixturevalue("s3")
+    keep = ("remote", "modify", "storage")
+    succeeds(copy, *DVC, *keep, "url", f"s3://{BUCKET}/dvc")
+    succeeds(copy, *DVC, *keep, "endpointurl", storage.url)
+    succeeds(copy, *DVC, *keep, "--local", "access_key_id", storage.key_id)
+    succeeds(copy, *DVC, *keep, "--local", "secret_access_key", storage.key)
+    return copy, request.getfixturevalue("tracking")
+
+
+@pytest.fixture
+def team(stored: tuple[BakedProject, Tracking | None], tmp_path: Path) -> Team:
+    """A team whose model has no version yet."""
+    team = Team(bake_copy(stored[0], tmp_path), stored[1])
+    name = f"churn-{uuid4().hex[:8]}"
+    change(team.project, "register", "name", name)
+    change(team.project, "tracking", "experiment", name)
+    # Results without a registry, as an experiment has them: the version is each test's own affair.
+    aside = f"sqlite:///{tmp_path.as_posix()}/aside.db"
+    succeeds(team("ada").with_env(MLFLOW_TRACKING_URI=aside), *DVC, "repro", "--quiet")
+    commit(team.project, "A name of its own")
+    succeeds(team.project, *DVC, "push", "--quiet")
+    return team
+
+
+def test_five_who_register_at_once_make_one_run_and_one_version(team: Team) -> None:
+    ada = team("ada")
+    at_once = [
+        subprocess.Popen(
+            [*OPS, "sync"],
+            cwd=ada.path,
+            env=ada.surroundings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(5)
+    ]
+    said = [process.communicate()[0] for process in at_once]
+
+    assert [process.returncode for process in at_once] == [0] * 5, said
+    (version,) = team.versions()
+    assert version["aliases"] == ["challenger"]
+    assert version["model_digest"] == json.loads(ada.read("reports/registration.json"))["model_digest"]
+    runs = json.loads(succeeds(team("rita"), "python", "-c", RECORDED, team.name))
+    assert [tags["registered"] for tags in runs if tags.get("result")] == ["true"]
+
+
+def test_the_gate_refuses_a_dummy_and_names_the_rules(team: Team) -> None:
+    change(team.project, "train", "model", "dummy")
+
+    printed = succeeds(team("ada"), *DVC, "repro")
+
+    failed = [line.split()[2].rstrip(":") for line in printed.splitlines() if line.startswith("gate FAILED")]
+    rules = json.loads(team.project.read("reports/registration.json"))["rules"]
+    assert failed == [rule["rule"] for rule in rules if not rule["passed"]]
+    assert "minimum" in failed
+    assert team.versions() == []
+    (run,) = json.loads(succeeds(team("rita"), "python", "-c", RECORDED, team.name))
+    assert run["registered"] == "false"
+
+
+def test_a_version_goes_live_and_back_and_the_log_has_who_and_why(team: Team) -> None:
+    ada, bob = team("ada"), team("bob")
+    succeeds(ada, *OPS, "sync")
+    another_version(team)
+
+    own = ada.run(*OPS, "approve", "1", "--reason", "mine is good")
+    for number in "12":
+        early = ada.run(*OPS, "promote", number, "--reason", "now")
+        succeeds(bob, *OPS, "approve", number, "--reason", "looked at it")
+        succeeds(ada, *OPS, "promote", number, "--reason", f"go, {number}")
+        assert "is not approved" in early.stderr
+    live = [version["aliases"] for version in team.versions()]
+    succeeds(bob, *OPS, "rollback", "--reason", "complaints")
+
+    assert own.returncode == 1
+    assert "your own" in own.stderr
+    assert live == [["challenger", "champion"], []]
+    assert [version["aliases"] for version in team.versions()] == [["challenger"], ["champion"]]
+    entries = json.loads(succeeds(team("rita"), *OPS, "registry", "history", "--json"))["entries"]
+    assert [(entry["action"], entry["from"], entry["to"], entry["reason"]) for entry in entries] == [
+        ("approve", "1", "1", "looked at it"),
+        ("promote", None, "1", "go, 1"),
+        ("approve", "2", "2", "looked at it"),
+        ("promote", "1", "2", "go, 2"),
+        ("rollback", "2", "1", "complaints"),
+    ]
+    assert [entry["who"].split()[0].lower() for entry in entries] == ["bob", "ada", "bob", "ada", "bob"]
+    assert [json.loads(line) for line in ada.read("reports/audit.jsonl").splitlines()] == entries
+    assert "5 entries, each follows the one before" in succeeds(team("rita"), *OPS, "audit", "verify")
+
+    edited = entries[2] | {"who": "Eve"}
+    succeeds(ada, "python", "-c", EDIT, team.name, json.dumps(edited))
+    found = team("rita").run(*OPS, "audit", "verify")
+    assert found.returncode == 1
+    assert "entry 3 was edited" in found.stdout
+
+
+def test_of_promotions_at_once_one_is_entered_after_the_other_or_told(team: Team) -> None:
+    ada, bob = team("ada"), team("bob")
+    succeeds(ada, *OPS, "sync")
+    another_version(team)
+    for number in "12":
+        succeeds(bob, *OPS, "approve", number)
+
+    def promote(number: str) -> "subprocess.Popen[str]":
+        command = [*OPS, "promote", number, "--reason", "now"]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=ada.path, env=ada.surroundings, stdout=pipe, stderr=pipe, text=True)
+
+    both = {number: promote(number) for number in "12"}
+    said = {number: process.communicate() for number, process in both.items()}
+    succeeds(bob, *OPS, "approve", "1", "--reason", "the log goes on")
+
+    won = {number for number, process in both.items() if process.returncode == 0}
+    entries = json.loads(succeeds(ada, *OPS, "registry", "history", "--json"))["entries"]
+    promoted = [entry["to"] for entry in entries if entry["action"] == "promote"]
+    assert won, said
+    assert set(promoted) == won
+    assert all("another change came first" in said[number][1] for number in both if number not in won)
+    live = {version["version"]: version["aliases"] for version in team.versions()}
+    assert [number for number, aliases in live.items() if "champion" in aliases] == [promoted[-1]]
+    assert "each follows the one before" in succeeds(ada, *OPS, "audit", "verify")
+
+
+def test_a_version_three_commits_back_is_made_again_to_the_byte(team: Team) -> None:
+    ada = team("ada")
+    succeeds(ada, *OPS, "sync")
+    made = moves_on(team)
+    before = state(team)
+    shutil.rmtree(ada.path / ".dvc" / "cache")  # its data is fetched from the remote
+
+    found = json.loads(succeeds(team("rita"), *OPS, "reproduce", "1", "--json"))
+
+    assert found["verdict"] == "identical bytes"
+    assert found["commit"] == made
+    assert state(team) == before
+    assert not list((ada.path / ".dvc" / "tmp" / "reproduce").iterdir())
+
+
+def test_data_that_is_no_longer_what_it_was_is_named(team: Team) -> None:
+    ada = team("ada")
+    succeeds(ada, *OPS, "sync")
+    (raw,) = (ada.path / "data" / "raw").glob("*.csv")
+    listing = ada.read("data/raw.dvc")
+    folder = listing.split("md5: ")[1].split()[0]
+    cache = ada.path / ".dvc" / "cache" / "files" / "md5"
+    (entry,) = json.loads((cache / folder[:2] / folder[2:]).read_text())
+    kept = cache / entry["md5"][:2] / entry["md5"][2:]
+    kept.chmod(0o644)
+    kept.write_bytes(kept.read_bytes().replace(b"Month-to-month", b"Month-by-month", 1))
+    os.utime(kept)
+
+    done = ada.run(*OPS, "reproduce", "1")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"not reproducible; the first that differs is data/raw/{raw.name}" in done.stdout
+    assert not list((ada.path / ".dvc" / "tmp" / "reproduce").iterdir())
+
+
+def test_the_chain_behind_a_version_is_found_from_any_end(team: Team) -> None:
+    ada = team("ada")
+    succeeds(ada, *OPS, "sync")
+    (raw,) = (ada.path / "data" / "raw").glob("*.csv")
+    from_version, from_model, from_data = (
+        json.loads(succeeds(team("rita"), *OPS, "trace", what, "--json"))
+        for what in ("1", "models/model.joblib", f"data/raw/{raw.name}")
+    )
+
+    (chain,) = from_version
+    assert from_model == from_data == from_version
+    assert chain["commit"] == succeeds(ada, "git", "rev-parse", "HEAD").strip()
+    assert chain["data"][0]["path"] == f"data/raw/{raw.name}"
+    assert list(chain["stages"]) == ["prepare", "validate", "train", "evaluate", "register", "monitor"]
+    model = chain["stages"]["train"]["outs"]["models/model.joblib"]
+    assert chain["stages"]["evaluate"]["deps"]["models/model.joblib"] == model
+    assert chain["metrics"] == json.loads(ada.read("reports/metrics.json"))
+    assert "train: data/prepared/train.parquet" in succeeds(ada, *OPS, "trace", "1")
+    refused, missing = ada.run(*OPS, "trace", "README.md"), ada.run(*OPS, "reproduce", "9")
+    assert (refused.returncode, missing.returncode) == (1, 1)
+    assert refused.stderr.startswith("Error: README.md is the model of no version")
+    assert missing.stderr.startswith(f"Error: {team.name} has no version 9: there are 1")
+
+
+def test_a_prediction_is_explained_and_leads_back_to_its_version(team: Team) -> None:
+    succeeds(team("ada"), *OPS, "sync")
+    rita = team("rita")
+    (row, _) = json.loads(succeeds(rita, *OPS, "explain", "--rows", "2", "--version", "1", "--json"))["rows"]
+    same = json.loads(succeeds(rita, *OPS, "explain", "--rows", "1", "--json"))["rows"]
+
+    assert same == [row]
+    assert row["base"] + sum(part["contribution"] for part in row["features"]) == pytest.approx(row["answer"])
+    assert 1 / (1 + math.exp(-row["answer"])) == pytest.approx(row["probability"])
+    (chain,) = json.loads(succeeds(rita, *OPS, "trace", row["prediction_id"], "--json"))
+    assert chain["version"]["version"] == "1"
+    assert "probability of Yes" in succeeds(rita, *OPS, "explain", "--id", row_id(rita))
+
+
+def row_id(project: BakedProject) -> str:
+    """The id of a customer in the test split."""
+    path = project.path / "data" / "prepared" / "test.parquet"
+    return str(pd.read_parquet(path, columns=["customer_id"])["customer_id"].iloc[3])
+
+
+@dataclass
+class Trap:
+    """What runs as soon as it is unpickled."""
+
+    path: Path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("version", [(), ("--version", "1")])
+def test_a_model_that_the_registry_does_not_know_is_not_even_opened(
+    team: Team, tmp_path: Path, version: tuple[str, ...]
+) -> None:
+    ada = team("ada")
+    succeeds(ada, *OPS, "sync")
+    digest = ada.read("dvc.lock").split("path: models/model.joblib")[1].split("md5: ")[1].split()[0]
+    kept = ada.path / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
+    kept.chmod(0o644)
+    kept.write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+
+    done = ada.run(*OPS, "explain", *version)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "not loaded" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "sprung").exists()
+    pickle.loads(kept.read_bytes())  # noqa: S301 – so that it is one
+    assert (tmp_path / "sprung").exists()
+
+
+def another_version(team: Team) -> None:
+    """Let Ada train, register and commit a second model."""
+    estimator = YAML().load(team.project.read("params.yaml"))["models"]["logistic_regression"]
+    change(team.project, "models", "logistic_regression", {**estimator, "C": 0.3})
+    succeeds(team("ada"), *DVC, "repro", "--quiet")
+    commit(team.project, "Stricter")
+
+
+def moves_on(team: Team) -> str:
+    """Let three more commits follow, and a change that is not even committed; the commit before them."""
+    made = succeeds(team.project, "git", "rev-parse", "HEAD").strip()
+    change(team.project, "train", "model", "random_forest")
+    commit(team.project, "Another model")
+    with (team.project.path / "ml" / "metrics.py").open("a") as file:
+        file.write("\nraise RuntimeError('not what it was')\n")
+    commit(team.project, "Broken code")
+    (team.project.path / "notes.txt").write_text("mine")
+    commit(team.project, "Notes")
+    change(team.project, "train", "folds", 99)
+    return made
+
+
+def state(team: Team) -> dict[str, object]:
+    """What must be the same after it as before."""
+    return {
+        "status": succeeds(team.project, "git", "status", "--porcelain"),
+        "versions": team.versions(),
+        **{name: team.project.read(name) for name in ("params.yaml", "dvc.lock", "ml/metrics.py")},
+    }
+
+
+# ---- accounts, which only a server has
+
+
+@pytest.fixture
+def served(team: Team) -> tuple[Team, Tracking]:
+    """A team with a server, and the server."""
+    if team.server is None:
+        pytest.skip("SQLite knows no accounts")
+    return team, team.server
+
+
+def test_readers_read_editors_edit_and_the_administrator_deletes(served: tuple[Team, Tracking]) -> None:
+    team, _ = served
+    succeeds(team("ada"), *OPS, "sync")
+    rita, bob, admin = team("rita"), team("bob"), team("admin")
+
+    for command in (("registry", "show"), ("registry", "history"), ("audit", "verify"), ("trace", "1")):
+        succeeds(rita, *OPS, *command)
+    refused = [rita.run(*OPS, "approve", "1"), rita.run(*OPS, "sync")]
+    assert all("does not allow rita to do this: ask" in one.stderr for one in refused), refused
+    assert all("Traceback" not in one.stderr for one in refused)
+    assert [one.returncode for one in refused] == [1, 1]
+    assert json.loads(succeeds(rita, *OPS, "registry", "history", "--json"))["entries"] == []
+
+    succeeds(bob, *OPS, "approve", "1", "--reason", "looked at it")
+    succeeds(bob, *OPS, "promote", "1", "--reason", "go")
+    assert "Permission denied" in bob.run("python", "-c", DELETE, team.name).stderr
+    assert team.versions()[0]["aliases"] == ["challenger", "champion"]
+    succeeds(admin, "python", "-c", DELETE, team.name)
+    assert team.versions() == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"MLFLOW_TRACKING_PASSWORD": "wrong-password"}, "does not know ada with this password: set MLFLOW_TRACKING_"),
+        ({"MLFLOW_TRACKING_USERNAME": ""}, "asks who this is: set MLFLOW_TRACKING_USERNAME and"),
+    ],
+)
+def test_who_the_server_does_not_know_gets_one_sentence(
+    served: tuple[Team, Tracking], environment: dict[str, str], sentence: str
+) -> None:
+    team, _ = served
+    stranger = team("ada").with_env(**environment)
+
+    for command in ((*OPS, "registry", "show"), (*DVC, "repro", "--single-item", "--force", "register")):
+        done = stranger.run(*command)
+        errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error: ")]
+        assert done.returncode != 0
+        assert len(errors) == 1, done.stdout + done.stderr
+        assert sentence in errors[0]
+        assert "Traceback" not in done.stderr
+
+
+def test_the_server_refuses_who_calls_it_by_another_name(served: tuple[Team, Tracking]) -> None:
+    _, server = served
+    known = base64.b64encode(f"ada:{server.passwords['ada']}".encode()).decode()
+
+    def answer(host: str) -> int:
+        connection = http.client.HTTPConnection(server.url.removeprefix("http://"))
+        connection.request("GET", "/version", headers={"Host": host, "Authorization": f"Basic {known}"})
+        return connection.getresponse().status
+
+    assert answer(server.url.removeprefix("http://")) == 200
+    assert answer("mlflow.evil.example") == 403
+
+
+def test_no_secret_is_left_anywhere(served: tuple[Team, Tracking], postgres: Postgres, s3: S3) -> None:
+    team, server = served
+    ada = team("ada")
+    printed = [succeeds(ada, *OPS, "sync"), succeeds(team("bob"), *OPS, "approve", "1", "--reason", "looked at it")]
+    wrong = ada.with_env(MLFLOW_TRACKING_PASSWORD=server.passwords["bob"]).run(*OPS, "registry", "show")
+    unreachable = ada.with_env(MLFLOW_TRACKING_URI=f"http://ada:{server.passwords['ada']}@127.0.0.1:9").run(
+        *OPS, "sync"
+    )
+    printed += [wrong.stderr, unreachable.stderr, succeeds(ada, *OPS, "trace", "1", "--json")]
+    commit(team.project, "Approved")
+    kept = {one.key: one.get()["Body"].read() for one in s3.bucket.objects.all()}
+
+    told = (
+        "import json, mlflow; c = mlflow.MlflowClient(); "
+        "print([run.to_dictionary() for run in mlflow.search_runs(search_all_experiments=True, output_format='list')], "
+        "[dict(version) for version in c.search_model_versions()])"
+    )
+    places = {
+        "the server's log": server.log.read_bytes(),
+        "runs and versions": succeeds(team("admin"), "python", "-c", told).encode(),
+        **kept,
+    }
+
+    assert b"approve" in places["runs and versions"]  # so this is where to look
+    assert any(key.endswith("metrics.json") for key in kept)
+    for secret in (*server.passwords.values(), postgres.password, s3.key, s3.key_id):
+        assert found_in(secret, team.project, *printed) == []
+        assert [name for name, content in places.items() if secret.encode() in content] == []
