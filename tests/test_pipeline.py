@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -121,6 +122,29 @@ def test_the_first_run_is_green_and_committed(pipeline: BakedProject) -> None:
     assert pipeline.run("git", "status", "--porcelain").stdout == ""
     assert pipeline.run("git", "branch", "--show-current").stdout.strip() == "main"
     assert versions(pipeline) == [registration["model_digest"]]
+
+
+def test_the_model_card_is_kept_with_the_version_and_leads_to_its_commit(pipeline: BakedProject) -> None:
+    card = pipeline.read("reports/model_card.md")
+    script = (
+        "import json, mlflow, sys; mlflow.set_tracking_uri(sys.argv[1]); client = mlflow.MlflowClient(); "
+        "(version,) = client.search_model_versions(\"name = 'customer-churn'\"); "
+        "kept = client.download_artifacts(version.run_id, 'reports/model_card.md', sys.argv[2]); "
+        "print(json.dumps([version.description, open(kept, encoding='utf-8').read()]))"
+    )
+    kept = pipeline.path.parent / "kept"
+    kept.mkdir()
+
+    description, text = json.loads(
+        pipeline.run("python", "-c", script, f"sqlite:///{pipeline.path / 'mlflow.db'}", str(kept)).stdout
+    )
+    (command,) = re.findall(r"^git checkout (.*)$", card, re.MULTILINE)
+
+    assert text == card
+    assert description.startswith("**accuracy 0.8")
+    assert pipeline.run("bash", "-c", f"echo {command}").stdout == pipeline.run("git", "rev-parse", "HEAD").stdout
+    page = pipeline.read("reports/model_card.html")
+    assert all(f"<h2>{title}</h2>" in page for title in re.findall(r"^## (.*)$", card, re.MULTILINE))
 
 
 def test_the_second_run_does_nothing(pipeline: BakedProject) -> None:

@@ -46,6 +46,15 @@ def distinct(keys: pd.DataFrame, hashes: NDArray[np.uint64], schema: Schema, how
     return (~newest.duplicated(subset=ids, keep="last")).reindex(keys.index).to_numpy()
 
 
+def period(keys: pd.DataFrame, schema: Schema) -> dict[str, str] | None:
+    """From when to when the rows are, by the column of the role time, if there is one."""
+    names = schema.with_role("time")
+    if not names or keys[names[0]].isna().all():
+        return None
+    known = keys[names[0]].dropna()
+    return {"column": names[0], "first": str(known.min()), "last": str(known.max())}
+
+
 def balance(target: pd.Series) -> dict[str, Any]:
     """How a target is distributed: rows per class, or for a number its mean, spread, least and greatest."""
     if target.dtype in ("float64", "Int64") and target.nunique() > 2:

@@ -72,11 +72,11 @@ def _rates(actual: NDArray[np.bool_], predicted: NDArray[np.bool_], confidence: 
         "fpr": (selected - hits, rows - positives),
         "precision": (hits, selected),
     }
-    return {name: _wilson(*count, confidence) for name, count in counts.items()}
+    return {name: wilson(*count, confidence) for name, count in counts.items()}
 
 
-def _wilson(part: int, whole: int, confidence: float) -> dict[str, float] | None:
-    """A rate with its score interval (Wilson 1927); None of nothing."""
+def wilson(part: int, whole: int, confidence: float) -> dict[str, float] | None:
+    """A part of a whole as `rate`, with `low` and `high` of its score interval (Wilson 1927); None of nothing."""
     if not whole:
         return None
     z = NormalDist().inv_cdf((1 + confidence) / 2)

@@ -84,6 +84,12 @@ class Outcome:
         return asdict(self)
 
 
+def evidence(found: Mapping[str, Any], groups: Sequence[Mapping[Any, Any]], smallest_group: int) -> Evidence:
+    """What the reports of the other stages (training, metrics, validation, fairness) and `groups` say of a model."""
+    means = {name: spread["mean"] for name, spread in found["training"]["cross_validated"].items()}
+    return Evidence(found["metrics"], means, groups, smallest_group, found["fairness"]["gaps"], found["validation"])
+
+
 def about_the_model(rules: Mapping[str, Rule]) -> dict[str, Rule]:
     """The rules whose outcome depends on the model alone, and is the same wherever and whenever it is judged."""
     return {name: rule for name, rule in rules.items() if rule.measure != "gain"}

@@ -50,6 +50,7 @@ def main(
             "unparseable": delivered.unparseable,
             "rejected": {"unparseable": delivered.rejected, "target_missing": int((~labelled).sum())},
             "duplicates_dropped": int((~distinct).sum()),
+            "period": cleaning.period(keys, layout),
             "target": cleaning.balance(keys[layout.target]),
             "split": {"by": settings.split, "train": int((kept & ~in_test).sum()), "test": int(in_test.sum())},
         },

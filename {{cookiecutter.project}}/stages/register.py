@@ -1,6 +1,6 @@
-"""Decide by the gate whether the model may become a version, and record the result in MLflow.
+"""Decide by the gate whether the model may become a version, write its card, and record the result in MLflow.
 
-The one stage that reaches outside. Its report holds the verdict only, so that it is the same whoever runs it where.
+The one stage that reaches outside. What it writes here is the verdict and facts only, the same whoever runs it where.
 """
 
 from pathlib import Path
@@ -22,43 +22,43 @@ def main(
     evaluation: Annotated[Path, typer.Option(help="Intervals and classes (JSON).")],
     slices: Annotated[Path, typer.Option(help="Metrics per group (CSV).")],
     fairness: Annotated[Path, typer.Option(help="Gaps between groups (JSON).")],
+    plots: Annotated[Path, typer.Option(help="Folder with the importances (CSV).")],
     predictions: Annotated[Path, typer.Option(help="The model's answers on the test split (Parquet).")],
     reference: Annotated[Path, typer.Option(help="Profile of the training split (Parquet).")],
     report: Annotated[Path, typer.Option(help="Where the gate's verdict goes (JSON).")],
+    card: Annotated[Path, typer.Option(help="Where the model card goes (Markdown).")],
+    page: Annotated[Path, typer.Option(help="Where the model card for people goes (HTML).")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, but record and write nothing.")] = False,
 ) -> None:
-    """Judge, record, and outside a sweep register."""
+    """Judge, describe, record, and outside a sweep register."""
     from dataclasses import replace
 
+    from ml import card as cards
     from ml import features, gate, profile, task
-    from store import champion, environment, files, params, provenance, registry
+    from store import champion, environment, files, pages, params, provenance, registry
 
-    settings, judging = params.load(params.Register), params.load(params.Evaluate)
+    settings, judging, words = params.load(params.Register), params.load(params.Evaluate), params.load(params.Card)
     tracking = params.load(params.Tracking)
     layout = files.read_schema(schema)
-    trained, tested = files.read_json(training), files.read_json(metrics)
-    means = {name: spread["mean"] for name, spread in trained["cross_validated"].items()}
-    headline = task.headline(trained["task"], judging.metric)
+    reports = (dataset, training, metrics, validation, evaluation, fairness)
+    found = {path.stem: files.read_json(path) for path in reports}
+    groups = files.read_csv(slices, text=("column", "level")).to_dict(orient="records")
+    evidence = gate.evidence(found, groups, judging.smallest_group)
+    headline = task.headline(found["training"]["task"], judging.metric)
     digests = {
         "model": files.sha256(model),
-        "data": files.read_json(dataset)["digest"],
+        "data": found["dataset"]["digest"],
         "params": provenance.digest(params.recorded()),
         "code": provenance.code_digest(),
     }
 
-    evidence = gate.Evidence(
-        tested,
-        means,
-        groups=files.read_csv(slices).to_dict(orient="records"),
-        smallest_group=judging.smallest_group,
-        fairness=files.read_json(fairness)["gaps"],
-        validation=files.read_json(validation),
-    )
-    outcomes = gate.judge(evidence, headline, gate.about_the_model(settings.gate))
+    on_its_own, against = gate.about_the_model(settings.gate), gate.about_production(settings.gate)
+    outcomes = gate.judge(evidence, headline, on_its_own)
     passed = all(outcome.passed for outcome in outcomes)
+    verdict = {"name": settings.name, "passed": passed, "rules": [outcome.as_dict() for outcome in outcomes]}
     candidate = passed and settings.mode == "enforce" and provenance.experiment() is None
     # What is in production is no property of the result: this is judged, but stands in no file of it.
-    if candidate and (against := gate.about_production(settings.gate)):
+    if candidate and against:
         known = replace(evidence, gain=champion.gain(predictions, evaluation, settings.name, tracking.uri))
         outcomes += gate.judge(known, headline, against)
     for outcome in outcomes:
@@ -66,24 +66,41 @@ def main(
     if dry_run:
         return
 
+    importances = files.read_csv(plots / "importances.csv").to_dict(orient="records")
+    told = {
+        **cards.facts(found, groups, importances, layout, judging.smallest_group, judging.confidence),
+        **verdict,
+        "card": words,
+        "digests": digests,
+        "mode": settings.mode,
+        "not_here": list(against),
+        "packages": environment.locked(environment.COMPUTED_WITH),
+        "registration": report.as_posix(),
+    }
+    summary = cards.summary(told)
+    text = pages.filled("model_card.md", **told, summary=summary)
+    files.write_text(card, text)
+    body = pages.from_markdown(text)
+    pages.write_page(page, "model_card.html", **told, title=f"Model card: {settings.name}", body=body)
+
+    folds = found["training"]["cross_validated"].items()
     result = registry.Result(
         name=settings.name,
         digests=digests,
         params=params.recorded(),
-        metrics={**tested, **{f"cross_validated.{name}": mean for name, mean in means.items()}},
-        tags={"model_type": trained["model"], "framework": "scikit-learn", **provenance.tags()},
+        metrics={**found["metrics"], **{f"cross_validated.{name}": spread["mean"] for name, spread in folds}},
+        tags={"model_type": found["training"]["model"], "framework": "scikit-learn", **provenance.tags()},
         model=model,
         columns=features.column_types(layout),
         requirements=environment.pinned(environment.COMPUTED_WITH),
-        artifacts=[dataset, training, metrics, validation, evaluation, slices, fairness, predictions, *artifacts],
+        artifacts=[*reports, slices, predictions, card, page, *artifacts],
         verdict="; ".join(outcome.sentence() for outcome in outcomes),
+        description=f"{summary}. The model card is `{card}` of the run.",
         example=features.typical(profile.from_frame(files.read_table(reference)), layout),
     )
     accepted = candidate and all(outcome.passed for outcome in outcomes)
     entry = registry.record(result, accepted, tracking.uri, tracking.experiment)
     typer.echo(f"{'new' if entry.new else 'known'} run {entry.run_id}, version {entry.version or 'none'}")
-    rules = [outcome.as_dict() for outcome in outcomes if outcome.rule in gate.about_the_model(settings.gate)]
-    verdict = {"name": settings.name, "passed": passed, "rules": rules}
     files.write_json(report, {**verdict, "model_digest": digests["model"], "data_digest": digests["data"]})
 
 

@@ -45,6 +45,12 @@ def pinned(names: Collection[str]) -> list[str]:
     return [f"{name}=={metadata.version(name)}" for name in sorted(names)]
 
 
+def locked(names: Collection[str]) -> dict[str, list[str]]:
+    """The versions that the lock pins of `names`, in order: one, or one for older and one for newer Pythons."""
+    entries = re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text(encoding="utf-8"), re.M)
+    return {name: [version for entry, version in entries if entry == name] for name in sorted(names)}
+
+
 def locks(name: str) -> bool:
     """Whether the lock has a package."""
     return re.search(rf"^{re.escape(name)}==", LOCK.read_text(encoding="utf-8"), re.M) is not None

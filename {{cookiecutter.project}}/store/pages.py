@@ -1,5 +1,6 @@
 """Reports for looking at: one self-contained HTML file each, without scripts, readable offline and in ten years."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ def write_page(path: Path, template: str, **content: Any) -> None:
 def filled(template: str, **content: Any) -> str:
     """A template of `store/templates`, filled: HTML, where text is escaped, or Markdown.
 
-    In Markdown, `| code` escapes, and `| cell` in a table. Templates are Jinja with square brackets, since curly ones
-    are cookiecutter's.
+    In Markdown, `| code` escapes values, `| cell` those in a table, and `| text` sentences. Templates are Jinja with
+    square brackets, since curly ones are cookiecutter's.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -40,8 +41,16 @@ def filled(template: str, **content: Any) -> str:
         comment_start_string="[#",
         comment_end_string="#]",
     )
-    environment.filters |= {"number": _number, "share": _share, "signed": _signed, "code": _code, "cell": _cell}
+    environment.filters |= {"number": _number, "share": _share, "signed": _signed}
+    environment.filters |= {"code": _code, "cell": _cell, "text": _text}
     return environment.get_template(template).render(content)
+
+
+def from_markdown(text: str) -> str:
+    """Markdown (CommonMark, with tables) as HTML; HTML in it stays text."""
+    from markdown_it import MarkdownIt
+
+    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
 
 
 def _number(value: float | None) -> str:
@@ -73,3 +82,10 @@ def _code(value: Any) -> str:
 def _cell(value: Any) -> str:
     """The same for a cell of a table, where a bar would end it even in code."""
     return _code(value).replace("|", "\\|")
+
+
+def _text(value: str) -> str:
+    """A sentence in Markdown, on one line: its signs are signs, and no markup."""
+    line = " ".join(value.split())
+    line = re.sub(r"[\\`*_\[\]<>&~|$]", r"\\\g<0>", line)
+    return re.sub(r"^(\d*)([-+=#.)])", r"\1\\\2", line)  # would begin a list, a heading or a rule

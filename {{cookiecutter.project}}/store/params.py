@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, RootModel, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, RootModel, StringConstraints, model_validator
 
 from ml.errors import ParameterError
 from store import yaml
@@ -17,6 +17,7 @@ FILE = Path("params.yaml")
 
 Share = Field(ge=0, le=1)
 OpenShare = Field(gt=0, lt=1)
+Words = Annotated[str, StringConstraints(strip_whitespace=True)]
 
 
 class Section(BaseModel):
@@ -152,6 +153,16 @@ class Register(Section):
     gate: dict[str, Rule]
 
 
+class Card(Section):
+    """What the model card says that no program knows; what is empty, it calls not stated. No result depends on it."""
+
+    purpose: Words
+    users: Words
+    not_for: Words
+    limits: list[Words]
+    owner: Words
+
+
 class Monitor(Section):
     """When a difference between the delivery and the training data is drift, and when to retrain."""
 
@@ -187,7 +198,7 @@ class Tracking(Section):
         return self
 
 
-KINDS = (Prepare, Validate, Train, Models, Evaluate, Register, Monitor, Sweep, Tracking)
+KINDS = (Prepare, Validate, Train, Models, Evaluate, Register, Card, Monitor, Sweep, Tracking)
 SECTIONS: dict[str, type[BaseModel]] = {kind.__name__.lower(): kind for kind in KINDS}
 RECORDED = ("prepare", "validate", "train", "models", "evaluate", "register")
 Kind = TypeVar("Kind", bound=BaseModel)

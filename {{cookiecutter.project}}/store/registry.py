@@ -35,7 +35,8 @@ class Result:
     """What is recorded of one result.
 
     `digests` (model, data, params, code; SHA-256) are its identity. `columns` are the model's inputs with their MLflow
-    types, `example` a row of them. `artifacts` are files to keep with the run, `verdict` is the gate's, in a word.
+    types, `example` a row of them. `artifacts` are files to keep with the run, `verdict` is the gate's, in a word, and
+    `description` (Markdown) is shown with the version.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Result:
     requirements: Sequence[str]
     artifacts: Sequence[Path]
     verdict: str = ""
+    description: str = ""
     example: "pd.DataFrame | None" = None
 
     @property
@@ -340,7 +342,9 @@ def _version(client: "Client", run_id: str, result: Result) -> str:
         name: result.tags.get(name, known.get(name, "")) for name in ON_VERSION if name in known | dict(result.tags)
     }
     tags |= {f"{kind}_digest": digest for kind, digest in result.digests.items()} | {"gate": result.verdict}
-    made = client.create_model_version(result.name, MODEL + model_id, run_id, tags=tags, model_id=model_id)
+    made = client.create_model_version(
+        result.name, MODEL + model_id, run_id, tags=tags, description=result.description, model_id=model_id
+    )
     first = _registered(client, result.name, digest)[0]
     if first != str(made.version):
         _take_back(client, result.name, str(made.version))

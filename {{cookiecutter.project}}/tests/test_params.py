@@ -53,6 +53,7 @@ GOOD = {
             "overfitting": {"measure": "overfitting", "direction": "below", "limit": 0.1},
         },
     },
+    "card": {"purpose": "Whom to call", "users": "", "not_for": "", "limits": ["Made up"], "owner": "Ada"},
     "monitor": {
         "features": "all",
         "p_value": 0.05,
