@@ -397,7 +397,9 @@ def test_the_server_refuses_who_calls_it_by_another_name(served: tuple[Team, Tra
 
     def answer(host: str) -> int:
         connection = http.client.HTTPConnection(server.url.removeprefix("http://"))
-        connection.request("GET", "/version", headers={"Host": host, "Authorization": f"Basic {known}"})
+        connection.request(
+            "GET", "/api/2.0/mlflow/registered-models/search", headers={"Host": host, "Authorization": f"Basic {known}"}
+        )
         return connection.getresponse().status
 
     assert answer(server.url.removeprefix("http://")) == 200
