@@ -85,7 +85,8 @@ def summary(facts: Mapping[str, Any]) -> str:
     """How good it is in one line of Markdown."""
     row, split = facts["headline"], facts["dataset"]["split"]
     span = "" if row["low"] is None else f" ({facts['confidence']:.0%} interval {row['low']:.4f} to {row['high']:.4f})"
-    return f"**{row['title']} {row['value']:.4f}**{span} on {split['test']:,} test rows"
+    value = "undefined" if row["value"] is None else f"{row['value']:.4f}"
+    return f"**{row['title']} {value}**{span} on {split['test']:,} test rows"
 
 
 def _classes(target: Mapping[str, Any]) -> dict[str, int] | None:

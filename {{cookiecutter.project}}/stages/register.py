@@ -66,7 +66,7 @@ def main(
     if dry_run:
         return
 
-    importances = files.read_csv(plots / "importances.csv").to_dict(orient="records")
+    importances = files.read_csv(plots / "importances.csv", text=["feature"]).to_dict(orient="records")
     told = {
         **cards.facts(found, groups, importances, layout, judging.smallest_group, judging.confidence),
         **verdict,
@@ -79,7 +79,7 @@ def main(
     }
     summary = cards.summary(told)
     text = pages.filled("model_card.md", **told, summary=summary)
-    files.write_text(card, text)
+    files.write_text(card, text + "\n")
     body = pages.from_markdown(text)
     pages.write_page(page, "model_card.html", **told, title=f"Model card: {settings.name}", body=body)
 

@@ -154,6 +154,15 @@ def test_what_people_write_stays_text(hostile: str) -> None:
     assert html.count("<h1>") == 1
 
 
+def test_a_headline_that_is_undefined_is_said_so() -> None:
+    nothing = {"headline": "accuracy", "intervals": {"accuracy": [None, None], "recall": [0.5, 0.7]}}
+    found = FOUND | {"metrics": {"accuracy": None, "recall": 0.6}, "evaluation": FOUND["evaluation"] | nothing}
+
+    facts = card.facts(found, GROUPS, IMPORTANCES, SCHEMA, 30, 0.95)
+
+    assert card.summary(facts) == "**accuracy undefined** on 200 test rows"
+
+
 def test_an_unknown_word_is_refused() -> None:
     with pytest.raises(ValueError, match="purpos"):
         params.Card.model_validate({"purpos": "", "users": "", "not_for": "", "limits": [], "owner": ""})

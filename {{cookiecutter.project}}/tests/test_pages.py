@@ -45,6 +45,17 @@ def test_a_value_in_a_cell_is_code(value, text):
     assert pages._code(value) == text.replace("\\|", "|")
 
 
+@given(st.text(st.sampled_from("|`\\<>!-*_[](){}@#~&;:.+=$012 \t\r\n\u2028ax'\""), max_size=60).filter(str.strip))
+def test_whatever_a_sentence_holds_it_is_text_in_its_item(sentence):
+    parsed = MARKDOWN.parse(f"- {pages._text(sentence)}\n\nend\n")
+
+    item, end = [token for token in parsed if token.type == "inline"]
+    assert [token.type for token in parsed[:4]] == ["bullet_list_open", "list_item_open", "paragraph_open", "inline"]
+    assert {part.type for part in item.children} <= {"text", "text_special"}
+    assert "".join(part.content for part in item.children) == " ".join(sentence.split())
+    assert end.content == "end"
+
+
 @given(st.text(st.sampled_from("|`\\<>!-*_[](){}@#~&; \t\r\n\v\u2028ax1"), max_size=120) | st.text())
 def test_whatever_a_value_holds_it_is_one_piece_of_code_in_its_cell(value):
     parsed = MARKDOWN.parse(f"| a | b |\n|---|---|\n| {pages._cell(value)} | end |\n")

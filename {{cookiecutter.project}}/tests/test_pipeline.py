@@ -48,7 +48,7 @@ def closure(stage: str) -> set[str]:
         path = waiting.pop()
         seen.add(path)
         waiting |= imports(path) - seen
-    pages = set((ROOT / "store" / "templates").glob("*.html")) if ROOT / "store" / "pages.py" in seen else set()
+    pages = set((ROOT / "store" / "templates").iterdir()) if ROOT / "store" / "pages.py" in seen else set()
     return {path.relative_to(ROOT).as_posix() for path in seen} | {
         path.relative_to(ROOT).as_posix() for path in pages if path.name == "page.html" or _fills(stage, path.name)
     }
@@ -60,7 +60,7 @@ def _fills(stage: str, template: str) -> bool:
 
 def declared_code(stage: str) -> set[str]:
     return (
-        {path for path in names(STAGES[stage]["deps"]) if path.endswith((".py", ".html")) and "/" in path}
+        {path for path in names(STAGES[stage]["deps"]) if path.endswith((".py", ".html", ".md")) and "/" in path}
         - names(STAGES[stage].get("outs", []))
         - {"reports/evaluation.html"}
     )
