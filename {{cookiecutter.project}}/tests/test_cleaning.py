@@ -105,7 +105,8 @@ def test_the_balance_of_a_number_is_its_mean_spread_and_range() -> None:
 
 
 def test_the_period_is_that_of_the_column_of_the_role_time_and_none_without_one() -> None:
-    days = ROWS.assign(at=pd.to_datetime(["2024-03-01", "2024-01-31 23:00:00", None, "2024-02-02", "2024-02-03"]))
+    stamps = ["2024-03-01", "2024-01-31 23:00:00", None, "2024-02-02", "2024-02-03"]
+    days = ROWS.assign(at=pd.to_datetime(stamps, format="ISO8601"))
 
     assert cleaning.period(days, DATED) == {
         "column": "at",
