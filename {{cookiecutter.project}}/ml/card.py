@@ -33,9 +33,11 @@ def facts(
     spans = {name: Interval(*ends) for name, ends in evaluation["intervals"].items()}
     metrics = metric_rows(found["metrics"], spans, training["cross_validated"])
     compared = compared_groups(groups, found["fairness"], headline, smallest, confidence)
+    shown = next(row for row in metrics if row["name"] == headline)
     return {
         **found,
-        "headline": next(row for row in metrics if row["name"] == headline),
+        "summary": summary(shown, dataset["split"]["test"], confidence),
+        "headline": shown,
         "metrics": metrics,
         "confidence": confidence,
         "smallest": smallest,
@@ -81,12 +83,12 @@ def compared_groups(
     return sorted(rows, key=lambda row: (row["small"], row["value"] != row["value"], sign * row["value"]))
 
 
-def summary(facts: Mapping[str, Any]) -> str:
-    """How good it is in one line of Markdown."""
-    row, split = facts["headline"], facts["dataset"]["split"]
-    span = "" if row["low"] is None else f" ({facts['confidence']:.0%} interval {row['low']:.4f} to {row['high']:.4f})"
-    value = "undefined" if row["value"] is None else f"{row['value']:.4f}"
-    return f"**{row['title']} {value}**{span} on {split['test']:,} test rows"
+def summary(headline: Mapping[str, Any], rows: int, confidence: float) -> str:
+    """How good it is on so many test rows, by a row of `metric_rows`, in one line of Markdown."""
+    value, low, high = (headline[name] for name in ("value", "low", "high"))
+    span = "" if low is None else f" ({confidence:.0%} interval {low:.4f} to {high:.4f})"
+    said = "undefined" if value is None else f"{value:.4f}"
+    return f"**{headline['title']} {said}**{span} on {rows:,} test rows"
 
 
 def _classes(target: Mapping[str, Any]) -> dict[str, int] | None:

@@ -1,5 +1,6 @@
 """How a model's answers move with one feature: partial dependence."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from ml.task import Label
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
+MOST_FEATURES = 6
 MOST_ROWS = 1_000  # that an answer is the mean of
 MOST_VALUES = 20  # of a feature
 
@@ -31,17 +33,17 @@ def partial_dependence(
     table: pd.DataFrame,
     predictions: Predictions,
     schema: Schema,
-    names: list[str],
+    names: Iterable[str],
     seed: int,
     threads: int,
 ) -> pd.DataFrame:
     """The mean answer (see `subject`), were a feature the same in all rows, at values that occur (Friedman 2001).
 
-    A row per value of each of `names`: `feature`, `kind` (number, level or date), `value` (text) and `mean`. Numbers
-    and dates come at up to 20 quantiles, categories at their 20 most frequent levels. The mean is over up to 1,000 rows
-    of the typed `table` (n rows), drawn by `seed`; `predictions` are those of `model` on it, and where a model gives no
-    probabilities, it is the share of rows that get the class. Only the values are encoded anew, and set into rows
-    that were encoded once (see `ml.importance`).
+    A row per value of each of the first six of `names`: `feature`, `kind` (number, level or date), `value` (text) and
+    `mean`. Numbers and dates come at up to 20 quantiles, categories at their 20 most frequent levels. The mean is over
+    up to 1,000 rows of the typed `table` (n rows), drawn by `seed`; `predictions` are those of `model` on it, and where
+    a model gives no probabilities, it is the share of rows that get the class. Only the values are encoded anew, and
+    set into rows that were encoded once (see `ml.importance`).
     """
     from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits
@@ -62,7 +64,7 @@ def partial_dependence(
         means = answers.reshape(len(values), len(rows)).mean(axis=1)
         return pd.DataFrame({"feature": name, "kind": kind, "value": text, "mean": means})
 
-    given = [name for name in names if table[name].notna().any()]
+    given = [name for name in [*names][:MOST_FEATURES] if table[name].notna().any()]
     with threadpool_limits(threads):  # see ml.fitting.cross_validate
         found = Parallel(n_jobs=-1, prefer="threads")(delayed(along)(name) for name in given)
     return pd.DataFrame(pd.concat(found, ignore_index=True))

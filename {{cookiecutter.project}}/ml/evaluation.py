@@ -9,7 +9,7 @@ import pandas as pd
 from ml import digest
 from ml.errors import ParameterError
 from ml.intervals import Interval
-from ml.metrics import Predictions, by_level, score, title
+from ml.metrics import Predictions, by_level, classification_report, score, title
 from ml.schema import Schema
 from ml.task import Label
 
@@ -26,6 +26,28 @@ def scores(predictions: Predictions, headline: str) -> dict[str, float]:
     if headline not in found:
         raise ParameterError(f"evaluate.metric is {headline}, but there are {', '.join(found)}: choose one of them")
     return {headline: found.pop(headline), **found}
+
+
+def facts(predictions: Predictions, headline: str, spans: Mapping[str, Interval]) -> dict[str, Any]:
+    """What is known besides the metrics: their intervals, and of a classification the classes and how each is met."""
+    return {
+        "headline": headline,
+        "labels": predictions.classes,
+        "positive": predictions.positive,
+        "intervals": spans,
+        "classes": classification_report(predictions) if predictions.classes else [],
+    }
+
+
+def sentence(scores: Mapping[str, float], spans: Mapping[str, Interval], headline: str, rows: int) -> str:
+    """The headline metric with its interval, in one line."""
+    low, high = spans[headline]
+    return f"{title(headline)} {scores[headline]:.4f} ({low:.4f} to {high:.4f}) on {rows} test rows"
+
+
+def logged(test: Mapping[str, float], cross_validated: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """All metrics of a result, each under a name of its own: `cross_validated.` before the means over the folds."""
+    return {**test, **{f"cross_validated.{name}": spread["mean"] for name, spread in cross_validated.items()}}
 
 
 def by_group(predictions: Predictions, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ml import metrics
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -75,6 +77,18 @@ def of_curves(
         for name, (title, draw) in kinds.items()
         if len(curves[name])
     ]
+
+
+def of_evaluation(
+    tables: Mapping[str, pd.DataFrame], headline: str, fairness_of: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """All figures of an evaluation, by what the page calls them; `tables` are those that `dvc plots` has, by name."""
+    return {
+        "figures": of_curves(tables),
+        "importances": importances(tables["importances"], headline),
+        "partial": partial_dependences(tables["partial_dependence"]),
+        "rates": fairness(fairness_of) if fairness_of else None,
+    }
 
 
 def roc(curve: pd.DataFrame, before: pd.DataFrame) -> str:
@@ -156,13 +170,13 @@ def _both(axes: "Axes", before: pd.DataFrame, now: pd.DataFrame, x: str, y: str,
 
 
 def importances(table: pd.DataFrame, metric: str) -> str:
-    """The fifteen features (`feature`, `importance`, `spread`; greatest first) that matter most."""
+    """The fifteen features (`feature`, `importance`, `spread`; greatest first) that matter most, by a metric's name."""
     shown = table.iloc[:15][::-1]
 
     def draw(axes: "Axes") -> None:
         axes.barh(shown["feature"], shown["importance"], xerr=shown["spread"], color=ACCENT, ecolor=FAINT, height=0.6)
         axes.grid(visible=False, axis="y")
-        axes.set(xlabel=f"loss of {metric} when shuffled")
+        axes.set(xlabel=f"loss of {metrics.title(metric)} when shuffled")
 
     return _svg(draw, (6.8, 0.8 + 0.24 * len(shown)))
 

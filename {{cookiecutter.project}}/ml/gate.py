@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from ml.errors import ParameterError
@@ -55,6 +55,10 @@ class Evidence:
     validation: Mapping[str, int] = field(default_factory=dict)
     gain: Mapping[str, float | None] | None = None
 
+    def with_gain(self, gain: Mapping[str, float | None] | None) -> "Evidence":
+        """The same, and how it does against the version in production."""
+        return replace(self, gain=gain)
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -88,6 +92,16 @@ def evidence(found: Mapping[str, Any], groups: Sequence[Mapping[Any, Any]], smal
     """What the reports of the other stages (training, metrics, validation, fairness) and `groups` say of a model."""
     means = {name: spread["mean"] for name, spread in found["training"]["cross_validated"].items()}
     return Evidence(found["metrics"], means, groups, smallest_group, found["fairness"]["gaps"], found["validation"])
+
+
+def verdict(name: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """How the model `name` did by all of these rules, as plain values."""
+    return {"name": name, "passed": passed(outcomes), "rules": [outcome.as_dict() for outcome in outcomes]}
+
+
+def passed(outcomes: Sequence[Outcome]) -> bool:
+    """Whether every rule holds."""
+    return all(outcome.passed for outcome in outcomes)
 
 
 def about_the_model(rules: Mapping[str, Rule]) -> dict[str, Rule]:

@@ -39,7 +39,7 @@ def review(base: str, html: Path | None, fail_on: str | None, *, as_json: bool) 
         from ml import figures
 
         drawn = figures.of_curves(_curves(now), _curves(before))
-        pages.write_page(html, "review.html", title="Review", figures=drawn, **found)
+        pages.write_page(html, "review.html", figures=drawn, **found)
     typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else pages.filled("review.md", **found))
     if fail_on and found["regression"]:
         sys.exit(1)

@@ -26,65 +26,54 @@ def main(
     """Predict the test split once, and derive everything from those predictions."""
     from ml import curves, dependence, evaluation, explanation, features, figures, fitting, importance, intervals, task
     from ml import fairness as treating
-    from ml import metrics as scoring
     from ml import profile as profiles
     from store import environment, files, pages, params
 
-    settings = params.load(params.Evaluate)
-    layout = files.read_schema(schema)
+    settings, layout = params.load(params.Evaluate), files.read_schema(schema)
     table, fitted, trained = files.read_table(test), files.read_model(model), files.read_json(training)
     learnt_from = profiles.from_frame(files.read_table(reference))
-    headline = task.headline(trained["task"], settings.metric)
+    headline, threads = task.headline(trained["task"], settings.metric), trained["threads"]
 
     inputs = features.inputs(table, layout)
     target = task.labels(table[layout.target], trained["task"])
-    found = fitting.predict(fitted, inputs, target, trained["positive"], trained["threads"])
+    found = fitting.predict(fitted, inputs, target, trained["positive"], threads)
     scores = evaluation.scores(found, headline)
     spans = intervals.bootstrap(found, settings.resamples, settings.confidence, settings.seed)
     shuffled = importance.permutation_importances(
-        fitted, inputs, found, layout, headline, settings.importance_repeats, settings.seed, trained["threads"]
+        fitted, inputs, found, layout, headline, settings.importance_repeats, settings.seed, threads
     )
     relied_on = importance.table(console.progress(shuffled, len(layout.inputs), "shuffling features"))
-    partial = dependence.partial_dependence(
-        fitted, table, found, layout, relied_on["feature"].tolist()[:6], settings.seed, trained["threads"]
-    )
+    partial = dependence.partial_dependence(fitted, table, found, layout, relied_on["feature"], settings.seed, threads)
     trees = environment.locks("shap")  # not: is installed, or one lock would give two reports
-    told = explanation.of_notable(fitted, table, found, layout, learnt_from, trained["threads"], trees=trees)
-    drawn = curves.curves(found)
+    told = explanation.of_notable(fitted, table, found, layout, learnt_from, threads, trees=trees)
+    drawn = {**curves.curves(found), "importances": relied_on, "partial_dependence": partial}
     groups = evaluation.by_group(found, table, layout.sensitive)
     treated = treating.report(found, table[layout.sensitive], settings.smallest_group, settings.confidence)
-    classes = scoring.classification_report(found) if found.classes else []
+    said = evaluation.facts(found, headline, spans)
 
     files.write_table(predictions, evaluation.compared_later(found, table, layout))
     files.write_json(metrics, scores)
-    said = {"headline": headline, "labels": found.classes, "positive": found.positive}
-    files.write_json(report, {**said, "intervals": spans, "classes": classes})
+    files.write_json(report, said)
     files.write_csv(slices, groups)
     files.write_json(fairness, treated)
-    for name, curve in {**drawn, "importances": relied_on, "partial_dependence": partial}.items():
+    for name, curve in drawn.items():
         files.write_csv(plots / f"{name}.csv", curve)
     pages.write_page(
         page,
         "evaluation.html",
-        title="Evaluation",
         trained=trained,
         dataset=files.read_json(dataset),
         target=layout.target,
-        headline=headline,
         confidence=settings.confidence,
         metrics=evaluation.metric_rows(scores, spans, trained["cross_validated"]),
-        figures=figures.of_curves(drawn),
-        importances=figures.importances(relied_on, scoring.title(headline)),
-        partial=figures.partial_dependences(partial),
         subject=dependence.subject(found),
         explained=told,
-        classes=classes,
         groups=groups.to_dict(orient="records"),
         fairness=treated,
-        rates=figures.fairness(treated["columns"]) if treated["columns"] else None,
+        **figures.of_evaluation(drawn, headline, treated["columns"]),
+        **said,
     )
-    low, high = spans[headline]
-    typer.echo(f"{scoring.title(headline)} {scores[headline]:.4f} ({low:.4f} to {high:.4f}) on {len(table)} test rows")
+    typer.echo(evaluation.sentence(scores, spans, headline, len(table)))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def main(
     if not deliveries.listed(incoming):
         found = monitoring.no_delivery()
         files.write_json(report, found)
-        pages.write_page(page, "drift.html", title="Drift", **found)
+        pages.write_page(page, "drift.html", **found)
         typer.echo(f"{incoming}: {found['verdict']}")
         return
 
@@ -72,7 +72,7 @@ def main(
     columns = [
         {**column, "sketch": monitoring.sketch(*both)} for column, both in zip(found["columns"], sides, strict=True)
     ]
-    pages.write_page(page, "drift.html", title="Drift", **{**found, "columns": columns})
+    pages.write_page(page, "drift.html", **{**found, "columns": columns})
     typer.echo(f"{delivered.rows} rows: {found['verdict']}")
 
 

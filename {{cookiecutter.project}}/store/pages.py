@@ -46,6 +46,17 @@ def filled(template: str, **content: Any) -> str:
     return environment.get_template(template).render(content)
 
 
+def write_both(path: Path, template: str, page: Path, around: str, **content: Any) -> None:
+    """Fill a template of Markdown and write it, and once more as HTML, the `body` of the template `around` it.
+
+    Raises:
+        StoreError: one of them cannot be written.
+    """
+    text = filled(template, **content) + "\n"
+    files.write_text(path, text)
+    write_page(page, around, **content, body=from_markdown(text))
+
+
 def from_markdown(text: str) -> str:
     """Markdown (CommonMark, with tables) as HTML; HTML in it stays text."""
     from markdown_it import MarkdownIt

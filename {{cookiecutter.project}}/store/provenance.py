@@ -7,10 +7,20 @@ import os
 from pathlib import Path
 from typing import Any
 
-from store import files, git, yaml
+from store import files, git, params, yaml
 
 PIPELINE = Path("dvc.yaml")
 MADE_BY = ("prepare", "validate", "train", "evaluate")
+
+
+def digests(model: Path, data: str) -> dict[str, str]:
+    """The identity of a result (SHA-256): its model file, its data (a content digest), the parameters and the code."""
+    return {
+        "model": files.sha256(model),
+        "data": data,
+        "params": digest(params.recorded()),
+        "code": code_digest(),
+    }
 
 
 def code_digest() -> str:

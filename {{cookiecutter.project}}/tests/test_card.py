@@ -88,7 +88,6 @@ def written(**other: Any) -> str:
         "not_here": ["champion"],
         "packages": {"numpy": ["2.4.6", "2.5.5"]},
         "registration": "reports/registration.json",
-        "summary": card.summary(facts),
     }
     return pages.filled("model_card.md", **content | other)
 
@@ -160,7 +159,7 @@ def test_a_headline_that_is_undefined_is_said_so() -> None:
 
     facts = card.facts(found, GROUPS, IMPORTANCES, SCHEMA, 30, 0.95)
 
-    assert card.summary(facts) == "**accuracy undefined** on 200 test rows"
+    assert facts["summary"] == "**accuracy undefined** on 200 test rows"
 
 
 def test_an_unknown_word_is_refused() -> None:
