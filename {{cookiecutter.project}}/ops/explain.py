@@ -15,7 +15,6 @@ from store.revisions import Revision
 if TYPE_CHECKING:
     import pandas as pd
 
-MODEL = Path("models/model.joblib")
 TEST = Path("data/prepared/test.parquet")
 REFERENCE = Path("data/prepared/reference.parquet")
 SHOWN = 10  # features of a row; the others are summed
@@ -38,7 +37,7 @@ def explain(delivery: Path, rows: int, ids: list[str], number: str | None, *, as
     revision, known = _asked(number)
     layout, trained = revision.schema(), revision.json(revisions.TRAINING)
     table = _of_test(ids, revision, layout) if ids else _delivered(delivery, rows, layout)
-    model = files.read_model(revision.kept(MODEL), known)
+    model = files.read_model(revision.kept(revisions.MODEL), known)
     positive, threads = trained["positive"], trained["threads"]
     reference = profile.from_frame(files.read_table(revision.kept(REFERENCE)))
     told = explanation.explain(model, table, layout, reference, positive, threads).rows(table)
@@ -68,7 +67,7 @@ def _asked(number: str | None) -> tuple[Revision, str]:
     """
     tracking, settings = params.load(params.Tracking), params.load(params.Register)
     revision = revisions.find("")
-    digest = "" if number else files.sha256(revision.kept(MODEL))
+    digest = "" if number else files.sha256(revision.kept(revisions.MODEL))
     with registry.opened(tracking.uri) as client:
         if number:
             version = registry.version(client, settings.name, number)
@@ -76,8 +75,8 @@ def _asked(number: str | None) -> tuple[Revision, str]:
         if registry.has_model(client, tracking.experiment, digest):
             return revision, digest
     raise StoreError(
-        f"{MODEL} (SHA-256 {digest[:12]}…) is of no run in the registry, and was not loaded: if it is what your own "
-        "`dvc repro` made, `python -m ops sync` records it"
+        f"{revisions.MODEL} (SHA-256 {digest[:12]}…) is of no run in the registry, and was not loaded: if it is what your "
+        "own `dvc repro` made, `python -m ops sync` records it"
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from ml.errors import StoreError
-from store import backend, clones, params, provenance, registry, revisions, yaml
+from store import backend, cache, clones, params, provenance, registry, revisions, yaml
 from store.clones import State
 from store.revisions import Revision
 
@@ -20,8 +20,14 @@ def sync(*, dry_run: bool) -> None:
     """Run the command that dvc.yaml gives for `register`.
 
     Raises:
-        StoreError: it failed; it has said why.
+        StoreError: it failed, and has said why; or the model is not that of dvc.lock, and was not loaded.
     """
+    expected = revisions.find("").digests.get(revisions.MODEL.as_posix())
+    if expected is None or not revisions.MODEL.is_file() or cache.md5(revisions.MODEL) != expected:
+        raise StoreError(
+            f"{revisions.MODEL} is not the model of {revisions.LOCK}, and was not loaded: `dvc checkout` or `dvc pull` "
+            "brings that one, `dvc repro` makes it"
+        )
     command = yaml.read(provenance.PIPELINE)["stages"]["register"]["cmd"]
     arguments = [*shlex.split(command)[1:], *(["--dry-run"] if dry_run else [])]
     if subprocess.run([sys.executable, *arguments], check=False).returncode:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 WORK_TREE = "work tree"
 LOCK = Path("dvc.lock")
+MODEL = Path("models/model.joblib")
 SCHEMA = Path("schema.yaml")
 METRICS = Path("reports/metrics.json")
 REGISTRATION = Path("reports/registration.json")

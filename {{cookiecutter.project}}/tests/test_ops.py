@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ml.errors import DataError, SchemaError, StoreError
 from ops.__main__ import app
-from store import files
+from store import cache, files
 
 ROOT = Path(__file__).parent.parent
 VERDICT = "2 of 3 features have drifted (66.7%): retraining is recommended"
@@ -123,9 +123,20 @@ def test_a_draft_needs_data(tmp_path: Path) -> None:
         infer(tmp_path / "empty", tmp_path / "schema.yaml")
 
 
+def registers(folder: Path, command: str) -> Path:
+    """A project whose stage `register` runs this, and which has the model of its dvc.lock; the model."""
+    (folder / "dvc.yaml").write_text(json.dumps({"stages": {"register": {"cmd": command}}}), encoding="utf-8")
+    model = folder / "models" / "model.joblib"
+    model.parent.mkdir()
+    model.write_bytes(b"trained")
+    lock = {"stages": {"train": {"outs": [{"path": "models/model.joblib", "md5": cache.md5(model)}]}}}
+    (folder / "dvc.lock").write_text(json.dumps(lock), encoding="utf-8")
+    return model
+
+
 def test_sync_runs_what_the_stage_register_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "said.py").write_text("import sys\nopen('said', 'w').write(' '.join(sys.argv[1:]))\n", encoding="utf-8")
-    (tmp_path / "dvc.yaml").write_text("stages: {register: {cmd: python said.py a 'b c'}}\n", encoding="utf-8")
+    registers(tmp_path, "python said.py a 'b c'")
     monkeypatch.chdir(tmp_path)
 
     CliRunner().invoke(app, ["sync"], catch_exceptions=False)
@@ -135,8 +146,23 @@ def test_sync_runs_what_the_stage_register_runs(tmp_path: Path, monkeypatch: pyt
     assert (tmp_path / "said").read_text() == "a b c --dry-run"
 
 
+@pytest.mark.parametrize("kind", ["another model", "no model", "no lock"])
+def test_sync_loads_no_model_but_that_of_the_lock(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "said.py").write_text("open('said', 'w')\n", encoding="utf-8")
+    model = registers(tmp_path, "python said.py")
+    if kind == "another model":
+        model.write_bytes(b"swapped")
+    else:
+        (model if kind == "no model" else tmp_path / "dvc.lock").unlink()
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(StoreError, match=r"models/model\.joblib is not the model of dvc\.lock, and was not loaded"):
+        CliRunner().invoke(app, ["sync"], catch_exceptions=False)
+    assert not (tmp_path / "said").exists()
+
+
 def test_a_sync_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "dvc.yaml").write_text("stages: {register: {cmd: python -c 'raise SystemExit(3)'}}\n", encoding="utf-8")
+    registers(tmp_path, "python -c 'raise SystemExit(3)'")
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(StoreError, match="nothing was synchronised"):
