@@ -75,8 +75,8 @@ def _asked(number: str | None) -> tuple[Revision, str]:
         if registry.has_model(client, tracking.experiment, digest):
             return revision, digest
     raise StoreError(
-        f"{revisions.MODEL} (SHA-256 {digest[:12]}…) is of no run in the registry, and was not loaded: if it is what your "
-        "own `dvc repro` made, `python -m ops sync` records it"
+        f"{revisions.MODEL} (SHA-256 {digest[:12]}…) is of no run in the registry, and was not loaded: if your own "
+        "`dvc repro` made it, `python -m ops sync` records it"
     )
 
 
