@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TEST = Path("data/prepared/test.parquet")
-REFERENCE = Path("data/prepared/reference.parquet")
 SHOWN = 10  # features of a row; the others are summed
 BAR = 12  # characters of the longest bar, to either side
 
@@ -32,15 +31,14 @@ def explain(delivery: Path, rows: int, ids: list[str], number: str | None, *, as
         ProjectError: it takes a package that is not installed.
         StoreError: there is no such version, or the model is not the one that the registry knows.
     """
-    from ml import digest, evaluation, explanation, features, fitting, profile
+    from ml import digest, evaluation, explanation, features, fitting
 
     revision, known = _asked(number)
     layout, trained = revision.schema(), revision.json(revisions.TRAINING)
     table = _of_test(ids, revision, layout) if ids else _delivered(delivery, rows, layout)
     model = files.read_model(revision.kept(revisions.MODEL), known)
     positive, threads = trained["positive"], trained["threads"]
-    reference = profile.from_frame(files.read_table(revision.kept(REFERENCE)))
-    told = explanation.explain(model, table, layout, reference, positive, threads).rows(table)
+    told = explanation.explain(model, table, layout, revision.profile(), positive, threads).rows(table)
     inputs = features.inputs(table, layout)
     answers = evaluation.answers(fitting.predict(model, inputs, None, positive, threads)).to_dict(orient="records")
     names = digest.prediction_ids(known, table[layout.inputs])

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ml.errors import SchemaError, StoreError
-from store import pages, params, revisions, yaml
+from ml.errors import StoreError
+from store import pages, params, revisions
 from store.revisions import Revision
 
 if TYPE_CHECKING:
@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 
     from ml.changes import Rows
     from ml.metrics import Predictions
-    from ml.schema import Schema
 
-SCHEMA, DATASET = Path("schema.yaml"), Path("reports/dataset.json")
+DATASET = Path("reports/dataset.json")
 PLOTS = Path("reports/plots")
 LABELS = {"confusion": ("actual", "predicted")}  # the columns of a plot that are no numbers
 SPLITS = (Path("data/prepared/train.parquet"), Path("data/prepared/test.parquet"))
-REFERENCE = Path("data/prepared/reference.parquet")
 CODE = ("*.py", "store/templates/*", "dvc.yaml")
 
 
@@ -117,7 +115,7 @@ def _groups(
     from ml import changes
     from store import files
 
-    sensitive = _schema(now).sensitive
+    sensitive = now.schema().sensitive
     if not sensitive:
         return []
     table = files.read_table(now.kept(SPLITS[1]), sensitive).iloc[rows]
@@ -182,23 +180,17 @@ def _columns(before: Revision, now: Revision) -> list[dict[str, Any]]:
     from ml import changes
 
     def said(side: Revision) -> dict[str, str]:
-        columns = side.yaml(SCHEMA)["columns"]
+        columns = side.yaml(revisions.SCHEMA)["columns"]
         return {name: f"{column.get('role', 'feature')}, {column['type']}" for name, column in columns.items()}
 
     return changes.of_values(said(before), said(now))
-
-
-def _schema(side: Revision) -> "Schema":
-    from ml.schema import Schema
-
-    return yaml.validate(Schema, side.yaml(SCHEMA), f"{SCHEMA} of {side.short}", SchemaError)
 
 
 def _rows(before: Revision, now: Revision) -> "Rows":
     """Rows that came, went and changed, by the columns that both versions have."""
     from ml import changes
 
-    then, today = _schema(before), _schema(now)
+    then, today = before.schema(), now.schema()
     both = [name for name in today.kept if name in then.kept]
     ids = [name for name in today.with_role("id") if name in both]
     tables = [_hashes(side, both, ids) for side in (before, now)]
@@ -228,12 +220,11 @@ def _hashes(side: Revision, columns: list[str], ids: list[str]) -> "pd.DataFrame
 
 def _drift(before: Revision, now: Revision) -> list[dict[str, Any]]:
     """The columns of the training data whose distribution changed, the furthest first."""
-    from ml import drift, profile
-    from store import files
+    from ml import drift
 
     settings = params.load(params.Monitor)
     limits = drift.Limits(**settings.model_dump(include=set(drift.Limits.__annotations__)))
-    then, today = (profile.from_frame(files.read_table(side.kept(REFERENCE))) for side in (before, now))
+    then, today = before.profile(), now.profile()
     names = [name for name in today if name in then and then[name].kind == today[name].kind]
     found = [column for column in drift.compare(then, today, names, limits) if column.drifted]
     return [

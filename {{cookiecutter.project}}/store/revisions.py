@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ml.metrics import Predictions
+    from ml.profile import Profile
 
 WORK_TREE = "work tree"
 LOCK = Path("dvc.lock")
@@ -27,6 +28,7 @@ EVALUATION = Path("reports/evaluation.json")
 CROSS_VALIDATED = Path("reports/cross_validated.json")
 TRAINING = Path("reports/training.json")
 PREDICTIONS = Path("data/prepared/predictions.parquet")
+REFERENCE = Path("data/prepared/reference.parquet")
 # Main branches by the names that they go by, those of the remote first: the local ones may be old.
 MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 # All branches by name, too: a shallow clone follows a single one.
@@ -131,6 +133,17 @@ class Revision:
         if "row" not in kept or "labels" not in said:
             raise StoreError(f"{PREDICTIONS} of {self.short} was made by an older pipeline: run `dvc repro` there")
         return kept, evaluation.restored(kept, said["labels"], said["positive"])
+
+    def profile(self) -> "Profile":
+        """The profile of the training split.
+
+        Raises:
+            StoreError: it cannot be had.
+        """
+        from ml import profile
+        from store import files
+
+        return profile.from_frame(files.read_table(self.kept(REFERENCE)))
 
     def data(self, folder: str) -> str:
         """What DVC's digest of a folder of data was, as the .dvc file beside it has it; "" if there was none."""
