@@ -22,11 +22,12 @@ def make(folder: Path) -> None:
 
 def ours(folder: Path) -> None:
     """As `monitor` does it."""
-    from ml import drift, profile
-    from ml.schema import Column, Schema
-    from store import files
+    from mlops.data import profile
+    from mlops.data.schema import Column, Schema
+    from mlops.intake import tables
+    from mlops.monitoring import drift
 
-    tables = [files.read_table(folder / f"{name}.parquet") for name in ("baseline", "current")]
+    tables = [tables.read(folder / f"{name}.parquet") for name in ("baseline", "current")]
     columns = {name: Column(type="number" if name.startswith("n") else "category") for name in tables[0]}
     schema = Schema(columns={**columns, "target": Column(type="number", role="target")})
     limits = drift.Limits(p_value=0.05, ks_distance=0.1, cramers_v=0.1, missing_change=0.05, drifted_share=0.3)

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks.__main__ import DVC, ENVIRONMENT, FOLDER, generated
 
-OPS = [sys.executable, "-m", "ops"]
+OPS = [sys.executable, "-m", "mlops"]
 MODEL = "models.logistic_regression.C"
 
 

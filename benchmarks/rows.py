@@ -89,7 +89,7 @@ def main() -> None:
     answers = [f"data={tables[SMALL]}", "target=target", "project=rows", "setup=no"]
     measured([*GENERATE, str(exported()), *answers, "--output-dir", str(FOLDER)], FOLDER)
     project = FOLDER / "rows"
-    infer = [sys.executable, "-m", "ops", "schema", "infer", "--target", "target", "--force"]
+    infer = [sys.executable, "-m", "mlops", "schema", "infer", "--target", "target", "--force"]
     measured(infer, project)
     for name in ("prepare", "validate", "train", "evaluate"):
         measured(stage(project, name), project)

@@ -188,7 +188,7 @@ def data_step(answers: Answers) -> Step:
 
 def first_delivery(add: Command) -> Step:
     """Keep the newest rows back, to be watched; done by hand, the versions of the data follow it."""
-    command = ["python", "-m", "ops", "data", "hold-back"]
+    command = ["python", "-m", "mlops", "data", "hold-back"]
     return Step("first delivery", lambda: run(command), written(command, add), needs=("schema",))
 
 
@@ -249,7 +249,7 @@ def make_environment(*commands: Command) -> str:
 
 def check_environment() -> str:
     """Let the project say whether this environment is the one of requirements.txt."""
-    run(["python", "-m", "store.environment"])
+    run(["python", "-m", "mlops.base.environment"])
     return sys.prefix
 
 
@@ -290,7 +290,7 @@ def plan(answers: Answers) -> list[Step]:
     environment = environment_step(answers)
     own = answers["data"] != "example" or answers["target"] != "churn"
     ready = ("data", "repository", "environment", "data versions")
-    infer = ["python", "-m", "ops", "schema", "infer", "--target", answers["target"], "--force"]  # not the example's
+    infer = ["python", "-m", "mlops", "schema", "infer", "--target", answers["target"], "--force"]  # not the example's
     message = "Start from cookiecutter-dvc-mlops"
     dvc = ["python", "-m", "dvc"]
     add = [*dvc, "add", "data/raw", "data/incoming"]
@@ -356,7 +356,7 @@ def ending(steps: list[Step], done: set[str], folder: Path) -> None:
     say("\nThen:\n")
     say("  dvc repro               run again what a change has touched, and nothing else")
     say("  dvc metrics show        how good the model is")
-    say("  python -m ops --help    what else there is to do")
+    say("  python -m mlops --help    what else there is to do")
 
 
 def main(answers: Answers) -> None:

@@ -78,7 +78,7 @@ def path_order(run: Run) -> str:
 
 def file_order(run: Run) -> str:
     """Every folder lists its files in another order: they are made anew, last name first."""
-    for folder in [run.folder / "data", run.folder / "ml", run.folder / "store", run.folder / "stages"]:
+    for folder in [run.folder / "data", run.folder / "mlops", run.folder / "project", run.folder / "stages"]:
         for path in sorted((path for path in folder.rglob("*") if path.is_file()), reverse=True):
             content, mode = path.read_bytes(), path.stat().st_mode
             path.unlink()

@@ -246,10 +246,10 @@ def test_every_command_of_ours_that_ci_runs_exists(bake: Callable[..., BakedProj
     lines = [line for definition in ci_files(project).values() for line in commands(ci, definition)]
     called = {found for line in lines for found in re.findall(r"python -m (ops[ .]\w+)", line)}
 
-    assert called == {"ops review", "ops.comment"}
+    assert called == {"ops review", "mlops.commands.experiments.comment"}
     for command in called:
         name = command[len("ops ") :]
-        assert project.run("python", "-m", "ops", name, "--help").returncode == 0
+        assert project.run("python", "-m", "mlops", name, "--help").returncode == 0
         assert (project.path / "ops" / f"{name}.py").is_file()
     assert any(line.startswith("git diff --exit-code") and line.split(" || ")[0].endswith(" HEAD") for line in lines)
 

@@ -10,7 +10,7 @@ from tests.conftest import BakedProject, bake_copy
 from tests.test_pipeline import change, runs, versions
 
 DVC = ("python", "-m", "dvc")
-OPS = ("python", "-m", "ops")
+OPS = ("python", "-m", "mlops")
 QUEUE_ENDS = 600  # seconds
 
 
@@ -226,7 +226,7 @@ def test_changed_code_is_named_and_a_change_without_effect_is_called_none(projec
     commit(project, "Touch")
     nothing = review(project)
 
-    assert touched["code"] == [{"path": "ml/drift.py", "added": 2, "removed": 0}]
+    assert touched["code"] == [{"path": "mlops/monitoring/drift.py", "added": 2, "removed": 0}]
     assert touched["stages"] == ["monitor"]
     assert touched["regression"] is False
     assert nothing["stages"] == nothing["code"] == nothing["parameters"] == []

@@ -11,8 +11,8 @@ from fairlearn.metrics import (
     selection_rate,
     true_positive_rate,
 )
-from ml import fairness
-from ml.metrics import Predictions
+from mlops.evaluation import fairness
+from mlops.training.metrics import Predictions
 from sklearn.metrics import precision_score
 
 RATES = {

@@ -53,8 +53,8 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = {
         "dvc.yaml": PIPELINE,
         "count.py": COUNT,
-        "ops/__main__.py": INFER,
-        "store/environment.py": "",
+        "mlops//__main__.py": INFER,
+        "mlops/base/environment.py": "",
         "schema.yaml": "target: churn\n",
     }
     for name, text in files.items():
@@ -250,7 +250,7 @@ def test_an_environment_that_cannot_be_made_leaves_the_project_and_all_later_com
 def test_an_environment_that_is_not_that_of_the_lock_is_named_and_nothing_is_run_in_it(
     short: Path, tmp_path: Path
 ) -> None:
-    (short / PROJECT / "store" / "environment.py").write_text("raise SystemExit('pandas is 1.0, not 3.1.1')\n")
+    (short / PROJECT / "mlops" / "base" / "environment.py").write_text("raise SystemExit('pandas is 1.0, not 3.1.1')\n")
 
     project = baked(generate(short, tmp_path, setup="here"), tmp_path / "customer-churn")
 

@@ -192,7 +192,7 @@ def test_a_synchronised_clone_has_the_version_too_and_only_once(pipeline: BakedP
     (project.path / "mlflow.db").unlink()
 
     for _ in range(2):
-        done = project.run("python", "-m", "ops", "sync")
+        done = project.run("python", "-m", "mlops", "sync")
         assert done.returncode == 0, done.stdout + done.stderr
 
     assert versions(project) == versions(pipeline)
@@ -288,7 +288,7 @@ def test_an_experiment_is_a_run_of_the_parents_store_and_registers_nothing(proje
 
 
 def test_a_shifted_delivery_raises_the_alarm_and_an_unshifted_one_does_not(project: BakedProject) -> None:
-    calm = project.run("python", "-m", "ops", "check-drift")
+    calm = project.run("python", "-m", "mlops", "check-drift")
     header, *lines = example(project, "incoming")
     column = header.split(",").index("monthly_charges")
     shifted = [line.split(",") for line in lines]
@@ -297,7 +297,7 @@ def test_a_shifted_delivery_raises_the_alarm_and_an_unshifted_one_does_not(proje
     deliver(project, "incoming", "\n".join([header, *map(",".join, shifted)]) + "\n")
 
     assert repro(project) == ["monitor"]
-    alarm = project.run("python", "-m", "ops", "check-drift")
+    alarm = project.run("python", "-m", "mlops", "check-drift")
 
     assert calm.returncode == 0, calm.stderr
     assert alarm.returncode == 1
@@ -311,7 +311,7 @@ def test_no_delivery_yet_is_a_normal_state(project: BakedProject) -> None:
 
     assert repro(project) == ["monitor"]
 
-    assert project.run("python", "-m", "ops", "check-drift").returncode == 0
+    assert project.run("python", "-m", "mlops", "check-drift").returncode == 0
     assert json.loads(project.read("reports/drift.json"))["verdict"] == "no delivery yet"
 
 

@@ -333,7 +333,7 @@ def state(team: Team) -> dict[str, object]:
     return {
         "status": succeeds(team.project, "git", "status", "--porcelain"),
         "versions": team.versions(),
-        **{name: team.project.read(name) for name in ("params.yaml", "dvc.lock", "ml/metrics.py")},
+        **{name: team.project.read(name) for name in ("params.yaml", "dvc.lock", "mlops/training/metrics.py")},
     }
 
 

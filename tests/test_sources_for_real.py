@@ -26,10 +26,10 @@ def project(pipeline: BakedProject, tmp_path: Path) -> BakedProject:
 
 @pytest.fixture
 def ingest(project: BakedProject) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """A function that runs `python -m ops ingest` in the project, with more in its environment."""
+    """A function that runs `python -m mlops ingest` in the project, with more in its environment."""
 
     def running(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return project.with_env(**more).run("python", "-m", "ops", "ingest", *arguments)
+        return project.with_env(**more).run("python", "-m", "mlops", "ingest", *arguments)
 
     return running
 

@@ -16,7 +16,7 @@ from tests.test_experiments_for_real import commit, experiment_runs, experiments
 from tests.test_pipeline import change, versions
 
 __all__ = ["quick"]  # a fixture
-SWEEP = ("python", "-m", "ops", "sweep")
+SWEEP = ("python", "-m", "mlops", "sweep")
 GRID = (*SWEEP, "-S", "models.logistic_regression.C=0.25,0.5,1.0", "--jobs", "2")
 
 

@@ -21,7 +21,7 @@ from tests.tables import LEARNT, REFUSED, Table
 
 STAGES = ("prepare", "validate", "train", "evaluate", "register", "monitor")
 COMMANDS = ("infer", *STAGES)
-CODE = ("ml", "ops", "stages", "store")
+CODE = ("mlops", "project", "stages")
 # Enough to run every line; the defaults are run by the real pipeline.
 QUICK = {"folds": 3, "n_estimators": 10, "resamples": 50, "importance_repeats": 1}
 # Metrics that every prediction has, by task.
@@ -87,13 +87,13 @@ def run(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     commands = YAML(typ="safe").load(project / "dvc.yaml")["stages"]
 
     def running(name: str, *arguments: str) -> str:
-        from store import console
+        from mlops.base import console
 
         if name in commands:
             _, _, module, *arguments = shlex.split(commands[name]["cmd"])  # type: ignore[assignment]
             command = importlib.import_module(module).main
         else:
-            module, command = "ops", importlib.import_module("ops.__main__").app
+            module, command = "mlops", importlib.import_module("mlops.__main__").app
         monkeypatch.setattr(sys, "argv", [module, *arguments])
         capsys.readouterr()
         ended: object = 0
@@ -112,7 +112,7 @@ def run(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 
 def infer(run: Callable[..., str], table: Table) -> None:
     """Draft schema.yaml for a table."""
-    run("ops", "schema", "infer", "--target", table.target)
+    run("mlops", "schema", "infer", "--target", table.target)
 
 
 def written(folder: Path) -> set[str]:
@@ -153,7 +153,7 @@ def comments(schema: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("table", LEARNT, ids=lambda table: table.name)
 def test_a_table_goes_through_every_stage(table: Table, project: Path, run: Callable[..., str]) -> None:
-    from store import files
+    from mlops.intake import tables
 
     table.write(project / "data" / "raw")
     if table.delivered:
@@ -163,7 +163,7 @@ def test_a_table_goes_through_every_stage(table: Table, project: Path, run: Call
     draft = (project / "schema.yaml").read_bytes()
     infer(run, table)
     assert (project / "schema.yaml").read_bytes() == draft
-    layout = files.read_schema(project / "schema.yaml")
+    layout = tables.read_schema(project / "schema.yaml")
     fields = {name: column.model_dump(mode="json") for name, column in layout.columns.items()}
     wrong = {
         f"{name}.{key}": (fields[name][key] if name in fields else "no such column", value)

@@ -4,6 +4,6 @@ DVC starts whichever `python` comes first on the PATH. With another environment'
 stand for other bytes, so a stage refuses to start there.
 """
 
-from store import environment
+from mlops.base import environment
 
 environment.require(environment.COMPUTED_WITH | environment.NEEDED_TO_START)

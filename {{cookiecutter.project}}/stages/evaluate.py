@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from store import console
+from mlops.base import console
 
 
 def main(
@@ -24,20 +24,22 @@ def main(
     page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
 ) -> None:
     """Predict the test split once, and derive everything from those predictions."""
-    from ml import curves, dependence, evaluation, explanation, features, figures, fitting, importance, intervals, task
-    from ml import fairness as treating
-    from ml import profile as profiles
-    from store import environment, files, pages, params
+    from mlops.base import environment, files, pages, params
+    from mlops.data import profile as profiles
+    from mlops.evaluation import curves, dependence, explanation, figures, importance, intervals, results
+    from mlops.evaluation import fairness as treating
+    from mlops.intake import tables
+    from mlops.training import encoding, fitting, task
 
-    settings, layout = params.load(params.Evaluate), files.read_schema(schema)
-    table, fitted, trained = files.read_table(test), files.read_model(model), files.read_json(training)
-    learnt_from = profiles.from_frame(files.read_table(reference))
+    settings, layout = params.load(params.Evaluate), tables.read_schema(schema)
+    table, fitted, trained = tables.read(test), files.read_model(model), files.read_json(training)
+    learnt_from = profiles.from_frame(tables.read(reference))
     headline, threads = task.headline(trained["task"], settings.metric), trained["threads"]
 
-    inputs = features.inputs(table, layout)
+    inputs = encoding.inputs(table, layout)
     target = task.labels(table[layout.target], trained["task"])
     found = fitting.predict(fitted, inputs, target, trained["positive"], threads)
-    scores = evaluation.scores(found, headline)
+    scores = results.scores(found, headline)
     spans = intervals.bootstrap(found, settings.resamples, settings.confidence, settings.seed)
     shuffled = importance.permutation_importances(
         fitted, inputs, found, layout, headline, settings.importance_repeats, settings.seed, threads
@@ -47,11 +49,11 @@ def main(
     trees = environment.locks("shap")  # not: is installed, or one lock would give two reports
     told = explanation.of_notable(fitted, table, found, layout, learnt_from, threads, trees=trees)
     drawn = {**curves.curves(found), "importances": relied_on, "partial_dependence": partial}
-    groups = evaluation.by_group(found, table, layout.sensitive)
+    groups = results.by_group(found, table, layout.sensitive)
     treated = treating.report(found, table[layout.sensitive], settings.smallest_group, settings.confidence)
-    said = evaluation.facts(found, headline, spans)
+    said = results.facts(found, headline, spans)
 
-    files.write_table(predictions, evaluation.compared_later(found, table, layout))
+    tables.write(predictions, results.compared_later(found, table, layout))
     files.write_json(metrics, scores)
     files.write_json(report, said)
     files.write_csv(slices, groups)
@@ -65,7 +67,7 @@ def main(
         dataset=files.read_json(dataset),
         target=layout.target,
         confidence=settings.confidence,
-        metrics=evaluation.metric_rows(scores, spans, trained["cross_validated"]),
+        metrics=results.metric_rows(scores, spans, trained["cross_validated"]),
         subject=dependence.subject(found),
         explained=told,
         groups=groups.to_dict(orient="records"),
@@ -73,7 +75,7 @@ def main(
         **figures.of_evaluation(drawn, headline, treated["columns"]),
         **said,
     )
-    typer.echo(evaluation.sentence(scores, spans, headline, len(table)))
+    typer.echo(results.sentence(scores, spans, headline, len(table)))
 
 
 if __name__ == "__main__":

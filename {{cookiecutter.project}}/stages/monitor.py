@@ -1,6 +1,6 @@
 """Compare the newest delivery with the training data, and the model's answers on it with those on the test split.
 
-It reports; the alarm is `python -m ops check-drift`, so that a drifted delivery never costs its own report.
+It reports; the alarm is `python -m mlops check-drift`, so that a drifted delivery never costs its own report.
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from store import console
+from mlops.base import console
 
 
 def main(
@@ -22,13 +22,17 @@ def main(
     page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
 ) -> None:
     """Test every watched feature and the predictions for drift."""
-    from ml import drift, evaluation, features, fitting, metrics, monitoring, profile, task
-    from store import deliveries, files, pages, params
+    from mlops.base import files, pages, params
+    from mlops.data import profile
+    from mlops.evaluation import results
+    from mlops.intake import deliveries, tables
+    from mlops.monitoring import drift, verdict
+    from mlops.training import encoding, fitting, metrics, task
 
     settings = params.load(params.Monitor)
-    layout = files.read_schema(schema)
+    layout = tables.read_schema(schema)
     if not deliveries.listed(incoming):
-        found = monitoring.no_delivery()
+        found = verdict.no_delivery()
         files.write_json(report, found)
         pages.write_page(page, "drift.html", **found)
         typer.echo(f"{incoming}: {found['verdict']}")
@@ -41,16 +45,16 @@ def main(
         table = delivered.table
         answered = metrics.joined(
             [
-                fitting.predict(fitted, features.inputs(batch, layout), None, trained["positive"], trained["threads"])
+                fitting.predict(fitted, encoding.inputs(batch, layout), None, trained["positive"], trained["threads"])
                 for batch in table.batches()
             ]
         )
         labels = table[layout.target] if layout.target in table else None  # noqa: SIM401 – it lies in a file
         current, content = profile.profile(table, layout), table.digest()
-    baseline = profile.from_frame(files.read_table(reference))
-    answers = evaluation.answers(answered)
-    then = monitoring.answer_profile(files.read_table(predictions, answers.columns.tolist()), kind)
-    now = monitoring.answer_profile(answers, kind)
+    baseline = profile.from_frame(tables.read(reference))
+    answers = results.answers(answered)
+    then = verdict.answer_profile(tables.read(predictions, answers.columns.tolist()), kind)
+    now = verdict.answer_profile(answers, kind)
 
     limits = drift.Limits(**settings.model_dump(include=set(drift.Limits.__annotations__)))
     names = drift.watched(baseline, layout.features, settings.features)
@@ -64,13 +68,13 @@ def main(
             "unparseable": delivered.unparseable,
             "digest": content,
         },
-        **monitoring.report(inputs, outputs, answered, labelled, kind, limits, settings.minimum_accuracy),
+        **verdict.report(inputs, outputs, answered, labelled, kind, limits, settings.minimum_accuracy),
     }
     files.write_json(report, found)
     sides = [(baseline[column.column], current[column.column]) for column in inputs]
     sides += [(then[column.column], now[column.column]) for column in outputs]
     columns = [
-        {**column, "sketch": monitoring.sketch(*both)} for column, both in zip(found["columns"], sides, strict=True)
+        {**column, "sketch": verdict.sketch(*both)} for column, both in zip(found["columns"], sides, strict=True)
     ]
     pages.write_page(page, "drift.html", **{**found, "columns": columns})
     typer.echo(f"{delivered.rows} rows: {found['verdict']}")

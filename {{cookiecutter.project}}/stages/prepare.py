@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from store import console
+from mlops.base import console
 
 
 def main(
@@ -20,11 +20,12 @@ def main(
     report: Annotated[Path, typer.Option(help="Where the facts about the data go (JSON).")],
 ) -> None:
     """Read, type, clean and split the raw data."""
-    from ml import cleaning, profile, splitting
-    from store import deliveries, files, params
+    from mlops.base import files, params
+    from mlops.data import cleaning, profile, splitting
+    from mlops.intake import deliveries, tables
 
     settings = params.load(params.Prepare)
-    layout = files.read_schema(schema)
+    layout = tables.read_schema(schema)
     with deliveries.collected(raw, layout, layout.kept, train.with_name(".delivered.parquet")) as delivered:
         table = delivered.table
         keys = table.columns([*layout.with_role("id"), *layout.with_role("time"), *layout.with_role("group")])
@@ -36,10 +37,10 @@ def main(
         keys = keys.assign(**{layout.target: table[layout.target]})[kept]
         in_test = kept.copy()
         in_test[kept] = splitting.split(keys, layout, settings.split, settings.test_size, settings.seed)
-        files.write_batches(train, table.batches(kept & ~in_test))
-        files.write_batches(test, table.batches(in_test))
+        tables.write_batches(train, table.batches(kept & ~in_test))
+        tables.write_batches(test, table.batches(in_test))
         content = table.digest(kept)
-    files.write_table(reference, profile.to_frame(profile.profile(files.Stored(train), layout)))
+    tables.write(reference, profile.to_frame(profile.profile(tables.Stored(train), layout)))
     files.write_json(
         report,
         {

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from store import console
+from mlops.base import console
 
 
 def main(
@@ -25,13 +25,18 @@ def main(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, but record and write nothing.")] = False,
 ) -> None:
     """Judge, describe, record, and outside a sweep register."""
-    from ml import card as cards
-    from ml import evaluation, features, gate, profile, task
-    from store import champion, environment, files, pages, params, provenance, registry
+    from mlops.base import environment, files, pages, params
+    from mlops.data import profile
+    from mlops.evaluation import card as cards
+    from mlops.evaluation import gate, results
+    from mlops.history import provenance
+    from mlops.intake import tables
+    from mlops.registry import champion, registry
+    from mlops.training import encoding, task
 
     settings, judging = params.load(params.Register), params.load(params.Evaluate)
     tracking = params.load(params.Tracking)
-    layout, named = files.read_schema(schema), {path.stem: path for path in reports if path.suffix == ".json"}
+    layout, named = tables.read_schema(schema), {path.stem: path for path in reports if path.suffix == ".json"}
     found = {name: files.read_json(path) for name, path in named.items()}
     groups = files.read_csv(slices, text=("column", "level")).to_dict(orient="records")
     headline = task.headline(found["training"]["task"], judging.metric)
@@ -61,15 +66,15 @@ def main(
         name=settings.name,
         digests=digests,
         params=params.recorded(),
-        metrics=evaluation.logged(found["metrics"], found["training"]["cross_validated"]),
+        metrics=results.logged(found["metrics"], found["training"]["cross_validated"]),
         tags={"model_type": found["training"]["model"], "framework": "scikit-learn", **provenance.tags()},
         model=model,
-        columns=features.column_types(layout),
+        columns=encoding.column_types(layout),
         requirements=environment.pinned(environment.COMPUTED_WITH),
         artifacts=[*reports, slices, plots, predictions, card, page],
         verdict="; ".join(outcome.sentence() for outcome in outcomes),
         description=f"{told['summary']}. The model card is `{card}` of the run.",
-        example=features.typical(profile.from_frame(files.read_table(reference)), layout),
+        example=encoding.typical(profile.from_frame(tables.read(reference)), layout),
     )
     entry = registry.record(result, candidate and gate.passed(outcomes), tracking.uri, tracking.experiment)
     typer.echo(f"{'new' if entry.new else 'known'} run {entry.run_id}, version {entry.version or 'none'}")

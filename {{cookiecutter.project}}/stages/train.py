@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from store import console
+from mlops.base import console
 
 
 def main(
@@ -17,21 +17,22 @@ def main(
     candidates: Annotated[Path, typer.Option(help="Where every candidate of a search goes (CSV).")],
 ) -> None:
     """Cross-validate, fit, save."""
-    from ml import estimators, features, fitting, search, task
-    from store import files, params
+    from mlops.base import files, params
+    from mlops.intake import tables
+    from mlops.training import encoding, estimators, fitting, search, task
 
     settings, models = params.load(params.Train), params.load(params.Models)
-    layout = files.read_schema(schema)
-    table = files.read_table(train)
+    layout = tables.read_schema(schema)
+    table = tables.read(train)
 
     kind = task.task_of(table[layout.target], layout.columns[layout.target].type, settings.task)
     target = task.labels(table[layout.target], kind)
     positive = task.positive_class(target, settings.positive)
     chosen = models.choose(settings.model)
     path = chosen.classifier if kind == "classification" else chosen.regressor
-    inputs = features.inputs(table, layout)
-    many = features.many_levels(inputs, layout, settings.max_levels, settings.encoded_megabytes)
-    encoder = features.encoder(layout, many, settings.rare_level, kind, settings.seed)
+    inputs = encoding.inputs(table, layout)
+    many = encoding.many_levels(inputs, layout, settings.max_levels, settings.encoded_megabytes)
+    encoder = encoding.encoder(layout, many, settings.rare_level, kind, settings.seed)
 
     groups = table[layout.with_role("group")[0]] if layout.with_role("group") else None
     cut = fitting.folds(target, groups, kind, settings.folds, settings.seed)

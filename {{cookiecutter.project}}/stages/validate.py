@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from store import console
+from mlops.base import console
 
 
 def main(
@@ -18,13 +18,14 @@ def main(
     import numpy as np
     import pandas as pd
 
-    from ml import checks
-    from ml.errors import DataError
-    from store import files, params
+    from mlops.base import files, params
+    from mlops.base.errors import DataError
+    from mlops.data import checks
+    from mlops.intake import tables
 
     settings = params.load(params.Validate)
-    layout = files.read_schema(schema)
-    splits = files.Stored(train), files.Stored(test)
+    layout = tables.read_schema(schema)
+    splits = tables.Stored(train), tables.Stored(test)
     for split in splits:
         checks.check_names(split, layout)
     parts: list[list[checks.Result]] = []

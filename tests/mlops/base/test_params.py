@@ -1,0 +1,249 @@
+"""params.yaml is read into types; every mistake in it is named, with what was probably meant."""
+
+from pathlib import Path
+
+import pytest
+from mlops.base import params
+from mlops.base.errors import ParameterError, StoreError
+from ruamel.yaml import YAML
+
+GOOD = {
+    "prepare": {"split": "stratified", "test_size": 0.2, "seed": 42, "duplicates": "keep"},
+    "validate": {
+        "missing_warning": 0.3,
+        "duplicate_warning": 0.05,
+        "smallest_class_warning": 0.05,
+        "overlap_warning": 0.05,
+    },
+    "train": {
+        "task": "auto",
+        "positive": None,
+        "model": "forest",
+        "folds": 5,
+        "seed": 42,
+        "threads": 1,
+        "rare_level": 10,
+        "max_levels": 100,
+        "encoded_megabytes": 500,
+        "search": {
+            "candidates": 20,
+            "metric": "auto",
+            "space": {"forest": {"n_estimators": [10, 20], "max_features": ["sqrt", None, 0.5]}, "ridge": {}},
+        },
+    },
+    "models": {
+        "forest": {"classifier": "sklearn.ensemble.RandomForestClassifier", "n_estimators": 10, "max_depth": None},
+        "ridge": {"regressor": "sklearn.linear_model.Ridge"},
+    },
+    "evaluate": {
+        "metric": "auto",
+        "resamples": 100,
+        "confidence": 0.95,
+        "importance_repeats": 5,
+        "smallest_group": 30,
+        "seed": 42,
+    },
+    "register": {
+        "name": "demo",
+        "mode": "enforce",
+        "approval": "required",
+        "gate": {
+            "minimum": {"measure": "test", "metric": "auto", "direction": "at_least", "limit": 0.75},
+            "overfitting": {"measure": "overfitting", "direction": "below", "limit": 0.1},
+        },
+    },
+    "card": {"purpose": "Whom to call", "users": "", "not_for": "", "limits": ["Made up"], "owner": "Ada"},
+    "monitor": {
+        "features": "all",
+        "p_value": 0.05,
+        "ks_distance": 0.1,
+        "cramers_v": 0.1,
+        "missing_change": 0.05,
+        "drifted_share": 0.3,
+        "minimum_accuracy": 0.7,
+    },
+    "sweep": {
+        "seed": 42,
+        "space": {
+            "models.forest.max_depth": {"low": 3, "high": 20},
+            "models.ridge.alpha": {"low": 0.01, "high": 10.0, "log": True},
+        },
+    },
+    "tracking": {"uri": "", "experiment": "demo"},
+}
+
+
+def written(folder: Path, section: str = "", **changes: object) -> Path:
+    """A params.yaml in which some values of one section are changed."""
+    content = {name: dict(values) for name, values in GOOD.items()}
+    if section:
+        content[section] = {**content.get(section, {}), **changes}
+    path = folder / "params.yaml"
+    YAML(typ="safe", pure=True).dump(content, path)
+    return path
+
+
+@pytest.mark.parametrize("section", params.SECTIONS)
+def test_every_section_is_read_as_it_is_written(section: str, tmp_path: Path) -> None:
+    loaded = params.load(params.SECTIONS[section], written(tmp_path))
+
+    dumped = loaded.model_dump(exclude_unset=True)
+    assert dumped == GOOD[section]
+
+
+def test_an_estimator_has_paths_and_everything_else_is_an_argument(tmp_path: Path) -> None:
+    forest = params.load(params.Models, written(tmp_path)).choose("forest")
+
+    assert (forest.classifier, forest.regressor) == ("sklearn.ensemble.RandomForestClassifier", None)
+    assert forest.arguments == {"n_estimators": 10, "max_depth": None}
+
+
+def test_a_misspelt_model_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    models = params.load(params.Models, written(tmp_path))
+
+    with pytest.raises(
+        ParameterError, match=r"train\.model is forrest, which is not below models: did you mean forest\?"
+    ):
+        models.choose("forrest")
+    with pytest.raises(ParameterError, match="known are forest, ridge"):
+        models.choose("xyz")
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    path = written(tmp_path, "prepare", tets_size=0.2)
+
+    with pytest.raises(ParameterError, match=r"params\.yaml: prepare\.tets_size is unknown: did you mean test_size\?"):
+        params.load(params.Prepare, path)
+
+
+def test_all_mistakes_of_a_section_are_named_at_once(tmp_path: Path) -> None:
+    path = written(tmp_path, "train", folds=1, task="cluster", seed=-1, thread=1)
+
+    with pytest.raises(ParameterError) as error:
+        params.load(params.Train, path)
+
+    for mistake in ("train.folds is 1: ", "train.task is 'cluster': ", "train.seed is -1: ", "did you mean threads?"):
+        assert mistake in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("size", [-0.2, 0, 1, 1.5, "half", None])
+def test_a_test_size_that_is_no_share_is_refused(size: object, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=rf"prepare\.test_size is {size!r}: "):
+        params.load(params.Prepare, written(tmp_path, "prepare", test_size=size))
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("prepare", "split", "stratify"),
+        ("prepare", "duplicates", True),
+        ("prepare", "seed", 1.5),
+        ("validate", "missing_warning", 30),
+        ("train", "threads", 0),
+        ("train", "max_levels", 1),
+        ("train", "encoded_megabytes", 0),
+        ("evaluate", "confidence", 95),
+        ("evaluate", "resamples", 0),
+        ("register", "name", ""),
+        ("monitor", "p_value", 0),
+        ("monitor", "features", "some"),
+        ("tracking", "experiment", ""),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_what_was_found(
+    section: str, name: str, value: object, tmp_path: Path
+) -> None:
+    with pytest.raises(ParameterError, match=rf"params\.yaml: {section}\.{name}.* is {value!r}: "):
+        params.load(params.SECTIONS[section], written(tmp_path, section, **{name: value}))
+
+
+def test_a_missing_value_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("register: {name: demo, mode: enforce, gate: {}}\n", encoding="utf-8")
+
+    with pytest.raises(ParameterError, match=r"register\.approval is missing"):
+        params.load(params.Register, path)
+
+
+def test_an_unknown_section_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    path = written(tmp_path, "mointor")
+
+    with pytest.raises(ParameterError, match=r"unknown section mointor: did you mean monitor\?"):
+        params.load(params.Prepare, path)
+
+
+@pytest.mark.parametrize("text", ["", "train:\n", "[]\n", "train: {}\n"])
+def test_a_missing_section_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+
+    with pytest.raises(ParameterError, match=r"params\.yaml has no section prepare: add it"):
+        params.load(params.Prepare, tmp_path / "params.yaml")
+
+
+def test_a_file_that_is_no_yaml_or_not_there_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("prepare: {split: [\n", encoding="utf-8")
+
+    with pytest.raises(StoreError, match=r"params\.yaml is no valid YAML: .*line") as error:
+        params.load(params.Prepare, tmp_path / "params.yaml")
+    assert "\n" not in str(error.value)
+    with pytest.raises(StoreError, match=r"other\.yaml could not be read"):
+        params.load(params.Prepare, tmp_path / "other.yaml")
+
+
+@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "sqlite://", "sqlite:mlflow.db"])
+def test_a_relative_sqlite_path_is_refused(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match="a relative SQLite path would be another store"):
+        params.load(params.Tracking, written(tmp_path, "tracking", uri=uri))
+
+
+@pytest.mark.parametrize("uri", ["", "sqlite:////srv/mlflow.db", "http://tracking:5000", "postgresql://u:p@db/x"])
+def test_other_tracking_uris_are_taken_as_they_are(uri: str, tmp_path: Path) -> None:
+    assert params.load(params.Tracking, written(tmp_path, "tracking", uri=uri)).uri == uri
+
+
+def test_parameters_cannot_be_changed_after_reading(tmp_path: Path) -> None:
+    prepare = params.load(params.Prepare, written(tmp_path))
+
+    with pytest.raises(ValueError, match="frozen"):
+        prepare.seed = 1  # type: ignore[misc]
+
+
+def test_what_a_model_depends_on_is_recorded_and_where_runs_are_kept_is_not(tmp_path: Path) -> None:
+    recorded = params.recorded(written(tmp_path))
+
+    assert recorded == {name: GOOD[name] for name in params.RECORDED}
+    assert "tracking" not in recorded
+    assert "monitor" not in recorded
+
+
+@pytest.mark.parametrize(
+    ("dimension", "words"),
+    [
+        ({"low": 3, "high": 3}, "low is 3 and high is 3: low must be the smaller one"),
+        ({"low": 0, "high": 1, "log": True}, "low is 0, which has no logarithm"),
+        ([], "at least 1 item"),
+        ({"low": 1, "hihg": 2}, "hihg"),
+    ],
+)
+def test_a_space_that_cannot_be_drawn_from_is_named(dimension: object, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=words) as raised:
+        params.load(params.Sweep, written(tmp_path, "sweep", space={"models.ridge.alpha": dimension}))
+
+    assert "models.ridge.alpha" in str(raised.value)
+
+
+def test_a_range_is_of_whole_numbers_if_both_ends_are(tmp_path: Path) -> None:
+    space = params.load(params.Sweep, written(tmp_path)).space
+
+    assert [dimension.whole for dimension in space.values() if isinstance(dimension, params.Range)] == [True, False]
+
+
+def test_nested_parameters_are_flat_under_dotted_names_as_dvc_writes_them() -> None:
+    nested = {"train": {"model": "forest", "search": {"space": {"forest": {"depth": [1, {"a": 2}]}}}}, "seed": None}
+
+    assert params.flat(nested) == {
+        "train.model": "forest",
+        "train.search.space.forest.depth": [1, {"a": 2}],
+        "seed": None,
+    }

@@ -1,0 +1,177 @@
+"""The command line `python -m mlops`: what it says, what it changes, and its exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlops.__main__ import app
+from mlops.base import files
+from mlops.base.errors import DataError, SchemaError, StoreError
+from mlops.history import cache
+from mlops.intake import tables
+from typer.testing import CliRunner
+
+from tests.conftest import PROJECT, TEMPLATE
+
+ROOT = TEMPLATE / PROJECT
+VERDICT = "2 of 3 features have drifted (66.7%): retraining is recommended"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    (folder / "a.csv").write_text("size,level,label\n" + "1.5,a,No\n2.5,b,Yes\n2.5,b,No\n" * 4, encoding="utf-8")
+    return folder
+
+
+def report(folder: Path, *, alarm: bool) -> Path:
+    path = folder / "drift.json"
+    files.write_json(path, {"verdict": VERDICT, "alarm": alarm, "columns": [{"column": "größe"}]})
+    return path
+
+
+def test_help_names_every_command_with_what_it_does() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mlops", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
+    )
+
+    for command in ("check-drift", "schema", "sync"):
+        assert command in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("alarm", [True, False])
+def test_the_exit_code_of_check_drift_is_the_alarm(alarm: bool, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["check-drift", "--report", str(report(tmp_path, alarm=alarm))])
+
+    assert done.output == f"{VERDICT}\n"
+    assert done.exit_code == int(alarm)
+
+
+@pytest.mark.parametrize("alarm", [True, False])
+def test_check_drift_gives_the_facts_as_json(alarm: bool, tmp_path: Path) -> None:
+    path = report(tmp_path, alarm=alarm)
+
+    done = CliRunner().invoke(app, ["check-drift", "--json", "--report", str(path)])
+
+    assert json.loads(done.output) == files.read_json(path)
+    assert "größe" in done.output
+    assert done.exit_code == int(alarm)
+
+
+def test_a_report_that_is_not_there_is_one_sentence_and_no_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mlops", "check-drift", "--report", str(tmp_path / "drift.json")]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert "drift.json could not be read" in done.stderr
+
+
+def infer(data: Path, out: Path, *options: str) -> str:
+    command = ["schema", "infer", "--target", "label", "--data", str(data), "--out", str(out), *options]
+    return CliRunner().invoke(app, command, catch_exceptions=False).output
+
+
+def test_a_draft_of_the_schema_is_written_and_can_be_read(data: Path, tmp_path: Path) -> None:
+    said = infer(data, tmp_path / "schema.yaml")
+
+    schema = tables.read_schema(tmp_path / "schema.yaml")
+    assert (schema.features, schema.target) == (["size", "level"], "label")
+    assert said == f"wrote {tmp_path / 'schema.yaml'}: 3 columns, 0 of them worth a look (see the comments)\n"
+
+
+def test_a_schema_that_a_person_wrote_is_replaced_only_by_force(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "schema.yaml"
+    out.write_text("# mine\n", encoding="utf-8")
+
+    with pytest.raises(SchemaError, match=r"schema\.yaml says something else: .*--dry-run.*--force"):
+        infer(data, out)
+    assert out.read_text(encoding="utf-8") == "# mine\n"
+
+    infer(data, out, "--force")
+    assert tables.read_schema(out).target == "label"
+    infer(data, out)  # the same again is no replacement
+
+
+def test_a_dry_run_prints_the_draft_and_writes_nothing(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "schema.yaml"
+    before = sorted(tmp_path.rglob("*"))
+
+    printed = infer(data, out, "--dry-run")
+
+    assert sorted(tmp_path.rglob("*")) == before
+    infer(data, out)
+    assert printed == out.read_text(encoding="utf-8")
+
+
+def test_deliveries_with_other_columns_are_no_ground_for_a_draft(data: Path, tmp_path: Path) -> None:
+    (data / "b.csv").write_text("size,level,labels\n1,a,No\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"b\.csv and .*a\.csv differ in the columns label, labels"):
+        infer(data, tmp_path / "schema.yaml")
+    assert not (tmp_path / "schema.yaml").exists()
+
+
+def test_a_draft_needs_data(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    with pytest.raises(DataError, match="empty has no data: put a"):
+        infer(tmp_path / "empty", tmp_path / "schema.yaml")
+
+
+def registers(folder: Path, command: str) -> Path:
+    """A project whose stage `register` runs this, and which has the model of its dvc.lock; the model."""
+    (folder / "dvc.yaml").write_text(json.dumps({"stages": {"register": {"cmd": command}}}), encoding="utf-8")
+    model = folder / "models" / "model.joblib"
+    model.parent.mkdir()
+    model.write_bytes(b"trained")
+    lock = {"stages": {"train": {"outs": [{"path": "models/model.joblib", "md5": cache.md5(model)}]}}}
+    (folder / "dvc.lock").write_text(json.dumps(lock), encoding="utf-8")
+    return model
+
+
+def test_sync_runs_what_the_stage_register_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "said.py").write_text("import sys\nopen('said', 'w').write(' '.join(sys.argv[1:]))\n", encoding="utf-8")
+    registers(tmp_path, "python said.py a 'b c'")
+    monkeypatch.chdir(tmp_path)
+
+    CliRunner().invoke(app, ["sync"], catch_exceptions=False)
+    assert (tmp_path / "said").read_text() == "a b c"
+
+    CliRunner().invoke(app, ["sync", "--dry-run"], catch_exceptions=False)
+    assert (tmp_path / "said").read_text() == "a b c --dry-run"
+
+
+@pytest.mark.parametrize("kind", ["another model", "no model", "no lock"])
+def test_sync_loads_no_model_but_that_of_the_lock(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "said.py").write_text("open('said', 'w')\n", encoding="utf-8")
+    model = registers(tmp_path, "python said.py")
+    if kind == "another model":
+        model.write_bytes(b"swapped")
+    else:
+        (model if kind == "no model" else tmp_path / "dvc.lock").unlink()
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(StoreError, match=r"models/model\.joblib is not the model of dvc\.lock, and was not loaded"):
+        CliRunner().invoke(app, ["sync"], catch_exceptions=False)
+    assert not (tmp_path / "said").exists()
+
+
+def test_a_sync_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registers(tmp_path, "python -c 'raise SystemExit(3)'")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(StoreError, match="nothing was synchronised"):
+        CliRunner().invoke(app, ["sync"], catch_exceptions=False)

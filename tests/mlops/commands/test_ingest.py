@@ -1,0 +1,403 @@
+"""`ingest`: a delivery comes in whole and tracked, or not at all; and no secret stays behind."""
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlops.__main__ import app
+from mlops.base import files, yaml
+from mlops.base.errors import ProjectError
+from mlops.commands.data import ingest as module
+from mlops.intake import sources
+from typer.testing import CliRunner, Result
+
+SCHEMA = """\
+columns:
+  id: {type: integer, role: id}
+  seen: {type: datetime, role: time}
+  size: {type: number, min: 0, max: 100, decimal: ","}
+  level: {type: category, allowed: [a, b]}
+  note: {type: text, role: ignore}
+  label: {type: category, role: target, max_missing: 0}
+"""
+ROWS = [f"{at};2024-01-{at:02} 10:00;{at},5;{'ab'[at % 2]};n {at};{'yn'[at % 2]}" for at in range(1, 11)]
+HEADER = "id;seen;size;level;note;label"
+SECRET = "p@ss/w:rd"  # noqa: S105 – to be looked for
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with one labelled file, tracked and committed."""
+    folder = tmp_path_factory.mktemp("repository") / "project"
+    (folder / "data" / "raw").mkdir(parents=True)
+    (folder / "data" / "incoming").mkdir()
+    (folder / "schema.yaml").write_text(SCHEMA, encoding="utf-8")
+    (folder / "data" / "raw" / "first.csv").write_text("\n".join([HEADER, *ROWS]) + "\n", encoding="utf-8")
+    for command in (
+        ["git", "init", "--quiet"],
+        ["git", "config", "user.name", "A"],
+        ["git", "config", "user.email", "a@localhost"],
+        [sys.executable, "-m", "dvc", "init", "--quiet"],
+        [sys.executable, "-m", "dvc", "config", "core.analytics", "false"],
+        [sys.executable, "-m", "dvc", "add", "--quiet", "data/raw", "data/incoming"],
+        ["git", "add", "--all"],
+        ["git", "commit", "--quiet", "--message", "Start"],
+    ):
+        subprocess.run(command, cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture
+def project(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, in which the test stands."""
+    copy = tmp_path / "project"
+    shutil.copytree(repository, copy)
+    monkeypatch.chdir(copy)
+    return copy
+
+
+def ingest(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["ingest", *arguments])
+
+
+def state(folder: Path) -> dict[str, bytes]:
+    """Every file of the work tree."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and not {".git", ".dvc"} & set(path.parts))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def delivery(folder: Path, *rows: str, name: str = "new.csv") -> str:
+    path = folder.parent / name
+    path.write_text("\n".join([HEADER, *(rows or ROWS)]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def test_a_delivery_is_typed_tracked_and_told(project: Path) -> None:
+    done = ingest(delivery(project), "--json")
+
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.output)
+    [path] = (project / "data" / "incoming").iterdir()
+    assert facts["file"] == f"data/incoming/{path.name}"
+    assert path.name.endswith(f"-new-{facts['digest'][:8]}.parquet")
+    assert (facts["rows"], facts["columns"]) == (10, 5)
+    assert facts["period"] == ["2024-01-01 10:00:00", "2024-01-10 10:00:00"]
+    table = pd.read_parquet(path)
+    assert table["size"].tolist() == [at + 0.5 for at in range(1, 11)]
+    assert table["note"].tolist() == [f"n {at}" for at in range(1, 11)]
+    [out] = yaml.read(project / "data" / "incoming.dvc")["outs"]
+    assert out["nfiles"] == 1
+    assert path.name in out["desc"]
+
+
+def test_the_newest_delivery_takes_the_place_of_the_last(project: Path) -> None:
+    ingest(delivery(project))
+    ingest(delivery(project, *ROWS[:5]))
+
+    [path] = (project / "data" / "incoming").iterdir()
+
+    assert len(pd.read_parquet(path)) == 5
+
+
+def test_a_labelled_delivery_stands_beside_the_earlier_ones(project: Path) -> None:
+    done = ingest(delivery(project, *(row.replace("-01-", "-02-") for row in ROWS)), "--labelled", "--name", "feb")
+
+    assert done.exit_code == 0, done.output
+    names = sorted(path.name for path in (project / "data" / "raw").iterdir())
+    assert len(names) == 2
+    assert "-feb-" in names[0]
+    assert yaml.read(project / "data" / "raw.dvc")["outs"][0]["nfiles"] == 2
+
+
+def test_the_same_delivery_twice_changes_nothing(project: Path) -> None:
+    ingest(delivery(project))
+    before = state(project)
+
+    done = ingest(delivery(project))
+
+    assert "is there already" in done.output
+    assert state(project) == before
+
+
+def test_a_dry_run_says_what_would_come_and_changes_nothing(project: Path) -> None:
+    before = state(project)
+
+    done = ingest(delivery(project), "--dry-run")
+
+    assert "10 rows × 5 columns" in done.output
+    assert "would be written" in done.output
+    assert state(project) == before
+
+
+def test_values_of_another_type_are_kept_as_they_came(project: Path) -> None:
+    done = ingest(delivery(project, ROWS[0].replace("1,5", "about two"), *ROWS[1:]))
+
+    assert "1 values of size are no number" in done.output
+    [path] = (project / "data" / "incoming").iterdir()
+    assert pd.read_parquet(path)["size"].iloc[0] == "about two"
+
+
+def test_a_delivery_that_breaks_the_schema_is_refused_with_all_reasons(project: Path) -> None:
+    before = state(project)
+    rows = [ROWS[0].replace(";1,5;", ";700;"), ROWS[1].replace(";a;", ";c;"), ROWS[2], ROWS[2]]
+
+    done = ingest(delivery(project, *rows))
+
+    assert isinstance(done.exception, ProjectError)
+    for reason in ("range of size: 1 rows", "allowed values of level: 1 rows", "unique of id: 2 rows"):
+        assert reason in str(done.exception)
+    assert "nothing was changed" in str(done.exception)
+    assert state(project) == before
+
+
+def test_a_delivery_without_a_column_is_refused_and_named_as_it_was_given(project: Path) -> None:
+    path = project.parent / "new.csv"
+    path.write_text("id;seen;size;note\n1;2024-01-01;2;x\n", encoding="utf-8")
+
+    done = ingest(str(path))
+
+    assert str(done.exception).startswith("new.csv lacks the column level")
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), module.StoreError("dvc failed")])
+def test_whatever_fails_at_the_end_all_is_put_back(
+    project: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    ingest(delivery(project))
+    before = state(project)
+
+    asked = module._dvc
+
+    def failing(*arguments: str) -> str:
+        if arguments[0] == "add":
+            raise failure
+        return asked(*arguments)
+
+    monkeypatch.setattr(module, "_dvc", failing)
+    ingest(delivery(project, *ROWS[:3]))
+
+    assert state(project) == before
+
+
+def test_labelled_data_that_was_not_pulled_is_not_lost(project: Path) -> None:
+    (project / "data" / "raw" / "first.csv").unlink()
+
+    done = ingest(delivery(project), "--labelled")
+
+    assert "dvc pull data/raw" in str(done.exception)
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_what_a_fresh_clone_did_not_pull_is_not_left_out_of_the_next_version(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_hand: bool
+) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(project), str(clone)], check=True)
+    (clone / "data" / "raw").mkdir()
+    if by_hand:
+        (clone / "data" / "raw" / "mine.csv").write_text(f"{HEADER}\n{ROWS[0]}\n", encoding="utf-8")
+    monkeypatch.chdir(clone)
+    before = state(clone)
+
+    done = ingest(delivery(project), "--labelled")
+
+    assert "dvc pull data/raw" in str(done.exception)
+    assert state(clone) == before
+
+
+def test_a_file_that_no_version_has_is_not_replaced(project: Path) -> None:
+    (project / "data" / "incoming" / "mine.csv").write_text(f"{HEADER}\n{ROWS[0]}\n", encoding="utf-8")
+    before = state(project)
+
+    done = ingest(delivery(project))
+
+    assert "data/incoming/mine.csv is in no version yet: keep it as one with `dvc add data/incoming`" in str(
+        done.exception
+    )
+    assert state(project) == before
+
+
+def test_lacking_and_unknown_columns_are_named_together(project: Path) -> None:
+    path = project.parent / "new.csv"
+    path.write_text("id;seen;size;more\n1;2024-01-01;2;x\n", encoding="utf-8")
+
+    done = ingest(str(path))
+
+    assert "new.csv lacks the column level" in str(done.exception)
+    assert "new.csv has the column more" in str(done.exception)
+
+
+def test_a_dot_in_a_name_stays(project: Path) -> None:
+    ingest(delivery(project, name="v1.5_visits.2024.csv"))
+
+    [path] = (project / "data" / "incoming").iterdir()
+    assert "-v1.5_visits.2024-" in path.name
+
+
+def test_a_folder_without_dvc_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "schema.yaml").write_text(SCHEMA, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    done = ingest("new.csv")
+
+    assert "is no project of DVC" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == ["schema.yaml"]
+
+
+def test_a_run_that_is_ended_from_outside_puts_all_back(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = state(project)
+    asked = module._dvc
+
+    def ended(*arguments: str) -> str:
+        if arguments[0] == "add":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return asked(*arguments)
+
+    monkeypatch.setattr(module, "_dvc", ended)
+    ingest(delivery(project))
+
+    assert state(project) == before
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_database_is_asked(project: Path) -> None:
+    table = pd.DataFrame([row.replace(",", ".").split(";") for row in ROWS], columns=HEADER.split(";"))
+    with sqlite3.connect(project.parent / "shop.db") as connection:
+        table.astype({"id": int, "size": float}).to_sql("visits", connection, index=False)
+
+    done = ingest(f"sqlite:///{project.parent / 'shop.db'}", "--query", "SELECT * FROM visits WHERE seen LIKE '%:00'")
+
+    assert done.exit_code == 0, done.output
+    [path] = (project / "data" / "incoming").iterdir()
+    assert pd.read_parquet(path)["id"].tolist() == list(range(1, 11))
+
+
+@pytest.mark.parametrize(
+    ("source", "query", "sentence"),
+    [
+        ("sqlite:///shop.db", None, "say with --query which rows"),
+        ("new.csv", "SELECT 1", "leave out --query"),
+        ("nowhere.csv", None, "nowhere.csv is no file"),
+        ("table.xlsx", None, "table.xlsx is none of .csv"),
+        ("sqlite:///shop.db", "SELECT * FROM absent", "no such table: absent"),
+        ("sqlite:///shop.db", "SELECT 1 AS a WHERE 0", "gives no row"),
+        ("sqlite:///shop.db", "DROP TABLE t", "attempt to write a readonly database"),
+        ("sqlite:///absent.db", "SELECT 1", "sqlite:///absent.db is no file"),
+        ("sqlite:///shop.db", "SELECT 1 AS a, 2 AS a", "two columns of the same name"),
+        (f"nosuch://u:{SECRET}@host/db", "SELECT 1", "nosuch"),
+        ("http://127.0.0.1:9/a.csv?token=s3cr3t", None, "http://127.0.0.1:9/a.csv could not be read"),
+    ],
+)
+def test_a_source_that_cannot_be_had_is_one_sentence(
+    project: Path, source: str, query: str | None, sentence: str
+) -> None:
+    with sqlite3.connect("shop.db") as connection:
+        connection.execute("CREATE TABLE t (x)")
+    before = state(project)
+
+    done = ingest(source, *(["--query", query] if query else []))
+
+    assert isinstance(done.exception, ProjectError)
+    assert sentence in str(done.exception)
+    assert "\n" not in str(done.exception)
+    assert "s3cr3t" not in str(done.exception)
+    assert SECRET not in str(done.exception)
+    assert state(project) == before
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves a folder, and cuts one file short."""
+
+    def log_message(self, *_arguments: object) -> None:
+        """Nothing."""
+
+    def do_GET(self) -> None:
+        """As its parent, but for `cut.csv`."""
+        if not self.path.startswith("/cut.csv"):
+            super().do_GET()
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", "100000")
+        self.end_headers()
+        self.wfile.write(b"id;seen\n1;2")
+
+
+@pytest.fixture
+def web(project: Path) -> Iterator[str]:
+    """The folder above the project, on a free port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(project.parent)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_web_address_is_fetched_and_kept_without_what_may_be_secret(project: Path, web: str) -> None:
+    delivery(project, name="new list.csv")
+
+    done = ingest(f"{web}/new%20list.csv?token=s3cr3t")
+
+    assert done.exit_code == 0, done.output
+    [path] = (project / "data" / "incoming").iterdir()
+    assert "-new-list-" in path.name
+    assert "s3cr3t" not in done.output
+    assert b"s3cr3t" not in b"".join(state(project).values())
+
+
+@pytest.mark.parametrize("name", ["nothing.csv", "cut.csv"])
+def test_what_the_web_does_not_have_whole_is_one_sentence(project: Path, web: str, name: str) -> None:
+    before = state(project)
+
+    done = ingest(f"{web}/{name}?token=s3cr3t")
+
+    assert isinstance(done.exception, ProjectError)
+    assert f"{web}/{name}" in str(done.exception)
+    assert "s3cr3t" not in str(done.exception)
+    assert state(project) == before
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("data/new.csv", "data/new.csv"),
+        (f"postgresql://me:{SECRET}@host:5432/db?sslmode=require", "postgresql://"),
+        ("https://me:pw@host/a.csv?sig=x#y", "https://host/a.csv"),
+        ("s3://bucket/a.csv", "s3://bucket/a.csv"),
+        ("http://[broken/a.csv", "http://***"),
+    ],
+)
+def test_a_source_is_told_without_secrets(source: str, told: str) -> None:
+    assert sources.described(source).startswith(told)
+    assert SECRET not in sources.described(source)
+
+
+def test_parts_of_a_result_with_other_types_become_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "ROWS", 2)
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        connection.execute("CREATE TABLE t (whole, number, mixed)")
+        connection.executemany(
+            "INSERT INTO t VALUES (?, ?, ?)", [(1, 1, 1), (None, 2, 2), (3, 2.5, "x"), (None, None, None)]
+        )
+
+    path = sources.fetch(f"sqlite:///{tmp_path / 'a.db'}", "SELECT * FROM t", tmp_path)
+
+    table = pd.read_parquet(path)
+    assert table["whole"].dropna().tolist() == [1, 3]
+    assert table["number"].dropna().tolist() == [1.0, 2.0, 2.5]
+    assert table["mixed"].dropna().tolist() == ["1", "2", "x"]
+    assert os.listdir(tmp_path) != []  # noqa: PTH208
+    assert not list(tmp_path.glob(".*.part"))
+    assert files.sha256(path)

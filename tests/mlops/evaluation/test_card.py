@@ -1,0 +1,166 @@
+"""The model card: what it says is what the reports say, what nobody said it says so, and text in it stays text."""
+
+import re
+from typing import Any
+
+import pytest
+from mlops.base import pages, params
+from mlops.data.schema import Column, Schema
+from mlops.evaluation import card
+
+SCHEMA = Schema(
+    columns={
+        "age": Column(type="number"),
+        "sex": Column(type="category", sensitive=True),
+        "left": Column(type="boolean", role="target"),
+    }
+)
+RATE = {"rate": 0.5, "low": 0.4, "high": 0.6}
+
+
+def group(level: str, rows: int) -> dict[str, Any]:
+    return {"level": level, "rows": rows, "small": rows < 30} | dict.fromkeys(card.RATES, RATE)
+
+
+FOUND: dict[str, Any] = {
+    "dataset": {
+        "rows": 1000,
+        "columns": 3,
+        "files": {"march.csv": 600, "april.csv": 400},
+        "rejected": {"unparseable": 1, "target_missing": 2},
+        "duplicates_dropped": 3,
+        "period": {"column": "day", "first": "2026-01-01", "last": "2026-04-30"},
+        "target": {"True": 250, "False": 750},
+        "split": {"by": "stratified", "train": 800, "test": 200},
+    },
+    "training": {
+        "model": "forest",
+        "estimator": "sklearn.ensemble.RandomForestClassifier",
+        "arguments": {"max_depth": 5, "class_weight": None},
+        "cross_validated": {"accuracy": {"mean": 0.8, "std": 0.01}, "recall": {"mean": 0.7, "std": 0.02}},
+        "folds": [{}] * 5,
+        "rare_classes": {},
+    },
+    "metrics": {"accuracy": 0.8125, "recall": 0.6},
+    "validation": {
+        "passed": 7,
+        "warnings": 1,
+        "errors": 0,
+        "checks": [
+            {"check": "range", "column": "age", "expected": "≥ 0", "failed": 4, "share": 0.004, "passed": False},
+            {"check": "type", "column": "age", "expected": "number", "failed": 0, "share": 0.0, "passed": True},
+        ],
+    },
+    "evaluation": {
+        "headline": "accuracy",
+        "intervals": {"accuracy": [0.79, 0.83], "recall": [0.5, 0.7]},
+        "labels": ["False", "True"],
+        "positive": "True",
+    },
+    "fairness": {
+        "note": None,
+        "gaps": {"demographic_parity": 0.1, "equalised_odds": None},
+        "columns": [{"column": "sex", "groups": [group("f", 90), group("m", 100), group("x", 10)]}],
+    },
+}
+GROUPS = [
+    {"column": "sex", "level": "m", "rows": 100, "accuracy": 0.9},
+    {"column": "sex", "level": "f", "rows": 90, "accuracy": 0.7},
+    {"column": "sex", "level": "x", "rows": 10, "accuracy": 0.1},
+]
+IMPORTANCES = [{"feature": "age", "importance": 0.05, "spread": 0.01}]
+WORDS = params.Card(purpose="Whom to call", users="", not_for="", limits=["Made up"], owner="Ada")
+
+
+def written(**other: Any) -> str:
+    """The card's Markdown, as the stage fills it."""
+    facts = card.facts(FOUND, GROUPS, IMPORTANCES, SCHEMA, 30, 0.95)
+    rule = {"rule": "minimum", "measured": "test accuracy", "actual": 0.8125, "comparison": "≥", "limit": 0.75}
+    content = {
+        **facts,
+        "name": "churn",
+        "passed": True,
+        "rules": [{**rule, "passed": True, "note": None}],
+        "card": WORDS,
+        "digests": {"model": "a" * 64, "data": "b" * 64, "params": "c" * 64, "code": "d" * 64},
+        "mode": "enforce",
+        "not_here": ["champion"],
+        "packages": {"numpy": ["2.4.6", "2.5.5"]},
+        "registration": "reports/registration.json",
+    }
+    return pages.filled("model_card.md", **content | other)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "**accuracy 0.8125** (95% interval 0.7900 to 0.8300) on 200 test rows · gate passed",
+        "- **Purpose:** Whom to call",
+        "- **Intended users:** *not stated: fill in `card.users` in params.yaml*",
+        "`sklearn.ensemble.RandomForestClassifier` with `max_depth=5`",
+        "1,000 of 3 columns, from `march.csv` (600), `april.csv` (400)",
+        "2 without a target, 1 rejected for a value of another type, 3 duplicates",
+        "`2026-01-01` to `2026-04-30` (`day`)",
+        "`False` 750 (75.0%), `True` 250 (25.0%)",
+        "| recall | 0.6 | 0.5 to 0.7 | 0.7 ± 0.02 |",
+        "| `sex` = `x` (small) | 10 |",
+        "demographic parity 0.1, equalised odds –",
+        "| `age` | +0.0500 | 0.01 |",
+        "- Made up",
+        "- On so many test rows, recall is not known any better than 0.5 to 0.7.",
+        "- The group `sex` = `x` has 10 test rows only: too few to judge.",
+        "- Range of `age`: 4 rows (0.4%); expected `≥ 0`.",
+        "| `minimum` | `test accuracy` | 0.8125 | ≥ 0.75 | ✓ |",
+        "numpy 2.4.6 or 2.5.5",
+        f"-S {'a' * 64} -- reports/registration.json",
+    ],
+)
+def test_the_card_says_what_the_reports_and_the_people_say(sentence: str) -> None:
+    assert sentence in written()
+
+
+def test_the_worst_group_comes_first_and_small_ones_last() -> None:
+    facts = card.facts(FOUND, GROUPS, IMPORTANCES, SCHEMA, 30, 0.95)
+
+    assert [one["level"] for one in facts["groups"]["shown"]] == ["f", "m", "x"]
+    worst = facts["groups"]["shown"][0]
+    assert worst["low"] < 0.7 < worst["high"]
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<script>alert(1)</script>",
+        "# A heading\n\n| a | b |",
+        "[click](javascript:alert(1))",
+        "1. *one* `two` **three**",
+        "~~~",
+    ],
+)
+def test_what_people_write_stays_text(hostile: str) -> None:
+    words = WORDS.model_copy(update={"purpose": hostile, "limits": [hostile]})
+
+    html = pages.from_markdown(written(card=words))
+
+    plain = re.sub(r"<[^>]+>", "", html)
+    for sign, entity in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&")):
+        plain = plain.replace(sign, entity)
+    line = " ".join(hostile.split())
+    assert plain.count(line) == 2
+    assert "<script" not in html
+    assert "<a " not in html
+    assert html.count("<h1>") == 1
+
+
+def test_a_headline_that_is_undefined_is_said_so() -> None:
+    nothing = {"headline": "accuracy", "intervals": {"accuracy": [None, None], "recall": [0.5, 0.7]}}
+    found = FOUND | {"metrics": {"accuracy": None, "recall": 0.6}, "evaluation": FOUND["evaluation"] | nothing}
+
+    facts = card.facts(found, GROUPS, IMPORTANCES, SCHEMA, 30, 0.95)
+
+    assert facts["summary"] == "**accuracy undefined** on 200 test rows"
+
+
+def test_an_unknown_word_is_refused() -> None:
+    with pytest.raises(ValueError, match="purpos"):
+        params.Card.model_validate({"purpos": "", "users": "", "not_for": "", "limits": [], "owner": ""})

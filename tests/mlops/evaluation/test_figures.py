@@ -1,0 +1,79 @@
+"""Figures: the same bytes each time, alone or with those of the version before in the same axes."""
+
+import re
+
+import numpy as np
+import pytest
+from mlops.evaluation import curves, figures
+from mlops.training.metrics import Predictions
+
+BINARY = ["ROC", "Precision and recall", "Calibration", "Confusion"]
+
+
+def binary(seed, classes=("no", "yes")):
+    rng = np.random.default_rng(seed)
+    actual, probability = rng.random(80) < 0.4, rng.random(80)
+    labels = np.array(classes, dtype=object)
+    both = np.column_stack([1 - probability, probability])
+    said = labels[(probability > 0.5).astype(int)]
+    return curves.curves(Predictions(labels[actual.astype(int)], said, both, classes, classes[1]))
+
+
+def regression(seed):
+    rng = np.random.default_rng(seed)
+    return curves.curves(Predictions(rng.normal(size=50), rng.normal(size=50), None, (), None))
+
+
+def texts(svg):
+    return re.findall(r">([^<>]*)</text>", svg)
+
+
+def titles(drawn):
+    return [figure["title"] for figure in drawn]
+
+
+@pytest.mark.parametrize(("made", "named"), [(binary, BINARY), (regression, ["Residuals"])])
+def test_two_versions_are_in_one_figure_that_says_which_is_which(made, named):
+    alone, both = figures.of_curves(made(0)), figures.of_curves(made(0), made(1))
+
+    assert titles(alone) == titles(both) == named
+    for one, two in zip(alone, both, strict=True):
+        assert "before" not in texts(one["svg"])
+        if one["title"] != "Confusion":
+            assert {"before", "now"} <= set(texts(two["svg"]))
+            assert figures.SECOND in two["svg"]
+            assert figures.SECOND not in one["svg"]
+
+
+def test_the_same_tables_give_the_same_bytes():
+    assert figures.of_curves(binary(0), binary(1)) == figures.of_curves(binary(0), binary(1))
+    assert figures.of_curves(binary(0), binary(1)) != figures.of_curves(binary(0), binary(2))
+
+
+def test_a_confusion_has_the_rows_of_both_versions_also_of_classes_that_are_new():
+    now, before = binary(0, ("maybe", "yes")), binary(1, ("no", "yes"))
+
+    shown = texts(figures.confusion(now["confusion"], before["confusion"]))
+
+    counts = now["confusion"].set_index(["actual", "predicted"])["rows"]
+    then = before["confusion"].set_index(["actual", "predicted"])["rows"]
+    pairs = [(0 if "maybe" in pair else then[pair], rows) for pair, rows in counts.items()]
+    assert [shown[at : at + 2] for at in range(len(shown)) if shown[at + 1 : at + 2] and "→" in shown[at + 1]] == [
+        [f"{earlier}", f"→ {rows}"] for earlier, rows in pairs
+    ]
+
+
+def test_a_version_before_without_curves_changes_nothing():
+    alone = figures.of_curves(binary(0))
+
+    assert figures.of_curves(binary(0), regression(1)) == alone
+    assert titles(figures.of_curves(regression(0), binary(1))) == ["Residuals"]
+
+
+def test_labels_are_text_and_nothing_else():
+    drawn = figures.of_curves(binary(0, ("$\\broken$", "<script>x</script> & more")))
+
+    svg = drawn[-1]["svg"]
+    assert "$\\broken$" in texts(svg)
+    assert "<script" not in svg
+    assert "&lt;script&gt;x&lt;/script&gt; &amp; more" in texts(svg)

@@ -1,0 +1,112 @@
+"""What is kept of a model's answers brings back its predictions, and finds the same rows in any table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlops.base import files
+from mlops.data.schema import Column, Schema
+from mlops.evaluation import results
+from mlops.evaluation.comparison import shared_rows
+from mlops.intake import tables
+from mlops.training.metrics import Predictions, score
+
+ROWS = 40
+
+
+def layout(*, with_id: bool) -> Schema:
+    columns = {"x": Column(type="number"), "y": Column(type="category", role="target")}
+    return Schema(columns={"key": Column(type="text", role="id"), **columns} if with_id else columns)
+
+
+def table() -> pd.DataFrame:
+    """Twenty different rows, each of them twice but for its key."""
+    rows = np.arange(ROWS)
+    return pd.DataFrame(
+        {"key": [f"k{row}" for row in rows], "x": rows % 20 / 7, "y": ["yes"] * ROWS}, index=rows + 100
+    ).astype({"key": "str", "y": "str"})
+
+
+def predictions(classes: tuple, positive: object, *, probabilities: bool) -> Predictions:
+    rng = np.random.default_rng(0)
+    labels = np.array(classes, dtype=object if isinstance(classes[0], str) else None)
+    shares = rng.dirichlet(np.ones(len(classes)), ROWS)
+    actual, predicted = labels[rng.integers(len(classes), size=ROWS)], labels[shares.argmax(axis=1)]
+    return Predictions(actual, predicted, shares if probabilities else None, classes, positive)
+
+
+NUMBER = Predictions(np.linspace(-1, 1, ROWS), np.linspace(0, 1, ROWS), None, (), None)
+
+
+@pytest.mark.parametrize("probabilities", [True, False])
+@pytest.mark.parametrize(
+    ("classes", "positive"),
+    [
+        (("no", "yes"), "yes"),
+        (("no", "yes"), "no"),
+        ((False, True), True),
+        ((False, True), False),
+        ((0, 1), 1),
+        ((3, 7), 3),
+        (("a", "b", "c"), None),
+        ((1, 2, 30), None),
+    ],
+)
+def test_predictions_come_back_from_the_file_that_keeps_them(classes, positive, probabilities, tmp_path):
+    found = predictions(classes, positive, probabilities=probabilities)
+
+    back = kept_and_restored(found, tmp_path)
+
+    assert_equal(back, found)
+    assert score(back) == pytest.approx(score(found), rel=1e-12)
+
+
+def test_numbers_and_labels_that_the_model_never_learnt_come_back_too(tmp_path):
+    text = predictions(("no", "yes"), "yes", probabilities=True)
+    text.actual[0] = "perhaps"
+
+    assert_equal(kept_and_restored(NUMBER, tmp_path), NUMBER)
+    assert_equal(kept_and_restored(text, tmp_path), text)
+
+
+def kept_and_restored(found: Predictions, folder) -> Predictions:
+    """By way of the files, as between two commits."""
+    tables.write(folder / "kept.parquet", results.compared_later(found, table(), layout(with_id=True)))
+    files.write_json(folder / "said.json", {"labels": found.classes, "positive": found.positive})
+    said = files.read_json(folder / "said.json")
+    return results.restored(tables.read(folder / "kept.parquet"), said["labels"], said["positive"])
+
+
+def assert_equal(back: Predictions, found: Predictions) -> None:
+    assert (back.classes, back.positive, back.kind) == (found.classes, found.positive, found.kind)
+    for side in ("actual", "predicted"):
+        assert getattr(back, side).dtype == getattr(found, side).dtype
+        assert getattr(back, side).tolist() == getattr(found, side).tolist()
+    if found.probabilities is None:
+        assert back.probabilities is None
+    else:
+        assert back.probabilities == pytest.approx(found.probabilities, abs=1e-15)
+
+
+@pytest.mark.parametrize("with_id", [True, False])
+def test_a_row_has_the_same_key_wherever_it_stands(with_id):
+    order = np.random.default_rng(1).permutation(ROWS)
+    schema, rows = layout(with_id=with_id), table() if with_id else table().drop(columns="key")
+    here = results.compared_later(NUMBER, rows, schema)
+    there = results.compared_later(NUMBER.subset(order), rows.iloc[order], schema)
+
+    assert here["row"].dtype == np.uint64
+    assert here["row"].tolist() == there["row"].iloc[np.argsort(order)].tolist()
+    assert here["row"].nunique() == (ROWS if with_id else 20)
+    pairs = shared_rows(here["row"].to_numpy(), there["row"].to_numpy())
+    assert len(pairs.one) == ROWS
+
+
+def test_with_an_id_a_row_is_the_same_when_its_values_changed_and_without_one_it_is_another():
+    corrected = table().assign(x=-1.0)
+
+    def keys(rows: pd.DataFrame, *, with_id: bool) -> list[int]:
+        shown = rows if with_id else rows.drop(columns="key")
+        return results.compared_later(NUMBER, shown, layout(with_id=with_id))["row"].tolist()
+
+    assert keys(corrected, with_id=True) == keys(table(), with_id=True)
+    assert not set(keys(corrected, with_id=False)) & set(keys(table(), with_id=False))

@@ -1,0 +1,79 @@
+"""A clone has the state that it was asked for, and the work tree is as it was; Git is real, DVC is not needed."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlops.base.errors import StoreError
+from mlops.history import clones, git
+
+
+def checked_out(state: clones.State, folder: Path) -> Path:
+    git.answer("clone", "--quiet", "--shared", "--no-checkout", ".", str(folder))
+    clones.restore(state, folder)
+    return folder
+
+
+def texts(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file() and ".git" not in path.relative_to(folder).parts)
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
+
+
+def test_without_a_commit_there_is_nothing_to_freeze(handmade: Any) -> None:
+    with pytest.raises(StoreError, match="there is no commit to start from"):
+        clones.frozen()
+
+
+def test_a_file_that_was_written_again_as_it_was_is_no_change(handmade: Any) -> None:
+    commit = handmade.commit()
+    os.utime(handmade.path / "code.py", (0, 0))
+
+    assert clones.frozen() == clones.State(commit, "")
+
+
+def test_what_is_changed_staged_or_gone_is_frozen_and_the_work_tree_stays(handmade: Any, tmp_path: Path) -> None:
+    handmade.write("gone.py", "old\n")
+    commit = handmade.commit()
+    handmade.write("code.py", "changed\n")
+    handmade.write("new/staged.py", "staged\n")
+    handmade.git("add", "new")
+    (handmade.path / "gone.py").unlink()
+    handmade.write("unknown.py", "Git does not know me\n")
+    before, said = texts(handmade.path), handmade.git("status", "--porcelain")
+
+    state = clones.frozen()
+    handmade.write("code.py", "changed once more\n")
+    clone = texts(checked_out(state, tmp_path / "clone"))
+
+    assert state.commit == commit
+    assert clone == {name: text for name, text in before.items() if name != "unknown.py"}
+    assert clone["code.py"] == "changed\n"
+    assert handmade.git("status", "--porcelain") == said
+    assert clones.untracked() == ["unknown.py"]
+
+
+def test_a_clone_that_was_used_is_put_back_to_its_state(handmade: Any, tmp_path: Path) -> None:
+    handmade.commit()
+    handmade.write("code.py", "changed\n")
+    state = clones.frozen()
+    clone = checked_out(state, tmp_path / "clone")
+    before = texts(clone)
+    (clone / "code.py").write_text("by an experiment\n", encoding="utf-8")
+    (clone / "requirements.txt").unlink()
+    (clone / "left").mkdir()
+    (clone / "left" / "over.txt").write_text("here\n", encoding="utf-8")
+
+    clones.restore(state, clone)
+
+    assert texts(clone) == before
+
+
+def test_what_runs_in_a_clone_is_no_part_of_an_experiment_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_ROOT"):
+        monkeypatch.setenv(name, "outside")
+
+    found = clones.environment(DVC_EXP_NAME="inside")
+
+    assert found["DVC_EXP_NAME"] == "inside"
+    assert not {"DVC_EXP_BASELINE_REV", "DVC_ROOT"} & found.keys()

@@ -1,0 +1,375 @@
+"""Deliveries that are not what they should be are refused with one sentence that names the file."""
+
+import csv
+import gzip
+import io
+from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mlops.base.errors import DataError
+from mlops.data.schema import Schema
+from mlops.intake import deliveries, dialect
+
+SCHEMA = Schema(columns={"x": {"type": "number", "unparseable": "reject"}, "y": {"type": "category", "role": "target"}})
+
+
+@dataclass
+class Read:
+    """A whole delivery, and what was found in it."""
+
+    table: pd.DataFrame
+    found: deliveries.Delivered
+
+
+def read(folder: Path, schema: Schema = SCHEMA, required: list[str] | None = None) -> Read:
+    aside = folder / ".aside.parquet"
+    names = schema.kept if required is None else required
+    with deliveries.collected(folder, schema, names, aside) as delivered:
+        table = pd.concat(list(delivered.table.batches()))
+    assert not aside.exists()
+    return Read(table, delivered)
+
+
+def raw(path: Path, cells: int = deliveries.CELLS, wanted: list[str] | None = None) -> pd.DataFrame:
+    return pd.concat(list(deliveries.batches(path, wanted, cells)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.csv", b"", "a.csv is empty: a header line and at least one row were expected"),
+        ("a.csv", b"\n\n", "a.csv is empty"),
+        ("a.csv.gz", gzip.compress(b""), "a.csv.gz is empty"),
+        ("a.csv", b"x,y\n", "a.csv has a header but no row: at least one row was expected"),
+        ("a.csv", b"x,y", "a.csv has a header but no row"),
+        ("a.csv", bytes(range(256)) * 4, "a.csv "),
+        ("a.csv", b"x,y\n1,a,b\n2,c,d\n", r"a.csv has the column Unnamed: 0 that schema\.yaml does not name"),
+        ("a.csv", b"x,y\n1,a,b,c\n2,c,d,e\n", "a.csv:2 has 4 fields where the header has 2"),
+        (
+            "a.csv",
+            b"x,y\n1,a\n2,b,c\n",
+            "a.csv:3 has 3 fields where the header has 2: correct that line, or the quotes",
+        ),
+        ("a.csv", b"x,y\n1,a\n\n2\n", "a.csv:4 has 1 fields where the header has 2"),
+        ("a.tsv", b"x\ty\n1\ta\n2\tb\tc\n", "a.tsv:3 has 3 fields where the header has 2"),
+        ("a.csv", b'x,y\n1,"a\nb"\n2,b,c\n', "a.csv:4 has 3 fields where the header has 2"),
+        ("a.csv.gz", b"x,y\n1,a\n", "a.csv.gz could not be read as CSV"),
+        ("a.csv.gz", gzip.compress(b"x,y\n" + b"1,a\n" * 999)[:40], "a.csv.gz could not be read as CSV"),
+        ("a.parquet", b"x,y\n1,a\n", "a.parquet could not be read as Parquet"),
+        ("a.parquet", b"", "a.parquet could not be read as Parquet"),
+        ("a.PARQUET", b"", "a.PARQUET could not be read as Parquet"),
+        (
+            "a.xlsx",
+            b"PK",
+            r"a.xlsx is none of \.csv, \.csv\.gz, \.tsv, \.tsv\.gz, \.parquet: convert it, or move it elsewhere",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_the_reason(
+    name: str, content: bytes, sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(DataError, match=sentence) as error:
+        read(tmp_path)
+
+    assert "\n" not in str(error.value)
+
+
+def test_a_header_that_names_a_column_twice_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y,x\n1,a,2\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"a\.csv has the column x\.1 that schema\.yaml does not name"):
+        read(tmp_path)
+
+
+def test_a_folder_without_a_file_says_what_to_put_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"has no data: put a \.csv, \.csv\.gz, \.tsv, .*\.parquet file there"):
+        read(tmp_path)
+
+
+def test_a_folder_that_is_missing_says_how_to_fetch_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="incoming is missing: run `dvc pull`"):
+        read(tmp_path / "incoming")
+
+
+def test_hidden_files_are_no_deliveries(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("*", encoding="utf-8")
+    (tmp_path / "a.csv").write_text("x,y\n1,a\n", encoding="utf-8")
+
+    assert read(tmp_path).found.files == {"a.csv": 1}
+
+
+def test_files_are_read_in_the_order_of_their_names_and_rejected_rows_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_text("y,x\nlast,3\nbad,three\n", encoding="utf-8")
+    (tmp_path / "a.csv").write_text("x,y\none,bad\n1,first\n", encoding="utf-8")
+    pd.DataFrame({"x": [2], "y": ["middle"]}).to_parquet(tmp_path / "aa.parquet")
+
+    whole = read(tmp_path)
+    delivered = whole.found
+
+    assert whole.table["y"].tolist() == ["first", "middle", "last"]
+    assert whole.table.index.tolist() == [0, 1, 2]
+    assert delivered.rows == 3
+    assert delivered.files == {"a.csv": 2, "aa.parquet": 1, "b.csv": 2}
+    assert delivered.rejected == 2
+    assert [found["examples"] for found in delivered.unparseable] == [
+        [{"at": "a.csv:2", "value": "one"}],
+        [{"at": "b.csv:3", "value": "three"}],
+    ]
+    assert {found["became"] for found in delivered.unparseable} == {"a rejected row"}
+
+
+@pytest.mark.parametrize("text", ["\ufeffx,y\n1,ä\n", "x,y\r\n1,ä\r\n", '"x","y"\n"1","ä"', "x,y\n\n\n1,ä\n\n"])
+def test_spreadsheets_may_write_csv_their_own_way(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(text.encode())
+
+    assert read(tmp_path).table.to_dict("list") == {"x": [1.0], "y": ["ä"]}
+
+
+def test_nothing_is_guessed_when_a_csv_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b,c\n007,NA,1e5\n", encoding="utf-8")
+
+    assert raw(tmp_path / "a.csv").iloc[0].tolist() == ["007", "NA", "1e5"]
+
+
+def test_a_delivery_of_which_every_row_is_rejected_is_an_error_with_an_example(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\none,a\ntwo,b\n")
+
+    with pytest.raises(DataError, match=r"all 2 rows have a value .* such as 'one' in x"):
+        read(tmp_path)
+    assert not (tmp_path / ".aside.parquet").exists()
+
+
+def test_nothing_is_left_of_a_delivery_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,a\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("x,y\n1,a,b\n2,b\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"b\.csv:2 has 3 fields"):
+        read(tmp_path)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv"]
+
+
+def test_a_column_that_only_some_files_have_is_missing_in_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x\n1\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("y,x\na,2\n", encoding="utf-8")
+
+    table = read(tmp_path, required=["x"]).table
+
+    assert table.columns.tolist() == ["x", "y"]
+    assert table["y"].fillna("(missing)").tolist() == ["(missing)", "a"]
+    assert table.dtypes.astype(str).to_dict() == {"x": "float64", "y": "str"}
+
+
+def test_a_column_that_no_file_has_and_none_must_have_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x\n1\n", encoding="utf-8")
+
+    assert read(tmp_path, required=["x"]).table.columns.tolist() == ["x"]
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.tsv.gz", "a.TSV", "a.CSV", "a.Csv.Gz"])
+def test_every_ending_is_read_in_any_case(name: str, tmp_path: Path) -> None:
+    text = b"x\ty\n1\ta\n"
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.lower().endswith(".gz") else text)
+
+    assert read(tmp_path).table.to_dict("list") == {"x": [1.0], "y": ["a"]}
+
+
+def test_a_mistake_is_located_beyond_the_first_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "CELLS", 4)
+    monkeypatch.setattr(deliveries.batches, "__defaults__", (None, 4))
+    monkeypatch.setattr(deliveries, "BLOCK", 64)
+    rows = [f"{'bad' if row in (7, 40, 41, 42, 43, 44) else row},a" for row in range(60)]
+    (tmp_path / "a.csv").write_text("\n".join(["x,y", *rows]), encoding="utf-8")
+
+    found = read(tmp_path).found
+
+    [wrong] = found.unparseable
+    assert (wrong["count"], found.rejected, found.rows) == (6, 6, 54)
+    assert [example["at"] for example in wrong["examples"]] == [f"a.csv:{row + 2}" for row in (7, 40, 41, 42, 43)]
+
+
+ODD = pd.DataFrame(
+    {
+        "level": pd.Series(["a", None, "b"], dtype="category"),
+        "price": [Decimal("1.50"), None, Decimal("2.25")],
+        "day": [date(2024, 2, 29), None, date(9999, 12, 31)],
+        "at": pd.to_datetime(["2024-02-29 12:00+02:00", None, "2024-03-01 12:00+02:00"]),
+        "took": pd.to_timedelta([1.5, None, 3], unit="s"),
+        "clock": [time(1, 2, 3), None, time(23, 59)],
+        "tags": [["x", "y"], None, []],
+        "count": pd.array([1, None, 2**53 + 1], dtype="Int64"),
+        "small": pd.array([1, 2, 3], dtype="uint8"),
+        "flag": pd.array([True, None, False], dtype="boolean"),
+        "half": np.array([0.5, 1.5, np.nan], dtype="float16"),
+        "nothing": [None, None, None],
+    }
+)
+
+
+def test_columns_of_every_kind_come_out_of_parquet_as_numbers_truth_times_or_text(tmp_path: Path) -> None:
+    ODD.drop(columns="half").to_parquet(tmp_path / "a.parquet")
+
+    table = raw(tmp_path / "a.parquet")
+
+    assert table["level"].fillna("-").tolist() == ["a", "-", "b"]
+    assert table["price"].fillna(-1).tolist() == [1.5, -1, 2.25]
+    assert table["day"].dt.strftime("%F").fillna("-").tolist() == ["2024-02-29", "-", "9999-12-31"]
+    assert table["at"].dt.strftime("%F %T").fillna("-").tolist() == ["2024-02-29 10:00:00", "-", "2024-03-01 10:00:00"]
+    assert table["took"].fillna(-1).tolist() == [1.5, -1, 3]
+    assert [value if isinstance(value, str) else "-" for value in table["clock"]] == ["01:02:03", "-", "23:59:00"]
+    assert table["tags"].fillna("-").tolist() == ["['x', 'y']", "-", "[]"]
+    assert table["count"].fillna(-1).tolist() == [1, -1, 2**53 + 1]
+    assert table["small"].tolist() == [1, 2, 3]
+    assert table["flag"].fillna(value=False).tolist() == [True, False, False]
+    assert table["nothing"].isna().all()
+
+
+def test_an_index_that_pandas_stored_is_a_nameless_column(tmp_path: Path) -> None:
+    pd.DataFrame({"x": [1.0, 2.0]}, index=[7, 9]).to_parquet(tmp_path / "a.parquet")
+
+    assert deliveries.columns(tmp_path / "a.parquet") == ["x", "Unnamed: 1"]
+    assert raw(tmp_path / "a.parquet").to_dict("list") == {"x": [1.0, 2.0], "Unnamed: 1": [7, 9]}
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "spaced.csv"])
+def test_only_the_columns_that_are_wanted_are_read_in_the_order_asked_for(name: str, tmp_path: Path) -> None:
+    if name == "spaced.csv":
+        (tmp_path / name).write_text('a, "b", c\n1, "x", 2\n3, "y", 4\n', encoding="utf-8")
+    else:
+        frame = pd.DataFrame({"a": [*"13"], "b": [*"xy"], "c": [*"24"]})
+        frame.to_csv(tmp_path / name, index=False) if name == "a.csv" else frame.to_parquet(tmp_path / name)
+
+    assert raw(tmp_path / name, wanted=["c", "a"]).to_dict("list") == {"c": ["2", "4"], "a": ["1", "3"]}
+    assert list(raw(tmp_path / name, wanted=["c", "a"])) == ["c", "a"]
+
+
+SEPARATORS = [",", ";", "\t", "|"]
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "cp1252"]
+LATIN = "abc ,;\t|\"'\n äéß€017.-#=\\"
+WIDE = LATIN + "統計\u2028Ω"
+ENDS = ["\n", "\r\n"]
+
+
+@st.composite
+def written(draw: st.DrawFn) -> tuple[list[str], list[list[str]], bytes]:
+    """Any table of text, and the bytes that Python's csv makes of it."""
+    encoding = draw(st.sampled_from(ENCODINGS))
+    separator = draw(st.sampled_from(SEPARATORS))
+    width = draw(st.integers(2, 5))
+    names = [f"{draw(st.sampled_from(['x', 'name', 'ä', 'a b']))}{number}" for number in range(width)]
+    cell = st.text(LATIN if encoding == "cp1252" else WIDE, max_size=6)
+    rows = draw(st.lists(st.lists(cell, min_size=width, max_size=width), min_size=1, max_size=12))
+    quoting = draw(st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONNUMERIC]))
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=separator, quoting=quoting, lineterminator=draw(st.sampled_from(ENDS)))
+    writer.writerows([names, *rows])
+    return names, rows, text.getvalue().encode(encoding)
+
+
+SAME_FOLDER = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@SAME_FOLDER
+@given(written(), st.booleans())
+def test_any_table_that_csv_wrote_comes_back_cell_by_cell(
+    tmp_path: Path, table: tuple[list[str], list[list[str]], bytes], gzipped: bool
+) -> None:
+    names, rows, content = table
+    path = tmp_path / ("a.csv.gz" if gzipped else "a.csv")
+    path.write_bytes(gzip.compress(content) if gzipped else content)
+
+    found = raw(path)
+
+    assert deliveries.columns(path) == names
+    assert list(found) == names
+    assert found.to_numpy().tolist() == rows
+
+
+@pytest.mark.parametrize("separator", SEPARATORS)
+@pytest.mark.parametrize("other", SEPARATORS)
+def test_a_separator_between_quotes_is_none_even_if_every_row_has_one(
+    separator: str, other: str, tmp_path: Path
+) -> None:
+    rows = [["name", f"size{other} cm"], ["a", f"1{other}5"], ["b", f"2{other}5"]]
+    with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=separator, quoting=csv.QUOTE_ALL).writerows(rows)
+
+    found = raw(tmp_path / "a.csv")
+
+    assert [list(found), *found.to_numpy().tolist()] == [[name.strip() for name in rows[0]], *rows[1:]]
+
+
+@SAME_FOLDER
+@given(written(), st.integers(1, 40), st.integers(6, 9))
+def test_batches_of_any_size_are_the_same_rows(
+    tmp_path: Path, table: tuple[list[str], list[list[str]], bytes], cells: int, block: int
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(table[2])
+    whole = raw(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deliveries, "BLOCK", 1 << block)
+        parts = list(deliveries.batches(path, cells=cells))
+
+    pd.testing.assert_frame_equal(pd.concat(parts), whole)
+    assert [part.index[0] for part in parts] == np.cumsum([0, *map(len, parts[:-1])]).tolist()
+
+
+@SAME_FOLDER
+@given(written())
+def test_every_row_is_located_at_the_line_where_it_starts(
+    tmp_path: Path, table: tuple[list[str], list[list[str]], bytes]
+) -> None:
+    names, rows, content = table
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+
+    found = list(dialect.records(path, dialect.of(path)))
+
+    assert [fields for _, _, fields in found] == [names, *rows]
+    assert "".join(text for _, text, _ in found).encode(dialect.of(path).encoding).endswith(content[-8:])
+    starts = [line for line, _, _ in found]
+    assert deliveries.locate(path, list(range(len(rows)))) == [f"a.csv:{line}" for line in starts[1:]]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv.gz", ".parquet"])
+@pytest.mark.parametrize("away", [[True, False, False], [False, True, True], [True, True, True], [False, False, True]])
+def test_a_delivery_is_divided_into_two_of_its_kind(ending: str, away: list[bool], tmp_path: Path) -> None:
+    whole = pd.DataFrame({"x": ["1", "2,5", "3"], "y": ["a", 'b "c"\nd', ""]}, dtype=str)
+    path, goal = tmp_path / f"a{ending}", tmp_path / "incoming" / f"a{ending}"
+    whole.to_parquet(path) if ending == ".parquet" else whole.to_csv(path, index=False, sep=";")
+
+    deliveries.divide(path, np.array(away), goal)
+
+    pd.testing.assert_frame_equal(raw(goal), whole[away].reset_index(drop=True))
+    assert path.exists() is not all(away)
+    if path.exists():
+        pd.testing.assert_frame_equal(raw(path), whole[[not gone for gone in away]].reset_index(drop=True))
+
+
+@SAME_FOLDER
+@given(written(), st.data())
+def test_no_cell_is_lost_or_changed_when_a_delivery_is_divided(
+    tmp_path: Path, table: tuple[list[str], list[list[str]], bytes], data: st.DataObject
+) -> None:
+    _, rows, content = table
+    away = data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows)).filter(any))
+    path, goal = tmp_path / "whole.csv", tmp_path / "away.csv"
+    path.write_bytes(content)
+
+    deliveries.divide(path, np.array(away), goal)
+
+    assert raw(goal).to_numpy().tolist() == [row for row, gone in zip(rows, away, strict=True) if gone]
+    left = [row for row, gone in zip(rows, away, strict=True) if not gone]
+    assert (raw(path).to_numpy().tolist() if left else []) == left
+    assert path.exists() is bool(left)

@@ -1,0 +1,157 @@
+"""How a text file is a table: found in the file itself, whoever wrote it."""
+
+import gzip
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mlops.base.errors import DataError
+from mlops.intake import deliveries, dialect
+
+SAME_FOLDER = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def written(folder: Path, content: str | bytes, name: str = "a.csv") -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def cells(path: Path) -> list[list[str]]:
+    """The header, then the rows."""
+    table = pd.concat(list(deliveries.batches(path)))
+    return [list(table), *table.to_numpy().tolist()]
+
+
+@pytest.mark.parametrize(
+    ("text", "table"),
+    [
+        ("a;b\n1,5;2,5\n3,5;4,5\n", [["a", "b"], ["1,5", "2,5"], ["3,5", "4,5"]]),
+        ("a\tb c\n1, 2\t3\n", [["a", "b c"], ["1, 2", "3"]]),
+        ("a|b\n1|2\n", [["a", "b"], ["1", "2"]]),
+        ('a,b\n"1,5",2\n', [["a", "b"], ["1,5", "2"]]),
+        ("a\n1\n2\n", [["a"], ["1"], ["2"]]),
+        ('note\n"one, two"\n"three, four"\n', [["note"], ["one, two"], ["three, four"]]),
+        ("sep=;\na;b\n1;2\n", [["a", "b"], ["1", "2"]]),
+        ('"sep=|"\r\na|b\r\n1|2\r\n', [["a", "b"], ["1", "2"]]),
+        ("sep=;\na;b,c\n1,2;3\n", [["a", "b,c"], ["1,2", "3"]]),
+        ("\ufeffsep=;\na;b\n1;2\n", [["a", "b"], ["1", "2"]]),
+        ("a,b\r1,2\r3,4\r", [["a", "b"], ["1", "2"], ["3", "4"]]),
+        ("a,b\r\n1,2\r\n", [["a", "b"], ["1", "2"]]),
+        ("a,b\n1,2", [["a", "b"], ["1", "2"]]),
+        ("\n\na,b\n\n1,2\n\n\n3,4\n\n", [["a", "b"], ["1", "2"], ["3", "4"]]),
+        ('a,b\n"1\n\n2",3\n', [["a", "b"], ["1\n\n2", "3"]]),
+        ('"a\nb",c\n1,2\n', [["a\nb", "c"], ["1", "2"]]),
+        ('a,b\n"say ""hi""",2\n', [["a", "b"], ['say "hi"', "2"]]),
+        ('a,b\n"say \\"hi\\", you",2\nx,3\n', [["a", "b"], ['say "hi", you', "2"], ["x", "3"]]),
+        ('a,b\n"{\\"x\\": 1, \\"y\\": 2}",2\n', [["a", "b"], ['{"x": 1, "y": 2}', "2"]]),
+        ('a, "b"\n1, "x, y"\n2, "z"\n', [["a", "b"], ["1", "x, y"], ["2", "z"]]),
+        ('a,b\n5" pipe,1\n6" pipe,2\n', [["a", "b"], ['5" pipe', "1"], ['6" pipe', "2"]]),
+        ("a,b\n,\n1,\n", [["a", "b"], ["", ""], ["1", ""]]),
+        ("a,b\nit's,x\n'y',z\n", [["a", "b"], ["it's", "x"], ["'y'", "z"]]),
+        ("a,b\n1,#2\n# no comment,3\n", [["a", "b"], ["1", "#2"], ["# no comment", "3"]]),
+        (" a , b \n 1 ,2\n", [["a", "b"], [" 1 ", "2"]]),
+        (",a\n0,1\n1,2\n", [["Unnamed: 0", "a"], ["0", "1"], ["1", "2"]]),
+        ('"a","b"\n"r1",1,2\n"r2",3,4\n', [["Unnamed: 0", "a", "b"], ["r1", "1", "2"], ["r2", "3", "4"]]),
+        ("a;b\n1;2;\n3;4;\n", [["a", "b", "Unnamed: 2"], ["1", "2", ""], ["3", "4", ""]]),
+        ("x,x,x.1,x\n1,2,3,4\n", [["x", "x.1", "x.1.1", "x.2"], ["1", "2", "3", "4"]]),
+    ],
+)
+def test_a_file_is_read_as_whoever_wrote_it_meant_it(text: str, table: list[list[str]], tmp_path: Path) -> None:
+    assert cells(written(tmp_path, text)) == table
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252", "latin-1"]
+)
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_an_encoding_is_told_from_the_bytes(encoding: str, gzipped: bool, tmp_path: Path) -> None:
+    odd = "\x81" if encoding == "latin-1" else "é" if encoding != "cp1252" else "€"  # \x81 is nothing in Windows-1252
+    content = f"name;größe\nJos{odd};1,5\nZoë;2\n".encode(encoding)
+
+    path = written(tmp_path, gzip.compress(content) if gzipped else content, "a.csv.gz" if gzipped else "a.csv")
+
+    assert cells(path) == [["name", "größe"], [f"Jos{odd}", "1,5"], ["Zoë", "2"]]
+
+
+def test_text_that_is_no_utf8_in_its_last_line_only_is_no_utf8(tmp_path: Path) -> None:
+    content = b"name,x\n" + b"a,1\n" * 100_000 + "Zoë,2\n".encode("cp1252")
+
+    assert cells(written(tmp_path, content))[-1] == ["Zoë", "2"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_a_character_may_lie_across_the_border_of_two_chunks(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path, "é,統\n€,計\n")
+    monkeypatch.setattr(dialect, "CHUNK", size)
+
+    assert dialect.of(path).encoding == "utf-8"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"PK\x03\x04\x14\x00\x06\x00" + bytes(40), bytes(100), bytes(range(256)) * 4, b"a,b\n1,\x00\n" * 9],
+    ids=["zip", "zeros", "binary", "a zero"],
+)
+def test_what_is_no_text_is_told_so(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.csv is no text, as CSV is: export it as CSV in UTF-8, or as Parquet"):
+        dialect.of(written(tmp_path, content))
+
+
+def test_a_quote_that_nobody_closed_swallows_no_rows(tmp_path: Path) -> None:
+    rows = [[f"value {row}", str(row)] for row in range(500)]
+    rows[20][0] = '"broken'
+    path = written(tmp_path, "a,b\n" + "".join(f"{text},{number}\n" for text, number in rows))
+
+    assert cells(path)[1:] == rows
+
+
+@SAME_FOLDER
+@given(st.lists(st.sampled_from(["x", "x.1", "", " x", "y ", "Unnamed: 0", "x.1.1"]), min_size=2, max_size=7))
+def test_no_two_columns_have_the_same_name_and_none_has_none(tmp_path: Path, header: list[str]) -> None:
+    path = written(tmp_path, ",".join(header) + "\n" + ",".join("1" * len(header)) + "\n")
+
+    names = deliveries.columns(path)
+
+    assert len(set(names)) == len(names) == len(header)
+    assert all(name and name == name.strip() for name in names)
+    assert list(next(deliveries.batches(path))) == names
+
+
+@pytest.mark.parametrize("sample", [40, 57, 100, 333])
+def test_the_start_of_a_file_is_enough_wherever_it_is_cut(
+    sample: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [[f"{row},5", f'a "{row}"\nb', str(row)] for row in range(50)]
+    quoted = ['"' + cell.replace('"', '""') + '"' for row in rows for cell in row]
+    lines = [";".join(quoted[start : start + 3]) for start in range(0, len(quoted), 3)]
+    path = written(tmp_path, "\n".join(["x;y;z", *lines]))
+    monkeypatch.setattr(dialect, "SAMPLE", sample)
+
+    assert cells(path) == [["x", "y", "z"], *rows]
+
+
+def test_a_file_that_was_written_anew_is_looked_at_anew(tmp_path: Path) -> None:
+    found = [dialect.of(written(tmp_path, text)).separator for text in ("a,b\n1,2\n", "a;b\n1;2\n", "a|b\n1|2\n")]
+
+    assert found == [",", ";", "|"]
+
+
+@pytest.mark.parametrize("name", ["like.csv", "like.csv.gz"])
+def test_a_file_is_written_as_another_one_was(name: str, tmp_path: Path) -> None:
+    content = 'sep=;\r\na;"b"\r\n1;"ä\r\nö"\r\n2;\r\n'.encode("utf-16")
+    like = written(tmp_path, gzip.compress(content) if name.endswith(".gz") else content, name)
+    how = dialect.of(like)
+
+    copies = []
+    for copy in (tmp_path / "one", tmp_path / "other"):
+        with dialect.writing(copy, like, how) as file:
+            file.writelines(text for _, text, _ in dialect.records(like, how))
+        copies.append(copy.read_bytes())
+
+    assert copies[0] == copies[1]
+    assert (gzip.decompress(copies[0]) if name.endswith(".gz") else copies[0]) == content

@@ -1,0 +1,232 @@
+"""Sources: what is fetched from a file, a web server and a database, and what is told of them."""
+
+import gzip
+import http.server
+import io
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlops.base.errors import DataError, ParameterError, ProjectError, StoreError
+from mlops.intake import deliveries, sources
+
+ROWS = "size,level\n1,a\n2,b\n"
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return folder
+
+
+class Pages(http.server.BaseHTTPRequestHandler):
+    """A few answers of web servers, good and bad."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        table = io.BytesIO()
+        pd.DataFrame({"size": [1, 2]}).to_parquet(table)
+        bodies = {
+            "/rows.csv": ROWS.encode(),
+            "/export": ROWS.encode(),
+            "/packed": gzip.compress(ROWS.encode()),
+            "/table.csv": table.getvalue(),
+            "/login": b"<!DOCTYPE html><title>Log in</title>",
+            "/cut.csv": ROWS.encode(),
+            "/a%20b/%C3%BC.csv": ROWS.encode(),
+        }
+        if path == "/circle.csv":
+            self.answer(302, b"", Location=self.path)
+        elif path == "/private.csv" and self.headers["Authorization"] != "Basic bWU6cEBzcw==":  # me:p@ss
+            self.answer(401, b"")
+        elif path == "/private.csv":
+            self.answer(200, ROWS.encode())
+        elif path in bodies:
+            self.answer(200, bodies[path], longer=100 if path == "/cut.csv" else 0)
+        else:
+            self.answer(404, b"no such page")
+
+    def answer(self, status: int, body: bytes, longer: int = 0, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body) + longer))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def web() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("rows.csv", "rows.csv"),
+        ("export?format=csv&token=abc", "export.csv"),
+        ("packed", "packed.csv.gz"),
+        ("table.csv", "table.parquet"),
+        ("a%20b/%C3%BC.csv", "ü.csv"),
+    ],
+)
+def test_what_kind_of_file_an_address_has_is_told_by_its_content(
+    web: str, inbox: Path, address: str, name: str
+) -> None:
+    path = sources.fetch(f"http://{web}/{address}", None, inbox)
+
+    assert [path.name] == [file.name for file in inbox.iterdir()] == [name]
+    assert pd.concat(deliveries.batches(path))["size"].astype("int64").tolist() == [1, 2]
+
+
+def test_a_user_and_a_password_in_an_address_are_sent(web: str, inbox: Path) -> None:
+    path = sources.fetch(f"http://me:p%40ss@{web}/private.csv", None, inbox)
+
+    assert path.read_text() == ROWS
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("gone.csv", "there is nothing of that name"),
+        ("circle.csv", "it redirects in circles"),
+        ("cut.csv", "the download broke off"),
+        ("login", "is a web page"),
+        ("private.csv", "401"),
+    ],
+)
+def test_what_a_web_server_does_not_give_is_one_sentence_without_the_password(
+    web: str, inbox: Path, address: str, sentence: str
+) -> None:
+    with pytest.raises(ProjectError, match=sentence) as raised:
+        sources.fetch(f"http://me:s3cr%40t@{web}/{address}?sig=S1GN4TURE", None, inbox)
+
+    told = str(raised.value)
+    assert f"http://{web}/{address}" in told
+    assert not any(secret in told for secret in ("s3cr", "S1GN4TURE", "\n"))
+    assert raised.value.__cause__ is None
+
+
+def test_a_server_that_is_not_there_is_one_sentence(inbox: Path) -> None:
+    with pytest.raises(StoreError, match=r"http://127\.0\.0\.1:1/rows\.csv could not be read: Cannot connect"):
+        sources.fetch("http://127.0.0.1:1/rows.csv", None, inbox)
+
+
+@pytest.mark.parametrize("sign", ["%40", "/", "#", "?", ":", "@", "%25", "+", "ü", "@x/"])
+def test_no_sign_in_a_password_makes_it_show(sign: str, inbox: Path) -> None:
+    for scheme in ("postgresql", "mysql+nodriver", "nosuch", "http", "s3"):
+        source = f"{scheme}://bob:s3cr{sign}tt@127.0.0.1:1/db.csv"
+        query = None if scheme in sources.FILE_SCHEMES else "SELECT 1"
+        told = sources.described(source, query)
+        if scheme != "s3":  # which would look for credentials
+            with pytest.raises(ProjectError) as raised:
+                sources.fetch(source, query, inbox)
+            told += str(raised.value)
+
+        assert not any(part in told for part in ("s3cr", "tt@", "bob"))
+
+
+def test_parameters_that_may_be_secret_are_left_out_and_others_kept() -> None:
+    address = "https://host/rows.csv?month=3&X-Amz-Signature=abc&access_token=def&pass%77ord=ghi&sv=1#jkl"
+
+    assert sources.described(address) == "https://host/rows.csv?month=3&sv=1"
+    assert sources.described("postgresql://h/db?sslmode=require&password=x") == "postgresql://h/db?sslmode=require"
+
+
+def test_texts_in_a_query_are_left_out() -> None:
+    told = sources.described("sqlite:///shop.db", "SELECT *\n  FROM t WHERE name = 'Eve' AND key = 'k3y' LIMIT 5")
+
+    assert told == "sqlite:///shop.db: SELECT * FROM t WHERE name = *** LIMIT 5"
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> str:
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        connection.execute("CREATE TABLE t (id INTEGER, amount, mixed, day TEXT, empty)")
+        rows = [(2**60 + i, None if i < 6 else i, i if i < 6 else f"x{i}", "2026-01-02", None) for i in range(10)]
+        connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?)", rows)
+    return f"sqlite:///{tmp_path / 'shop.db'}"
+
+
+def test_parts_of_a_result_agree_on_types_that_hold_all_values(
+    shop: str, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "ROWS", 3)
+
+    path = sources.fetch(shop, "SELECT * FROM t ORDER BY id", inbox)
+    table = pd.concat(deliveries.batches(path))
+
+    assert [path] == list(inbox.iterdir())
+    assert table.dtypes.astype(str).tolist() == ["Int64", "Int64", "str", "str", "str"]
+    assert table["id"].tolist() == [2**60 + i for i in range(10)]
+    assert table["amount"].dropna().tolist() == [6, 7, 8, 9]
+    assert table["mixed"].tolist() == ["0", "1", "2", "3", "4", "5", "x6", "x7", "x8", "x9"]
+    assert table["empty"].isna().all()
+
+
+def test_a_query_is_sent_as_it_is(shop: str, inbox: Path) -> None:
+    query = r"SELECT ':a' AS a, '%' AS b, '%s' AS c, '\:d' AS d, '12:30:00' AS e FROM t WHERE mixed LIKE 'x%'"
+
+    rows = next(deliveries.batches(sources.fetch(shop, query, inbox)))
+
+    assert rows.iloc[0].tolist() == [":a", "%", "%s", r"\:d", "12:30:00"]
+
+
+@pytest.mark.parametrize("query", ["DELETE FROM t", "DROP TABLE t", "INSERT INTO t (id) VALUES (1) RETURNING id"])
+def test_a_query_can_change_nothing(shop: str, inbox: Path, query: str) -> None:
+    with pytest.raises(StoreError, match="readonly"):
+        sources.fetch(shop, query, inbox)
+
+    with sqlite3.connect(shop.removeprefix("sqlite:///")) as connection:
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == (10,)
+
+
+@pytest.mark.parametrize(
+    ("query", "error", "sentence"),
+    [
+        ("SELECT * FROM nowhere", StoreError, "shop.db could not be read: no such table: nowhere"),
+        ("SELECT id, id FROM t", DataError, r"two columns of the same name \(id\)"),
+        ("SELECT * FROM t WHERE id = 0", DataError, "gives no row"),
+        (None, ParameterError, "say with --query"),
+    ],
+)
+def test_a_query_without_a_table_as_its_answer_is_one_sentence(
+    shop: str, inbox: Path, query: str | None, error: type[ProjectError], sentence: str
+) -> None:
+    with pytest.raises(error, match=sentence):
+        sources.fetch(shop, query, inbox)
+
+
+def test_a_database_that_is_not_there_is_not_made(tmp_path: Path, inbox: Path) -> None:
+    with pytest.raises(StoreError, match=r"gone\.db is no file"):
+        sources.fetch(f"sqlite:///{tmp_path / 'gone.db'}", "SELECT 1", inbox)
+
+    assert not (tmp_path / "gone.db").exists()
+
+
+def test_a_driver_that_is_not_installed_is_named(inbox: Path) -> None:
+    with pytest.raises(StoreError, match=r"mysql://h/db needs the driver MySQLdb"):
+        sources.fetch("mysql://me:pw@h/db", "SELECT 1", inbox)
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("loans.csv.gz", "loans"), ("v1.5_data.CSV", "v1.5_data"), ("../x y/ü", "x-y-ü"), (".csv", "delivery")],
+)
+def test_a_stem_is_a_file_name_without_ending_and_blanks(name: str, stem: str) -> None:
+    assert sources.stem(name) == stem

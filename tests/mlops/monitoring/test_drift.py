@@ -1,0 +1,366 @@
+"""When a delivery differs from the baseline: the statistics agree with scipy, and the verdict with common sense."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from mlops.base.errors import ParameterError
+from mlops.data.profile import Distribution, distribution
+from mlops.monitoring import drift
+from scipy import stats
+
+# The same code gets the same verdict, on a slow machine too.
+EXAMPLES = settings(max_examples=50, deadline=None, derandomize=True)
+LIMITS = drift.Limits(p_value=0.05, ks_distance=0.1, cramers_v=0.1, missing_change=0.05, drifted_share=0.3)
+TIED = st.integers(-3, 3).map(float)
+SAMPLE = st.lists(TIED, min_size=1, max_size=40) | st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
+LEVELS = st.lists(st.sampled_from("abcde"), min_size=1, max_size=60)
+
+
+def numbers(values: object) -> Distribution:
+    return distribution(pd.Series(values, dtype="float64"), "number")
+
+
+def levels(values: object) -> Distribution:
+    return distribution(pd.Series(values, dtype="str"), "category")
+
+
+def compared(baseline: Distribution, current: Distribution) -> drift.ColumnDrift:
+    return drift.compare({"x": baseline}, {"x": current}, ["x"], LIMITS)[0]
+
+
+def fired(column: drift.ColumnDrift) -> list[str]:
+    return [test.name for test in column.tests if test.drifted]
+
+
+# Kolmogorov–Smirnov
+
+
+@EXAMPLES
+@given(SAMPLE, SAMPLE)
+def test_small_numbers_agree_with_scipy(first: list[float], second: list[float]) -> None:
+    expected = stats.ks_2samp(first, second)
+
+    test = compared(numbers(first), numbers(second)).tests[0]
+
+    assert test.statistic == pytest.approx(expected.statistic, abs=1e-9)
+    assert test.p_value == pytest.approx(expected.pvalue, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "others"),
+    [
+        (4_800, 1_043),
+        (10_000, 10_000),
+        (10_001, 10_000),
+        (30_000, 700),
+        (20_000, 1),
+        (1, 20_000),
+        (1, 1),
+        (60_000, 60_000),
+    ],
+)
+@pytest.mark.parametrize("shift", [0.0, 0.02, 0.1, 1.0, 9.0])
+@pytest.mark.parametrize("decimals", [0, 9], ids=["ties", "no ties"])
+def test_many_numbers_agree_with_scipy(rows: int, others: int, shift: float, decimals: int) -> None:
+    random = np.random.default_rng(rows)
+    first = random.normal(size=rows).round(decimals)
+    second = random.normal(shift, size=others).round(decimals)
+    expected = stats.ks_2samp(first, second)
+
+    test = compared(numbers(first), numbers(second)).tests[0]
+
+    assert test.statistic == pytest.approx(expected.statistic, abs=1e-9)
+    assert test.p_value == pytest.approx(expected.pvalue, abs=1e-6)
+    assert test.p_value == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-300)
+
+
+def test_missing_numbers_are_left_out_of_the_distance() -> None:
+    with_gaps = numbers([1.0, None, 2.0, 3.0, None])
+
+    assert drift.ks_distance(with_gaps, numbers([1.0, 2.0, 3.0])) == 0
+
+
+# Chi-square and Cramér's V
+
+
+@EXAMPLES
+@given(LEVELS, LEVELS)
+def test_categories_agree_with_scipy(first: list[str], second: list[str]) -> None:
+    assume(len({*first, *second}) > 1)
+    table = pd.crosstab([*("then" for _ in first), *("now" for _ in second)], [*first, *second]).to_numpy()
+    expected = stats.chi2_contingency(table)
+
+    test = compared(levels(first), levels(second)).tests[0]
+
+    assert test.name == "chi_square"
+    assert test.statistic == pytest.approx(expected.statistic, abs=1e-9)
+    assert test.p_value == pytest.approx(expected.pvalue, abs=1e-6)
+
+
+@EXAMPLES
+@given(st.lists(st.integers(0, 5000), min_size=2, max_size=6), st.randoms())
+def test_cramers_v_is_the_known_one_less_chance_on_samples_of_one_size(counts: list[int], random: object) -> None:
+    assume(sum(count > 0 for count in counts) > 1)
+    shuffled = list(counts)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    table = np.array([counts, shuffled])
+    table = table[:, table.any(axis=0)]
+    chance = (table.shape[1] - 1) / table.sum()
+    assume(chance < 1)
+
+    known = stats.contingency.association(table, method="cramer") ** 2
+
+    assert drift.cramers_v(table) ** 2 == pytest.approx(max(known - chance, 0) / (1 - chance), abs=1e-9)
+
+
+def test_cramers_v_is_one_when_no_level_is_shared() -> None:
+    assert drift.cramers_v(np.array([[600, 400, 0], [0, 0, 90]])) == pytest.approx(1)
+
+
+def test_a_large_baseline_does_not_hide_a_change_in_a_small_delivery() -> None:
+    baseline, delivery = levels(["yes", "no"] * 50_000), levels(["yes"] * 160 + ["no"] * 40)
+
+    assert fired(compared(baseline, delivery)) == ["chi_square"]
+
+
+@pytest.mark.parametrize("count", [2, 50, 1_000])
+def test_many_levels_in_few_rows_are_no_drift(count: int) -> None:
+    random = np.random.default_rng(7)
+    shares = 1 / np.arange(1, count + 1)
+    names = np.array([f"level {number}" for number in range(count)])
+    baseline = levels(random.choice(names, 20_000, p=shares / shares.sum()))
+    deliveries = [levels(random.choice(names, 100, p=shares / shares.sum())) for _ in range(20)]
+
+    alarms = sum(compared(baseline, delivery).drifted for delivery in deliveries)
+
+    assert alarms <= 2
+
+
+def test_levels_that_the_baseline_lacks_are_counted_and_five_of_them_named() -> None:
+    column = compared(levels(["a", "b"] * 50), levels(["b", "z", "y", "x", "w", "v", "u"] * 10))
+
+    assert column.new_level_count == 6
+    assert column.new_levels == ["u", "v", "w", "x", "y"]
+    assert column.drifted
+
+
+# Missing values
+
+
+def test_a_jump_in_missing_values_is_drift_even_if_the_values_left_are_the_same() -> None:
+    values = list(np.random.default_rng(1).normal(size=1_000))
+
+    column = compared(numbers(values), numbers(values + [None] * 200))
+
+    assert fired(column) == ["missing_share"]
+    assert column.missing_shares == (0, pytest.approx(1 / 6))
+    assert column.sample_sizes == (1_000, 1_000)
+    assert column.effect == pytest.approx(1 / 6)
+
+
+@EXAMPLES
+@given(*[st.integers(0, 300)] * 4)
+def test_the_missing_share_agrees_with_scipy(here: int, gone: int, here_now: int, gone_now: int) -> None:
+    assume(here + gone and here_now + gone_now and here + here_now and gone + gone_now)
+    expected = stats.chi2_contingency([[here, gone], [here_now, gone_now]])
+
+    test = compared(numbers([1.0] * here + [None] * gone), numbers([1.0] * here_now + [None] * gone_now)).tests[1]
+
+    assert test.name == "missing_share"
+    assert test.statistic == pytest.approx(expected.statistic, abs=1e-9)
+    assert test.p_value == pytest.approx(expected.pvalue, abs=1e-6)
+
+
+@pytest.mark.parametrize("of", [numbers, levels])
+def test_a_column_that_came_empty_is_caught_and_one_that_filled_too(of: object) -> None:
+    full, empty = of(["1", "2"] * 50), of([None] * 100)  # type: ignore[operator]
+
+    for column in (compared(full, empty), compared(empty, full)):
+        assert fired(column) == ["missing_share"]
+        assert column.tests[0].note == "one side has no rows to compare"
+        assert (column.tests[0].p_value, column.tests[0].effect) == (1, 0)
+
+
+# What cannot be tested
+
+
+@pytest.mark.parametrize("of", [numbers, levels])
+@pytest.mark.parametrize(
+    ("baseline", "current"),
+    [(["1"] * 9, ["1"] * 5), (["1"] * 9, []), ([], ["1"] * 9), ([], []), ([None] * 9, [None] * 9), ([None] * 9, [])],
+    ids=["constant", "no rows now", "no rows then", "no rows", "all missing", "all missing, then no rows"],
+)
+def test_what_cannot_be_tested_is_no_drift_and_says_why(of: object, baseline: list, current: list) -> None:
+    column = compared(of(baseline), of(current))  # type: ignore[operator]
+
+    assert not column.drifted
+    assert column.effect == 0
+    assert [(test.p_value, test.adjusted_p_value, test.statistic) for test in column.tests] == [(1, 1, 0), (1, 1, 0)]
+    assert all(test.note in ("all rows are alike", "one side has no rows to compare") for test in column.tests)
+
+
+def test_two_constants_that_differ_are_drift() -> None:
+    assert fired(compared(numbers([1.0] * 50), numbers([2.0] * 50))) == ["kolmogorov_smirnov"]
+    assert fired(compared(levels(["a"] * 50), levels(["b"] * 50))) == ["chi_square"]
+
+
+def test_one_row_is_too_little_to_say_anything() -> None:
+    baseline = {"n": numbers(np.arange(100.0)), "c": levels(["a", "b"] * 50)}
+
+    found = drift.compare(baseline, {"n": numbers([50.0]), "c": levels(["a"])}, ["n", "c"], LIMITS)
+
+    assert [column.drifted for column in found] == [False, False]
+    assert all(test.note is None for test in (found[0].tests[0], found[1].tests[0]))
+
+
+# The verdict
+
+
+def test_a_tiny_shift_of_a_million_rows_is_significant_but_no_drift() -> None:
+    grid = stats.norm.ppf((np.arange(1_000_000) + 0.5) / 1_000_000)
+
+    column = compared(numbers(grid), numbers(grid + 0.01))
+
+    assert column.tests[0].adjusted_p_value < 1e-6
+    assert column.tests[0].effect < 0.01
+    assert not column.drifted
+
+
+@EXAMPLES
+@given(SAMPLE | st.lists(st.none() | TIED, max_size=40), st.lists(st.none() | st.sampled_from("abc"), max_size=40))
+def test_data_like_itself_never_drifts(values: list, names: list) -> None:
+    for same in (numbers(values), levels(names)):
+        column = compared(same, same)
+
+        assert not column.drifted
+        assert column.effect == 0
+        assert [test.p_value for test in column.tests] == pytest.approx([1, 1])
+
+
+@EXAMPLES
+@given(SAMPLE, SAMPLE)
+def test_neither_the_order_of_the_rows_nor_the_unit_of_numbers_matters(first: list[float], second: list[float]) -> None:
+    scaled = compared(numbers([8 * value for value in first[::-1]]), numbers([8 * value for value in second[::-1]]))
+
+    assert scaled.tests == compared(numbers(first), numbers(second)).tests
+
+
+@EXAMPLES
+@given(LEVELS, LEVELS)
+def test_the_names_of_levels_do_not_matter(first: list[str], second: list[str]) -> None:
+    renamed = compared(*(levels(["abcde"[-1 - "abcde".index(name)] for name in side]) for side in (first, second)))
+
+    once = compared(levels(first), levels(second))
+
+    assert renamed.drifted == once.drifted
+    assert renamed.effect == pytest.approx(once.effect)
+    assert renamed.tests[0].p_value == pytest.approx(once.tests[0].p_value)
+
+
+def test_a_large_difference_of_a_few_rows_is_no_drift() -> None:
+    column = compared(numbers([1.0, 2.0, 3.0]), numbers([2.5, 3.5, 4.5]))
+
+    assert column.tests[0].effect > LIMITS.ks_distance
+    assert not column.drifted
+
+
+def test_an_effect_at_its_floor_is_drift() -> None:
+    gap = compared(numbers(np.arange(1_000.0)), numbers(np.arange(1_000.0) + 100))
+    gone = compared(numbers([1.0] * 900 + [None] * 100), numbers([1.0] * 850 + [None] * 150))
+
+    assert (gap.effect, fired(gap)) == (0.1, ["kolmogorov_smirnov"])
+    assert (gone.effect, fired(gone)) == (0.05, ["missing_share"])
+
+
+def test_all_p_values_are_adjusted_together() -> None:
+    random = np.random.default_rng(3)
+    baseline = {f"n{i}": numbers(random.normal(size=200)) for i in range(6)} | {
+        "c": levels(random.choice([*"abc"], 200))
+    }
+    current = {f"n{i}": numbers(random.normal(i / 10, size=150)) for i in range(6)} | {
+        "c": levels(random.choice([*"ab"], 150))
+    }
+
+    tests = [test for column in drift.compare(baseline, current, list(baseline), LIMITS) for test in column.tests]
+
+    p_values = np.array([test.p_value for test in tests])
+    order = np.argsort(p_values)
+    scaled = np.minimum.accumulate((p_values[order] * len(tests) / np.arange(1, len(tests) + 1))[::-1])[::-1]
+    by_hand = np.empty(len(tests))
+    by_hand[order] = np.minimum(scaled, 1)
+    np.testing.assert_allclose([test.adjusted_p_value for test in tests], by_hand, rtol=1e-12)
+
+
+def test_twenty_columns_that_stayed_the_same_do_not_alarm_and_a_shifted_one_does() -> None:
+    random = np.random.default_rng(11)
+    baseline = {f"n{i}": numbers(random.gamma(2, size=4_800)) for i in range(20)}
+    current = {f"n{i}": numbers(random.gamma(2, size=1_043)) for i in range(20)}
+    shifted = current | {"n7": numbers(random.gamma(2, size=1_043) + 0.5)}
+
+    same, moved = (drift.compare(baseline, delivery, list(baseline), LIMITS) for delivery in (current, shifted))
+
+    assert [column.column for column in same if column.drifted] == []
+    assert [column.column for column in moved if column.drifted] == ["n7"]
+
+
+# What is said of a column
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "percent"),
+    [([10.0, 30.0], [25.0], 25.0), ([-10.0, -30.0], [-25.0], -25.0), ([-1.0, 1.0], [5.0], None), ([], [5.0], None)],
+    ids=["up", "below zero", "from zero", "from nothing"],
+)
+def test_the_shift_of_the_mean_is_in_percent_of_the_baseline(then: list, now: list, percent: float | None) -> None:
+    column = compared(numbers(then), numbers(now))
+
+    assert column.mean_shift_percent == percent
+    assert column.new_mean == now[0]
+    assert column.baseline_mean == (np.mean(then) if then else None)
+
+
+def test_a_category_has_no_means() -> None:
+    column = compared(levels(["a", "b"]), levels(["a"]))
+
+    assert (column.kind, column.baseline_mean, column.new_mean, column.mean_shift_percent) == (
+        "category",
+        None,
+        None,
+        None,
+    )
+
+
+@EXAMPLES
+@given(SAMPLE, LEVELS)
+def test_what_is_said_is_plain_json(values: list[float], names: list[str]) -> None:
+    for column in (compared(numbers(values), numbers(values[::2])), compared(levels(names), levels(names[::2]))):
+        assert json.loads(json.dumps(column.as_dict(), allow_nan=False))["column"] == "x"
+
+
+# Which features
+
+
+PROFILE = {name: numbers([1.0]) for name in ("age", "income", "tenure", "left")}
+FEATURES = ["age", "income", "tenure"]
+
+
+def test_all_features_are_watched_but_not_the_target() -> None:
+    assert drift.watched(PROFILE, FEATURES, "all") == FEATURES
+
+
+def test_chosen_features_are_watched_in_their_own_order() -> None:
+    assert drift.watched(PROFILE, FEATURES, ["tenure", "age"]) == ["age", "tenure"]
+
+
+@pytest.mark.parametrize(("chosen", "hint"), [("tenur", "tenure"), ("left", "age, income, tenure")])
+def test_a_feature_that_the_baseline_lacks_is_named_with_what_would_be_right(chosen: str, hint: str) -> None:
+    with pytest.raises(ParameterError, match=rf"{chosen}, not in the baseline: .*{hint}"):
+        drift.watched(PROFILE, FEATURES, ["age", chosen])
+
+
+def test_nothing_watched_is_nothing_found() -> None:
+    assert drift.compare(PROFILE, PROFILE, [], LIMITS) == []

@@ -1,0 +1,232 @@
+"""What is said of a delivery: when to retrain, when to raise an alarm, and the small pictures of a distribution."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlops.data.profile import Distribution, distribution
+from mlops.monitoring import drift, verdict
+from mlops.training.metrics import Predictions
+
+EXAMPLES = settings(max_examples=50, deadline=None, derandomize=True)
+LIMITS = drift.Limits(p_value=0.05, ks_distance=0.1, cramers_v=0.1, missing_change=0.05, drifted_share=0.5)
+NUMBERS = st.lists(st.none() | st.integers(-3, 3).map(float) | st.floats(-1e9, 1e9), max_size=40)
+LEVELS = st.lists(st.none() | st.sampled_from("abcdefghijklmno"), max_size=40)
+
+
+def numbers(values: object) -> Distribution:
+    return distribution(pd.Series(values, dtype="float64"), "number")
+
+
+def levels(values: object) -> Distribution:
+    return distribution(pd.Series(values, dtype="str"), "category")
+
+
+def compared(shifts: dict[str, float]) -> list[drift.ColumnDrift]:
+    """The drift of a column per name, moved by so much of its range."""
+    baseline = {name: numbers(np.linspace(0, 1, 500)) for name in shifts}
+    current = {name: numbers(np.linspace(0, 1, 500) + shift) for name, shift in shifts.items()}
+    return drift.compare(baseline, current, list(shifts), LIMITS)
+
+
+def binary(correct: int, wrong: int) -> Predictions:
+    """Answers of a classifier, so many of which turn out correct."""
+    predicted = np.array(["yes", "no"] * (correct + wrong), dtype=object)[: correct + wrong]
+    other = np.where(predicted == "yes", "no", "yes").astype(object)
+    actual = np.where(np.arange(correct + wrong) < correct, predicted, other)
+    probability = np.where(predicted == "yes", 0.75, 0.25)
+    return Predictions(actual, predicted, np.column_stack([1 - probability, probability]), ("no", "yes"), "yes")
+
+
+def report(shifts: dict[str, float], moved: float = 0, labelled: Predictions | None = None, least: float = 0.7) -> dict:
+    outputs = compared({"probability": moved})
+    return verdict.report(compared(shifts), outputs, binary(8, 2), labelled, "classification", LIMITS, least)
+
+
+def test_a_delivery_like_the_training_data_is_no_reason_for_anything() -> None:
+    found = report({"age": 0, "income": 0})
+
+    assert found["features"] == {"watched": 2, "drifted": [], "share": 0}
+    assert found["retraining"] == {"recommended": False, "reasons": []}
+    assert found["alarm"] is False
+    assert found["verdict"] == "0 of 2 features drifted"
+
+
+@pytest.mark.parametrize(("drifted", "recommended"), [(1, False), (2, False), (3, True), (4, True)])
+def test_retraining_needs_more_than_the_share_of_drifted_features_and_the_alarm_any(
+    drifted: int, recommended: bool
+) -> None:
+    found = report({f"x{number}": 0.5 * (number < drifted) for number in range(4)})
+
+    assert found["features"]["drifted"] == [f"x{number}" for number in range(drifted)]
+    assert found["features"]["share"] == drifted / 4
+    assert found["retraining"]["recommended"] is recommended
+    assert found["alarm"] is True
+    if recommended:
+        assert found["retraining"]["reasons"] == [f"{drifted / 4:.0%} of the features drifted, more than 50%"]
+
+
+@pytest.mark.parametrize(("correct", "recommended"), [(71, False), (70, False), (69, True)])
+def test_retraining_is_recommended_below_the_least_accuracy_though_nothing_drifted(
+    correct: int, recommended: bool
+) -> None:
+    found = report({"age": 0}, labelled=binary(correct, 100 - correct))
+
+    assert found["predictions"]["metrics"]["accuracy"] == correct / 100
+    assert found["retraining"]["recommended"] is found["alarm"] is recommended
+    if recommended:
+        assert found["retraining"]["reasons"] == ["accuracy on the delivery is 0.690, below 0.7"]
+        assert found["verdict"].endswith("retraining is recommended: accuracy on the delivery is 0.690, below 0.7")
+
+
+def test_without_labels_there_is_no_accuracy_to_fall() -> None:
+    found = report({"age": 0}, labelled=None, least=1)
+
+    assert found["predictions"]["metrics"] == {}
+    assert not found["retraining"]["recommended"]
+
+
+def test_the_metrics_are_of_the_labelled_rows_and_the_spread_of_all() -> None:
+    found = report({"age": 0}, labelled=binary(3, 1))
+
+    assert found["predictions"]["metrics"]["accuracy"] == 0.75
+    assert found["predictions"]["count"] == 10
+
+
+def test_answers_that_moved_are_an_alarm_but_alone_no_reason_to_retrain() -> None:
+    found = report({"age": 0}, moved=0.5)
+
+    assert found["predictions"]["drifted"] == ["probability"]
+    assert found["alarm"] is True
+    assert not found["retraining"]["recommended"]
+    assert found["verdict"] == "0 of 1 features drifted; the predictions drifted"
+    assert [column["column"] for column in found["columns"]] == ["age", "probability"]
+
+
+def test_the_verdict_names_five_of_many_drifted_features() -> None:
+    found = report({f"x{number}": 0.5 for number in range(7)})
+
+    assert found["verdict"].startswith("7 of 7 features drifted (x0, x1, x2, x3, x4, …); retraining is recommended: ")
+
+
+def test_nothing_watched_is_no_alarm() -> None:
+    found = report({})
+
+    assert found["features"] == {"watched": 0, "drifted": [], "share": 0}
+    assert found["alarm"] is False
+
+
+def test_a_model_of_a_number_is_held_to_its_r2_and_its_answers_are_summed_up() -> None:
+    predicted = np.array([1.0, 2.0, 3.0, 6.0])
+    good = Predictions(predicted + 0.1, predicted, None, (), None)
+    bad = Predictions(predicted[::-1], predicted, None, (), None)
+
+    def found(labelled: Predictions) -> dict:
+        return verdict.report(compared({"x": 0}), [], good, labelled, "regression", LIMITS, 0.7)
+
+    spread = found(good)["predictions"]
+    assert {name: spread[name] for name in ("count", "mean", "std", "min", "max")} == {
+        "count": 4,
+        "mean": 3.0,
+        "std": pytest.approx(np.std([1, 2, 3, 6])),
+        "min": 1.0,
+        "max": 6.0,
+    }
+    assert not found(good)["retraining"]["recommended"]
+    assert found(bad)["retraining"]["reasons"][0].startswith("R² on the delivery is -")
+
+
+def test_a_model_of_two_classes_is_summed_up_by_the_probability_of_the_positive_one() -> None:
+    spread = report({"age": 0})["predictions"]
+
+    assert (spread["min"], spread["max"], spread["mean"]) == (0.25, 0.75, 0.5)
+
+
+def test_labels_without_probabilities_are_counted() -> None:
+    labels = np.array(["a", "b", "c"], dtype=object)
+    answered = Predictions(labels, labels, None, ("a", "b", "c"), None)
+
+    found = verdict.report(compared({"x": 0}), [], answered, None, "classification", LIMITS, 0.7)
+
+    assert found["predictions"] == {"count": 3, "drifted": [], "metrics": {}}
+
+
+def test_a_report_is_plain_json() -> None:
+    found = report({"age": 0.5}, moved=0.5, labelled=binary(6, 4))
+
+    assert json.loads(json.dumps(found, allow_nan=False))["alarm"] is True
+
+
+def test_no_delivery_is_a_normal_state() -> None:
+    found = verdict.no_delivery()
+
+    assert found["alarm"] is False
+    assert found["retraining"]["recommended"] is False
+
+
+# The answers of a model
+
+
+@pytest.mark.parametrize(
+    ("prediction", "task", "kinds"),
+    [
+        (pd.Series(["yes", "no"], dtype=object), "classification", ("category", "number")),
+        (pd.Series([0, 1]), "classification", ("category", "number")),
+        (pd.Series([True, False]), "classification", ("category", "number")),
+        (pd.Series([1.5, 2.5]), "regression", ("number", "number")),
+    ],
+)
+def test_answers_are_profiled_as_classes_or_as_numbers(prediction: pd.Series, task: str, kinds: tuple) -> None:
+    found = verdict.answer_profile(
+        pd.DataFrame({"prediction": prediction, "probability": [0.1, 0.9]}),
+        task,  # type: ignore[arg-type]
+    )
+
+    assert tuple(column.kind for column in found.values()) == kinds
+    assert found["prediction"].rows == 2
+
+
+# Sketches
+
+
+def assert_shares(shares: list[float], side: Distribution) -> None:
+    assert all(0 <= share <= 1 for share in shares)
+    assert sum(shares) == pytest.approx(1 if side.given else 0)
+
+
+@EXAMPLES
+@given(NUMBERS, NUMBERS)
+def test_a_sketch_of_numbers_places_every_row_that_has_a_value(then: list, now: list) -> None:
+    baseline, current = numbers(then), numbers(now)
+
+    sketch = verdict.sketch(baseline, current)
+
+    assert len(sketch["labels"]) == len(sketch["reference"]) == len(sketch["current"]) == verdict.SKETCH_BINS
+    assert_shares(sketch["reference"], baseline)
+    assert_shares(sketch["current"], current)
+
+
+@EXAMPLES
+@given(LEVELS, LEVELS)
+def test_a_sketch_of_categories_has_the_shares_of_the_levels_that_are_most_frequent(then: list, now: list) -> None:
+    baseline, current = levels(then), levels(now)
+
+    sketch = verdict.sketch(baseline, current)
+
+    every = {level for level in [*then, *now] if level is not None}
+    assert set(sketch["labels"]) <= every
+    assert len(sketch["labels"]) == min(len(every), verdict.SKETCH_LEVELS)
+    for name, side, values in (("reference", baseline, then), ("current", current, now)):
+        shares = [values.count(label) / max(side.given, 1) for label in sketch["labels"]]
+        assert sketch[name] == pytest.approx(shares)
+        if len(every) <= verdict.SKETCH_LEVELS:
+            assert_shares(sketch[name], side)
+
+
+def test_what_lies_outside_the_reference_falls_into_the_outer_bins() -> None:
+    sketch = verdict.sketch(numbers(np.linspace(0, 1, 1_000)), numbers([-50.0, -50.0, -50.0, 99.0]))
+
+    assert (sketch["current"][0], sketch["current"][-1]) == (0.75, 0.25)

@@ -1,0 +1,362 @@
+"""Cross-validation agrees with scikit-learn's, nothing leaks, and the same input gives the same model to the byte."""
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlops.base import files
+from mlops.base.errors import DataError, ParameterError
+from mlops.data.schema import Schema
+from mlops.training import encoding, estimators, fitting
+from mlops.training.metrics import Predictions, joined
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_validate
+from sklearn.pipeline import Pipeline
+
+from tests.conftest import PROJECT, TEMPLATE
+
+ROOT = TEMPLATE / PROJECT
+SCHEMA = Schema(
+    columns={
+        "size": {"type": "number"},
+        "level": {"type": "category"},
+        "y": {"type": "category", "role": "target"},
+    }
+)
+PATHS = {
+    "forest": "sklearn.ensemble.RandomForestClassifier",
+    "boosting": "sklearn.ensemble.HistGradientBoostingClassifier",
+    "logistic": "sklearn.linear_model.LogisticRegression",
+    "dummy": "sklearn.dummy.DummyClassifier",
+}
+
+
+def data(rows: int = 200) -> tuple[pd.DataFrame, np.ndarray]:
+    """Features with missing values and a rare level, and a target that depends on them."""
+    rng = np.random.default_rng(1)
+    size = rng.normal(size=rows)
+    level = rng.choice(["a", "b", "c"], p=[0.6, 0.37, 0.03], size=rows).astype(object)
+    target = np.where(size + (level == "b") + rng.normal(size=rows) > 0.5, "yes", "no").astype(object)
+    size[::9], level[::11] = np.nan, np.nan
+    return pd.DataFrame({"size": size, "level": level}), target
+
+
+def model(name: str, **arguments: object) -> Pipeline:
+    estimator = estimators.build(name, PATHS[name], arguments, "classification", seed=5)
+    return fitting.pipeline(encoding.encoder(SCHEMA, [], 5, "classification", seed=5), estimator)
+
+
+@pytest.mark.parametrize("name", ["logistic", "forest", "dummy"])
+def test_cross_validation_agrees_with_scikit_learn_on_the_same_folds(name: str) -> None:
+    table, target = data()
+    unfitted = model(name, **({"n_estimators": 10} if name == "forest" else {}))
+    cut = fitting.folds(target, None, "classification", 5, seed=3)
+
+    scores = list(fitting.cross_validate(unfitted, table, target, cut, "yes", threads=1))
+
+    expected = cross_validate(unfitted, table, target, cv=cut, scoring=["accuracy", "f1_weighted"])
+    assert [fold["accuracy"] for fold in scores] == pytest.approx(expected["test_accuracy"], abs=1e-9)
+    assert [fold["f1"] for fold in scores] == pytest.approx(expected["test_f1_weighted"], abs=1e-9)
+    assert not hasattr(unfitted, "classes_")
+
+
+def test_what_is_imputed_comes_from_the_training_rows_of_a_fold_alone() -> None:
+    table = pd.DataFrame({"size": [1.0, 2.0, 3.0, 1000.0, np.nan, 5000.0], "level": ["a", "a", "b", "z", "z", "z"]})
+    target = np.array(["yes", "no", "yes", "no", "yes", "no"], dtype=object)
+
+    fitted = fitting.fit(model("logistic"), table.iloc[:3], target[:3], threads=1)
+
+    encoder = fitted.named_steps["encoder"].named_transformers_
+    assert encoder["numbers"]["impute"].statistics_.tolist() == [2.0]
+    assert encoder["categories"]["impute"].statistics_.tolist() == ["a"]
+    assert encoder["categories"]["encode"].categories_[0].tolist() == ["a", "b"]
+    assert encoder["numbers"]["scale"].n_samples_seen_ == 3
+
+
+def test_the_rows_that_test_a_fold_do_not_change_how_it_is_fitted() -> None:
+    """Other test rows, the same model: with each row's own label as its only clue, a leak would show."""
+    rows = 60
+    table = pd.DataFrame({"size": np.arange(rows, dtype=float), "level": [f"level {row}" for row in range(rows)]})
+    target = np.random.default_rng(2).choice(np.array(["no", "yes"], dtype=object), size=rows)
+    cut = fitting.folds(target, None, "classification", 5, seed=3)
+    changed = table.copy()
+    changed.loc[cut[0][1], "size"] = 1e6
+
+    one, other = (
+        fitting.fit(model("logistic"), part.iloc[cut[0][0]], target[cut[0][0]], 1) for part in (table, changed)
+    )
+
+    assert np.array_equal(one.named_steps["estimator"].coef_, other.named_steps["estimator"].coef_)
+
+
+def test_folds_are_reproducible_stratified_and_test_each_row_once() -> None:
+    _, target = data()
+
+    cut = fitting.folds(target, None, "classification", 5, seed=3)
+
+    again = fitting.folds(target, None, "classification", 5, seed=3)
+    assert all(np.array_equal(one[1], other[1]) for one, other in zip(cut, again, strict=True))
+    assert sorted(np.concatenate([test for _, test in cut])) == list(range(len(target)))
+    of_class = [int((target[test] == "yes").sum()) for _, test in cut]
+    assert max(of_class) - min(of_class) <= 1
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_rows_of_one_group_are_in_one_fold(task: str) -> None:
+    groups = pd.Series(np.arange(60) // 4)
+    target = (np.arange(60) % 2).astype(float if task == "regression" else int)
+
+    for train, test in fitting.folds(target, groups, task, 5, seed=3):  # type: ignore[arg-type]
+        assert set(groups[train]).isdisjoint(groups[test])
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_too_few_rows_for_the_folds_are_an_error_that_counts_them(rows: int) -> None:
+    with pytest.raises(DataError, match=rf"the training split has {rows} rows, too few for 5 folds: .*train\.folds"):
+        fitting.folds(np.arange(rows, dtype=float), None, "regression", 5, seed=3)
+
+
+def test_too_few_groups_for_the_folds_are_an_error_that_counts_them() -> None:
+    with pytest.raises(DataError, match="the training split has 2 groups, too few for 5 folds"):
+        fitting.folds(np.array([0, 1] * 10), pd.Series([1, 2] * 10), "classification", 5, seed=3)
+
+
+@pytest.mark.parametrize("groups", [None, pd.Series(range(6))])
+def test_folds_are_random_where_no_class_has_as_many_rows_as_there_are_folds(groups: pd.Series | None) -> None:
+    target = np.array([0, 1, 2, 0, 1, 2])
+
+    cut = fitting.folds(target, groups, "classification", 5, seed=3)
+
+    assert len(cut) == 5
+    assert sorted(np.concatenate([test for _, test in cut])) == list(range(6))
+    assert fitting.rare_classes(target, 5) == {"0": 2, "1": 2, "2": 2}
+
+
+def test_one_class_of_enough_rows_is_enough_to_stratify() -> None:
+    target = np.array(["often"] * 20 + ["seldom"] * 2 + ["once"], dtype=object)
+
+    cut = fitting.folds(target, None, "classification", 5, seed=3)
+
+    of_class = {label: [int((target[test] == label).sum()) for _, test in cut] for label in ("often", "seldom", "once")}
+    assert set(of_class["often"]) == {4}
+    assert (sorted(of_class["seldom"]), sorted(of_class["once"])) == ([0, 0, 0, 1, 1], [0, 0, 0, 0, 1])
+
+
+def test_folds_that_cannot_be_cut_are_an_error_that_says_why() -> None:
+    with pytest.raises(DataError, match=r"the training split has 4 rows, too few for 5 folds: .*train\.folds"):
+        fitting.folds(np.array([0, 1, 0, 1]), None, "classification", 5, seed=3)
+
+
+def test_a_class_that_is_missing_from_the_training_rows_of_a_fold_is_scored_all_the_same() -> None:
+    table, target = data(100)
+    target[7] = "unheard of"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cut = fitting.folds(target, None, "classification", 5, seed=3)
+
+    scores = list(fitting.cross_validate(model("logistic"), table, target, cut, None, threads=1))
+
+    assert len(scores) == 5
+    assert all(0 <= fold["accuracy"] <= 1 for fold in scores)
+    assert fitting.rare_classes(target, 5) == {"unheard of": 1}
+
+
+@pytest.mark.parametrize("levels", [3, 60])
+def test_a_rare_class_can_be_learnt_beside_means_of_the_target(levels: int) -> None:
+    table, target = data(300)
+    table["level"] = (
+        np.random.default_rng(4).choice([f"level {level}" for level in range(levels)], size=300).astype(object)
+    )
+    target[7] = "unheard of"
+    logistic = estimators.build("logistic", PATHS["logistic"], {}, "classification", seed=5)
+    unfitted = fitting.pipeline(encoding.encoder(SCHEMA, ["level"], 5, "classification", seed=5), logistic)
+    cut = fitting.folds(target, None, "classification", 5, seed=3)
+
+    scores = list(fitting.cross_validate(unfitted, table, target, cut, None, threads=1))
+
+    assert all(0.5 < fold["accuracy"] <= 1 for fold in scores)
+
+
+def test_levels_of_one_row_each_teach_nothing() -> None:
+    """Means of the target that were learnt on the rows themselves would give it away, and cost the honest feature."""
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame({"size": rng.normal(size=600), "level": [f"level {row}" for row in range(600)]})
+    target = np.where(table["size"] + rng.normal(size=600) / 2 > 0, "yes", "no").astype(object)
+    logistic = estimators.build("logistic", PATHS["logistic"], {}, "classification", seed=5)
+    cut = fitting.folds(target, None, "classification", 5, seed=3)
+
+    scores = []
+    for many in (["level"], []):
+        unfitted = fitting.pipeline(encoding.encoder(SCHEMA, many, 5, "classification", seed=5), logistic)
+        found = list(fitting.cross_validate(unfitted, table, target, cut, "yes", threads=1))
+        scores.append(np.mean([fold["accuracy"] for fold in found]))
+
+    assert scores[0] > 0.8
+    assert scores[0] == pytest.approx(scores[1], abs=0.03)
+
+
+def test_a_class_that_was_not_fitted_has_probability_zero() -> None:
+    table, target = data(100)
+    fitted = fitting.fit(model("logistic"), table, target, threads=1)
+
+    found = fitting.predict(fitted, table, target, None, 1, np.array(["maybe", "no", "yes"], dtype=object))
+
+    assert found.classes == ("maybe", "no", "yes")
+    assert (found.probabilities[:, 0] == 0).all()
+    assert found.probabilities.sum(axis=1) == pytest.approx(1)
+    assert (found.predicted == fitted.predict(table)).all()
+
+
+def test_an_estimator_without_probabilities_predicts_labels() -> None:
+    table, target = data(100)
+    ridge = estimators.build("ridge", "sklearn.linear_model.RidgeClassifier", {}, "classification", seed=5)
+    unfitted = fitting.pipeline(encoding.encoder(SCHEMA, [], 5, "classification", seed=5), ridge)
+    cut = fitting.folds(target, None, "classification", 5, seed=3)
+
+    scores = list(fitting.cross_validate(unfitted, table, target, cut, "yes", threads=1))
+
+    expected = cross_validate(unfitted, table, target, cv=cut, scoring="accuracy")
+    assert [fold["accuracy"] for fold in scores] == pytest.approx(expected["test_score"], abs=1e-9)
+
+
+@pytest.mark.parametrize("rows", [1, 99, 100, 101, 350])
+def test_predictions_do_not_depend_on_how_many_rows_are_predicted_at_once(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, target = data(400)
+    fitted = fitting.fit(model("forest", n_estimators=10), table, target, threads=1)
+    whole = fitting.predict(fitted, table[:rows], target[:rows], "yes", 1)
+
+    monkeypatch.setattr(fitting, "ROWS", 100)
+    cut = fitting.predict(fitted, table[:rows], target[:rows], "yes", 1)
+
+    assert cut.probabilities.shape == (rows, 2)
+    assert np.array_equal(cut.probabilities, whole.probabilities)
+    assert cut.predicted.tolist() == whole.predicted.tolist()
+    assert cut.actual.tolist() == target[:rows].tolist()
+
+
+def test_predictions_of_batches_join_to_those_of_the_whole() -> None:
+    table, target = data(300)
+    fitted = fitting.fit(model("logistic"), table, target, threads=1)
+    whole = fitting.predict(fitted, table, target, "yes", 1)
+
+    found = joined(
+        [
+            fitting.predict(fitted, table[start : start + 70], target[start : start + 70], "yes", 1)
+            for start in range(0, 300, 70)
+        ]
+    )
+
+    assert (found.classes, found.positive) == (whole.classes, whole.positive)
+    assert found.actual.tolist() == whole.actual.tolist()
+    assert found.predicted.tolist() == whole.predicted.tolist()
+    assert found.probabilities == pytest.approx(whole.probabilities, abs=1e-12)
+
+
+def test_numbers_that_were_predicted_in_batches_join_without_probabilities() -> None:
+    parts = [Predictions(np.array([1.0]), np.array([value]), None, (), None) for value in (1.5, 2.5)]
+
+    assert joined(parts).predicted.tolist() == [1.5, 2.5]
+    assert joined(parts).probabilities is None
+    assert joined(parts).kind == "regression"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("logistic", {"C": -1}),
+        ("logistic", {"C": "much"}),
+        ("forest", {"n_estimators": 0}),
+        ("boosting", {"learning_rate": None}),
+    ],
+)
+def test_a_bad_value_of_an_argument_is_one_sentence(name: str, arguments: dict[str, object]) -> None:
+    table, target = data(40)
+
+    with pytest.raises(ParameterError, match=f"could not be fitted: .*'{next(iter(arguments))}'") as error:
+        fitting.fit(model(name, **arguments), table, target, threads=1)
+
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["forest", "boosting", "logistic"])
+def test_two_fits_give_the_same_bytes_and_leave_no_trace_of_parallel_work(name: str, tmp_path: Path) -> None:
+    table, target = data()
+
+    for path in ("one", "other"):
+        files.write_model(tmp_path / path, fitting.fit(model(name), table, target, threads=1))
+
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
+    assert files.read_model(tmp_path / "one").get_params().get("estimator__n_jobs") is None
+
+
+FIT = """
+import sys
+from pathlib import Path
+import numpy as np, pandas as pd
+from mlops.base import files
+from mlops.data.schema import Schema
+from mlops.training import encoding, estimators, fitting
+
+rng = np.random.default_rng(1)
+table = pd.DataFrame(rng.normal(size=(3000, 8)), columns=list("abcdefgh"))
+table["level"] = rng.choice(["x", "y", "z"], size=3000).astype(object)
+target = np.where(table["a"] * table["b"] + rng.normal(size=3000) > 0, "yes", "no").astype(object)
+columns = {name: {"type": "category" if name == "level" else "number"} for name in table}
+schema = Schema(columns={**columns, "y": {"type": "category", "role": "target"}})
+for many, name, arguments in [
+    ([], "HistGradientBoostingClassifier", {"max_iter": 20}),
+    (["level"], "RandomForestClassifier", {"n_estimators": 10}),
+]:
+    estimator = estimators.build("m", f"sklearn.ensemble.{name}", arguments, "classification", 5)
+    unfitted = fitting.pipeline(encoding.encoder(schema, many, 5, "classification", seed=5), estimator)
+    files.write_model(Path(sys.argv[1]) / name, fitting.fit(unfitted, table, target, threads=1))
+"""
+
+
+def test_the_bytes_of_a_model_depend_neither_on_the_number_of_threads_nor_on_the_hash_seed(tmp_path: Path) -> None:
+    begun = {}
+    for threads, hash_seed in (("1", "0"), ("4", "12345")):
+        folder = tmp_path / threads
+        folder.mkdir()
+        settings = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads, "PYTHONHASHSEED": hash_seed}
+        command = [sys.executable, "-c", FIT, str(folder)]
+        begun[folder] = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **settings})
+
+    assert [process.wait() for process in begun.values()] == [0, 0]
+    one, other = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in begun)
+    assert len(one) == 2
+    assert one == other
+
+
+def test_scores_are_summarised_over_the_folds_where_they_are_defined() -> None:
+    summary = fitting.summarise([{"accuracy": 0.5, "roc_auc": np.nan}, {"accuracy": 0.7, "roc_auc": 0.9}])
+
+    assert summary["accuracy"] == pytest.approx({"mean": 0.6, "std": 0.02**0.5})
+    assert summary["roc_auc"]["mean"] == 0.9
+
+
+def test_predictions_are_judged_by_the_rows_whose_actual_value_has_come() -> None:
+    table, target = data(100)
+    fitted = fitting.fit(
+        fitting.pipeline(encoding.encoder(SCHEMA, [], 5, "classification", seed=5), LogisticRegression()),
+        table,
+        target,
+        1,
+    )
+    predictions = fitting.predict(fitted, table, None, "yes", 1)
+
+    actual = pd.Series(target, dtype="str").where(pd.Series(range(100)) < 30)
+    judged = fitting.with_labels(predictions, actual, "classification")
+
+    assert judged is not None
+    assert judged.actual.tolist() == target[:30].tolist()
+    assert judged.predicted.tolist() == predictions.predicted[:30].tolist()
+    assert fitting.with_labels(predictions, None, "classification") is None
+    assert fitting.with_labels(predictions, actual.where(actual == "?"), "classification") is None

@@ -1,0 +1,96 @@
+"""The command line. Arguments and help stand beside each command's code, which is imported only to run it."""
+
+import ast
+import importlib
+import inspect
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from mlops.base import console
+
+# The name of each command, and the module below mlops.commands that has a function of that name (or the one given).
+COMMANDS: dict[str, Any] = {
+    "ingest": "data.ingest",
+    "data": {"log": "data.versions", "get": "data.versions", "hold-back": "data.hold_back"},
+    "schema": {"infer": "data.draft_schema"},
+    "sweep": "experiments.sweep",
+    "compare": "experiments.compare",
+    "review": "experiments.review",
+    "resolve": "experiments.resolve",
+    "sync": "production.sync",
+    "registry": {"show": "production.show", "history": "production.show"},
+    "approve": "production.promotion",
+    "promote": "production.promotion",
+    "rollback": "production.promotion",
+    "audit": {"verify": "production.show"},
+    "trace": "production.trace",
+    "reproduce": "production.reproduce",
+    "explain": "production.explain",
+    "check-drift": "monitoring.check_drift",
+}
+GROUPS = {
+    "data": "List the versions of the data, and check them out.",
+    "schema": "Draft schema.yaml from the data.",
+    "registry": "List the versions of the model, and what was in production.",
+    "audit": "Check the log of what was in production.",
+}
+
+
+class LazyGroup(TyperGroup):
+    """Commands whose modules are imported when they are called: for a list of them their source is only parsed."""
+
+    table = COMMANDS
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names in the order of the table."""
+        return list(self.table)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A group of commands, or a command that has its first line of help only; None if there is none."""
+        found = self.table.get(cmd_name)
+        if isinstance(found, dict):
+            group = LazyGroup(name=cmd_name, help=GROUPS[cmd_name], no_args_is_help=True)
+            group.table = found
+            return group
+        return found and TyperCommand(cmd_name, help=_first_line(f"mlops.commands.{found}", cmd_name))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called, imported."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name and isinstance(command, TyperCommand):
+            module = importlib.import_module(f"mlops.commands.{self.table[name]}")
+            command = _command(getattr(module, name.replace("-", "_")), name)
+        return name, command, rest
+
+
+def _command(function: Any, name: str) -> Any:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    # What may be raised is for who reads the code.
+    app.command(name, help=inspect.cleandoc(function.__doc__).partition("\n\nRaises:")[0])(function)
+    return typer.main.get_command(app)
+
+
+def _first_line(module: str, name: str) -> str:
+    source = Path(__file__).parents[1].joinpath(*module.split(".")).with_suffix(".py")
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name.replace("-", "_"):
+            return (ast.get_docstring(node) or "").partition("\n")[0]
+    raise LookupError(f"{module} has no function for the command {name}")
+
+
+app = typer.Typer(cls=LazyGroup, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def main() -> None:
+    """Everything that is done beside `dvc repro`."""
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what has begun is taken back
+    console.run(app)

@@ -1,0 +1,71 @@
+"""Whether this Python is the one that `requirements.txt` describes: other versions can give other bytes.
+
+Standard library only, so that it can say so in any Python: `python -m mlops.base.environment`.
+"""
+
+import re
+import sys
+from collections.abc import Collection
+from importlib import metadata
+from pathlib import Path
+
+LOCK = Path(__file__).parents[2] / "requirements.txt"
+# What the bytes of results depend on; to look at all of the lock takes 0.2 s, too long for every stage.
+COMPUTED_WITH = frozenset({"joblib", "matplotlib", "numpy", "pandas", "pandera", "pyarrow", "scikit-learn", "scipy"})
+NEEDED_TO_START = frozenset({"dvc", "mlflow", "pydantic", "rich", "ruamel-yaml", "typer"})
+
+
+def mismatches(only: Collection[str] = ()) -> list[str]:
+    """Name each package (of `only`, else all of the lock) that is not installed in a version which the lock pins.
+
+    A package may be pinned twice, for older and newer Pythons; one that the lock wants on other systems only may be
+    missing.
+    """
+    pinned: dict[str, list[str]] = {}
+    elsewhere = set()
+    for name, version, marker in re.findall(r"^([\w.-]+)==([^\s;]+)( ;)?", LOCK.read_text(encoding="utf-8"), re.M):
+        if not only or name in only:
+            pinned.setdefault(name, []).append(version)
+            elsewhere |= {name} if marker else set()
+    found = []
+    for name, versions in pinned.items():
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            if name not in elsewhere:
+                found.append(f"{name} is missing")
+            continue
+        if installed not in versions:
+            found.append(f"{name} is {installed}, not {' or '.join(versions)}")
+    return found
+
+
+def pinned(names: Collection[str]) -> list[str]:
+    """The installed versions of `names` as requirements, in order."""
+    return [f"{name}=={metadata.version(name)}" for name in sorted(names)]
+
+
+def locked(names: Collection[str]) -> dict[str, list[str]]:
+    """The versions that the lock pins of `names`, in order: one, or one for older and one for newer Pythons."""
+    entries = re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text(encoding="utf-8"), re.M)
+    return {name: [version for entry, version in entries if entry == name] for name in sorted(names)}
+
+
+def locks(name: str) -> bool:
+    """Whether the lock has a package."""
+    return re.search(rf"^{re.escape(name)}==", LOCK.read_text(encoding="utf-8"), re.M) is not None
+
+
+def require(only: Collection[str] = ()) -> None:
+    """End the process with one sentence if this Python is another than the lock describes."""
+    found = mismatches(only)
+    if found:
+        sys.exit(
+            f"Error: {sys.executable} is not the environment of requirements.txt: {'; '.join(found[:5])}"
+            f"{' …' if len(found) > 5 else ''}. Activate the project's environment (`source .venv/bin/activate`), or "
+            "bring this one up to date (`python -m pip install -r requirements.txt`)."
+        )
+
+
+if __name__ == "__main__":
+    require()

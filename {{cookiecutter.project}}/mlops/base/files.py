@@ -1,0 +1,150 @@
+"""Files: text, JSON, small CSV tables and models. Whatever is written appears under its name whole or not at all."""
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops.base.errors import StoreError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What JSON numbers are rounded to: far below any meaning, and above the last bits in which two machines may differ.
+SIGNIFICANT_DIGITS = 12
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a path to write to, and move it to `path` if all went well.
+
+    The name is fixed, not random: what a killed process leaves behind, the next run overwrites and moves.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"{path} could not be written: {error.strerror or error}") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 with Unix line ends on every system.
+
+    Raises:
+        StoreError: as every `write_…` of this module, when the file cannot be written (a full disk, say).
+    """
+    with written_whole(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON for people and Git: indented, rounded to 12 significant digits, what is not finite as null."""
+    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON report that a stage wrote.
+
+    Raises:
+        StoreError: it is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} could not be read ({error}): run `dvc repro` to make it") from None
+
+
+def write_csv(path: Path, table: "pd.DataFrame") -> None:
+    """Write a small table for Git and `dvc plots`: no index, floats with 6 significant digits."""
+    write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def read_csv(path: Path, text: Iterable[str] = ()) -> "pd.DataFrame":
+    """Read a small table that `write_csv` wrote; what is missing in a column of numbers is NaN.
+
+    The columns `text` hold words, even where one reads 007 or NA.
+
+    Raises:
+        StoreError: it is missing or no CSV.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, converters=dict.fromkeys(text, str))
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from None
+
+
+def unreadable(path: Path, error: Exception) -> StoreError:
+    """The error for a table or model that cannot be read."""
+    return StoreError(f"{path} could not be read ({error}): run `dvc repro`, or `dvc pull`, to get it")
+
+
+def write_model(path: Path, model: Any) -> None:
+    """Write a fitted model; the same model gives the same bytes (see `mlops.training.fitting` on what that takes)."""
+    import joblib
+
+    with written_whole(path) as part:
+        joblib.dump(model, part, compress=1)
+
+
+def read_model(path: Path, digest: str = "") -> Any:
+    """Read a model that this pipeline wrote. A joblib file is code: of any other origin, give its SHA-256 as `digest`.
+
+    Raises:
+        StoreError: it is missing, broken, was written with other versions of the packages, or is not the file of that
+            digest, and then nothing of it has run.
+    """
+    import joblib
+
+    try:
+        if not digest:
+            return joblib.load(path)
+        content = path.read_bytes()  # once: what is loaded is what was looked at
+    except Exception as error:  # bytes that are no model can raise anything
+        raise _unreadable_model(path, error) from None
+    if (found := hashlib.sha256(content).hexdigest()) != digest:
+        raise StoreError(
+            f"{path} is not the model that the registry knows (SHA-256 {found[:12]}…, not {digest[:12]}…), and was not "
+            "loaded: delete it, and `dvc pull` brings back the right one"
+        )
+    try:
+        return joblib.load(io.BytesIO(content))
+    except Exception as error:
+        raise _unreadable_model(path, error) from None
+
+
+def _unreadable_model(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"{path} could not be read ({error}): run `dvc repro` to make it again")
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StoreError(f"{path} could not be read: {error.strerror or error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """The same content in the types that JSON has."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    if isinstance(value, float):
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,93 @@
+"""YAML files that people write, read into typed and frozen models; every mistake in them is named at once."""
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mlops.base.errors import ProjectError, StoreError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read(path: Path) -> Any:
+    """Parse a YAML 1.2 file (as DVC does: `No` is a string, not false).
+
+    Raises:
+        StoreError: the file is missing, unreadable or no YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} could not be read: {error}") from None
+    return parsed(text, str(path))
+
+
+def parsed(text: str, where: str) -> Any:
+    """Parse YAML 1.2; `where` names its place for a person.
+
+    Raises:
+        StoreError: it is no YAML.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise StoreError(f"{where} is no valid YAML: {' '.join(str(error).split())}") from None
+
+
+def dumped(content: Any) -> str:
+    """Plain content as YAML."""
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    text = StringIO()
+    writer = YAML()
+    writer.width = 4096  # no value is broken into lines
+    writer.dump(content, text)
+    return text.getvalue()
+
+
+def end_of(path: Path, key: str) -> tuple[int, int]:
+    """Where the mapping below a top-level `key` ends: the number of lines up to its last entry, and its indent."""
+    from ruamel.yaml import YAML
+
+    nodes = YAML(typ="safe", pure=True).compose(path.read_text(encoding="utf-8"))
+    [block] = [value for name, value in nodes.value if name.value == key]
+    last = block.value[-1][1].end_mark
+    return last.line + (last.column > 0), block.value[0][0].start_mark.column
+
+
+def validate(model: type[Model], content: Any, where: str, error: type[ProjectError]) -> Model:
+    """Read plain `content` as `model`; `where` names its place for a person, such as `params.yaml: train`.
+
+    Raises:
+        ProjectError: of class `error`, naming every value that is wrong, what was found, and for a misspelt name the
+            nearest valid one.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as found:
+        known = list(model.model_fields)
+        raise error("; ".join(_sentence(issue, where, known) for issue in found.errors())) from None
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """A hint that names the known name closest to `name`, or all of them."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+
+
+def _sentence(issue: Any, where: str, known: list[str]) -> str:
+    path = ".".join(str(part) for part in issue["loc"])
+    place = f"{where}.{path}" if path else where
+    if issue["type"] == "extra_forbidden":
+        name = str(issue["loc"][-1])
+        return f"{place} is unknown: " + (nearest(name, known) if len(issue["loc"]) == 1 else "remove or correct it")
+    if issue["type"] == "missing":
+        return f"{place} is missing"
+    return f"{place} is {issue['input']!r}: {issue['msg'].removeprefix('Value error, ')}"

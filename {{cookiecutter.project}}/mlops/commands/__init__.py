@@ -1,0 +1,1 @@
+"""The commands of `python -m mlops`, one module each."""

@@ -1,0 +1,98 @@
+"""`schema infer`: from the deliveries in a folder to a draft of schema.yaml."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from mlops.base import files, yaml
+from mlops.base.errors import DataError, ParameterError, SchemaError
+from mlops.commands.options import DryRun
+from mlops.drafting import draft, spelling
+from mlops.history import paths
+from mlops.intake import deliveries, dialect, tables
+
+# How many values are in memory at once: some whole columns.
+CELLS = 15_000_000
+
+
+def infer(
+    target: Annotated[str | None, typer.Option(help="The column to predict; with --update, schema.yaml says.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder of deliveries to learn from.")] = paths.RAW,
+    out: Annotated[Path, typer.Option(help="Where the draft goes.")] = paths.SCHEMA,
+    force: Annotated[bool, typer.Option("--force", help="Replace a schema that says something else.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Only add columns that the schema lacks.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Draft schema.yaml from the data: types, roles, limits, and a comment where a guess is worth a look.
+
+    Raises:
+        DataError: there is no data, its files differ in their columns, or the target is not among them.
+        ParameterError: there is no target, neither as an answer nor in `out`.
+        SchemaError: `out` says something else already, and neither `force` nor `update` is given.
+    """
+    paths = deliveries.present(data)
+    names = _same_columns(paths)
+    if update:
+        target = tables.read_schema(out).target
+    if target is None:
+        raise ParameterError("no target is given: name the column to predict with --target")
+    if target not in names:
+        hint = yaml.nearest(target, names)
+        raise DataError(f"the target {target} is no column of {data}: {hint}")
+    guesses = _guesses(paths, names, target)
+    text = draft.to_yaml(guesses)
+    if update:
+        text, added = _updated(out, guesses)
+    if dry_run:
+        typer.echo(text, nl=False)
+        return
+    if out.exists() and out.read_text(encoding="utf-8") != text and not force and not update:
+        raise SchemaError(
+            f"{out} says something else: see the draft with --dry-run, add new columns with --update, or replace the "
+            "file with --force"
+        )
+    files.write_text(out, text)
+    if update:
+        typer.echo(f"{out}: " + (f"added {', '.join(added)}" if added else "nothing to add"))
+        return
+    looks = sum(bool(guess.reason) for guess in guesses.values())
+    typer.echo(f"wrote {out}: {len(guesses)} columns, {looks} of them worth a look (see the comments)")
+
+
+def _same_columns(paths: list[Path]) -> list[str]:
+    names = {path: deliveries.columns(path) for path in paths}
+    for path in paths:
+        if differing := sorted(set(names[path]) ^ set(names[paths[0]])):
+            raise DataError(
+                f"{path} and {paths[0]} differ in the columns {', '.join(differing)}: deliver the same columns"
+            )
+    return names[paths[0]]
+
+
+def _guesses(paths: list[Path], names: list[str], target: str) -> dict[str, draft.Guess]:
+    separators = {dialect.of(path).separator for path in paths if not deliveries.is_parquet(path)}
+    start = next(deliveries.batches(paths[0], cells=100_000))
+    goal = _whole(paths, [target])[target]
+    width = max(CELLS // max(len(goal), 1), 1)
+    groups = [names[at : at + width] for at in range(0, len(names), width)]
+    frames: Iterator[pd.DataFrame] = (_whole(paths, group) for group in groups)
+    return draft.infer(frames, goal, commas=spelling.commas(start, separators))
+
+
+def _whole(paths: list[Path], names: list[str]) -> pd.DataFrame:
+    """All rows of some columns."""
+    return pd.concat([batch for path in paths for batch in deliveries.batches(path, names)], ignore_index=True)
+
+
+def _updated(out: Path, guesses: dict[str, draft.Guess]) -> tuple[str, list[str]]:
+    """The text of `out` with a line for each column that it lacks behind the last one, and their names."""
+    known = tables.read_schema(out).columns
+    new = {name: guess for name, guess in guesses.items() if name not in known}
+    lines = out.read_text(encoding="utf-8").splitlines(keepends=True)
+    at, indent = yaml.end_of(out, "columns")
+    lines[at - 1] = lines[at - 1].rstrip("\n") + "\n"
+    lines[at:at] = [f"{' ' * indent}{line}\n" for line in draft.lines(new)]
+    return "".join(lines), list(new)

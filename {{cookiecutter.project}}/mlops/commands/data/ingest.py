@@ -1,0 +1,220 @@
+"""`ingest`: bring in a delivery, checked whole before anything in the tree changes."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from mlops.base import files, yaml
+from mlops.base.errors import DataError, ProjectError, StoreError
+from mlops.commands import options
+from mlops.data import checks, parsing
+from mlops.data.schema import Schema
+from mlops.history import paths
+from mlops.intake import deliveries, sources, tables
+
+ASIDE = Path(".dvc/tmp")
+FOLDERS = {True: paths.RAW, False: paths.INCOMING}
+
+
+def ingest(
+    source: Annotated[str, typer.Argument(help="A path, an http(s) or s3 URL, or a database URL.")],
+    query: Annotated[str | None, typer.Option(help="What to ask a database: SELECT …")] = None,
+    labelled: Annotated[bool, typer.Option("--labelled", help="Add it to data/raw/.")] = False,
+    name: Annotated[str | None, typer.Option(help="What the file is called; as the source by default.")] = None,
+    schema: options.Schema = paths.SCHEMA,
+    dry_run: options.DryRun = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Fetch a delivery, check it against schema.yaml, write it as Parquet and track it with DVC, or refuse it whole.
+
+    A labelled delivery is added to `data/raw/`; any other replaces what is in `data/incoming/`.
+
+    Raises:
+        ProjectError: it cannot be had, or breaks the schema, or DVC fails; the tree is then as it was.
+    """
+    layout = tables.read_schema(schema)
+    folder, origin = FOLDERS[labelled], sources.described(source, query)
+    if not ASIDE.parent.is_dir():
+        raise StoreError(f"{Path.cwd()} is no project of DVC: run this where schema.yaml and .dvc are")
+    ASIDE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ASIDE) as aside:
+        inbox = Path(aside, "inbox")
+        inbox.mkdir()
+        try:
+            path = sources.fetch(source, query, inbox)
+            required = layout.kept if labelled else layout.inputs
+            _refuse_columns(path, layout, required)
+            with deliveries.collected(inbox, layout, required, Path(aside, "typed.parquet")) as delivered:
+                _refuse(delivered.table, layout)
+                facts = _facts(delivered, layout)
+        except ProjectError as error:
+            told = str(error).replace(f"{inbox}/", "").replace(str(inbox), origin)
+            raise type(error)(told) from None
+        stem = sources.stem(name or path.name)
+        goal = folder / f"{datetime.now(UTC):%Y-%m-%d}-{stem}-{facts['digest'][:8]}.parquet"
+        facts = {"source": origin, "file": goal.as_posix(), **facts}
+        known = list(folder.glob(f"*-{facts['digest'][:8]}.parquet"))
+        if known:
+            facts["file"] = known[0].as_posix()
+        else:
+            _refuse_losses(folder, replace=not labelled)
+        if not (known or dry_run):
+            unclean = {found["column"] for found in delivered.unparseable}
+            tables.write_batches(Path(aside, goal.name), _as_kept(path, layout, unclean))
+            _place(Path(aside, goal.name), goal, Path(aside, "before"), facts["source"], replace=not labelled)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        typer.echo(_told(facts, known=bool(known), dry_run=dry_run, labelled=labelled))
+
+
+def _refuse_columns(path: Path, schema: Schema, required: list[str]) -> None:
+    """Raise the columns that are lacking and those that are unknown, in one sentence."""
+    names = pd.DataFrame(columns=deliveries.columns(path), dtype="str")
+    reasons = []
+    for table, needed in ((names[[name for name in names if name in schema.columns]], required), (names, [])):
+        try:
+            parsing.parse(table, schema, str(path), needed)
+        except DataError as error:
+            reasons.append(str(error))
+    if reasons:
+        raise DataError("; ".join(reasons))
+
+
+def _refuse(table: tables.Stored, schema: Schema) -> None:
+    """Raise all that `schema` does not allow, in one sentence; a label may still be missing."""
+    found = checks.combine(checks.check_columns(batch, schema, 1.0) for batch in table.batches())
+    found += [checks.check_ids(table[name]) for name in schema.with_role("id") if name in table]
+    unlabelled = [result for result in found if result.column == schema.target and result.check == "missing values"]
+    broken = [result for result in found if not result.passed and result.severity == "error"]
+    reasons = [result.sentence() for result in broken if result not in unlabelled]
+    if reasons:
+        raise DataError(
+            f"the delivery is refused, and nothing was changed: {'; '.join(reasons)}. Correct it in its source, or the "
+            "limits in schema.yaml"
+        )
+
+
+def _facts(delivered: deliveries.Delivered, schema: Schema) -> dict[str, Any]:
+    table = delivered.table
+    times = [name for name in schema.with_role("time") if name in table]
+    period = [str(end) for end in (table[times[0]].min(), table[times[0]].max())] if times else None
+    [rows] = delivered.files.values()
+    return {
+        "rows": rows,
+        "columns": sum(name in table for name in schema.kept),
+        "period": period,
+        "digest": table.digest(),
+        "unparseable": delivered.unparseable,
+    }
+
+
+def _as_kept(path: Path, schema: Schema, unclean: set[str]) -> Iterator[pd.DataFrame]:
+    """The delivery as it is written: each column typed if nothing is lost by it, the others as they came."""
+    for batch in deliveries.batches(path):
+        clean = [name for name in schema.kept if name in batch and name not in unclean]
+        yield batch.assign(
+            **{name: parsing.column(batch[name], schema.columns[name], schema.missing) for name in clean}
+        )
+
+
+def _place(written: Path, goal: Path, before: Path, source: str, *, replace: bool) -> None:
+    """Put a file into its folder and track that with DVC; whatever fails, all is put back as it was."""
+    folder, tracked = goal.parent, goal.parent.with_suffix(".dvc")
+    before.mkdir()
+    with _put_back(folder, tracked, before):
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in deliveries.listed(folder) if replace else []:
+            shutil.move(old, before / old.name)
+        shutil.move(written, goal)
+        origin, new = f"{goal.name} from {source}", not tracked.exists()
+        if not new:
+            _note(tracked, origin)  # which `dvc add` keeps
+        _dvc("add", "--quiet", str(folder))
+        if new:
+            _note(tracked, origin)
+
+
+def _note(tracked: Path, origin: str) -> None:
+    """Note in a `.dvc` file where its newest data came from."""
+    content = yaml.read(tracked)
+    content["outs"][0]["desc"] = origin
+    files.write_text(tracked, yaml.dumped(content))
+
+
+@contextmanager
+def _put_back(folder: Path, tracked: Path, before: Path) -> Iterator[None]:
+    """On any failure, also that of a person who interrupts, restore a folder, its old files being in `before`."""
+    known = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    kept = {path: path.read_bytes() if path.exists() else None for path in (tracked, folder.with_name(".gitignore"))}
+    ended = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as CI interrupts
+    try:
+        yield
+    except BaseException:
+        for path in folder.iterdir():
+            if path.name not in known:
+                path.unlink()
+        for path in before.iterdir():
+            shutil.move(path, folder / path.name)
+        for path, content in kept.items():
+            path.unlink(missing_ok=True)
+            if content is not None:
+                path.write_bytes(content)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, ended)
+
+
+def _refuse_losses(folder: Path, *, replace: bool) -> None:
+    """Raise if the next version would lose files: those of the last that were not pulled, or those that none has.
+
+    What is replaced may be missing, and what is added to may be changed by hand.
+    """
+    tracked = folder.with_suffix(".dvc")
+    status = json.loads(_dvc("data", "status", "--json", "--granular")) if tracked.exists() else {}
+    changed = {
+        kind: [path for path in status.get("uncommitted", {}).get(kind, []) if Path(path).is_relative_to(folder)]
+        for kind in ("deleted", "added", "modified", "unknown")
+    }
+    if not replace and (changed["deleted"] or f"{folder.as_posix()}/" in status.get("not_in_cache", [])):
+        raise DataError(
+            f"{folder} lacks files of its last version: fetch them with `dvc pull {folder}`, or say with "
+            f"`dvc add {folder}` that they are to be left out"
+        )
+    new = [path for kind in ("added", "modified", "unknown") for path in changed[kind] if Path(path) != folder]
+    if not tracked.exists() and folder.is_dir():
+        new = [str(path) for path in deliveries.listed(folder)]
+    if replace and new:
+        raise DataError(f"{new[0]} is in no version yet: keep it as one with `dvc add {folder}`, or delete it")
+
+
+def _dvc(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        why = next((line for line in done.stderr.splitlines() if line.strip()), "no reason given")
+        raise StoreError(f"dvc {' '.join(arguments)} failed, and nothing was changed: {why.removeprefix('ERROR: ')}")
+    return done.stdout
+
+
+def _told(facts: dict[str, Any], *, known: bool, dry_run: bool, labelled: bool) -> str:
+    period = f", {facts['period'][0]} to {facts['period'][1]}" if facts["period"] else ""
+    verb = "is there already" if known else "would be written" if dry_run else "is written and tracked"
+    lines = [
+        f"{facts['rows']} rows × {facts['columns']} columns{period}, digest {facts['digest'][:8]}: {facts['source']}",
+        *(f"{found['count']} values of {found['column']} are no {found['expected']}" for found in facts["unparseable"]),
+        f"{facts['file']} {verb}",
+    ]
+    if not (known or dry_run):
+        lines.append("next: dvc repro" + ("" if labelled else " && python -m mlops check-drift") + ", then git commit")
+    return "\n".join(lines)

@@ -1,0 +1,73 @@
+"""`sync`: run what the stage `register` runs, whatever DVC thinks of it: of what is checked out, or of experiments."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlops.base import params, yaml
+from mlops.base.errors import StoreError
+from mlops.commands.options import DryRun
+from mlops.history import cache, clones, paths, revisions
+from mlops.history.clones import State
+from mlops.history.revisions import Revision
+from mlops.registry import backend, registry
+
+FOLDER = Path(".dvc/tmp/sync")
+
+
+def sync(
+    experiments: Annotated[bool, typer.Option("--experiments", help="Those that have no run yet, instead.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Record the result that is checked out, as the stage `register` does: for a fresh clone, or an empty registry.
+
+    Raises:
+        StoreError: it failed, and has said why; or the model is not that of dvc.lock, and was not loaded.
+    """
+    if experiments:
+        _sync_experiments(dry_run=dry_run)
+        return
+    expected = revisions.find("").digests.get(paths.MODEL.as_posix())
+    if expected is None or not paths.MODEL.is_file() or cache.md5(paths.MODEL) != expected:
+        raise StoreError(
+            f"{paths.MODEL} is not the model of {paths.LOCK}, and was not loaded: `dvc checkout` or `dvc pull` "
+            "brings that one, `dvc repro` makes it"
+        )
+    command = yaml.read(paths.PIPELINE)["stages"]["register"]["cmd"]
+    arguments = [*shlex.split(command)[1:], *(["--dry-run"] if dry_run else [])]
+    if subprocess.run([sys.executable, *arguments], check=False).returncode:
+        raise StoreError("nothing was synchronised: see the line above")
+
+
+def _sync_experiments(*, dry_run: bool) -> None:
+    """Record every experiment of HEAD that has no MLflow run.
+
+    DVC skips `register` where nothing that it reads has changed.
+
+    Raises:
+        StoreError: an experiment's results cannot be had, or recording one failed; it has said why.
+    """
+    tracking = params.load(params.Tracking)
+    with registry.opened(tracking.uri) as client:
+        recorded = registry.experiments(client, tracking.experiment)
+    baseline = revisions.find("HEAD").commit
+    missing = [one for one in revisions.experiments() if (one.name, baseline) not in recorded]
+    for experiment in missing:
+        if not dry_run:
+            _record(experiment, baseline, backend.address(tracking.uri))
+        typer.echo(f"{experiment.name} {'would be' if dry_run else 'is'} recorded")
+    if not missing:
+        typer.echo("every experiment has its run")
+
+
+def _record(experiment: Revision, baseline: str, address: str) -> None:
+    own = {"DVC_EXP_NAME": experiment.name, "DVC_EXP_BASELINE_REV": baseline, "MLFLOW_TRACKING_URI": address}
+    with clones.clone(State(experiment.commit), (FOLDER / f"{os.getpid()}").resolve()) as project:
+        command = [sys.executable, "-m", "mlops", "sync"]
+        if subprocess.run(command, cwd=project, env=clones.environment(**own), check=False).returncode:
+            raise StoreError(f"{experiment.name} was not recorded: see the line above")

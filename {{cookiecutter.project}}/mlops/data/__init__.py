@@ -1,0 +1,1 @@
+"""Pure functions on tables: schema, typing, cleaning, splitting, digests, profiles, checks."""

@@ -1,0 +1,63 @@
+"""Which rows are left out before the split, and what is reported of the data."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlops.base.errors import DataError
+from mlops.data.schema import Schema
+
+
+def labelled(target: pd.Series) -> NDArray[np.bool_]:
+    """Which of n rows have a label: the others can neither train nor test. Shape (n,).
+
+    Raises:
+        DataError: none has one, or all have the same, so that there is nothing to learn.
+    """
+    if target.notna().sum() == 0:
+        raise DataError(f"the target {target.name} is missing in all {len(target)} rows: deliver labelled data")
+    if target.nunique() < 2:
+        raise DataError(
+            f"the target {target.name} is {target.dropna().iloc[0]} in every row: deliver data with at least two "
+            "different values, or name another target in schema.yaml"
+        )
+    return target.notna().to_numpy(dtype=bool)
+
+
+def distinct(keys: pd.DataFrame, hashes: NDArray[np.uint64], schema: Schema, how: str) -> NDArray[np.bool_]:
+    """Which of n rows stay, shape (n,): all (`keep`), one of equal rows (`drop_rows`), one of an id (`drop_ids`).
+
+    `keys` has the columns of the roles id and time, `hashes` (n,) one per whole row. Of the rows of one id the last
+    stays: the newest, if a column has the role time, else the last delivered.
+
+    Raises:
+        DataError: `drop_ids` without a column of the role id.
+    """
+    if how == "keep":
+        return np.ones(len(keys), dtype=bool)
+    if how == "drop_rows":
+        return ~pd.Series(hashes).duplicated().to_numpy()
+    ids = schema.with_role("id")
+    if not ids:
+        raise DataError("prepare.duplicates is drop_ids, but no column has the role id: name one in schema.yaml")
+    newest = keys.sort_values(schema.with_role("time"), kind="stable") if schema.with_role("time") else keys
+    return (~newest.duplicated(subset=ids, keep="last")).reindex(keys.index).to_numpy()
+
+
+def period(keys: pd.DataFrame, schema: Schema) -> dict[str, str] | None:
+    """From when to when the rows are, by the column of the role time, if there is one."""
+    names = schema.with_role("time")
+    if not names or keys[names[0]].isna().all():
+        return None
+    known = keys[names[0]].dropna()
+    return {"column": names[0], "first": str(known.min()), "last": str(known.max())}
+
+
+def balance(target: pd.Series) -> dict[str, Any]:
+    """How a target is distributed: rows per class, or for a number its mean, spread, least and greatest."""
+    if target.dtype in ("float64", "Int64") and target.nunique() > 2:
+        numbers = target.astype("float64")
+        return {"mean": numbers.mean(), "std": numbers.std(), "min": numbers.min(), "max": numbers.max()}
+    return {str(label): int(rows) for label, rows in target.value_counts().sort_index().items()}

@@ -1,0 +1,156 @@
+"""What is kept of a table to compare later ones with: how each column is distributed."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlops.data.schema import ColumnType, Schema
+
+KIND: dict[ColumnType, Literal["number", "category"]] = {
+    "number": "number",
+    "integer": "number",
+    "datetime": "number",
+    "category": "category",
+    "boolean": "category",
+}
+
+
+MICROSECONDS_A_DAY = 86_400_000_000
+# A number with more different values is kept as so many cells of equal weight: no distribution function is off by more
+# than the inverse of it, a ten-thousandth of the gap that counts as drift.
+MOST_VALUES = 100_000
+# Columns that are sorted at once; each takes some six times its size.
+AT_ONCE = 4
+
+
+class Columns(Protocol):
+    """A table of which a column can be had: a data frame, or one that lies in a file."""
+
+    def __getitem__(self, name: str, /) -> pd.Series:
+        """The column of that name."""
+
+    def __contains__(self, name: object, /) -> bool:
+        """Whether there is one."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """The distribution of one column.
+
+    `values` are its different values, sorted: float64 (k,) for a number (a datetime in days since 1970), str objects
+    for a category; `counts` int64 (k,) says how often each occurs, `missing` how many rows have none.
+    """
+
+    kind: Literal["number", "category"]
+    values: NDArray[Any]
+    counts: NDArray[np.int64]
+    missing: int
+
+    @property
+    def given(self) -> int:
+        """Rows that have a value."""
+        return int(self.counts.sum())
+
+    @property
+    def rows(self) -> int:
+        """All rows."""
+        return self.given + self.missing
+
+    @property
+    def missing_share(self) -> float:
+        """Share of the rows without a value; 0 where there are no rows."""
+        return self.missing / self.rows if self.rows else 0.0
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of a number; None for a category, or without any value."""
+        if self.kind == "category" or not self.given:
+            return None
+        # Not `values @ counts`: BLAS adds in another order on another number of cores.
+        return float(np.sum(self.values * self.counts) / self.given)
+
+
+Profile = Mapping[str, Distribution]
+
+
+def profile(table: Columns, schema: Schema) -> Profile:
+    """The distribution of each feature of a typed table (n rows), and of the target if the table has it."""
+    names = [*schema.features, *([schema.target] if schema.target in table else [])]
+    kinds = [KIND[schema.columns[name].type] for name in names]
+    # Sorting, most of the work, is done outside the interpreter's lock.
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = pool.map(lambda name, kind: distribution(table[name], kind), names, kinds)
+        return dict(zip(names, found, strict=True))
+
+
+def distribution(values: pd.Series, kind: Literal["number", "category"]) -> Distribution:
+    """The distribution of one column of n rows; exact up to 100,000 different numbers."""
+    given = values.dropna()
+    missing = len(values) - len(given)
+    if kind == "category":
+        levels = given.astype("str").value_counts(sort=False).sort_index()
+        return Distribution(kind, levels.index.to_numpy(dtype=object), levels.to_numpy().astype(np.int64), missing)
+    if given.dtype.kind == "M":
+        # Not by way of a Timestamp, which is of nanoseconds: "for ever" is often written as the year 9999.
+        given = given.astype("datetime64[us]").astype("int64") / MICROSECONDS_A_DAY
+    numbers, counts = np.unique(given.to_numpy(dtype=np.float64), return_counts=True)
+    return Distribution(kind, *_thinned(numbers, counts.astype(np.int64)), missing)
+
+
+def _thinned(numbers: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The same distribution in cells of few rows each, which become their mean, so that the whole's stays as it is.
+
+    A value that would fill a cell by itself has one, or its neighbours would move it, and its whole weight with it.
+    """
+    if len(numbers) <= MOST_VALUES:
+        return numbers, counts
+    cell = (np.cumsum(counts) - counts) * MOST_VALUES // counts.sum()
+    heavy = counts * MOST_VALUES >= counts.sum()
+    starts = np.flatnonzero(np.append(True, (np.diff(cell) > 0) | heavy[1:] | heavy[:-1]))
+    rows = np.add.reduceat(counts, starts)
+    return np.add.reduceat(numbers * counts, starts) / rows, rows
+
+
+def to_frame(profile: Profile) -> pd.DataFrame:
+    """The profile as one long table, to be kept as Parquet.
+
+    For each column a row per value and then one of what is missing: `column` and `kind` (str), `missing` (bool), the
+    value as `number` (float64) or `level` (str), and `rows` (int64).
+    """
+    numbers: list[Any] = []
+    levels: list[Any] = []
+    rows: list[Any] = []
+    for column in profile.values():
+        size = len(column.values)
+        numbers += [column.values if column.kind == "number" else np.full(size, np.nan), [np.nan]]
+        levels += [column.values if column.kind == "category" else np.full(size, None), [None]]
+        rows += [column.counts, [column.missing]]
+    sizes = [len(column.values) + 1 for column in profile.values()]
+    return pd.DataFrame(
+        {
+            "column": pd.array(list(profile), dtype="str").repeat(sizes),
+            "kind": pd.array([column.kind for column in profile.values()], dtype="str").repeat(sizes),
+            "missing": np.isin(np.arange(sum(sizes)), np.cumsum(sizes) - 1),
+            "number": np.concatenate(numbers),
+            "level": pd.array(np.concatenate(levels), dtype="str"),
+            "rows": np.concatenate(rows),
+        }
+    )
+
+
+def from_frame(frame: pd.DataFrame) -> Profile:
+    """The profile that `to_frame` made a table of."""
+    profile: dict[str, Distribution] = {}
+    ends = np.flatnonzero(frame["missing"]).tolist()
+    for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False):
+        present, missing = frame.iloc[start:end], frame.iloc[end]
+        kind: Literal["number", "category"] = "number" if missing["kind"] == "number" else "category"
+        values = present["number"].to_numpy() if kind == "number" else present["level"].to_numpy(dtype=object)
+        counts = present["rows"].to_numpy(dtype=np.int64)
+        profile[str(missing["column"])] = Distribution(kind, values, counts, int(missing["rows"]))
+    return profile

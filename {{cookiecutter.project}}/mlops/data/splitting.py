@@ -1,0 +1,81 @@
+"""Which rows train and which test: four ways, each a function of the table and the seed alone."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlops.base.errors import DataError, SchemaError
+from mlops.data.schema import Schema
+
+TARGET_BINS = 10
+
+
+def split(table: pd.DataFrame, schema: Schema, how: str, test_size: float, seed: int) -> NDArray[np.bool_]:
+    """Mark the rows of the test split: a mask of shape (n,), about `test_size` of the rows.
+
+    `stratified` keeps the share of each class (of each tenth of the range, for a number to predict), `random` ignores
+    it, `time` takes the newest rows, `group` takes whole groups, so that no group stands on both sides.
+
+    Raises:
+        SchemaError: `time` or `group` is asked for, but no column has that role.
+        DataError: that column has missing values, or either split would be without rows.
+    """
+    rng = np.random.default_rng(seed)
+    if how == "time":
+        test = _newest(_of_role(table, schema, "time"), test_size)
+    elif how == "group":
+        test = _whole_groups(_of_role(table, schema, "group"), test_size, rng)
+    elif how == "stratified":
+        test = _share_of_each(_strata(table[schema.target]), test_size, rng)
+    else:
+        test = _share_of_each(np.zeros(len(table), dtype=np.intp), test_size, rng)
+    if test.all() or not test.any():
+        raise DataError(
+            f"{len(table)} rows are too few to split off a test share of {test_size:g} ({how}): deliver more data, or "
+            "choose another prepare.test_size or prepare.split"
+        )
+    return test
+
+
+def _of_role(table: pd.DataFrame, schema: Schema, role: str) -> pd.Series:
+    names = schema.with_role(role)  # type: ignore[arg-type]
+    if not names:
+        raise SchemaError(f"prepare.split is {role}, but no column has the role {role}: name one in schema.yaml")
+    values = table[names[0]]
+    if values.isna().any():
+        raise DataError(
+            f"the column {names[0]} has {values.isna().sum()} missing values, but prepare.split is {role}: reject "
+            "those rows (`unparseable: reject`), fill them, or choose another prepare.split"
+        )
+    return values
+
+
+def _newest(time: pd.Series, test_size: float) -> NDArray[np.bool_]:
+    """Rows of the same instant stay together, on the side of the training split."""
+    boundary = time.sort_values(kind="stable").iloc[len(time) - 1 - round(len(time) * test_size)]
+    later: NDArray[np.bool_] = (time > boundary).to_numpy(dtype=bool)
+    return later
+
+
+def _whole_groups(group: pd.Series, test_size: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    codes, groups = pd.factorize(group, sort=True)
+    rows = np.bincount(codes)
+    order = rng.permutation(len(groups))
+    before = np.cumsum(rows[order]) - rows[order]
+    return np.isin(codes, order[before < test_size * len(group)])
+
+
+def _strata(target: pd.Series) -> NDArray[np.intp]:
+    if target.dtype == "float64" or (target.dtype == "Int64" and target.nunique() > 2 * TARGET_BINS):
+        ranks = target.rank(method="first").to_numpy(dtype=np.float64)
+        return ((ranks - 1) * TARGET_BINS // len(target)).astype(np.intp)
+    return pd.factorize(target, sort=True)[0]
+
+
+def _share_of_each(strata: NDArray[np.intp], test_size: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Take `test_size` of each stratum, rounded, but leave none without a row on both sides; a single row trains."""
+    test = np.zeros(len(strata), dtype=bool)
+    for stratum in range(strata.max() + 1):
+        rows = rng.permutation(np.flatnonzero(strata == stratum))
+        test[rows[: min(max(round(len(rows) * test_size), 1), len(rows) - 1)]] = True
+    return test

@@ -1,0 +1,1 @@
+"""Pure functions that draft a first schema from data."""

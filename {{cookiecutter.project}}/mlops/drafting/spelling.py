@@ -1,0 +1,172 @@
+"""What the spelling of values says of their type: numbers of either decimal sign, dates of many formats, words."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mlops.data import parsing
+from mlops.data.schema import MISSING, ColumnType, Decimal
+
+# How many different values are looked at before all are.
+FIRST_LOOK = 500
+FEW = 3
+# A column of numbers may have so small a share of other words, if it has so many different numbers.
+MOST_WORDS = 0.1
+LEAST_NUMBERS = 20
+BOOLEAN_SPELLINGS = 8
+
+DAYS = ("%d{0}%m{0}%Y", "%d{0}%m{0}%y")
+MONTHS = ("%m{0}%d{0}%Y", "%m{0}%d{0}%y")
+WORDS = (
+    "%d %b %Y",
+    "%d-%b-%Y",
+    "%d-%b-%y",
+    "%d %B %Y",
+    "%b %d, %Y",
+    "%B %d, %Y",
+    "%d/%b/%Y",
+    "%b %d %Y",
+    "%a, %d %b %Y",
+    "%d. %B %Y",
+    "%b-%y",
+    "%b %Y",
+    "%B %Y",
+)
+CLOCKS = (
+    "",
+    " %H:%M",
+    " %H:%M:%S",
+    " %H:%M:%S.%f",
+    " %I:%M %p",
+    " %I:%M:%S %p",
+    ":%H:%M:%S",
+    " %H:%M:%S %z",
+    " %H:%M:%S UTC",
+    " %H:%M UTC",
+)
+YEAR_FIRST = ("%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%Y %m %d")
+TIMES = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p")
+
+
+class Reading(NamedTuple):
+    """What a column is and how its text spells it; `reason` is empty where nothing needs a person's look."""
+
+    type: ColumnType
+    decimal: Decimal = "."
+    format: str | None = None
+    reason: str = ""
+
+
+def read(values: pd.Series, *, commas: bool, dated: bool = False) -> Reading:
+    """The narrowest type that the values (n, none missing, text or of a dtype) are of.
+
+    In doubt, `commas` decides for decimal commas and days first; `dated`, since the column is called a date, that eight
+    digits are one.
+    """
+    if dated and _all(values.astype("str").str.strip(), "datetime", form="%Y%m%d"):
+        return Reading("datetime", format="%Y%m%d")
+    if not parsing.is_text(values) and values.dtype != object:
+        finite = values[np.isfinite(values)] if pd.api.types.is_float_dtype(values.dtype) else values
+        infinite = f"{len(values) - len(finite)} values are infinite: missing" if len(finite) < len(values) else ""
+        return Reading(_own_type(finite) if len(finite) else "number", reason=infinite)
+    values = values.astype("str").str.strip()
+    some = pd.Series(values.iloc[: 4 * FIRST_LOOK].unique()[:FIRST_LOOK], dtype="str")
+    if len(some) <= BOOLEAN_SPELLINGS and _all(some, "boolean") and _all(values, "boolean"):
+        return Reading("boolean")
+    coded = some.str.match(r"0\d")
+    if coded.any() and values.str.match(r"0\d+$").any() and _all(some, "integer"):
+        return Reading("category", reason="digits with leading zeros: codes")
+    signs: tuple[Decimal, ...] = (",", ".") if commas else (".", ",")
+    kinds: tuple[ColumnType, ...] = ("integer", "number")
+    for kind, decimal in ((kind, decimal) for decimal in signs for kind in kinds):
+        if _all(some, kind, decimal) and _all(values, kind, decimal):
+            return Reading(kind, decimal)
+    form, doubt = _date(some, values, commas=commas)
+    if doubt is not None:
+        return Reading("datetime", format=form, reason=doubt)
+    for decimal in signs:
+        if (found := _nearly_numbers(some, values, decimal)) is not None:
+            return found
+    return Reading("category")
+
+
+def commas(frame: pd.DataFrame, separators: Iterable[str]) -> bool:
+    """Whether numbers are written with a decimal comma, judged by some rows of all columns and the files' separators.
+
+    A column that reads as numbers that way only says so, one that does the other way only says no; else a file that is
+    separated by semicolons does, since the comma must have been needed.
+    """
+    votes = set()
+    for name in frame:
+        values = frame[name]
+        if parsing.is_text(values):
+            values = values[parsing.given(values, MISSING)].drop_duplicates().iloc[:FIRST_LOOK]
+            points, comma = (_all(values, "number", decimal) for decimal in (".", ","))
+            if len(values) and points != comma:
+                votes.add(comma)
+    return True in votes or (not votes and ";" in separators)
+
+
+def _own_type(values: pd.Series) -> ColumnType:
+    """The type of values that came with a dtype."""
+    if pd.api.types.is_datetime64_any_dtype(values.dtype):
+        return "datetime"
+    if pd.api.types.is_bool_dtype(values.dtype):
+        return "boolean"
+    kinds: tuple[ColumnType, ...] = ("integer", "number", "category")
+    kind = next(kind for kind in kinds if _all(values, kind))
+    return "boolean" if kind == "integer" and values.isin([0, 1]).all() else kind
+
+
+def _all(values: pd.Series, kind: ColumnType, decimal: Decimal = ".", form: str | None = None) -> bool:
+    return bool(parsing.typed(values, kind, decimal, form).notna().all())
+
+
+def _nearly_numbers(some: pd.Series, values: pd.Series, decimal: Decimal) -> Reading | None:
+    """A reading as numbers with a few words between them."""
+    if parsing.typed(some, "number", decimal).notna().mean() < 1 / 2:
+        return None
+    numbers = parsing.typed(values, "number", decimal)
+    words = values[numbers.isna()]
+    if len(words) > MOST_WORDS * len(values) or numbers.nunique() < LEAST_NUMBERS:
+        return None
+    kind: ColumnType = "integer" if (numbers.dropna() % 1 == 0).all() else "number"
+    return Reading(kind, decimal, reason=f"{len(words)} values are no numbers, such as {words.iloc[0]!r}: missing")
+
+
+def _date(some: pd.Series, values: pd.Series, *, commas: bool) -> tuple[str | None, str | None]:
+    """The format of dates, None for ISO 8601, and what is doubtful about it, None if these are no dates at all."""
+    if not some.str.contains(r"\d").all() or not some.str.contains(r"[-/.: ]|^\d{8}$").all():
+        return None, None
+    if _all(some, "datetime") and _all(values, "datetime"):
+        return None, ""
+    orders = (DAYS, MONTHS) if commas else (MONTHS, DAYS)
+    slashes = [form.format("/") for order in orders for form in order]
+    others = [form.format(sign) for sign, order in product((".", "-"), (DAYS, MONTHS)) for form in order]
+    dates = (day + clock for day, clock in product((*YEAR_FIRST, *slashes, *others, *WORDS), CLOCKS))
+    for form in (*dates, *TIMES):
+        if all(_fits(value, form) for value in some.iloc[:FEW]) and all(
+            _all(part, "datetime", form=form) for part in (some, values)
+        ):
+            return form, _doubt(form, values)
+    return None, None
+
+
+def _fits(value: str, form: str) -> bool:
+    try:
+        datetime.strptime(value, form)
+    except ValueError:
+        return False
+    return True
+
+
+def _doubt(form: str, values: pd.Series) -> str:
+    """Whether the same dates can be read with day and month the other way round."""
+    swapped = form.replace("%d", "\0").replace("%m", "%d").replace("\0", "%m")
+    if form.startswith("%Y") or swapped == form or not _all(values, "datetime", form=swapped):
+        return ""
+    return f"day and month cannot be told apart: {form} or {swapped}"

@@ -1,0 +1,105 @@
+"""What `dvc plots` and the report draw: small tidy tables, whatever the number of rows behind them."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlops.training.metrics import Predictions, positions
+
+MOST_POINTS = 200
+MOST_RESIDUALS = 500
+CALIBRATION_BINS = 10
+COLUMNS = {
+    "roc": ["fpr", "tpr", "threshold"],
+    "precision_recall": ["recall", "precision", "threshold"],
+    "calibration": ["predicted", "observed", "rows"],
+    "confusion": ["actual", "predicted", "rows"],
+    "residuals": ["predicted", "actual", "residual"],
+}
+
+
+def curves(predictions: Predictions) -> dict[str, pd.DataFrame]:
+    """The tables of a model, by name. All are there for `dvc plots`, those that do not apply to the task are empty.
+
+    Classes have a confusion, two classes with probabilities also calibration and, if both occur, roc and
+    precision_recall; a number has residuals.
+    """
+    found: dict[str, pd.DataFrame] = {}
+    probability = predictions.positive_probability
+    if predictions.kind == "regression":
+        found["residuals"] = residuals(predictions)
+    else:
+        found["confusion"] = confusion(predictions)
+    if probability is not None:
+        is_positive = predictions.actual == predictions.positive
+        found["calibration"] = calibration(probability, is_positive)
+        if is_positive.any() and not is_positive.all():
+            found["roc"] = roc(probability, is_positive)
+            found["precision_recall"] = precision_recall(probability, is_positive)
+    return {name: found.get(name, pd.DataFrame(columns=columns)) for name, columns in COLUMNS.items()}
+
+
+def confusion(predictions: Predictions) -> pd.DataFrame:
+    """Rows (`rows`) of every pair of `actual` and `predicted` label, also of pairs that never occur."""
+    names = [str(label) for label in predictions.labels]
+    actual, predicted = (positions(predictions.labels, side) for side in (predictions.actual, predictions.predicted))
+    rows = np.bincount(actual * len(names) + predicted, minlength=len(names) ** 2)
+    return pd.DataFrame({"actual": np.repeat(names, len(names)), "predicted": names * len(names), "rows": rows})
+
+
+def roc(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
+    """`fpr` and `tpr` at falling `threshold`, from (0, 0) at infinity, of (n,) rows of both classes."""
+    threshold, hits, falses = _counts_down(probability, is_positive)
+    curve = pd.DataFrame({"fpr": falses / falses[-1], "tpr": hits / hits[-1], "threshold": threshold})
+    start = pd.DataFrame({"fpr": [0.0], "tpr": [0.0], "threshold": [np.inf]})
+    return _thinned(pd.concat([start, curve], ignore_index=True), "fpr", "tpr")
+
+
+def precision_recall(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
+    """`precision` and `recall` at falling `threshold`, of (n,) rows of both classes."""
+    threshold, hits, falses = _counts_down(probability, is_positive)
+    curve = pd.DataFrame({"recall": hits / hits[-1], "precision": hits / (hits + falses), "threshold": threshold})
+    return _thinned(curve, "recall", "precision")
+
+
+def calibration(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
+    """Mean `predicted` probability and `observed` share of positives in up to ten bins of about as many `rows`.
+
+    Rows of one probability share a bin. The edges are probabilities that occur: interpolated quantiles would differ
+    from them by rounding, and throw a row to either side by chance.
+    """
+    last_ranks = np.arange(1, CALIBRATION_BINS) * len(probability) // CALIBRATION_BINS - 1
+    edges = np.unique(np.sort(probability)[last_ranks.clip(min=0)])
+    bins = np.searchsorted(edges, probability, side="left")
+    frame = pd.DataFrame({"bin": bins, "predicted": probability, "observed": is_positive.astype(np.float64)})
+    grouped = frame.groupby("bin")
+    return grouped.mean().assign(rows=grouped.size()).reset_index(drop=True)
+
+
+def residuals(predictions: Predictions) -> pd.DataFrame:
+    """`predicted`, `actual` and `residual` of up to 500 rows, evenly spaced in the order of their predictions."""
+    actual, predicted = predictions.actual, predictions.predicted
+    order = np.argsort(predicted, kind="stable")
+    rows = order[np.unique(np.linspace(0, len(order) - 1, MOST_RESIDUALS).round().astype(np.intp))]
+    return pd.DataFrame({"predicted": predicted[rows], "actual": actual[rows], "residual": (actual - predicted)[rows]})
+
+
+def _counts_down(
+    probability: NDArray[np.float64], is_positive: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[Any], NDArray[Any]]:
+    """Each probability that occurs, from the highest down, with the positives and negatives at or above it."""
+    order = np.argsort(-probability, kind="stable")
+    last_of_tie = np.flatnonzero(np.append(np.diff(probability[order]) != 0, True))
+    hits, falses = np.cumsum(is_positive[order]), np.cumsum(~is_positive[order])
+    return probability[order][last_of_tie], hits[last_of_tie], falses[last_of_tie]
+
+
+def _thinned(curve: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """Up to 200 points of a curve, evenly spaced along its length, its ends included; all of them if they are fewer."""
+    if len(curve) <= MOST_POINTS:
+        return curve
+    length = curve[[x, y]].diff().fillna(0).abs().sum(axis=1).cumsum().to_numpy()
+    rows = np.searchsorted(length, np.linspace(0, length[-1], MOST_POINTS)).clip(max=len(curve) - 1)
+    return curve.iloc[np.unique(np.append(rows, [0, len(curve) - 1]))].reset_index(drop=True)

@@ -1,0 +1,221 @@
+"""Versions of the data, as Git has them in `data/*.dvc` and DVC has them in its cache."""
+
+import functools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from mlops.base.errors import DataError, StoreError
+from mlops.history import cache, git, paths, revisions
+from mlops.intake import deliveries
+
+LEAST_DIGITS = 4  # of a digest that names a version
+
+
+@dataclass(frozen=True)
+class Version:
+    """One state of a folder of data: its number (1 is the oldest), who committed it when, and what it holds.
+
+    `digest` is DVC's MD5 of the folder, `size` in bytes, `rows` None where the data is not in the cache or was not to
+    be counted; `origin` is what `ops ingest` noted. `tags` are those of the commits that have this version. The number
+    is 0 if the commit is none of the history that is checked out.
+    """
+
+    number: int
+    folder: str
+    when: str
+    who: str
+    commit: str
+    message: str
+    digest: str
+    files: int
+    size: int
+    rows: int | None
+    origin: str
+    tags: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def log(folder: str, *, counted: bool = True) -> list[Version]:
+    """Every version of a folder, the oldest first; a state that is not committed yet is the last.
+
+    A commit makes a version if none of its parents has the same data. Files that were renamed are followed.
+
+    Raises:
+        StoreError: this is no Git repository.
+    """
+    head = git.answer("rev-parse", "--verify", "--quiet", "HEAD", missing="").strip()
+    shown = ["log", "--reverse", "--date-order", "--format=%H%x1f%P%x1f%aI%x1f%an%x1f%s"]
+    commits = [line.split("\x1f") for line in git.answer(*shown).splitlines()] if head else []
+    outs = _outs([commit for commit, *_ in commits], folder)
+    found: list[Version] = []
+    state: dict[str, Version] = {}
+    for commit, parents, when, who, message in commits:
+        if commit in outs:
+            before = [state[parent] for parent in parents.split() if parent in state]
+            same = [version for version in before if version.digest == outs[commit]["md5"]]
+            known = same or [_version(len(found) + 1, folder, commit, when, who, message, outs[commit], counted)]
+            state[commit] = known[0]
+            found += [] if same else known
+    for name, commit in _tags():
+        if commit in state:
+            state[commit].tags.append(name)
+    file = Path(f"{folder}.dvc")
+    out = _out(file.read_text(encoding="utf-8")) if file.exists() else None
+    if out and (head not in state or state[head].digest != out["md5"]):
+        found.append(_version(len(found) + 1, folder, revisions.WORK_TREE, "", "", "", out, counted))
+    return found
+
+
+def find(name: str, folder: str) -> Version:
+    """The version that a number, a tag, a branch, a commit or the first digits of a digest name.
+
+    Raises:
+        DataError: none or several are called so.
+    """
+    known = log(folder, counted=False)
+    meant = [version for version in known if name == f"{version.number}"]
+    commit = git.answer("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}", missing="").strip()
+    if out := _outs([commit], folder).get(commit) if commit else None:
+        same = [version for version in known if version.digest == out["md5"]]
+        when, who, message = git.answer("log", "-1", "--format=%aI%x1f%an%x1f%s", commit).strip("\n").split("\x1f")
+        meant += same[-1:] or [_version(0, folder, commit, when, who, message, out, counted=False)]
+    if len(name) >= LEAST_DIGITS:
+        meant += [version for version in known if version.digest.startswith(name)]
+    if not meant:
+        numbers = f"a number from 1 to {len(known)}, " if known else ""
+        why = f": its commit {commit[:8]} has no {folder}.dvc" if commit else ""
+        raise DataError(
+            f"{name} is no version of {folder}{why}: give {numbers}a tag, a branch, a commit or a digest (see "
+            "`python -m mlops data log`)"
+        )
+    if len({version.digest for version in meant}) > 1:
+        choice = ", ".join(f"{version.number} ({version.digest[:8]})" for version in meant)
+        raise DataError(f"{name} may be each of the versions {choice} of {folder}: give one of these digests")
+    return meant[0]
+
+
+def check_out(version: Version, goal: Path) -> None:
+    """Lay the files of a version into a new folder, from DVC's cache or remote; nothing else is touched.
+
+    Raises:
+        DataError: there is such a folder already.
+        StoreError: they cannot be had.
+    """
+    if goal.exists() or goal.is_symlink():
+        raise DataError(f"{goal} is there already: name another folder with --to")
+    cache.fetch([version.digest], f"version {version.digest[:8]} of {version.folder}")
+    part = goal.with_name(f".{goal.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for entry in cache.listing(version.digest):
+            file = part / entry["relpath"]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(cache.path_of(entry["md5"]), file)
+        part.rename(goal)
+    except OSError as error:
+        raise StoreError(f"{goal} could not be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def folders() -> Iterator[str]:
+    """The folders of deliveries."""
+    yield from (paths.RAW.as_posix(), paths.INCOMING.as_posix())
+
+
+def _version(
+    number: int, folder: str, commit: str, when: str, who: str, message: str, out: dict[str, Any], counted: bool
+) -> Version:
+    return Version(
+        number=number,
+        folder=folder,
+        when=datetime.fromisoformat(when).astimezone(UTC).isoformat() if when else "",
+        who=who,
+        commit=commit,
+        message=message,
+        digest=out["md5"],
+        files=out.get("nfiles", 1),
+        size=out.get("size", 0),
+        rows=_rows(out["md5"]) if counted else None,
+        origin=out.get("desc", ""),
+    )
+
+
+def _outs(commits: list[str], folder: str) -> dict[str, dict[str, Any]]:
+    """What the `.dvc` file of a folder tracks, for each of the commits that have one."""
+    names = [git.answer("rev-parse", "--show-prefix").strip() + f"{folder}.dvc"]
+    # Only renames of one file to another are looked at, the newest first; not copies, nor in merges.
+    renamed = git.answer(
+        "log", "--diff-filter=R", "-M", "--name-status", "-z", "--format=", "--", ":(top)*.dvc", missing=""
+    )
+    fields = renamed.split("\0")[:-1]
+    for old, new in zip(fields[1::3], fields[2::3], strict=True):
+        names += [old] if new in names and old not in names else []
+    asked = [f"{commit}:{name}" for commit in commits for name in names]
+    answers = git.answer("cat-file", "--batch-check=%(objectname) %(objecttype)", given="\n".join(asked)).splitlines()
+    outs: dict[str, dict[str, Any]] = {}
+    for spot, answer in zip(asked, answers, strict=True):
+        commit, blob = spot.partition(":")[0], answer.removesuffix(" blob")
+        if blob != answer and commit not in outs and (out := _out(_blob(blob))):
+            outs[commit] = out
+    return outs
+
+
+@functools.cache
+def _blob(name: str) -> str:
+    return git.answer("cat-file", "blob", name)
+
+
+def _out(text: str) -> dict[str, Any] | None:
+    """What a `.dvc` file tracks; None if it is none, as with the marks of a merge in it."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
+        out = content["outs"][0]
+    except (YAMLError, TypeError, KeyError, IndexError):
+        return None
+    return out if "md5" in out else None
+
+
+@functools.cache
+def _rows(digest: str) -> int | None:
+    """The rows of all files of a folder, counted in DVC's cache."""
+    if not cache.path_of(digest).exists():
+        return None
+    counts = [_rows_of_file(entry["md5"], PurePosixPath(entry["relpath"]).name) for entry in cache.listing(digest)]
+    return None if None in counts else sum(filter(None, counts))
+
+
+@functools.cache
+def _rows_of_file(digest: str, name: str) -> int | None:
+    if not cache.path_of(digest).exists():
+        return None
+    if deliveries.is_parquet(Path(name)):
+        import pyarrow.parquet as pq
+
+        return int(pq.read_metadata(cache.path_of(digest)).num_rows)
+    with tempfile.TemporaryDirectory() as aside:
+        path = Path(aside, name)  # its name says what kind of file it is
+        path.symlink_to(cache.path_of(digest))
+        try:
+            return sum(len(batch) for batch in deliveries.batches(path, deliveries.columns(path)[:1]))
+        except DataError:
+            return None
+
+
+def _tags() -> list[tuple[str, str]]:
+    """The tags, each with its commit."""
+    shown = "--format=%(refname:short) %(objectname) %(*objectname)"
+    lines = (line.split() for line in git.answer("for-each-ref", shown, "refs/tags").splitlines())
+    return [(name, commits[-1]) for name, *commits in lines]

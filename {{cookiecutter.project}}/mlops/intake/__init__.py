@@ -1,0 +1,1 @@
+"""Tables and deliveries on disk and in other places."""

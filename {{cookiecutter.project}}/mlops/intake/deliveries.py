@@ -1,0 +1,382 @@
+"""Deliveries: the folders of data files that come from outside, read a batch at a time, and given their types."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlops.base import console, files
+from mlops.base.errors import DataError
+from mlops.data import parsing
+from mlops.data.schema import Schema
+from mlops.intake import dialect, tables
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+# What a batch holds; with text and types at once it takes some hundred megabytes.
+CELLS = 4_000_000
+INTEGERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
+BLOCK = 1 << 22  # bytes of CSV that are cut into fields at once; no row may be longer
+
+
+@dataclass
+class Delivered:
+    """The typed rows of a folder, in a file, and what is to be said of how they came.
+
+    `files` has a row count per file, `unparseable` one entry per file and column with values of another type.
+    """
+
+    table: tables.Stored
+    rows: int = 0
+    files: dict[str, int] = field(default_factory=dict)
+    unparseable: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def rejected(self) -> int:
+        """How many rows were left out because a value was not of its type."""
+        return sum(self.files.values()) - self.rows
+
+
+@contextmanager
+def collected(folder: Path, schema: Schema, required: list[str], aside: Path) -> Iterator[Delivered]:
+    """Give every column of every file of a folder its type, in the order of their names, and lay the rows `aside`.
+
+    `aside` is the name of a Parquet file that is gone afterwards: no more than a batch is in memory at a time.
+
+    Raises:
+        DataError: there is no file, or one cannot be read, lacks a `required` column or has an unknown one; or every
+            row is rejected.
+    """
+    delivered = Delivered(tables.Stored(aside))
+    paths = present(folder)
+    known = {name for path in paths for name in columns(path)}
+    try:
+        delivered.rows = tables.write_batches(
+            aside,
+            (
+                _completed(table, schema, [name for name in schema.kept if name in known])
+                for path in paths
+                for table in console.progress(_typed(path, schema, required, delivered), None, f"reading {path.name}")
+            ),
+        )
+        if not delivered.rows:
+            found = delivered.unparseable[0]
+            raise DataError(
+                f"{folder}: all {delivered.rejected} rows have a value that is not of its column's type, such as "
+                f"{found['examples'][0]['value']!r} in {found['column']}: correct them, or the type or "
+                "`unparseable: reject` in schema.yaml"
+            )
+        yield delivered
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _typed(path: Path, schema: Schema, required: list[str], delivered: Delivered) -> Iterator[pd.DataFrame]:
+    """The typed batches of one file; what was found is noted in `delivered`."""
+    found: dict[str, dict[str, Any]] = {}
+    rows = 0
+    for raw in batches(path):
+        parsed = parsing.parse(raw, schema, str(path), required)
+        for wrong in parsed.unparseable:
+            known = found.setdefault(wrong.column, _nothing(wrong))
+            known["count"] += len(wrong.rows)
+            places = (int(row) + rows for row in wrong.rows)
+            known["examples"] += [
+                {"at": row, "value": value} for row, value in zip(places, wrong.values, strict=False)
+            ][: parsing.EXAMPLES - len(known["examples"])]
+        rows += len(raw)
+        yield parsed.table
+    delivered.files[path.name] = rows
+    lines = locate(path, [example["at"] for known in found.values() for example in known["examples"]])
+    for known in found.values():
+        known["examples"] = [{"at": lines.pop(0), "value": example["value"]} for example in known["examples"]]
+    delivered.unparseable += found.values()
+
+
+def _nothing(wrong: parsing.Unparseable) -> dict[str, Any]:
+    became = "a rejected row" if wrong.rejected else "missing"
+    return {"column": wrong.column, "expected": wrong.type, "count": 0, "became": became, "examples": []}
+
+
+def _completed(table: pd.DataFrame, schema: Schema, names: list[str]) -> pd.DataFrame:
+    """The table with the columns that only other files of the folder have, all missing."""
+    lacking = {
+        name: pd.Series(None, table.index, parsing.DTYPES[schema.columns[name].type])
+        for name in names
+        if name not in table
+    }
+    return table.assign(**lacking)[names]
+
+
+def listed(folder: Path) -> list[Path]:
+    """The data files of a folder, by name, whatever order the file system lists them in.
+
+    Raises:
+        DataError: the folder is missing, or holds a file of another kind.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing: run `dvc pull` to fetch the data, or put files there and `dvc add` it")
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    for path in files:
+        if not path.name.lower().endswith(ENDINGS):
+            raise DataError(f"{path} is none of {', '.join(ENDINGS)}: convert it, or move it elsewhere")
+    return files
+
+
+def present(folder: Path) -> list[Path]:
+    """The data files of a folder that must have some.
+
+    Raises:
+        DataError: as `listed`, or there is none.
+    """
+    paths = listed(folder)
+    if not paths:
+        raise DataError(f"{folder} has no data: put a {', '.join(ENDINGS)} file there and `dvc add {folder}`")
+    return paths
+
+
+def columns(path: Path) -> list[str]:
+    """The names of a delivery's columns.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    with _told(path):
+        if is_parquet(path):
+            import pyarrow.parquet as pq
+
+            return _parquet_names(pq.read_schema(path).names)
+        return list(dialect.of(path).names)
+
+
+def batches(path: Path, wanted: list[str] | None = None, cells: int = CELLS) -> Iterator[pd.DataFrame]:
+    """Read one delivery as it came, some rows at a time: CSV as text with nothing guessed, Parquet with its types.
+
+    `wanted` names the columns to read; all of them by default. A batch has about `cells` values, its index is the row's
+    0-based position in the file.
+
+    Raises:
+        DataError: it is empty, has a header only, a row has another number of fields, or it is not what its name says.
+    """
+    start = 0
+    rows = max(cells // max(len(wanted or columns(path)), 1), 1)
+    with _told(path):
+        for table in _parquet(path, wanted, rows) if is_parquet(path) else _text(path, wanted, rows):
+            frame = _frame(table)
+            frame.index = pd.RangeIndex(start, start + len(frame))
+            start += len(frame)
+            yield frame
+    if not start:
+        raise DataError(f"{path} has a header but no row: at least one row was expected")
+
+
+def locate(path: Path, rows: list[int]) -> list[str]:
+    """Where the data rows number `rows` (0-based) stand in a delivery, as `file:line` for CSV.
+
+    A quoted field may span lines, so a row's line is known only by reading up to it; the few rows that are shown as
+    examples are worth that.
+    """
+    if is_parquet(path) or not rows:
+        return [f"{path.name}: row {row + 1}" for row in rows]
+    lines = islice(dialect.records(path, dialect.of(path)), 1, max(rows) + 2)
+    found = {row: line for row, (line, _, _) in enumerate(lines) if row in rows}
+    return [f"{path.name}:{found[row]}" for row in rows]
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Whatever the readers raise, as one sentence about `path`."""
+    try:
+        yield
+    except (ValueError, OSError, EOFError) as error:
+        name = "Parquet" if is_parquet(path) else "CSV"
+        ragged = None if is_parquet(path) else _ragged(path)
+        raise DataError(
+            ragged or f"{path} could not be read as {name}: {' '.join(str(error).split())}: export it again"
+        ) from None
+
+
+def divide(path: Path, away: NDArray[np.bool_], goal: Path) -> None:
+    """Move the rows that are `away` (n,) from one delivery to another of its kind, and leave the others as they are.
+
+    Raises:
+        DataError: it has another number of rows.
+    """
+    with files.written_whole(goal) as moved, files.written_whole(path) as stays:
+        (_divide_parquet if is_parquet(path) else _divide_text)(path, away, moved, stays)
+    if away.all():
+        path.unlink()
+
+
+def _divide_text(path: Path, away: NDArray[np.bool_], moved: Path, stays: Path) -> None:
+    how = dialect.of(path)
+    rows = 0
+    with dialect.writing(moved, path, how) as there, dialect.writing(stays, path, how) as here:
+        for row, (_, record, _) in enumerate(dialect.records(path, how), -1):
+            rows = row + 1
+            if row < 0 or row >= len(away) or away[row]:
+                there.write(record)
+            if row < 0 or row >= len(away) or not away[row]:
+                here.write(record)
+    if rows != len(away):
+        raise DataError(
+            f"{path} has {rows} or {len(away)} rows, depending on how its quotes are read: mend these first"
+        )
+
+
+def _divide_parquet(path: Path, away: NDArray[np.bool_], moved: Path, stays: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    start = 0
+    columns = pq.read_schema(path)
+    with (
+        pq.ParquetFile(path) as file,
+        pq.ParquetWriter(moved, columns) as there,
+        pq.ParquetWriter(stays, columns) as here,
+    ):
+        for batch in file.iter_batches():
+            goes = away[start : start + len(batch)]
+            there.write_batch(batch.filter(pa.array(goes)))
+            here.write_batch(batch.filter(pa.array(~goes)))
+            start += len(batch)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet, by its name; else it is text."""
+    return path.name.lower().endswith(".parquet")
+
+
+def _text(path: Path, wanted: list[str] | None, rows: int) -> Iterator["pa.Table"]:
+    import pyarrow as pa
+    from pyarrow import csv
+
+    how = dialect.of(path)
+    if how.spaced:
+        yield from _slowly(path, how, wanted, rows)
+        return
+    reader = csv.open_csv(
+        pa.input_stream(str(path), compression="gzip" if path.name.lower().endswith(".gz") else None),
+        csv.ReadOptions(
+            block_size=BLOCK, column_names=list(how.names), skip_rows=how.header, encoding=_codec(how.encoding)
+        ),
+        csv.ParseOptions(
+            delimiter=how.separator,
+            quote_char=how.quote or False,
+            escape_char=how.escape or False,
+            newlines_in_values=True,
+        ),
+        csv.ConvertOptions(
+            column_types=dict.fromkeys(how.names, pa.large_string()),
+            include_columns=wanted or [],
+            strings_can_be_null=False,
+        ),
+    )
+    waiting: list[pa.RecordBatch] = []
+    for batch in reader:
+        waiting.append(batch)
+        if sum(map(len, waiting)) >= rows:
+            yield pa.Table.from_batches(waiting)
+            waiting = []
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
+def _slowly(path: Path, how: dialect.Dialect, wanted: list[str] | None, rows: int) -> Iterator["pa.Table"]:
+    """By Python's own reader, which knows of blanks between a separator and a quote."""
+    import pyarrow as pa
+
+    lines = islice(dialect.records(path, how), 1, None)
+    positions = [how.names.index(name) for name in wanted or how.names]
+    while some := [fields for _, _, fields in islice(lines, rows)]:
+        if any(len(fields) != len(how.names) for fields in some):
+            raise ValueError("rows of different lengths")
+        arrays = [pa.array([fields[position] for fields in some], pa.large_string()) for position in positions]
+        yield pa.table(arrays, names=[how.names[position] for position in positions])
+
+
+def _codec(encoding: str) -> str:
+    return "utf-8" if encoding == "utf-8-sig" else encoding  # pyarrow takes the mark away itself
+
+
+def _ragged(path: Path) -> str | None:
+    """The first row with another number of fields than the header, as a sentence."""
+    try:
+        how = dialect.of(path)
+        for row, (line, _, fields) in enumerate(dialect.records(path, how)):
+            if row and len(fields) != len(how.names):
+                return (
+                    f"{path}:{line} has {len(fields)} fields where the header has {len(how.names)}: correct that "
+                    f"line, or the quotes around a value that holds {how.separator!r}"
+                )
+    except (DataError, ValueError, OSError, EOFError):
+        return None
+    return None
+
+
+def _parquet(path: Path, wanted: list[str] | None, rows: int) -> Iterator["pa.Table"]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        stored = file.schema_arrow.names
+        names = dict(zip(_parquet_names(stored), stored, strict=True))
+        chosen = wanted or list(names)
+        for batch in file.iter_batches(rows, columns=[names[name] for name in chosen]):
+            table = pa.Table.from_batches([batch]).select([names[name] for name in chosen])
+            yield pa.table([_plain(column) for column in table.columns], names=chosen)
+
+
+def _parquet_names(stored: list[str]) -> list[str]:
+    """Names of the columns; an index that pandas stored without a name is a nameless column."""
+    return [
+        f"Unnamed: {at}" if name.startswith("__index_level_") else name.strip() or f"Unnamed: {at}"
+        for at, name in enumerate(stored)
+    ]
+
+
+def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """The same values in a type that tables here are made of: number, truth, time, text."""
+    import pyarrow as pa
+    from pyarrow import compute, types
+
+    kind = column.type
+    if types.is_dictionary(kind):
+        return _plain(column.cast(kind.value_type))
+    if types.is_decimal(kind):
+        return column.cast(pa.string()).cast(pa.float64())  # exactly the nearest one, as from CSV
+    if types.is_float16(kind):
+        return column.cast(pa.float64())
+    if types.is_date(kind) or types.is_timestamp(kind):
+        # Times of a zone are told in UTC, as everywhere in this project.
+        return column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.timestamp("us"))
+    if types.is_duration(kind):
+        return compute.divide(column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e6)
+    if types.is_time(kind):
+        return compute.replace_substring_regex(column.cast(pa.large_string()), r"\.0+$", "")
+    if types.is_string(kind) or types.is_large_string(kind):
+        return column.cast(pa.large_string())
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind):
+        return column
+    return pa.chunked_array([pa.array([None if v is None else str(v) for v in column.to_pylist()], pa.large_string())])
+
+
+def _frame(table: "pa.Table") -> pd.DataFrame:
+    """As a data frame in which integers and truth values may be missing."""
+    import pyarrow as pa
+
+    nullable: dict[pa.DataType, Any] = {
+        pa.large_string(): pd.StringDtype(na_value=np.nan),
+        pa.bool_(): pd.BooleanDtype(),
+    }
+    nullable |= {getattr(pa, name.lower())(): pd.api.types.pandas_dtype(name) for name in INTEGERS}
+    frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get, ignore_metadata=True)
+    return frame

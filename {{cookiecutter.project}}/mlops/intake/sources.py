@@ -1,0 +1,268 @@
+"""Where data comes from: a path, a web or S3 address, a database; fetched into a file, and told without secrets."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus, unquote
+
+from mlops.base import console
+from mlops.base.errors import DataError, ParameterError, ProjectError, StoreError
+from mlops.intake.deliveries import ENDINGS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FILE_SCHEMES = ("http", "https", "s3")
+ROWS = 50_000  # of a query's result, in memory at once
+HIDDEN = "***"
+PATIENCE = 30  # seconds until a server that says nothing is given up
+MAGIC = {b"PAR1": ".parquet", b"\x1f\x8b": ".csv.gz", b"PK\x03\x04": "a ZIP archive or Excel file", b"<": "a web page"}
+# Names of parameters in a URL whose values are nobody's business.
+SECRET = re.compile(r"pass|pwd|token|secret|sig|key|auth|cred|session|jwt|code|sas|policy|odbc|x-amz|x-goog", re.I)
+QUOTED = re.compile(r"(['$]).*\1", re.S)  # in a query, from the first quote to the last
+ENVIRONMENT = ("PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+WORDS = {
+    "FileNotFoundError": "there is nothing of that name",
+    "PermissionError": "access is refused",
+    "NoCredentialsError": "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+    "ParamValidationError": "a bucket and a file are needed, as in s3://bucket/file.csv",
+    "TooManyRedirects": "it redirects in circles",
+    "ClientPayloadError": "the download broke off: fetch it again",
+    "TimeoutError": "it did not answer in time",
+}
+
+
+def described(source: str, query: str | None = None) -> str:
+    """The source as it may be told and kept: no user, no password, no parameter that may be one, no text in quotes."""
+    told = _apart(source)[0]
+    asked = " ".join(QUOTED.sub(HIDDEN, query or "").split())
+    return f"{told}: {asked}" if asked else told
+
+
+def fetch(source: str, query: str | None, folder: Path) -> Path:
+    """Bring what `source` has into `folder`, as the only file there; a path is only linked to.
+
+    A database (any URL that SQLAlchemy knows) is asked `query`, which can change nothing where it knows read-only
+    transactions, and is never committed. Credentials may stand in the URL, or where the service looks for them.
+
+    Raises:
+        ParameterError: source and query do not fit each other.
+        DataError: there is nothing, or it is no kind of file that can be read.
+        StoreError: it could not be fetched; no secret is in the sentence.
+    """
+    scheme = source.partition("://")[0].lower() if "://" in source else ""
+    is_file = not scheme or scheme in FILE_SCHEMES
+    if is_file != (query is None):
+        right = "leave out --query, which is for databases" if is_file else "say with --query which rows"
+        raise ParameterError(f"{described(source)}: {right}")
+    with _told(source):
+        if query is not None:
+            return _asked(re.sub(r"^postgres://", "postgresql://", source), query, folder)
+        if scheme:
+            return _downloaded(source, scheme, folder)
+    name = Path(source).name
+    if not name.lower().endswith(ENDINGS):
+        raise DataError(f"{source} is none of {', '.join(ENDINGS)}: export it as one of them")
+    if not Path(source).is_file():
+        raise DataError(f"{source} is no file: give the path of one, a URL, or a database with --query")
+    (folder / name).symlink_to(Path(source).resolve())
+    return folder / name
+
+
+def _apart(source: str) -> tuple[str, set[str]]:
+    """What may be told of a source, and the secrets in it; where these cannot be told apart, only the scheme is.
+
+    A user or a password may hold any sign; which of them it was meant to hold is not clear without percent-encoding.
+    """
+    from sqlalchemy.engine import URL, make_url
+    from sqlalchemy.exc import ArgumentError
+
+    scheme, separator, rest = source.partition("://")
+    if not separator:
+        return source, set()
+    if scheme.lower() in FILE_SCHEMES:
+        place = re.split("[/?#]", rest, maxsplit=1)[0]
+        user, _, host = place.rpartition("@")
+        well = re.fullmatch(r"(\[[\da-fA-F:.%]+\]|[^\[\]:]*)(:\d*)?", host)
+        path, _, parameters = rest[len(place) :].partition("#")[0].partition("?")
+        pairs = [tuple(pair.partition("=")[::2]) for pair in parameters.split("&") if pair]
+        clear = well and "@" not in user and not ((user or ":" in host) and "@" in rest[len(place) :])
+        kept = "&".join(f"{name}={value}" for name, value in pairs if not SECRET.search(unquote(name)))
+        told = f"{scheme}://{host}{path}" + f"?{kept}" * bool(kept)
+        secrets = {user, user.partition(":")[2]}
+    else:
+        try:
+            url = make_url(source)
+        except (ArgumentError, ValueError):
+            return f"{scheme}://{HIDDEN}", {rest}
+        pairs = [(name, value) for name, values in url.normalized_query.items() for value in values]
+        clear = url.get_backend_name() == "sqlite" or "@" not in f"{url.host}{url.database}"
+        query = {name: value for name, value in url.query.items() if not SECRET.search(name)}
+        told = str(URL.create(url.drivername, host=url.host, port=url.port, database=url.database, query=query))
+        secrets = {str(url.password or ""), *re.findall(r"^[^:/]*:([^@]*)@", rest)}
+    secrets |= {value for name, value in pairs if SECRET.search(unquote(name))}
+    return (told, secrets) if clear else (f"{scheme}://{HIDDEN}", {rest})
+
+
+@contextmanager
+def _told(source: str) -> Iterator[None]:
+    """Whatever goes wrong with a source, in a sentence that holds no secret of it, however it is spelt."""
+    try:
+        yield
+    except ProjectError:
+        raise
+    except Exception as error:  # every protocol and driver has its own
+        told, secrets = _apart(source)
+        secrets |= {os.environ.get(name, "") for name in ENVIRONMENT}
+        cause = getattr(error, "orig", None) or error  # what the driver said, without SQLAlchemy's words around it
+        said = next((line.strip() for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+        said = said.replace(source, told)
+        for secret in sorted(_spelt(secrets), key=len, reverse=True):
+            said = said.replace(secret, HIDDEN)
+        if told.endswith(f"://{HIDDEN}"):
+            said = "where its user and password end is not clear: write their @ : / ? # as %40 %3A %2F %3F %23"
+        words = next((WORDS[kind.__name__] for kind in type(cause).__mro__ if kind.__name__ in WORDS), "")
+        said = f"{words} ({said})" if words else said
+        raise StoreError(f"{told} could not be read: {said}") from None
+
+
+def _spelt(secrets: set[str]) -> set[str]:
+    """Secrets as they may stand in a message: plain, or percent-encoded in one of the ways."""
+    forms = (str, unquote, quote, quote_plus, lambda secret: quote(unquote(secret), safe=""))
+    return {form(secret) for secret in secrets for form in forms if secret}
+
+
+def _downloaded(url: str, scheme: str, folder: Path) -> Path:
+    """What is at an address; what kind of file it is says its content, whatever it is called there."""
+    import fsspec
+    from fsspec.callbacks import Callback
+
+    options: dict[str, Any] = {}
+    if scheme != "s3":
+        from aiohttp import ClientTimeout
+
+        timeout = ClientTimeout(total=None, sock_connect=PATIENCE, sock_read=PATIENCE)
+        options = {"encoded": "%" in url, "client_kwargs": {"timeout": timeout, "trust_env": True}}
+    goal = folder / "fetched"
+    with _meter("fetching") as shown:
+        callback = Callback(hooks={"meter": shown})
+        fsspec.filesystem(scheme, **options).get_file(url, str(goal), callback=callback)
+    size = goal.stat().st_size
+    if scheme == "s3" and size < (callback.size or 0):  # aiohttp sees to that itself
+        raise StoreError(f"{described(url)} broke off after {size} of {callback.size} bytes: fetch it again")
+    with goal.open("rb") as file:
+        start = file.read(4)
+    kind = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), ".csv")
+    if not kind.startswith("."):
+        raise DataError(f"{described(url)} is {kind}: export it as CSV or Parquet")
+    name = unquote(described(url).rpartition("?")[0] or described(url)).rstrip("/").rpartition("/")[2]
+    return goal.rename(folder / f"{stem(name)}{kind}")
+
+
+def stem(name: str) -> str:
+    """The name of a data file without its ending, for the name of another."""
+    ending = next((ending for ending in reversed(ENDINGS) if name.lower().endswith(ending)), "")
+    return re.sub(r"[^\w.-]+", "-", name[: len(name) - len(ending)]).strip("-.")[:80] or "delivery"
+
+
+@contextmanager
+def _meter(what: str) -> Iterator[Callable[..., None]]:
+    """A bar for bytes on a terminal; a log gets nothing."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda size, value, **_: progress.update(task, total=size, completed=value)
+
+
+def _asked(url: str, query: str, folder: Path) -> Path:
+    """The result of a query as Parquet: written part by part, then joined under types that hold all parts."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import sqlalchemy
+    from sqlalchemy.exc import NoSuchModuleError
+
+    place = sqlalchemy.make_url(url)
+    arguments: dict[str, Any] = {}
+    options: dict[str, Any] = {"stream_results": True, "no_parameters": True}  # a % or : in the query is only that
+    try:
+        kind = place.get_backend_name()
+        if kind == "postgresql":
+            options["postgresql_readonly"] = True
+            arguments = {} if "connect_timeout" in place.query else {"connect_timeout": PATIENCE}
+        engine = sqlalchemy.create_engine(place, connect_args=arguments)
+    except NoSuchModuleError:
+        known = ", ".join(FILE_SCHEMES)
+        raise ParameterError(f"{described(url)} is none of {known}, nor a database that SQLAlchemy knows") from None
+    except ModuleNotFoundError as error:
+        raise StoreError(f"{described(url)} needs the driver {error.name}, which is not installed") from None
+    if kind == "sqlite" and not Path(place.database or "").is_file() and "uri" not in place.query:
+        raise StoreError(f"{described(url)} is no file")  # which SQLite would make
+    parts: list[Path] = []
+    try:
+        with engine.connect().execution_options(**options) as connection:
+            if kind == "sqlite":
+                connection.exec_driver_sql("PRAGMA query_only = ON")
+            result = connection.exec_driver_sql(query)
+            names = list(result.keys()) if result.returns_rows else []
+            if not names:
+                raise DataError(f"the query to {described(url)} gives no rows: ask SELECT …")
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise DataError(
+                    f"the query gives two columns of the same name ({', '.join(sorted(twice))}): name each with AS"
+                )
+            for rows in console.progress(result.partitions(ROWS), None, "reading rows"):
+                parts.append(folder / f".{len(parts)}.part")
+                pq.write_table(pa.table([_array(values) for values in zip(*rows, strict=True)], names), parts[-1])
+    finally:
+        engine.dispose()
+    if not parts:
+        raise DataError(f"the query to {described(url)} gives no row: at least one was expected")
+    return _joined(parts, folder / f"{stem(Path(place.database or 'query').stem)}.parquet")
+
+
+def _array(values: tuple[Any, ...]) -> "pa.Array":
+    """Values of one column: truth, whole numbers, numbers or times if all are, else text."""
+    import pyarrow as pa
+
+    kinds = {type(value) for value in values} - {type(None)}
+    if not kinds or kinds == {bool}:
+        return pa.array(values)
+    if kinds == {int} and max(abs(value) for value in values if value is not None) < 2**63:
+        return pa.array(values, pa.int64())
+    if kinds <= {int, float, Decimal}:
+        return pa.array([None if value is None else float(value) for value in values], pa.float64())
+    if kinds <= {date, datetime}:
+        return pa.array([None if value is None else _instant(value) for value in values], pa.timestamp("us"))
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _instant(value: date) -> datetime:
+    """A day is its midnight; times of a zone are told in UTC, as everywhere in this project."""
+    if not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day)
+    return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+
+
+def _joined(parts: list[Path], goal: Path) -> Path:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schemas = [pq.read_schema(part) for part in parts]
+    fields = []
+    for at, name in enumerate(schemas[0].names):
+        kinds = {schema.field(at).type for schema in schemas} - {pa.null()}
+        numbers = kinds == {pa.int64(), pa.float64()}
+        fields.append((name, kinds.pop() if len(kinds) == 1 else pa.float64() if numbers else pa.string()))
+    with pq.ParquetWriter(goal, pa.schema(fields)) as writer:
+        for part in parts:
+            writer.write_table(pq.read_table(part).cast(pa.schema(fields), safe=False))
+            part.unlink()
+    return goal

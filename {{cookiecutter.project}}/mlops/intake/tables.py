@@ -1,0 +1,163 @@
+"""Typed tables in Parquet files, whole or a batch of rows at a time, and the schema that describes them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops.base import yaml
+from mlops.base.errors import SchemaError
+from mlops.base.files import unreadable, written_whole
+from mlops.data.schema import Schema
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+# Rows of a prepared table that are in memory at once.
+BATCH = 100_000
+
+
+def write(path: Path, table: "pd.DataFrame") -> None:
+    """Write a typed table as Parquet; the same table gives the same bytes."""
+    write_batches(path, [table])
+
+
+def write_batches(path: Path, tables: Iterable["pd.DataFrame"]) -> int:
+    """Write tables of the same columns, one below the other, as one Parquet file; returns its rows.
+
+    The same tables give the same bytes, however they were cut into batches.
+
+    Raises:
+        ValueError: there is no table.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows, writer = 0, None
+    with written_whole(path) as part:
+        try:
+            for table in _recut(tables):
+                batch = pa.Table.from_pandas(table, preserve_index=False)
+                writer = writer or pq.ParquetWriter(part, batch.schema)
+                writer.write_table(batch)
+                rows += len(table)
+        finally:
+            if writer:
+                writer.close()
+        if not writer:
+            raise ValueError(f"no table was given for {path}")
+    return rows
+
+
+def _recut(tables: Iterable["pd.DataFrame"]) -> Iterator["pd.DataFrame"]:
+    """The same rows in batches of one size, so that the file does not tell in which they came."""
+    import pandas as pd
+
+    waiting: list[pd.DataFrame] = []
+    first = True
+    for table in tables:
+        waiting.append(table)
+        while sum(map(len, waiting)) >= BATCH:
+            joined = pd.concat(waiting, ignore_index=True)
+            yield joined.iloc[:BATCH]
+            waiting, first = [joined.iloc[BATCH:]], False
+    rest = pd.concat(waiting, ignore_index=True) if waiting else None
+    if rest is not None and (first or len(rest)):
+        yield rest
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A typed table in a Parquet file, of which only what is asked for is read.
+
+    Raises:
+        StoreError: with the first thing that is asked for, if it is missing or no Parquet.
+    """
+
+    path: Path
+
+    def __getitem__(self, name: str) -> "pd.Series":
+        """One column, whole."""
+        column: pd.Series = self._file().read([name]).to_pandas()[name]
+        return column
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a column of that name."""
+        return name in self._description.schema.names
+
+    @cached_property
+    def _description(self) -> Any:
+        """What the end of the file says of it, read once and not for each column."""
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.read_metadata(self.path)
+        except (OSError, ValueError) as error:
+            raise unreadable(self.path, error) from None
+
+    def _file(self) -> Any:
+        """A reader of one's own: columns are read in parallel."""
+        import pyarrow.parquet as pq
+
+        return pq.ParquetFile(self.path, metadata=self._description)
+
+    def columns(self, names: list[str]) -> "pd.DataFrame":
+        """Some columns, whole; none of them is a table of as many rows."""
+        import pandas as pd
+
+        rows = pd.RangeIndex(self._description.num_rows)
+        return pd.DataFrame({name: self[name] for name in names}, index=rows)
+
+    def batches(self, kept: "NDArray[np.bool_] | None" = None) -> Iterator["pd.DataFrame"]:
+        """All columns, some rows at a time: all, or those that are `kept` (n,); the index is the row's position."""
+        import pandas as pd
+        import pyarrow as pa
+
+        start = 0
+        for batch in self._file().iter_batches(BATCH):
+            table: pd.DataFrame = pa.Table.from_batches([batch]).to_pandas()
+            table.index = pd.RangeIndex(start, start + len(table))
+            start += len(table)
+            yield table if kept is None else table[kept[table.index]]
+
+    @cached_property
+    def hashes(self) -> "NDArray[np.uint64]":
+        """A hash of each row, shape (n,)."""
+        import numpy as np
+
+        from mlops.data import digest
+
+        return np.concatenate([digest.row_hashes(batch) for batch in self.batches()])
+
+    def digest(self, kept: "NDArray[np.bool_] | slice" = slice(None)) -> str:
+        """The digest of its content (see `mlops.data.digest`), or of the rows that are `kept` (n,)."""
+        from mlops.data import digest
+
+        names = self._description.schema.names
+        return digest.digest(self.hashes[kept], (self[name][kept] for name in names))
+
+
+def read(path: Path, columns: list[str] | None = None) -> "pd.DataFrame":
+    """Read a table that `write` wrote, with its types; all columns, or those named.
+
+    Raises:
+        StoreError: it is missing or no Parquet.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path, columns=columns)
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from None
+
+
+def read_schema(path: Path) -> Schema:
+    """Read `schema.yaml`.
+
+    Raises:
+        SchemaError: it contradicts itself or has an unknown name; all mistakes are named.
+    """
+    return yaml.validate(Schema, yaml.read(path), str(path), SchemaError)

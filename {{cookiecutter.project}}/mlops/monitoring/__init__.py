@@ -1,0 +1,1 @@
+"""Pure functions that compare a delivery with the training data."""

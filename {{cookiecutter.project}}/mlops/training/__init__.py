@@ -1,0 +1,1 @@
+"""Pure functions that encode, fit, search and score."""

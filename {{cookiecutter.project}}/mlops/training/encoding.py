@@ -1,0 +1,153 @@
+"""The one definition of the features: what training, evaluation, serving and monitoring give to a model."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlops.data.profile import MICROSECONDS_A_DAY, Profile
+from mlops.data.schema import Schema
+from mlops.training.task import Task
+
+if TYPE_CHECKING:
+    from sklearn.compose import ColumnTransformer
+
+CALENDAR = ("day", "month", "weekday", "hour")
+TARGET_FOLDS = 5
+
+
+def inputs(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """The columns of a typed table (n rows) that a model takes, in the types that the encoder takes, in schema order.
+
+    Numbers, integers and booleans become float64, categories become objects (str, missing is NaN); a datetime becomes
+    four numbers: days since 1970, month (1–12), weekday (Monday is 0) and hour (0–23); the one that orders the rows
+    (role time) the last three, since no model learns anything of days to come.
+    """
+    columns: dict[str, pd.Series] = {}
+    for name in schema.inputs:
+        values = table[name]
+        kind = schema.columns[name].type
+        if kind == "datetime":
+            parts = encoder_columns(name, schema)
+            columns |= zip(parts, _calendar(values)[-len(parts) :], strict=True)
+        else:
+            columns[name] = values.astype(object if kind == "category" else "float64")
+    return pd.DataFrame(columns, index=table.index)
+
+
+def typical(profile: Profile, schema: Schema) -> pd.DataFrame:
+    """One made-up row of `inputs`: of each column the middle value, or the most frequent level; no person's data."""
+    row: dict[str, object] = {}
+    for name in schema.inputs:
+        kind, known = schema.columns[name].type, profile.get(name)
+        if known is None or not known.given:
+            value: object = ""
+        elif known.kind == "category":
+            value = known.values[known.counts.argmax()]
+        else:
+            value = known.values[np.searchsorted(np.cumsum(known.counts), known.given / 2)]
+        if kind == "boolean":
+            value = value == "True"
+        elif kind == "datetime":
+            value = pd.Timestamp(0) + pd.Timedelta(days=float(value) if isinstance(value, float) else 0.0)
+        row[name] = value if kind == "category" or value != "" else 0.0
+    return inputs(pd.DataFrame([row]), schema)
+
+
+def column_types(schema: Schema) -> dict[str, str]:
+    """The columns of `inputs` and their types, `string` or `double`: a model's signature, from the schema alone."""
+    kinds = {name: "string" if schema.columns[name].type == "category" else "double" for name in schema.inputs}
+    return {column: kind for name, kind in kinds.items() for column in encoder_columns(name, schema)}
+
+
+def encoder_columns(name: str, schema: Schema) -> list[str]:
+    """The columns of `inputs` that a feature becomes."""
+    column = schema.columns[name]
+    if column.type != "datetime":
+        return [name]
+    return [_calendar_name(name, part, schema) for part in (CALENDAR if column.role == "feature" else CALENDAR[1:])]
+
+
+def many_levels(table: pd.DataFrame, schema: Schema, max_levels: int, megabytes: int) -> list[str]:
+    """The categories among `inputs` (n rows) that have too many levels for a column each, in schema order.
+
+    Those are the ones of more than `max_levels`, and, as long as the encoded table would take more than `megabytes`,
+    the one that has the most.
+    """
+    levels = {name: table[name].nunique() for name in _categories(schema)}
+    few = sorted((name for name in levels if levels[name] <= max_levels), key=levels.__getitem__)
+    while few and sum(levels[name] for name in few) * len(table) * 8 > megabytes * 1_000_000:
+        few.pop()
+    return [name for name in levels if name not in few]
+
+
+def encoder(schema: Schema, many: list[str], rare_level: int, task: Task, seed: int) -> "ColumnTransformer":
+    """An unfitted transformer from `inputs` to a dense float64 matrix.
+
+    Numbers: median for missing values, then mean 0 and spread 1. Categories: the most frequent level for missing
+    values, then one column per level; levels in fewer than `rare_level` training rows and those first seen after
+    training share one. Categories of `many` levels become the mean of the target over their level (one column, or for
+    more than two classes one per class), learnt on other rows than it is used on and shrunk towards the whole's mean
+    (Micci-Barreca 2001, scikit-learn's `TargetEncoder`); what is missing is a level of theirs.
+    """
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.model_selection import KFold
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
+
+    numbers = Pipeline(
+        [("impute", SimpleImputer(strategy="median", keep_empty_features=True)), ("scale", StandardScaler())]
+    )
+    one_hot = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=rare_level, sparse_output=False)
+    categories = Pipeline(
+        [("impute", SimpleImputer(strategy="most_frequent", keep_empty_features=True)), ("encode", one_hot)]
+    )
+    kind = "continuous" if task == "regression" else "auto"  # a fold may lack a rare class
+    folds = KFold(TARGET_FOLDS, shuffle=True, random_state=seed)
+    means = TargetEncoder(target_type=kind, cv=folds)
+    of_category = [name for name in _categories(schema) if name not in many]
+    of_number = [
+        part
+        for name in schema.inputs
+        if schema.columns[name].type != "category"
+        for part in encoder_columns(name, schema)
+    ]
+    return ColumnTransformer(
+        [("numbers", numbers, of_number), ("categories", categories, of_category), ("means", means, many)],
+        verbose_feature_names_out=False,
+    )
+
+
+def encoded_blocks(encoder: "ColumnTransformer", schema: Schema) -> dict[str, NDArray[np.intp]]:
+    """Which columns of the encoded matrix each feature became."""
+    blocks: dict[str, NDArray[np.intp]] = {}
+    for name, transformer, columns in encoder.transformers_:
+        encoded = np.arange(encoder.output_indices_[name].start, encoder.output_indices_[name].stop)
+        if name == "categories" and len(columns):
+            # Numbered names, so that no column name or level can be mistaken for another.
+            names = transformer["encode"].get_feature_names_out([f"{number}\0" for number in range(len(columns))])
+            origin = np.array([int(name.partition("\0")[0]) for name in names])
+            blocks |= {column: encoded[origin == number] for number, column in enumerate(columns)}
+        elif len(columns):  # as many columns each: one, or of a mean target one per class
+            blocks |= dict(zip(columns, np.split(encoded, len(columns)), strict=True))
+    return {name: np.concatenate([blocks[part] for part in encoder_columns(name, schema)]) for name in schema.inputs}
+
+
+def _categories(schema: Schema) -> list[str]:
+    return [name for name in schema.inputs if schema.columns[name].type == "category"]
+
+
+def _calendar_name(name: str, part: str, schema: Schema) -> str:
+    """What a part of a datetime is called; a column that is called so itself keeps its name."""
+    called = f"{name} {part}"
+    while called in schema.columns:
+        called += "_"
+    return called
+
+
+def _calendar(times: pd.Series) -> list[pd.Series]:
+    # Not by way of a Timestamp, which is of nanoseconds: "for ever" is often written as the year 9999.
+    days = times.astype("int64").where(times.notna()) / MICROSECONDS_A_DAY
+    return [days, *(part.astype("float64") for part in (times.dt.month, times.dt.day_of_week, times.dt.hour))]

@@ -1,0 +1,184 @@
+"""Fit and cross-validate one scikit-learn pipeline, so that the same input gives the same model to the byte.
+
+What that takes: seeds for everything that draws; a fixed number of threads below the estimators, since the order of
+floating-point sums depends on it; parallel work over whole folds only; and no trace of it (`n_jobs`) in the model.
+"""
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlops.base.errors import DataError, ParameterError
+from mlops.training.metrics import Predictions, score
+from mlops.training.task import Label, Task, labels
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+    from sklearn.pipeline import Pipeline
+
+Model = TypeVar("Model", bound="BaseEstimator")
+Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+# Rows that are encoded and predicted at once: a thousand encoded columns make them 160 MB.
+ROWS = 20_000
+
+
+def pipeline(encoder: "BaseEstimator", estimator: "BaseEstimator") -> "Pipeline":
+    """Encoder and estimator as one model, so that whatever is learnt of the data is learnt from training rows only."""
+    from sklearn.pipeline import Pipeline
+
+    return Pipeline([("encoder", encoder), ("estimator", estimator)])
+
+
+def folds(target: NDArray[np.generic], groups: pd.Series | None, task: Task, count: int, seed: int) -> list[Fold]:
+    """Row positions (train, test) of each fold: stratified by class; rows of one group stay on one side.
+
+    A class with fewer rows than folds is spread over as many folds as it has rows; where every class is so rare, rows
+    are dealt at random.
+
+    Raises:
+        DataError: there are fewer rows, or groups, than folds.
+    """
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+
+    units = len(target) if groups is None else groups.nunique()
+    if units < count:
+        raise DataError(
+            f"the training split has {units} {'rows' if groups is None else 'groups'}, too few for {count} folds: "
+            "deliver more data, or lower train.folds"
+        )
+    classes = task == "classification" and np.unique(target, return_counts=True)[1].max() >= count
+    if groups is not None:
+        kind = StratifiedGroupKFold if classes else GroupKFold
+    else:
+        kind = StratifiedKFold if classes else KFold
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # reported by `train` as rare classes
+        try:
+            return list(kind(count, shuffle=True, random_state=seed).split(target, target, groups))
+        except ValueError as error:
+            raise DataError(
+                f"the training split cannot be cut into {count} folds: {error}; lower train.folds"
+            ) from None
+
+
+def cross_validate(
+    model: "Pipeline",
+    table: pd.DataFrame,
+    target: NDArray[np.generic],
+    cut: Sequence[Fold],
+    positive: Label | None,
+    threads: int,
+) -> Iterator[dict[str, float]]:
+    """Fit on each fold's training rows and score its test rows; yields one dictionary of metrics a fold, in order.
+
+    Folds run in parallel through joblib: on threads here, on a cluster under `joblib.parallel_config`.
+
+    Raises:
+        ParameterError: the estimator refuses its arguments or the data.
+    """
+    from joblib import Parallel, delayed
+    from sklearn.base import clone
+    from threadpoolctl import threadpool_limits
+
+    classes = None if target.dtype == np.float64 else np.unique(target)
+
+    def scored(train: NDArray[np.intp], test: NDArray[np.intp]) -> dict[str, float]:
+        fitted = fit(clone(model), table.iloc[train], target[train], threads)
+        return score(predict(fitted, table.iloc[test], target[test], positive, threads, classes))
+
+    # The limit of BLAS is the whole process's: held here, no fold that ends can lift it while another is running.
+    with threadpool_limits(threads):
+        yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(delayed(scored)(*fold) for fold in cut)
+
+
+def fit(model: Model, table: pd.DataFrame | NDArray[np.float64], target: NDArray[np.generic], threads: int) -> Model:
+    """Fit `model` in place on n rows, given as features or as what the encoder made of them, and target (n,).
+
+    Raises:
+        ParameterError: the estimator refuses its arguments or the data.
+    """
+    from sklearn.pipeline import Pipeline
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(threads), refused(model[-1] if isinstance(model, Pipeline) else model):
+        model.fit(table, target)
+    return model
+
+
+@contextmanager
+def refused(estimator: "BaseEstimator") -> Iterator[None]:
+    """Turn what an estimator says to arguments or data that it cannot take into one sentence.
+
+    Raises:
+        ParameterError: with that sentence.
+    """
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        said = " ".join(str(error).split())
+        # scikit-learn names the values to choose from as a set, whose order changes from process to process.
+        said = re.sub(r"{([^{}]*)}", lambda found: "{" + ", ".join(sorted(found[1].split(", "))) + "}", said)
+        raise ParameterError(f"{type(estimator).__name__} could not be fitted: {said}") from None
+
+
+def predict(
+    model: "BaseEstimator",
+    table: pd.DataFrame | NDArray[np.float64],
+    target: NDArray[np.generic] | None,
+    positive: Label | None,
+    threads: int,
+    classes: NDArray[np.generic] | None = None,
+) -> Predictions:
+    """Predict n rows, given as features or as what the encoder made of them; labels are the most probable class.
+
+    `target` (n,) are the actual values, None where they are not known. `classes` are all that exist, sorted; one that a
+    fitted model does not know (rare, and in no training row of the fold) gets probability 0. Some rows at a time are
+    encoded, so that they take a bounded memory, however many there are.
+    """
+    from threadpoolctl import threadpool_limits
+
+    fitted: NDArray[np.generic] | None = getattr(model, "classes_", None)
+    known = fitted if classes is None else classes
+    has_probabilities = fitted is not None and hasattr(model, "predict_proba")
+    answer = model.predict_proba if has_probabilities else model.predict
+    with threadpool_limits(threads):
+        raw = np.concatenate([answer(table[start : start + ROWS]) for start in range(0, len(table), ROWS)])
+    if fitted is None or known is None or not has_probabilities:
+        names = () if fitted is None or known is None else tuple(known.tolist())
+        return Predictions(raw if target is None else target, raw, None, names, positive)
+    probabilities = np.zeros((len(raw), len(known)))
+    probabilities[:, np.searchsorted(known, fitted)] = raw
+    predicted = known[probabilities.argmax(axis=1)]
+    return Predictions(
+        predicted if target is None else target, predicted, probabilities, tuple(known.tolist()), positive
+    )
+
+
+def with_labels(predictions: Predictions, actual: pd.Series | None, task: Task) -> Predictions | None:
+    """The predictions of the rows whose actual value has come (`actual`, shape (n,)); None if none has."""
+    if actual is None or actual.isna().all():
+        return None
+    known = actual.notna().to_numpy(dtype=bool)
+    return replace(predictions.subset(known), actual=labels(actual[known], task))
+
+
+def summarise(scores: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation (of the sample, n - 1) of each metric over the folds where it is defined."""
+    frame = pd.DataFrame(scores)
+    return {str(name): {"mean": values.mean(), "std": values.std()} for name, values in frame.items()}
+
+
+def rare_classes(target: NDArray[np.generic], folds: int) -> dict[str, int]:
+    """The classes with fewer rows than there are folds, with their rows: their metrics rest on next to nothing."""
+    if target.dtype == np.float64:
+        return {}
+    classes, rows = np.unique(target, return_counts=True)
+    return {str(label): int(count) for label, count in zip(classes, rows, strict=True) if count < folds}

@@ -1,0 +1,265 @@
+"""The search inside one experiment: several candidates of one model under the same folds, and the best of them.
+
+Random search (Bergstra and Bengio 2012): as good as a grid of many times its size where few arguments matter.
+"""
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlops.base.errors import ParameterError
+from mlops.training.fitting import Fold, cross_validate, fit, pipeline, predict, refused, summarise
+from mlops.training.metrics import HIGHER_IS_BETTER, score
+from mlops.training.task import Label
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+Arguments = dict[str, Any]
+Matrix = NDArray[np.float64]
+Outcome = tuple[int, dict[str, float] | str]
+
+# Of a drawn number: few enough to be copied to params.yaml, where they give the same model.
+DIGITS = 6
+
+
+class Range(Protocol):
+    """The numbers from `low` to `high`, both included: whole ones or not, evenly, or so by their logarithm."""
+
+    low: float
+    high: float
+    log: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether only whole numbers are meant."""
+
+
+Space = Mapping[str, Range | Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Arguments that were tried (0: the model's own), the metrics of each fold, and mean and spread of the one sought.
+
+    One that `failed` says why; its mean and spread are NaN.
+    """
+
+    number: int
+    arguments: Arguments
+    folds: list[dict[str, float]]
+    mean: float
+    std: float
+    failed: str = ""
+
+
+def candidates(name: str, estimator: "BaseEstimator", space: Space, count: int, seed: int) -> list[Arguments]:
+    """What the estimator has, then `count` other draws from the space, or all there are if they are fewer.
+
+    They depend on `seed` alone, and more begin with those of fewer. Without a search (`count` 0) no argument varies.
+
+    Raises:
+        ParameterError: the model called `name` has no space, or it names an argument that cannot be varied.
+    """
+    if not count:
+        return [{}]
+    where = f"train.search.space.{name}"
+    if not space:
+        raise ParameterError(f"params.yaml has no {where} to draw from: add it, or set train.search.candidates to 0")
+    # n_jobs changes no result; parallel work is done over candidates (see mlops.training.estimators).
+    known = {argument: value for argument, value in estimator.get_params(deep=False).items() if argument != "n_jobs"}
+    for argument in space:
+        if argument not in known:
+            close = difflib.get_close_matches(argument, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(known)}"
+            raise ParameterError(f"params.yaml: {where}.{argument} is no argument that can be varied: {hint}")
+    own = {argument: known[argument] for argument in space}
+    size = math.prod(_size(dimension) for dimension in space.values())
+    generator = np.random.default_rng(seed)
+    found: dict[str, Arguments] = {}  # by what tells 1 from 1.0 and True, as scikit-learn does
+    while len(found) < size and len(found.keys() - {repr(own)}) < count:
+        drawn = {argument: _drawn(dimension, generator) for argument, dimension in space.items()}
+        found.setdefault(repr(drawn), drawn)
+    return [own, *(drawn for key, drawn in found.items() if key != repr(own))]
+
+
+def _size(dimension: Range | Sequence[Any]) -> float:
+    """How many different values can be drawn; of numbers that are not whole, so many at least."""
+    if isinstance(dimension, Sequence):
+        return len({repr(value) for value in dimension})
+    low, high = dimension.low, dimension.high
+    if dimension.whole:
+        return high - low + 1
+    step = 10.0 ** (math.floor(math.log10(max(-low, high))) + 1 - DIGITS)
+    return max(1.0, (high - low) // step)
+
+
+def _drawn(dimension: Range | Sequence[Any], generator: np.random.Generator) -> Any:
+    if isinstance(dimension, Sequence):
+        return dimension[int(generator.integers(len(dimension)))]
+    low, high, whole = dimension.low, dimension.high, dimension.whole
+    if whole:  # each has the width that rounding gives it
+        low, high = low - 0.5, high + 0.5
+    if dimension.log:
+        value = math.exp(generator.uniform(math.log(low), math.log(high)))
+    else:
+        value = generator.uniform(low, high)
+    return min(max(round(value) if whole else float(f"{value:.{DIGITS}g}"), dimension.low), dimension.high)
+
+
+def metric_named(asked: str) -> str:
+    """The metric that `train.search.metric` asks for.
+
+    Raises:
+        ParameterError: there is none of that name.
+    """
+    if asked not in HIGHER_IS_BETTER:
+        close = difflib.get_close_matches(asked, HIGHER_IS_BETTER, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"choose auto or one of {', '.join(HIGHER_IS_BETTER)}"
+        raise ParameterError(f"params.yaml: train.search.metric is {asked}, which is no metric: {hint}")
+    return asked
+
+
+def search(
+    encoder: "BaseEstimator",
+    estimators: "Sequence[BaseEstimator]",
+    table: pd.DataFrame,
+    target: NDArray[np.generic],
+    cut: Sequence[Fold],
+    positive: Label | None,
+    threads: int,
+) -> Iterator[Outcome]:
+    """Fit each of m estimators on each fold; yield its number and its metrics there, or why it was refused.
+
+    The scores are those of `fitting.cross_validate` for the encoder and the estimator as one pipeline, but a fold is
+    encoded once for all of them. One encoded fold is in memory at a time; its candidates run in parallel. A single
+    estimator has nothing to share: its folds run in parallel then, and what refuses it is raised.
+
+    Raises:
+        ParameterError: the encoder, or a single estimator, refuses the data.
+    """
+    from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
+
+    if len(estimators) == 1:
+        alone = pipeline(encoder, estimators[0])
+        yield from ((0, scores) for scores in cross_validate(alone, table, target, cut, positive, threads))
+        return
+    classes = None if target.dtype == np.float64 else np.unique(target)
+
+    def on(train: NDArray[np.intp], test: NDArray[np.intp]) -> Iterator[Outcome]:
+        rows = (*_encoded(encoder, table.iloc[train], target[train], table.iloc[test]), target[test])
+        yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
+            delayed(_judged)(number, one, *rows, positive, threads, classes) for number, one in enumerate(estimators)
+        )
+
+    with threadpool_limits(threads):  # see mlops.training.fitting.cross_validate
+        for fold in cut:
+            yield from on(*fold)
+
+
+def _encoded(
+    encoder: "BaseEstimator", train: pd.DataFrame, target: NDArray[np.generic], test: pd.DataFrame
+) -> tuple[Matrix, NDArray[np.generic], Matrix]:
+    """Training rows with their target, and test rows, encoded by what was learnt from the former."""
+    from sklearn.base import clone
+
+    coder = clone(encoder)
+    with refused(coder):
+        # Not fit and then transform: a target encoder gives training rows what it learnt on other ones.
+        inside = coder.fit_transform(train, target)
+    outside = coder.transform(test)
+    for matrix in (inside, outside):
+        matrix.flags.writeable = False  # an estimator that works in place would change them for all the others
+    return inside, target, outside
+
+
+def _judged(
+    number: int,
+    estimator: "BaseEstimator",
+    inside: Matrix,
+    target: NDArray[np.generic],
+    outside: Matrix,
+    actual: NDArray[np.generic],
+    positive: Label | None,
+    threads: int,
+    classes: NDArray[np.generic] | None,
+) -> Outcome:
+    from sklearn.base import clone
+
+    try:
+        fitted = fit(clone(estimator), inside, target, threads)
+    except ParameterError as error:
+        return number, str(error)
+    return number, score(predict(fitted, outside, actual, positive, threads, classes))
+
+
+def collected(arguments: Sequence[Arguments], outcomes: Sequence[Outcome], metric: str) -> list[Candidate]:
+    """What `search` yielded, by candidate.
+
+    One that was refused in any fold has failed; and in a search, one for which the metric is not defined.
+    """
+    found = []
+    for number, given in enumerate(arguments):
+        folds = [outcome for who, outcome in outcomes if who == number and isinstance(outcome, dict)]
+        refusals = [outcome for who, outcome in outcomes if who == number and isinstance(outcome, str)]
+        spread = summarise([] if refusals else folds).get(metric, {"mean": math.nan, "std": math.nan})
+        if given and not refusals and math.isnan(spread["mean"]):
+            refusals = [f"{metric} is not defined for what it predicts"]
+        found.append(Candidate(number, given, folds, **spread, failed=refusals[0] if refusals else ""))
+    return found
+
+
+def best(tried: Sequence[Candidate], metric: str) -> Candidate:
+    """The candidate with the best mean of `metric`, the first of equals.
+
+    Raises:
+        ParameterError: all of them failed.
+    """
+    passed = [candidate for candidate in tried if not candidate.failed]
+    if not passed:
+        raise ParameterError(
+            f"all {len(tried)} candidates of train.search failed, that of params.yaml so: {tried[0].failed}; correct "
+            "the model's arguments, or the space"
+        )
+    return (max if HIGHER_IS_BETTER[metric] else min)(passed, key=lambda candidate: candidate.mean)
+
+
+def table(tried: Sequence[Candidate], metric: str) -> pd.DataFrame:
+    """A row per candidate: its number, its arguments, `mean` and `std` of the metric, `rank`, and why it `failed`.
+
+    Where there was no search, only the header.
+    """
+    columns = ["candidate", *tried[0].arguments, "mean", "std", "rank", "failed"]
+    if not tried[0].arguments:
+        return pd.DataFrame(columns=columns)
+    given = pd.DataFrame([candidate.arguments for candidate in tried], dtype=object)
+    found = given.where(given.notna(), "null").assign(  # as params.yaml spells it
+        candidate=[candidate.number for candidate in tried],
+        mean=[candidate.mean for candidate in tried],
+        std=[candidate.std for candidate in tried],
+        failed=[candidate.failed for candidate in tried],
+    )
+    ranks = found["mean"].rank(method="first", ascending=not HIGHER_IS_BETTER[metric])
+    return found.assign(rank=ranks.astype("Int64"))[columns]
+
+
+def report(tried: Sequence[Candidate], chosen: Candidate, metric: str) -> dict[str, Any] | None:
+    """What is said of a search: how many candidates, which won, and by how much; None where there was none."""
+    if not chosen.arguments:
+        return None
+    ends = {"configured": tried[0], "best": chosen}
+    return {
+        "metric": metric,
+        "candidates": len(tried),
+        "failed": sum(bool(candidate.failed) for candidate in tried),
+        "chosen": chosen.number,
+        "arguments": chosen.arguments,
+        **{name: {"mean": candidate.mean, "std": candidate.std} for name, candidate in ends.items()},
+    }

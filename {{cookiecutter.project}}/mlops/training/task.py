@@ -1,0 +1,79 @@
+"""What is to be learnt: classes or a number, and which class is the positive one."""
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlops.base.errors import DataError, ParameterError
+from mlops.data.schema import ColumnType
+
+Task = Literal["classification", "regression"]
+Label = str | int | bool
+
+YES = ("yes", "true", "y", "t", "1", "positive", "pos", "on", "ja", "oui", "si", "sí", "sim")
+
+
+def task_of(target: pd.Series, column: ColumnType, asked: str) -> Task:
+    """The task that `train.task` asks for; on `auto`, the one that the target's type stands for.
+
+    Categories and booleans are classes, numbers are numbers; integers are classes if there are two of them only.
+
+    Raises:
+        ParameterError: regression is asked for, but the target is no number.
+    """
+    if asked == "regression" and column not in ("number", "integer"):
+        raise ParameterError(
+            f"train.task is regression, but the target {target.name} is of type {column}: choose classification, or "
+            "correct its type in schema.yaml"
+        )
+    if asked in ("classification", "regression"):
+        return asked  # type: ignore[return-value]
+    if column == "number" or (column == "integer" and target.nunique() > 2):
+        return "regression"
+    return "classification"
+
+
+def labels(target: pd.Series, task: Task) -> NDArray[np.generic]:
+    """The target as scikit-learn wants it, shape (n,): float64 to regress, else str objects, int64 or bool.
+
+    Raises:
+        DataError: a label is missing.
+    """
+    if target.isna().any():
+        raise DataError(f"the target {target.name} is missing in {target.isna().sum()} rows: label or remove them")
+    if task == "regression":
+        return target.to_numpy(dtype=np.float64)
+    if target.dtype == "Int64":
+        return target.to_numpy(dtype=np.int64)
+    if target.dtype == "boolean":
+        return target.to_numpy(dtype=np.bool_)
+    return target.to_numpy(dtype=object)
+
+
+def positive_class(target: NDArray[np.generic], chosen: Label | None) -> Label | None:
+    """The class of `target` (n,) that precision and recall speak of; None unless there are two classes.
+
+    It is the one chosen as `train.positive`, else the one that reads as a yes (see `YES`), else
+    the last in sorted order.
+
+    Raises:
+        ParameterError: the chosen class is not in the data.
+    """
+    found: list[Label] = np.unique(target).tolist()
+    if target.dtype == np.float64 or len(found) != 2:
+        return None
+    if chosen is None:
+        return next((label for label in found if str(label).lower() in YES), found[-1])
+    for label in found:
+        if str(label) == str(chosen):
+            return label
+    raise ParameterError(f"train.positive is {chosen!r}, but the classes are {', '.join(map(str, found))}")
+
+
+def headline(task: Task, asked: str) -> str:
+    """The metric that speaks for a model: the one asked for; on `auto`, accuracy for classes and R² for a number."""
+    if asked != "auto":
+        return asked
+    return "accuracy" if task == "classification" else "r2"

@@ -1,1 +1,0 @@
-"""What people and CI run: `python -m ops <command>`."""
