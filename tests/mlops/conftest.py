@@ -150,7 +150,7 @@ class HandMade:
         tables = {"train": train, "test": test, "reference": reference}
         outs = {
             "prepare": [self.keep(f"data/prepared/{name}.parquet", table) for name, table in tables.items()],
-            "evaluate": [self.keep("data/prepared/predictions.parquet", results.compared_later(found, test, schema))],
+            "evaluate": [self.keep("data/prepared/predictions.parquet", results.to_frame(found, test, schema))],
         }
         stages = {
             name: {

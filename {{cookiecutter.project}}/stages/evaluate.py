@@ -53,7 +53,7 @@ def main(
     treated = treating.report(found, table[layout.sensitive], settings.smallest_group, settings.confidence)
     said = results.facts(found, headline, spans)
 
-    tables.write(predictions, results.compared_later(found, table, layout))
+    tables.write(predictions, results.to_frame(found, table, layout))
     files.write_json(metrics, scores)
     files.write_json(report, said)
     files.write_csv(slices, groups)

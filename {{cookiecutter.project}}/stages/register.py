@@ -43,7 +43,7 @@ def main(
     evidence = gate.evidence(found, groups, judging.smallest_group)
     digests = provenance.digests(model, found["dataset"]["digest"])
 
-    on_its_own, against = gate.about_the_model(settings.gate), gate.about_production(settings.gate)
+    on_its_own, against = gate.model_rules(settings.gate), gate.champion_rules(settings.gate)
     outcomes = gate.judge(evidence, headline, on_its_own)
     verdict = gate.verdict(settings.name, outcomes)
     candidate = verdict["passed"] and settings.mode == "enforce" and provenance.experiment() is None

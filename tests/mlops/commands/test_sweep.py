@@ -62,7 +62,7 @@ def test_what_is_fixed_is_in_every_trial_and_nothing_that_it_leaves_without_use(
     plan = sweep._plan(["train.model=ridge", "train.folds=4"], 3, "random")
 
     for number in range(plan.total):
-        drawn = experiments.values(plan.candidate(number, "s", [], maximize=True).overrides)
+        drawn = experiments.parse_overrides(plan.candidate(number, "s", [], maximize=True).overrides)
         assert drawn.keys() == {"train.model", "train.folds", "models.ridge.alpha"}
         assert (drawn["train.model"], drawn["train.folds"]) == ("ridge", 4)
 
@@ -75,7 +75,7 @@ def test_a_trial_is_the_same_whether_the_ones_before_ran_just_now_or_are_read_fr
     for number in range(15):
         candidate = plan.candidate(number, "s", ran, maximize=True)
         assert plan.candidate(number, "s", read, maximize=True) == candidate
-        drawn = experiments.values(candidate.overrides)
+        drawn = experiments.parse_overrides(candidate.overrides)
         ran.append(Outcome(candidate, number % 4 / 4, 0.1, drawn))
         # From Git comes all of params.yaml, with what this trial did not set as it was.
         read.append(outcome(number, number % 4 / 4, params.flat(PARAMS) | drawn))

@@ -70,10 +70,10 @@ def test_numbers_and_labels_that_the_model_never_learnt_come_back_too(tmp_path):
 
 def kept_and_restored(found: Predictions, folder) -> Predictions:
     """By way of the files, as between two commits."""
-    tables.write(folder / "kept.parquet", results.compared_later(found, table(), layout(with_id=True)))
+    tables.write(folder / "kept.parquet", results.to_frame(found, table(), layout(with_id=True)))
     files.write_json(folder / "said.json", {"labels": found.classes, "positive": found.positive})
     said = files.read_json(folder / "said.json")
-    return results.restored(tables.read(folder / "kept.parquet"), said["labels"], said["positive"])
+    return results.from_frame(tables.read(folder / "kept.parquet"), said["labels"], said["positive"])
 
 
 def assert_equal(back: Predictions, found: Predictions) -> None:
@@ -91,8 +91,8 @@ def assert_equal(back: Predictions, found: Predictions) -> None:
 def test_a_row_has_the_same_key_wherever_it_stands(with_id):
     order = np.random.default_rng(1).permutation(ROWS)
     schema, rows = layout(with_id=with_id), table() if with_id else table().drop(columns="key")
-    here = results.compared_later(NUMBER, rows, schema)
-    there = results.compared_later(NUMBER.subset(order), rows.iloc[order], schema)
+    here = results.to_frame(NUMBER, rows, schema)
+    there = results.to_frame(NUMBER.subset(order), rows.iloc[order], schema)
 
     assert here["row"].dtype == np.uint64
     assert here["row"].tolist() == there["row"].iloc[np.argsort(order)].tolist()
@@ -106,7 +106,7 @@ def test_with_an_id_a_row_is_the_same_when_its_values_changed_and_without_one_it
 
     def keys(rows: pd.DataFrame, *, with_id: bool) -> list[int]:
         shown = rows if with_id else rows.drop(columns="key")
-        return results.compared_later(NUMBER, shown, layout(with_id=with_id))["row"].tolist()
+        return results.to_frame(NUMBER, shown, layout(with_id=with_id))["row"].tolist()
 
     assert keys(corrected, with_id=True) == keys(table(), with_id=True)
     assert not set(keys(corrected, with_id=False)) & set(keys(table(), with_id=False))

@@ -10,7 +10,7 @@ from mlops.history import clones, git
 
 
 def checked_out(state: clones.State, folder: Path) -> Path:
-    git.answer("clone", "--quiet", "--shared", "--no-checkout", ".", str(folder))
+    git.run("clone", "--quiet", "--shared", "--no-checkout", ".", str(folder))
     clones.restore(state, folder)
     return folder
 

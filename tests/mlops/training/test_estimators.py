@@ -62,7 +62,7 @@ def test_a_misspelt_argument_is_answered_with_the_nearest() -> None:
 
 
 def test_an_argument_like_no_other_is_answered_with_all() -> None:
-    with pytest.raises(ParameterError, match=r"models\.forest\.zzz is no argument of .*it takes bootstrap, "):
+    with pytest.raises(ParameterError, match=r"models\.forest\.zzz is no argument of .*known are bootstrap, "):
         estimators.build("forest", FOREST, {"zzz": 7}, "classification", seed=3)
 
 

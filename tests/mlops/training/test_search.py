@@ -175,7 +175,7 @@ def test_without_a_search_nothing_varies_whatever_the_space() -> None:
     [
         ({}, r"params\.yaml has no train\.search\.space\.logistic to draw from: add it, or set .*candidates to 0"),
         ({"max_itr": [1]}, r"train\.search\.space\.logistic\.max_itr is no argument .*: did you mean max_iter\?"),
-        ({"depth": [1]}, r"params\.yaml: train\.search\.space\.logistic\.depth is no argument .*: choose from C, "),
+        ({"depth": [1]}, r"params\.yaml: train\.search\.space\.logistic\.depth is no argument .*: known are C, "),
         ({"n_jobs": [1]}, r"train\.search\.space\.logistic\.n_jobs is no argument that can be varied"),
     ],
 )

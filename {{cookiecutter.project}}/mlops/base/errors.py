@@ -4,6 +4,9 @@ Each carries one sentence: what was found where, what was expected, what to do. 
 sentence and exits with code 1; any other exception is a bug and keeps its traceback.
 """
 
+import difflib
+from collections.abc import Collection
+
 
 class ProjectError(Exception):
     """Something outside the program has to change: the data, the schema, a parameter, the environment."""
@@ -23,3 +26,9 @@ class ParameterError(ProjectError):
 
 class StoreError(ProjectError):
     """A file, the tracking server or another store could not be read or written."""
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """A hint for a name that is unknown: the most similar known name, or all known names."""
+    similar = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {similar[0]}?" if similar else f"known are {', '.join(known)}"

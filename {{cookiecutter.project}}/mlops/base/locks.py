@@ -9,17 +9,17 @@ from mlops.base.errors import StoreError
 
 
 @contextmanager
-def alone(path: Path, otherwise: str, patience: float = 0) -> Iterator[None]:
-    """Keep other processes from the same `path` meanwhile, after waiting for them for up to `patience` seconds.
+def exclusive(path: Path, message: str, timeout: float = 0) -> Iterator[None]:
+    """Hold the lock `path`, which one process at a time can have; wait up to `timeout` seconds for another one.
 
     The lock is SQLite's own, on an empty file: it works on every system, and goes with its process.
 
     Raises:
-        StoreError: another process has it; the sentence is `otherwise`.
+        StoreError: another process still holds it; the sentence is `message`.
     """
-    with closing(sqlite3.connect(path, timeout=patience, isolation_level=None)) as lock:
+    with closing(sqlite3.connect(path, timeout=timeout, isolation_level=None)) as lock:
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
-            raise StoreError(otherwise if "locked" in str(error) else f"{path} could not be locked: {error}") from None
+            raise StoreError(message if "locked" in str(error) else f"{path} could not be locked: {error}") from None
         yield

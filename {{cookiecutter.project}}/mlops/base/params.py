@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, RootModel, StringConstraints, model_validator
 
 from mlops.base import yaml
-from mlops.base.errors import ParameterError
+from mlops.base.errors import ParameterError, nearest
 
 FILE = Path("params.yaml")
 
@@ -119,7 +119,7 @@ class Models(RootModel[dict[str, Estimator]]):
         """
         if name not in self.root:
             raise ParameterError(
-                f"{FILE}: train.model is {name}, which is not below models: {yaml.nearest(name, list(self.root))}"
+                f"{FILE}: train.model is {name}, which is not below models: {nearest(name, list(self.root))}"
             )
         return self.root[name]
 
@@ -216,7 +216,7 @@ def load(section: type[Kind], path: Path = FILE) -> Kind:
         raise ParameterError(f"{path} has no section {name}: add it (the sections are {', '.join(SECTIONS)})")
     for key in content:
         if key not in SECTIONS:
-            raise ParameterError(f"{path} has an unknown section {key}: {yaml.nearest(str(key), list(SECTIONS))}")
+            raise ParameterError(f"{path} has an unknown section {key}: {nearest(str(key), list(SECTIONS))}")
     return yaml.validate(section, content[name], f"{path}: {name}", ParameterError)
 
 

@@ -1,12 +1,11 @@
 """YAML files that people write, read into typed and frozen models; every mistake in them is named at once."""
 
-import difflib
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from mlops.base.errors import ProjectError, StoreError
+from mlops.base.errors import ProjectError, StoreError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -74,12 +73,6 @@ def validate(model: type[Model], content: Any, where: str, error: type[ProjectEr
     except ValidationError as found:
         known = list(model.model_fields)
         raise error("; ".join(_sentence(issue, where, known) for issue in found.errors())) from None
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """A hint that names the known name closest to `name`, or all of them."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
 
 
 def _sentence(issue: Any, where: str, known: list[str]) -> str:

@@ -104,12 +104,12 @@ def passed(outcomes: Sequence[Outcome]) -> bool:
     return all(outcome.passed for outcome in outcomes)
 
 
-def about_the_model(rules: Mapping[str, Rule]) -> dict[str, Rule]:
+def model_rules(rules: Mapping[str, Rule]) -> dict[str, Rule]:
     """The rules whose outcome depends on the model alone, and is the same wherever and whenever it is judged."""
     return {name: rule for name, rule in rules.items() if rule.measure != "gain"}
 
 
-def about_production(rules: Mapping[str, Rule]) -> dict[str, Rule]:
+def champion_rules(rules: Mapping[str, Rule]) -> dict[str, Rule]:
     """The rules that compare with what is in production just now."""
     return {name: rule for name, rule in rules.items() if rule.measure == "gain"}
 

@@ -66,7 +66,7 @@ def answers(predictions: Predictions) -> pd.DataFrame:
     return table if probability is None else table.assign(probability=probability)
 
 
-def compared_later(predictions: Predictions, table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+def to_frame(predictions: Predictions, table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """All that it takes to compare this model with another on the rows (n) of the test table that both were judged on.
 
     Columns: `row` (uint64), the same for the same row whatever table it stands in: a hash of its id if the schema has
@@ -80,8 +80,8 @@ def compared_later(predictions: Predictions, table: pd.DataFrame, schema: Schema
     return kept
 
 
-def restored(kept: pd.DataFrame, classes: Sequence[Label], positive: Label | None) -> Predictions:
-    """The predictions (n rows) of which `compared_later` made a table; `classes` are all, sorted, none to regress."""
+def from_frame(kept: pd.DataFrame, classes: Sequence[Label], positive: Label | None) -> Predictions:
+    """The predictions (n rows) of which `to_frame` made a table; `classes` are all, sorted, none to regress."""
     probabilities = None
     if "probability" in kept:
         of_positive = kept["probability"].to_numpy(dtype=np.float64)

@@ -31,7 +31,7 @@ class State:
     @property
     def tree(self) -> str:
         """The digest of all files."""
-        return git.answer("rev-parse", (self.changes or self.commit) + "^{tree}").strip()
+        return git.run("rev-parse", (self.changes or self.commit) + "^{tree}").strip()
 
 
 def frozen() -> State:
@@ -40,18 +40,18 @@ def frozen() -> State:
     Raises:
         StoreError: there is no commit yet.
     """
-    commit = git.answer("rev-parse", "--verify", "--quiet", "HEAD", missing="").strip()
+    commit = git.run("rev-parse", "--verify", "--quiet", "HEAD", default="").strip()
     if not commit:
         raise StoreError("there is no commit to start from: `git add --all && git commit` first")
     # A file that was written again as it was looks changed until Git has looked inside, and `stash` stumbles over it.
-    git.answer("update-index", "-q", "--refresh", missing="")
+    git.run("update-index", "-q", "--refresh", default="")
     nobody = [part for name, value in NOBODY.items() for part in ("-c", f"{name}={value}")]
-    return State(commit, git.answer(*nobody, "stash", "create").strip())
+    return State(commit, git.run(*nobody, "stash", "create").strip())
 
 
 def untracked() -> list[str]:
     """The files of the project that Git does not know and does not ignore, which no clone can have."""
-    return git.answer("ls-files", "--others", "--exclude-standard", "-z").split("\0")[:-1]
+    return git.run("ls-files", "--others", "--exclude-standard", "-z").split("\0")[:-1]
 
 
 @contextmanager
@@ -63,17 +63,17 @@ def clone(state: State, folder: Path, targets: Sequence[str] = ()) -> Iterator[P
     Raises:
         StoreError: it cannot be made, or the data is not in DVC's cache.
     """
-    top = git.answer("rev-parse", "--show-toplevel").strip()
-    inside = git.answer("rev-parse", "--show-prefix").strip()
+    top = git.run("rev-parse", "--show-toplevel").strip()
+    inside = git.run("rev-parse", "--show-prefix").strip()
     parent = Path.cwd()
     shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        git.answer("clone", "--quiet", "--shared", "--no-checkout", top, str(folder))
+        git.run("clone", "--quiet", "--shared", "--no-checkout", top, str(folder))
         project = (folder / inside).resolve()
-        git.answer("-C", str(folder), "checkout", "--quiet", "--detach", state.commit)
+        git.run("-C", str(folder), "checkout", "--quiet", "--detach", state.commit)
         for name, value in NOBODY.items():
-            git.answer("-C", str(folder), "config", name, git.answer("config", name, missing="").strip() or value)
+            git.run("-C", str(folder), "config", name, git.run("config", name, default="").strip() or value)
         if (parent / LOCAL).exists():
             shutil.copyfile(parent / LOCAL, project / LOCAL)
         restore(state, folder)
@@ -87,12 +87,12 @@ def clone(state: State, folder: Path, targets: Sequence[str] = ()) -> Iterator[P
 def restore(state: State, folder: Path) -> None:
     """Put the clone in `folder` back to its state: files that Git ignores aside, nothing else is left in it."""
     here = ("-C", str(folder))
-    git.answer(*here, "checkout", "--quiet", "--force", "--detach", state.commit)
-    git.answer(*here, "clean", "--quiet", "--force", "-d")
+    git.run(*here, "checkout", "--quiet", "--force", "--detach", state.commit)
+    git.run(*here, "clean", "--quiet", "--force", "-d")
     if state.changes:
-        git.answer(*here, "checkout", state.changes, "--", ".")
+        git.run(*here, "checkout", state.changes, "--", ".")
         changed = ("diff", "--name-only", "--diff-filter=D", "-z", state.commit, state.changes)
-        for gone in git.answer(*here, *changed).split("\0")[:-1]:
+        for gone in git.run(*here, *changed).split("\0")[:-1]:
             (folder / gone).unlink(missing_ok=True)
 
 

@@ -51,9 +51,9 @@ def log(folder: str, *, counted: bool = True) -> list[Version]:
     Raises:
         StoreError: this is no Git repository.
     """
-    head = git.answer("rev-parse", "--verify", "--quiet", "HEAD", missing="").strip()
+    head = git.run("rev-parse", "--verify", "--quiet", "HEAD", default="").strip()
     shown = ["log", "--reverse", "--date-order", "--format=%H%x1f%P%x1f%aI%x1f%an%x1f%s"]
-    commits = [line.split("\x1f") for line in git.answer(*shown).splitlines()] if head else []
+    commits = [line.split("\x1f") for line in git.run(*shown).splitlines()] if head else []
     outs = _outs([commit for commit, *_ in commits], folder)
     found: list[Version] = []
     state: dict[str, Version] = {}
@@ -82,10 +82,10 @@ def find(name: str, folder: str) -> Version:
     """
     known = log(folder, counted=False)
     meant = [version for version in known if name == f"{version.number}"]
-    commit = git.answer("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}", missing="").strip()
+    commit = git.run("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}", default="").strip()
     if out := _outs([commit], folder).get(commit) if commit else None:
         same = [version for version in known if version.digest == out["md5"]]
-        when, who, message = git.answer("log", "-1", "--format=%aI%x1f%an%x1f%s", commit).strip("\n").split("\x1f")
+        when, who, message = git.run("log", "-1", "--format=%aI%x1f%an%x1f%s", commit).strip("\n").split("\x1f")
         meant += same[-1:] or [_version(0, folder, commit, when, who, message, out, counted=False)]
     if len(name) >= LEAST_DIGITS:
         meant += [version for version in known if version.digest.startswith(name)]
@@ -152,16 +152,16 @@ def _version(
 
 def _outs(commits: list[str], folder: str) -> dict[str, dict[str, Any]]:
     """What the `.dvc` file of a folder tracks, for each of the commits that have one."""
-    names = [git.answer("rev-parse", "--show-prefix").strip() + f"{folder}.dvc"]
+    names = [git.run("rev-parse", "--show-prefix").strip() + f"{folder}.dvc"]
     # Only renames of one file to another are looked at, the newest first; not copies, nor in merges.
-    renamed = git.answer(
-        "log", "--diff-filter=R", "-M", "--name-status", "-z", "--format=", "--", ":(top)*.dvc", missing=""
+    renamed = git.run(
+        "log", "--diff-filter=R", "-M", "--name-status", "-z", "--format=", "--", ":(top)*.dvc", default=""
     )
     fields = renamed.split("\0")[:-1]
     for old, new in zip(fields[1::3], fields[2::3], strict=True):
         names += [old] if new in names and old not in names else []
     asked = [f"{commit}:{name}" for commit in commits for name in names]
-    answers = git.answer("cat-file", "--batch-check=%(objectname) %(objecttype)", given="\n".join(asked)).splitlines()
+    answers = git.run("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin="\n".join(asked)).splitlines()
     outs: dict[str, dict[str, Any]] = {}
     for spot, answer in zip(asked, answers, strict=True):
         commit, blob = spot.partition(":")[0], answer.removesuffix(" blob")
@@ -172,7 +172,7 @@ def _outs(commits: list[str], folder: str) -> dict[str, dict[str, Any]]:
 
 @functools.cache
 def _blob(name: str) -> str:
-    return git.answer("cat-file", "blob", name)
+    return git.run("cat-file", "blob", name)
 
 
 def _out(text: str) -> dict[str, Any] | None:
@@ -217,5 +217,5 @@ def _rows_of_file(digest: str, name: str) -> int | None:
 def _tags() -> list[tuple[str, str]]:
     """The tags, each with its commit."""
     shown = "--format=%(refname:short) %(objectname) %(*objectname)"
-    lines = (line.split() for line in git.answer("for-each-ref", shown, "refs/tags").splitlines())
+    lines = (line.split() for line in git.run("for-each-ref", shown, "refs/tags").splitlines())
     return [(name, commits[-1]) for name, *commits in lines]

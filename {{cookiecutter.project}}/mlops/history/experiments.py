@@ -64,7 +64,9 @@ def finished(sweep: str, metric: str) -> list[Outcome]:
 def _overrides(revision: Revision) -> tuple[str, ...]:
     """What an experiment changed of the parameters that are in the work tree."""
     now, before = (params.flat(side.yaml(params.FILE)) for side in (revision, revisions.find("")))
-    return tuple(f"{name}={word(value)}" for name, value in now.items() if name not in before or before[name] != value)
+    return tuple(
+        f"{name}={as_override(value)}" for name, value in now.items() if name not in before or before[name] != value
+    )
 
 
 def _read(revision: Revision, candidate: Candidate, metric: str, seconds: float = 0.0) -> Outcome:
@@ -72,13 +74,13 @@ def _read(revision: Revision, candidate: Candidate, metric: str, seconds: float 
     return Outcome(candidate, spread["mean"], spread["std"], params.flat(revision.yaml(params.FILE)), seconds)
 
 
-def values(overrides: Sequence[str]) -> dict[str, Any]:
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     """What changes, as values by dotted name."""
     pairs = (override.partition("=") for override in overrides)
     return {name: yaml.parsed(value, name) for name, _, value in pairs}
 
 
-def word(value: Any) -> str:
+def as_override(value: Any) -> str:
     """A value as `-S` takes it."""
     if isinstance(value, str):
         return value if PLAIN.fullmatch(value) else json.dumps(value)
@@ -105,7 +107,7 @@ def run(
     if failed:
         return Outcome(candidate, None, None, seconds=seconds, failed=_reason(said))
     ref = f"refs/exps/{state.commit[:2]}/{state.commit[2:]}/{candidate.name}"
-    git.answer("-C", str(folder), "push", "--quiet", "origin", f"{ref}:{ref}")
+    git.run("-C", str(folder), "push", "--quiet", "origin", f"{ref}:{ref}")
     return _read(revisions.find(candidate.name), candidate, metric, seconds)
 
 

@@ -39,8 +39,8 @@ def tags() -> dict[str, str]:
     """Who made a run, where, from which commit, and why: by hand, automatically (CI) or as an experiment of a sweep."""
     in_ci, name = bool(os.environ.get("CI")), experiment()
     tags = {
-        "author": identity() or git.answer("log", "-1", "--format=%an <%ae>", missing="").strip() or _user(),
-        "commit": os.environ.get("DVC_EXP_BASELINE_REV") or git.answer("rev-parse", "HEAD", missing="").strip(),
+        "author": identity() or git.run("log", "-1", "--format=%an <%ae>", default="").strip() or _user(),
+        "commit": os.environ.get("DVC_EXP_BASELINE_REV") or git.run("rev-parse", "HEAD", default="").strip(),
         "environment": "ci" if in_ci else "local",
         "training_type": "experiment" if name else "automatic" if in_ci else "manual",
         "stage": "experiment" if name else "candidate",
@@ -55,7 +55,7 @@ def account() -> str:
 
 def identity() -> str:
     """Who this is to Git, as `Name <address>`; empty where Git does not know."""
-    name, address = (git.answer("config", f"user.{part}", missing="").strip() for part in ("name", "email"))
+    name, address = (git.run("config", f"user.{part}", default="").strip() for part in ("name", "email"))
     return f"{name} <{address}>" if name or address else ""
 
 

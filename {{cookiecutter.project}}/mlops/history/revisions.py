@@ -46,7 +46,7 @@ class Revision:
     def text(self, path: Path) -> str | None:
         """The text of a file that Git has; None if there is none."""
         if self.commit:
-            found = git.answer("show", f"{self.commit}:./{path.as_posix()}", missing="\0")
+            found = git.run("show", f"{self.commit}:./{path.as_posix()}", default="\0")
             return None if found == "\0" else found
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
@@ -125,7 +125,7 @@ class Revision:
             raise StoreError(
                 f"{paths.PREDICTIONS} of {self.short} was made by an older pipeline: run `dvc repro` there"
             )
-        return kept, results.restored(kept, said["labels"], said["positive"])
+        return kept, results.from_frame(kept, said["labels"], said["positive"])
 
     def profile(self) -> "Profile":
         """The profile of the training split.
@@ -188,7 +188,7 @@ def find(name: str) -> Revision:
     found = {commit for experiment, commit in _experiments() if experiment == name}
     if len(found) > 1:
         here = {
-            commit for experiment, commit in _experiments(git.answer("rev-parse", "HEAD").strip()) if experiment == name
+            commit for experiment, commit in _experiments(git.run("rev-parse", "HEAD").strip()) if experiment == name
         }
         found = here or found
     if len(found) == 1:
@@ -210,7 +210,7 @@ def of_result(tags: Mapping[str, str]) -> Revision:
     Raises:
         StoreError: no commit of this clone has it.
     """
-    history = git.answer("log", "--all", "--format=%H", "--", paths.REGISTRATION.as_posix(), missing="").split()
+    history = git.run("log", "--all", "--format=%H", "--", paths.REGISTRATION.as_posix(), default="").split()
     digests = {kind: tags.get(f"{kind}_digest", "") for kind in ("model", "data", "params")}
     commits = [commit for commit in (tags.get("commit"), *history, *(commit for _, commit in _experiments())) if commit]
     for commit in dict.fromkeys(commits):
@@ -230,7 +230,7 @@ def _holds(said: dict[str, Any], revision: Revision, digests: Mapping[str, str])
 
 def experiments() -> list[Revision]:
     """The experiments that were started from the commit that is checked out, by name."""
-    head = git.answer("rev-parse", "HEAD").strip()
+    head = git.run("rev-parse", "HEAD").strip()
     return [Revision(name, commit) for name, commit in _experiments(head)]
 
 
@@ -241,7 +241,7 @@ def merge_base() -> Revision:
         StoreError: this clone has too little of the history to tell; the sentence says what to fetch.
     """
     main = next((name for name in MAIN if _commit(name)), None)
-    base = git.answer("merge-base", "HEAD", main, missing="").strip() if main else ""
+    base = git.run("merge-base", "HEAD", main, default="").strip() if main else ""
     if base:
         return Revision(base, base)
     if is_shallow():
@@ -267,28 +267,28 @@ def changed_files(before: Revision, now: Revision, patterns: Sequence[str]) -> l
         *([now.commit] if now.commit else []),
     ]
     found: list[tuple[str, int, int]] = []
-    for line in git.answer(*asked, "--", *spots).split("\0")[:-1]:
+    for line in git.run(*asked, "--", *spots).split("\0")[:-1]:
         added, removed, path = line.split("\t", 2)
         found.append((path, int(added) if added.isdigit() else 0, int(removed) if removed.isdigit() else 0))
     if not now.commit:
-        new = git.answer("ls-files", "--others", "--exclude-standard", "-z", "--", *spots).split("\0")[:-1]
+        new = git.run("ls-files", "--others", "--exclude-standard", "-z", "--", *spots).split("\0")[:-1]
         found += [(path, len(Path(path).read_bytes().splitlines()), 0) for path in new]
     return sorted(found)
 
 
 def is_shallow() -> bool:
     """Whether the history of this clone is cut off."""
-    return git.answer("rev-parse", "--is-shallow-repository").strip() == "true"
+    return git.run("rev-parse", "--is-shallow-repository").strip() == "true"
 
 
 def _commit(name: str) -> str:
-    return git.answer("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}", missing="").strip()
+    return git.run("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}", default="").strip()
 
 
 def _experiments(baseline: str = "") -> list[tuple[str, str]]:
     """The experiments of a baseline commit, or of all: name and commit."""
     where = f"refs/exps/{baseline[:2]}/{baseline[2:]}/" if baseline else "refs/exps/"
-    lines = git.answer("for-each-ref", "--format=%(refname) %(objectname)", where).splitlines()
+    lines = git.run("for-each-ref", "--format=%(refname) %(objectname)", where).splitlines()
     refs = (line.split() for line in lines)
     # refs/exps/ab/cdef…/name; DVC keeps refs of its own beside them, such as refs/exps/exec/…
     return [(parts[4], commit) for ref, commit in refs if len(parts := ref.split("/", 4)) == 5 and len(parts[2]) == 2]

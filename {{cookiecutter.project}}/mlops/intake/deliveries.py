@@ -149,7 +149,7 @@ def columns(path: Path) -> list[str]:
     Raises:
         DataError: it cannot be read.
     """
-    with _told(path):
+    with _errors_as_sentences(path):
         if is_parquet(path):
             import pyarrow.parquet as pq
 
@@ -168,7 +168,7 @@ def batches(path: Path, wanted: list[str] | None = None, cells: int = CELLS) -> 
     """
     start = 0
     rows = max(cells // max(len(wanted or columns(path)), 1), 1)
-    with _told(path):
+    with _errors_as_sentences(path):
         for table in _parquet(path, wanted, rows) if is_parquet(path) else _text(path, wanted, rows):
             frame = _frame(table)
             frame.index = pd.RangeIndex(start, start + len(frame))
@@ -192,7 +192,7 @@ def locate(path: Path, rows: list[int]) -> list[str]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _errors_as_sentences(path: Path) -> Iterator[None]:
     """Whatever the readers raise, as one sentence about `path`."""
     try:
         yield

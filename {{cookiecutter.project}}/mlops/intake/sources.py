@@ -61,7 +61,7 @@ def fetch(source: str, query: str | None, folder: Path) -> Path:
     if is_file != (query is None):
         right = "leave out --query, which is for databases" if is_file else "say with --query which rows"
         raise ParameterError(f"{described(source)}: {right}")
-    with _told(source):
+    with _errors_as_sentences(source):
         if query is not None:
             return _asked(re.sub(r"^postgres://", "postgresql://", source), query, folder)
         if scheme:
@@ -111,7 +111,7 @@ def _apart(source: str) -> tuple[str, set[str]]:
 
 
 @contextmanager
-def _told(source: str) -> Iterator[None]:
+def _errors_as_sentences(source: str) -> Iterator[None]:
     """Whatever goes wrong with a source, in a sentence that holds no secret of it, however it is spelt."""
     try:
         yield

@@ -4,7 +4,6 @@ A small p-value says that two samples differ, not that it matters: with a millio
 has drifted only if the adjusted p-value is below its limit and the effect reaches its floor; both are reported.
 """
 
-import difflib
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops.base.errors import ParameterError
+from mlops.base.errors import ParameterError, nearest
 from mlops.data.profile import Distribution, Profile
 
 # Up to this many rows on both sides, scipy's `ks_2samp` computes an exact p-value, and so does this module.
@@ -97,8 +96,7 @@ def watched(profile: Profile, features: Sequence[str], chosen: Sequence[str] | L
         return known
     unknown = [name for name in chosen if name not in known]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"the features are {', '.join(known)}"
+        hint = nearest(unknown[0], known)
         raise ParameterError(f"monitor.features names {', '.join(unknown)}, not in the baseline: {hint}")
     return [name for name in known if name in chosen]
 

@@ -41,17 +41,17 @@ def database(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
-def alone(uri: str) -> AbstractContextManager[None]:
+def exclusive(uri: str) -> AbstractContextManager[None]:
     """Keep other processes out of a SQLite store meanwhile; a server sees to itself."""
     path = database(uri)
     if path is None:
         return nullcontext()
-    otherwise = f"the tracking store {path} is in use by another process: try again when it has ended"
-    return locks.alone(path.with_name(f"{path.name}.lock"), otherwise, LONGEST_TURN)
+    message = f"the tracking store {path} is in use by another process: try again when it has ended"
+    return locks.exclusive(path.with_name(f"{path.name}.lock"), message, LONGEST_TURN)
 
 
 @contextmanager
-def told(uri: str) -> Iterator[None]:
+def errors_as_sentences(uri: str) -> Iterator[None]:
     """Turn what MLflow and its drivers raise into one sentence, soon instead of after minutes of retries.
 
     Raises:

@@ -49,7 +49,7 @@ def gain(predictions: Path, evaluation: Path, name: str, uri: str) -> dict[str, 
 
 
 def _read(predictions: Path, evaluation: Path) -> "tuple[NDArray[np.uint64], Predictions]":
-    from mlops.evaluation import results as evaluated
+    from mlops.evaluation import results
 
     kept, said = tables.read(predictions), files.read_json(evaluation)
-    return kept["row"].to_numpy(), evaluated.restored(kept, said["labels"], said["positive"])
+    return kept["row"].to_numpy(), results.from_frame(kept, said["labels"], said["positive"])

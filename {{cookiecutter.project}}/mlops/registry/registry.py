@@ -121,7 +121,7 @@ def opened(uri: str) -> Iterator["Client"]:
         StoreError: the store cannot be reached or refuses.
     """
     address = backend.address(uri)
-    with backend.told(address), backend.alone(address):
+    with backend.errors_as_sentences(address), backend.exclusive(address):
         import mlflow
 
         logging.getLogger("mlflow").setLevel(logging.ERROR)  # its remarks are about how it works, not about the result

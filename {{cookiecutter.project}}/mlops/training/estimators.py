@@ -1,11 +1,10 @@
 """Estimators by name: from a few words in `params.yaml` to an unfitted scikit-learn estimator."""
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mlops.base.errors import ParameterError
+from mlops.base.errors import ParameterError, nearest
 from mlops.training.task import Task
 
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ def build(name: str, path: str | None, arguments: Mapping[str, Any], task: Task,
     known = estimator.get_params(deep=False)
     for argument in arguments:
         if argument not in known:
-            close = difflib.get_close_matches(argument, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"it takes {', '.join(known)}"
+            hint = nearest(argument, known)
             raise ParameterError(f"params.yaml: models.{name}.{argument} is no argument of {path}: {hint}")
     given = dict(arguments)
     if "random_state" in known:

@@ -3,7 +3,6 @@
 Random search (Bergstra and Bengio 2012): as good as a grid of many times its size where few arguments matter.
 """
 
-import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlops.base.errors import ParameterError
+from mlops.base.errors import ParameterError, nearest
 from mlops.training.fitting import Fold, cross_validate, fit, pipeline, predict, refused, summarise
 from mlops.training.metrics import HIGHER_IS_BETTER, score
 from mlops.training.task import Label
@@ -76,8 +75,7 @@ def candidates(name: str, estimator: "BaseEstimator", space: Space, count: int, 
     known = {argument: value for argument, value in estimator.get_params(deep=False).items() if argument != "n_jobs"}
     for argument in space:
         if argument not in known:
-            close = difflib.get_close_matches(argument, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(known)}"
+            hint = nearest(argument, known)
             raise ParameterError(f"params.yaml: {where}.{argument} is no argument that can be varied: {hint}")
     own = {argument: known[argument] for argument in space}
     size = math.prod(_size(dimension) for dimension in space.values())
@@ -120,8 +118,7 @@ def metric_named(asked: str) -> str:
         ParameterError: there is none of that name.
     """
     if asked not in HIGHER_IS_BETTER:
-        close = difflib.get_close_matches(asked, HIGHER_IS_BETTER, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"choose auto or one of {', '.join(HIGHER_IS_BETTER)}"
+        hint = nearest(asked, ["auto", *HIGHER_IS_BETTER])
         raise ParameterError(f"params.yaml: train.search.metric is {asked}, which is no metric: {hint}")
     return asked
 

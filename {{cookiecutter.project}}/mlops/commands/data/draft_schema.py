@@ -8,7 +8,7 @@ import pandas as pd
 import typer
 
 from mlops.base import files, yaml
-from mlops.base.errors import DataError, ParameterError, SchemaError
+from mlops.base.errors import DataError, ParameterError, SchemaError, nearest
 from mlops.commands.options import DryRun
 from mlops.drafting import draft, spelling
 from mlops.history import paths
@@ -40,7 +40,7 @@ def infer(
     if target is None:
         raise ParameterError("no target is given: name the column to predict with --target")
     if target not in names:
-        hint = yaml.nearest(target, names)
+        hint = nearest(target, names)
         raise DataError(f"the target {target} is no column of {data}: {hint}")
     guesses = _guesses(paths, names, target)
     text = draft.to_yaml(guesses)

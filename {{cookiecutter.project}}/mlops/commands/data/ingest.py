@@ -76,7 +76,7 @@ def ingest(
     if as_json:
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
-        typer.echo(_told(facts, known=bool(known), dry_run=dry_run, labelled=labelled))
+        typer.echo(_summary(facts, known=bool(known), dry_run=dry_run, labelled=labelled))
 
 
 def _refuse_columns(path: Path, schema: Schema, required: list[str]) -> None:
@@ -207,7 +207,7 @@ def _dvc(*arguments: str) -> str:
     return done.stdout
 
 
-def _told(facts: dict[str, Any], *, known: bool, dry_run: bool, labelled: bool) -> str:
+def _summary(facts: dict[str, Any], *, known: bool, dry_run: bool, labelled: bool) -> str:
     period = f", {facts['period'][0]} to {facts['period'][1]}" if facts["period"] else ""
     verb = "is there already" if known else "would be written" if dry_run else "is written and tracked"
     lines = [

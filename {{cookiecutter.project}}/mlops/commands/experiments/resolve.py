@@ -41,20 +41,20 @@ def resolve(dry_run: DryRun = False) -> None:
     for path, sides in found.items():
         # Either side will do, since DVC runs what it does not belong to; where both deleted it there is none.
         if sides & {OURS, THEIRS}:
-            git.answer("checkout", "--ours" if OURS in sides else "--theirs", "--", path)
+            git.run("checkout", "--ours" if OURS in sides else "--theirs", "--", path)
     # A merge brings the new data/*.dvc but not the data, and `dvc repro` would take the old data for a change.
-    if tracked := git.answer("ls-files", "-z", "--", "*.dvc").split("\0")[:-1]:
+    if tracked := git.run("ls-files", "-z", "--", "*.dvc").split("\0")[:-1]:
         _dvc("checkout", tracked, f"get the data with `dvc pull {' '.join(tracked)}`")
     _dvc("repro", [], "mend what it names above")
-    git.answer("add", "--all", "--", *git.answer("ls-files", "-z", "--", *written).split("\0")[:-1])
-    goes_on = next((NEXT[name] for name in NEXT if git.answer("rev-parse", "-q", "--verify", name, missing="")), None)
+    git.run("add", "--all", "--", *git.run("ls-files", "-z", "--", *written).split("\0")[:-1])
+    goes_on = next((NEXT[name] for name in NEXT if git.run("rev-parse", "-q", "--verify", name, default="")), None)
     typer.echo(f"resolved: {', '.join(found)}; go on with `{goes_on or 'git commit'}`")
 
 
 def conflicts() -> dict[str, set[int]]:
     """The files of this project that are in conflict, each with the sides that have it."""
     found: dict[str, set[int]] = {}
-    for line in git.answer("ls-files", "--unmerged", "-z").split("\0")[:-1]:
+    for line in git.run("ls-files", "--unmerged", "-z").split("\0")[:-1]:
         about, path = line.split("\t", 1)
         found.setdefault(path, set()).add(int(about.split()[-1]))
     return found

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mlops.base import locks, params, yaml
-from mlops.base.errors import ParameterError, StoreError
+from mlops.base.errors import ParameterError, StoreError, nearest
 from mlops.commands.experiments.progress import Board
 from mlops.commands.options import AsJson, DryRun
 from mlops.history import clones, experiments, paths, revisions
@@ -67,14 +67,14 @@ class Plan:
             maximize=maximize, seed=self.seed, number=number,
         )  # fmt: skip
         return Candidate(
-            number, name, (*self.fixed, *(f"{key}={experiments.word(value)}" for key, value in drawn.items()))
+            number, name, (*self.fixed, *(f"{key}={experiments.as_override(value)}" for key, value in drawn.items()))
         )
 
     def _tried(self, one: Outcome | Candidate) -> "Tried":
         """What was tried of the space, whether it is the default or not; a running one is known by its changes."""
         from mlops.training.proposals import MODEL, Tried, belongs
 
-        known = one.parameters if isinstance(one, Outcome) else experiments.values(one.overrides)
+        known = one.parameters if isinstance(one, Outcome) else experiments.parse_overrides(one.overrides)
         model = known.get(MODEL, self.model)
         used = {name: known[name] for name in self.space if name in known and belongs(name, model)}
         return Tried(used, one.mean if isinstance(one, Outcome) else None)
@@ -121,7 +121,7 @@ def sweep(
     if files := clones.untracked():
         typer.echo(f"not known to Git, and so to no experiment: {', '.join(files[:5])} (`git add` them)", err=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with locks.alone(FOLDER / f"{sweep}.lock", f"the sweep {sweep} is running already: let it end, or stop it"):
+    with locks.exclusive(FOLDER / f"{sweep}.lock", f"the sweep {sweep} is running already: let it end, or stop it"):
         _run(plan, sweep, state, jobs, board)
     ranked, failed = board.best(), board.failed()
     if as_json:
@@ -148,9 +148,7 @@ def _plan(overrides: list[str], trials: int, sampler: Literal["random", "tpe"]) 
     for override in overrides:
         key = override.partition("=")[0]
         if key[:1] not in "+~" and not any(one == key or one.startswith(f"{key}.") for one in known):
-            raise ParameterError(
-                f"-S {override} changes no parameter of {params.FILE}: {yaml.nearest(key, list(known))}"
-            )
+            raise ParameterError(f"-S {override} changes no parameter of {params.FILE}: {nearest(key, list(known))}")
     try:
         grid = [tuple(changes[params.FILE.name]) for changes in get_hydra_sweeps({params.FILE.name: overrides})]
     except (HydraException, InvalidArgumentError) as error:
@@ -161,9 +159,9 @@ def _plan(overrides: list[str], trials: int, sampler: Literal["random", "tpe"]) 
         raise ParameterError("nothing is to be tried: give -S name=value,value … or --trials")
     for key in settings.space if trials else ():
         if key not in known and not key.startswith("models."):
-            raise ParameterError(f"params.yaml: sweep.space.{key} is no parameter: {yaml.nearest(key, list(known))}")
+            raise ParameterError(f"params.yaml: sweep.space.{key} is no parameter: {nearest(key, list(known))}")
     fixed = grid[0] if trials and overrides else ()
-    given = experiments.values(fixed)
+    given = experiments.parse_overrides(fixed)
     model = given.get(MODEL, content["train"]["model"])
     left = {name: dimension for name, dimension in settings.space.items() if name not in given}
     if trials and not any(belongs(name, model) for name in left):

@@ -106,7 +106,7 @@ def _chain(version: Version, revision: Revision, changes: list[dict[str, Any]]) 
         "version": version.as_dict(),
         "commit": revision.commit,
         "committed": _committed(revision.commit),
-        "repository": lineage.source(git.answer("remote", "get-url", "origin", missing="").strip()),
+        "repository": lineage.source(git.run("remote", "get-url", "origin", default="").strip()),
         "data": [file for folder in data_versions.folders() for file in _files(revision, folder)],
         "stages": {
             name: {
@@ -123,7 +123,7 @@ def _chain(version: Version, revision: Revision, changes: list[dict[str, Any]]) 
 
 def _committed(commit: str) -> str:
     """When a commit was made, in UTC."""
-    seconds = int(git.answer("show", "--no-patch", "--format=%ct", commit))
+    seconds = int(git.run("show", "--no-patch", "--format=%ct", commit))
     return datetime.fromtimestamp(seconds, UTC).isoformat()
 
 
