@@ -1,8 +1,9 @@
-"""The command line's two manners: one sentence instead of a traceback, and progress for people only."""
+"""The command line: one sentence instead of a traceback, progress for people only, facts as JSON."""
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import typer
 
@@ -35,3 +36,8 @@ def progress(items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
     from rich.progress import track
 
     yield from track(items, description=what, total=total, console=Console(stderr=True), transient=True)
+
+
+def print_json(facts: Any) -> None:
+    """Print plain values as JSON for another program."""
+    typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from mlops.base import files, yaml
+from mlops.base import console, files, yaml
 from mlops.base.errors import DataError, ProjectError, StoreError
 from mlops.commands import options
 from mlops.data import checks, parsing
@@ -74,7 +74,7 @@ def ingest(
             tables.write_batches(Path(aside, goal.name), _as_kept(path, layout, unclean))
             _place(Path(aside, goal.name), goal, Path(aside, "before"), facts["source"], replace=not labelled)
     if as_json:
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        console.print_json(facts)
     else:
         typer.echo(_summary(facts, known=bool(known), dry_run=dry_run, labelled=labelled))
 

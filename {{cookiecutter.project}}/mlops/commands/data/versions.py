@@ -1,12 +1,12 @@
 """`data log` and `data get`: every version of the data, and any of them checked out beside the work tree."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mlops.base import console
 from mlops.commands.options import AsJson, DryRun
 from mlops.history import data_versions, paths, revisions
 
@@ -18,7 +18,7 @@ def log(as_json: AsJson = False) -> None:
     """List every version of the data: when, who, commit, digest, files, rows, size, message."""
     found = [version for folder in data_versions.folders() for version in data_versions.log(folder)]
     if as_json:
-        typer.echo(json.dumps([version.as_dict() for version in found], indent=2, ensure_ascii=False))
+        console.print_json([version.as_dict() for version in found])
         return
     from rich.console import Console
     from rich.table import Table

@@ -1,6 +1,5 @@
 """`compare`: models under the same folds, and whether the best of them is really better or only came out so."""
 
-import json
 import math
 import sys
 from dataclasses import asdict, dataclass
@@ -9,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.base import params
+from mlops.base import console, params
 from mlops.base.errors import ParameterError, StoreError
 from mlops.commands.options import AsJson
 from mlops.history import paths, revisions
@@ -83,7 +82,7 @@ def compare(
     said = _conclusion(comparable, others, title(name))
     if as_json:
         facts = {"metric": name, "conclusion": said, "candidates": [one.as_dict() for one in (*comparable, *others)]}
-        typer.echo(json.dumps(_defined(facts), indent=2, ensure_ascii=False))
+        console.print_json(_defined(facts))
         return
     _print([*comparable, *others], title(name))
     typer.echo(said)

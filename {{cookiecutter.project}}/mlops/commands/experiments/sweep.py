@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mlops.base import locks, params, yaml
+from mlops.base import console, locks, params, yaml
 from mlops.base.errors import ParameterError, StoreError, nearest
 from mlops.commands.experiments.progress import Board
 from mlops.commands.options import AsJson, DryRun
@@ -125,7 +125,7 @@ def sweep(
         _run(plan, sweep, state, jobs, board)
     ranked, failed = board.best(), board.failed()
     if as_json:
-        typer.echo(json.dumps([one.as_dict() for one in [*ranked, *failed]], indent=2, ensure_ascii=False))
+        console.print_json([one.as_dict() for one in [*ranked, *failed]])
     else:
         board.print()
     if not ranked:

@@ -1,13 +1,12 @@
 """`check-drift`: the alarm. The stage `monitor` only reports, so that its report is never lost to its own alarm."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mlops.base import files
+from mlops.base import console, files
 from mlops.commands.options import AsJson
 from mlops.history import paths
 
@@ -19,7 +18,7 @@ def check_drift(
     """Say whether the newest delivery has drifted, or the model got worse on it; exit with 1 if so."""
     found = files.read_json(report)
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        console.print_json(found)
     else:
         typer.echo(found["verdict"])
     sys.exit(int(found["alarm"]))

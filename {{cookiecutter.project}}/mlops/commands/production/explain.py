@@ -1,13 +1,12 @@
 """`explain`: why the model answers as it does on single rows, feature by feature."""
 
-import json
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mlops.base import files, params
+from mlops.base import console, files, params
 from mlops.base.errors import DataError, ParameterError, StoreError
 from mlops.commands.options import AsJson
 from mlops.data.schema import Schema
@@ -59,7 +58,7 @@ def explain(
         for place, value, name, answer, row in zip(table.index, keys, names, answers, told, strict=True)
     ]
     if as_json:
-        typer.echo(json.dumps({"source": source.as_posix(), "rows": found}, indent=2, ensure_ascii=False))
+        console.print_json({"source": source.as_posix(), "rows": found})
         return
     for row in found:
         for line in _lines(row, source, layout.target):

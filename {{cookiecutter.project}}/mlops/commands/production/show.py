@@ -1,11 +1,10 @@
 """`registry show` and `history`, and `audit verify`: what is there, what was live when, and whether it is true."""
 
-import json
 import sys
 
 import typer
 
-from mlops.base import params
+from mlops.base import console, params
 from mlops.commands.options import AsJson
 from mlops.history import paths
 from mlops.registry import audit, ledger, registry
@@ -18,7 +17,7 @@ def show(as_json: AsJson = False) -> None:
         found = registry.versions(client, settings.name)
     if as_json:
         content = {"name": settings.name, "versions": [version.as_dict() for version in found]}
-        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        console.print_json(content)
         return
     if not found:
         typer.echo(f"{settings.name} has no version yet: `dvc repro` makes one, if the gate lets it")
@@ -34,7 +33,7 @@ def history(as_json: AsJson = False) -> None:
     with registry.opened(tracking.uri) as client:
         entries = audit.read(client, settings.name)
     if as_json:
-        typer.echo(json.dumps({"name": settings.name, "entries": entries}, indent=2, ensure_ascii=False))
+        console.print_json({"name": settings.name, "entries": entries})
         return
     for entry in entries:
         change = f"{entry['from'] or 'none'} → {entry['to']}" if entry["action"] != "approve" else entry["to"]

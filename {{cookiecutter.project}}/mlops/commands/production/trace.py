@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.base import files, params
+from mlops.base import console, files, params
 from mlops.base.errors import StoreError
 from mlops.commands.options import AsJson
 from mlops.commands.production import lineage
@@ -51,7 +51,7 @@ def trace(
     if openlineage:
         _export(found, openlineage)
     if as_json:
-        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        console.print_json(found)
         return
     for chain in found:
         for line in _lines(chain):
