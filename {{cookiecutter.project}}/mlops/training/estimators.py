@@ -41,8 +41,16 @@ def build(
     if "random_state" in known:
         given.setdefault("random_state", seed)
     if "n_jobs" in known:
-        given["n_jobs"] = None if path.startswith("sklearn.") else threads
+        given["n_jobs"] = None if _is_of_sklearn(estimator) else threads
     return estimator.set_params(**given)
+
+
+def _is_of_sklearn(estimator: "BaseEstimator") -> bool:
+    """Whether an estimator is one of scikit-learn's, or inherits from one: its base classes alone do not count."""
+    modules = [base.__module__ for base in type(estimator).__mro__]
+    return any(
+        module.startswith("sklearn.") and not module.startswith(("sklearn.base", "sklearn.utils")) for module in modules
+    )
 
 
 def with_arguments(estimator: "BaseEstimator", arguments: Mapping[str, Any]) -> "BaseEstimator":
