@@ -53,7 +53,7 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = {
         "dvc.yaml": PIPELINE,
         "count.py": COUNT,
-        "mlops//__main__.py": INFER,
+        "mlops/__main__.py": INFER,
         "mlops/base/environment.py": "",
         "schema.yaml": "target: churn\n",
     }
@@ -115,7 +115,7 @@ def test_a_project_is_set_up_to_its_first_commit_by_someone_whom_git_does_not_kn
     assert git(project, "branch", "--show-current") == "main"
     assert git(project, "status", "--porcelain") == ""
     assert git(project, "log", "--format=%an <%ae>") == f"{author} <churn@localhost>"
-    assert f"by {author} <churn@localhost>" in project.printed
+    assert f"the author is {author} <churn@localhost>" in project.printed
     assert project.read("counts.txt") == f"{{'telco-churn.csv': 6001}} {sys.prefix}\n"
     tracked = set(git(project, "ls-files").split())
     assert {"data/raw.dvc", "data/incoming.dvc", "dvc.lock", "counts.txt", ".dvc/config"} <= tracked
@@ -198,7 +198,7 @@ def test_a_project_inside_another_work_tree_is_a_repository_of_its_own_and_it_is
     generation = generate(short, tmp_path, setup="here", env={"GIT_DIR": str(tmp_path / ".git")})
 
     project = baked(generation, tmp_path / "customer-churn")
-    assert f"its own, inside that of {tmp_path}, which should ignore customer-churn/" in project.printed
+    assert f"a repository inside that of {tmp_path}, which should ignore customer-churn/" in project.printed
     assert git(project, "rev-parse", "--show-toplevel") == str(project.path)
     assert git(project, "rev-list", "--count", "HEAD") == "1"
     assert git(BakedProject(tmp_path, ""), "ls-files") == ""
@@ -321,5 +321,5 @@ def test_an_interruption_leaves_the_rest_to_the_person(capsys: pytest.CaptureFix
         hook.Step("three", str, ""),
     ]
 
-    assert hook.carry_out(steps, lambda step: True) == {"one"}
+    assert hook.run_steps(steps, lambda step: True) == {"one"}
     assert "[2/3] two .................. interrupted" in capsys.readouterr().out
