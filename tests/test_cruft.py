@@ -97,15 +97,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
             "mlops/__init__.py": '+\nNEWS = "of version 2"\n',
             "mlops/base/added.py": '"""New in version 2."""\n',
             "params.yaml": "+\nnew:                          # a new section\n  knob: 1\n",
-            "mypy.ini": "+# a comment of version 2\n",
-            "project/__init__.py": "+# version 2\n",
+            ".mypy.ini": "+# a comment of version 2\n",
+            "project/features.py": "+# version 2\n",
             "project/added.py": '"""A new place for code of the owner."""\n',
             "schema.yaml": "+# version 2\n",
             "data/raw/telco-churn.csv": "customer_id\n1\n",
         },
     )
     (project / "mlops" / "base" / "retired.py").unlink()
-    replace(project / "ruff.toml", LINE_LENGTH, "line-length = 140\n")
+    replace(project / ".ruff.toml", LINE_LENGTH, "line-length = 140\n")
     commit(template, "Version 2")
 
     (stands / "deliveries").mkdir()
@@ -124,16 +124,16 @@ def updated(made: Made, tmp_path_factory: pytest.TempPathFactory) -> BakedProjec
     shutil.copytree(made.project.path, path, ignore=shutil.ignore_patterns("raw", "incoming"))
     commit(path, "Start")
     replace(path / "params.yaml", PARAMETER, "  confidence: 0.9\n")
-    replace(path / "ruff.toml", LINE_LENGTH, "line-length = 100\n")
+    replace(path / ".ruff.toml", LINE_LENGTH, "line-length = 100\n")
     write(
         path,
         {
-            "project/__init__.py": '"""Code of the owner."""\n',
+            "project/features.py": '"""Code of the owner."""\n',
             "schema.yaml": "target: paid\n",
             "mlops/owner.py": '"""A file of the owner among the machinery."""\n',
         },
     )
-    (path / "mypy.ini").unlink()
+    (path / ".mypy.ini").unlink()
     commit(path, "Own work")
     return cruft(BakedProject(path, "", made.project.env), "update", "--skip-apply-ask")
 
@@ -197,12 +197,12 @@ def test_an_update_changes_the_machinery_and_nothing_that_the_owner_owns(updated
         "mlops/base/retired.py": "D",
         "params.yaml": "M",
         "project/added.py": "A",
-        "ruff.toml": "U",
+        ".ruff.toml": "U",
     }
     assert updated.read("mlops/__init__.py").endswith('NEWS = "of version 2"\n')
     assert updated.read("mlops/base/added.py") == '"""New in version 2."""\n'
-    assert updated.read("project/__init__.py") == '"""Code of the owner."""\n'
-    assert not (updated.path / "mypy.ini").exists()
+    assert updated.read("project/features.py") == '"""Code of the owner."""\n'
+    assert not (updated.path / ".mypy.ini").exists()
 
 
 def test_an_update_adds_a_new_parameter_beside_the_owners_edit(updated: BakedProject) -> None:
@@ -214,11 +214,11 @@ def test_an_update_adds_a_new_parameter_beside_the_owners_edit(updated: BakedPro
 
 
 def test_a_line_that_both_have_changed_is_a_conflict_that_git_shows(updated: BakedProject) -> None:
-    conflict = updated.read("ruff.toml").split("<<<<<<<")[1].split(">>>>>>>")[0]
+    conflict = updated.read(".ruff.toml").split("<<<<<<<")[1].split(">>>>>>>")[0]
 
     assert "line-length = 100" in conflict
     assert "line-length = 140" in conflict
-    assert "UU ruff.toml" in updated.run("git", "status", "--short").stdout
+    assert "UU .ruff.toml" in updated.run("git", "status", "--short").stdout
 
 
 @pytest.mark.parametrize("name", ["pre_gen_project", "post_gen_project"])
