@@ -56,10 +56,9 @@ def main(
     then = verdict.answer_profile(tables.read(predictions, answers.columns.tolist()), kind)
     now = verdict.answer_profile(answers, kind)
 
-    limits = drift.Limits(**settings.model_dump(include=set(drift.Limits.__annotations__)))
     names = drift.watched(baseline, layout.features, settings.features)
-    inputs = drift.compare(baseline, current, names, limits)
-    outputs = drift.compare(then, now, list(then), limits)
+    inputs = drift.compare(baseline, current, names, settings)
+    outputs = drift.compare(then, now, list(then), settings)
     labelled = fitting.with_labels(answered, labels, kind)
     found = {
         "delivery": {
@@ -68,7 +67,7 @@ def main(
             "unparseable": delivered.unparseable,
             "digest": content,
         },
-        **verdict.report(inputs, outputs, answered, labelled, kind, limits, settings.minimum_accuracy),
+        **verdict.report(inputs, outputs, answered, labelled, kind, settings),
     }
     files.write_json(report, found)
     sides = [(baseline[column.column], current[column.column]) for column in inputs]
