@@ -49,7 +49,7 @@ def main(
     trees = environment.locks("shap")  # not: is installed, or one lock would give two reports
     told = explanation.of_notable(fitted, table, found, layout, learnt_from, threads, trees=trees)
     drawn = {**curves.curves(found), "importances": relied_on, "partial_dependence": partial}
-    groups = results.by_group(found, table, layout.sensitive)
+    groups = results.metrics_by_group(found, table, layout.sensitive)
     treated = treating.report(found, table[layout.sensitive], settings.smallest_group, settings.confidence)
     said = results.facts(found, headline, spans)
 
