@@ -28,7 +28,7 @@ def main(
     splits = tables.Stored(train), tables.Stored(test)
     for split in splits:
         checks.check_names(split, layout)
-    parts: list[list[checks.Result]] = []
+    parts: list[list[checks.CheckResult]] = []
     hashes = []
     for split in splits:
         fingerprints = []
