@@ -41,12 +41,13 @@ def review(
     before = revisions.find(base) if base else revisions.merge_base()
     now = revisions.find("")
     found = facts(before, now)
+    text = pages.filled("review.md", **found)
     if html:
         from mlops.evaluation import figures
 
-        drawn = figures.of_curves(_curves(now), _curves(before))
-        pages.write_page(html, "review.html", figures=drawn, **found)
-    typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else pages.filled("review.md", **found))
+        curves = figures.of_curves(_curves(now), _curves(before))
+        pages.write_page(html, "review.html", figures=curves, body=pages.from_markdown(text), **found)
+    typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else text)
     if fail_on and found["regression"]:
         sys.exit(1)
 
