@@ -1,7 +1,5 @@
 """The tables behind the curves of `dvc plots` and of the report; they are small for any number of rows."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -51,17 +49,19 @@ def confusion(predictions: Predictions) -> pd.DataFrame:
 
 def roc(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
     """`fpr` and `tpr` at falling `threshold`, from (0, 0) at infinity, for n rows in which both classes occur."""
-    threshold, hits, falses = _counts_down(probability, is_positive)
-    curve = pd.DataFrame({"fpr": falses / falses[-1], "tpr": hits / hits[-1], "threshold": threshold})
-    start = pd.DataFrame({"fpr": [0.0], "tpr": [0.0], "threshold": [np.inf]})
-    return _thinned(pd.concat([start, curve], ignore_index=True), "fpr", "tpr")
+    from sklearn.metrics import roc_curve
+
+    fpr, tpr, threshold = roc_curve(is_positive, probability, drop_intermediate=False)
+    return _thinned(pd.DataFrame({"fpr": fpr, "tpr": tpr, "threshold": threshold}), "fpr", "tpr")
 
 
 def precision_recall(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
     """`precision` and `recall` at falling `threshold`, for n rows in which both classes occur."""
-    threshold, hits, falses = _counts_down(probability, is_positive)
-    curve = pd.DataFrame({"recall": hits / hits[-1], "precision": hits / (hits + falses), "threshold": threshold})
-    return _thinned(curve, "recall", "precision")
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, threshold = precision_recall_curve(is_positive, probability)
+    columns = {"recall": recall[:-1], "precision": precision[:-1], "threshold": threshold}  # without the point (0, 1)
+    return _thinned(pd.DataFrame(columns)[::-1].reset_index(drop=True), "recall", "precision")
 
 
 def calibration(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
@@ -84,16 +84,6 @@ def residuals(predictions: Predictions) -> pd.DataFrame:
     order = np.argsort(predicted, kind="stable")
     rows = order[np.unique(np.linspace(0, len(order) - 1, MOST_RESIDUALS).round().astype(np.intp))]
     return pd.DataFrame({"predicted": predicted[rows], "actual": actual[rows], "residual": (actual - predicted)[rows]})
-
-
-def _counts_down(
-    probability: NDArray[np.float64], is_positive: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[Any], NDArray[Any]]:
-    """Each probability that occurs, in falling order, with the number of positives and of negatives at or above it."""
-    order = np.argsort(-probability, kind="stable")
-    last_of_tie = np.flatnonzero(np.append(np.diff(probability[order]) != 0, True))
-    hits, falses = np.cumsum(is_positive[order]), np.cumsum(~is_positive[order])
-    return probability[order][last_of_tie], hits[last_of_tie], falses[last_of_tie]
 
 
 def _thinned(curve: pd.DataFrame, x: str, y: str) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -176,7 +177,7 @@ def _data(before: Revision, now: Revision) -> dict[str, Any]:
     }
     if found["changed"]:
         try:
-            found["rows"] = _rows(before, now).as_dict()
+            found["rows"] = asdict(_rows(before, now))
             found["drift"] = _drift(before, now)
         except StoreError as error:
             found["note"] = f"rows could not be compared: {error}"
