@@ -317,7 +317,7 @@ def test_twenty_columns_that_stayed_the_same_do_not_alarm_and_a_shifted_one_does
     assert [column.column for column in moved if column.drifted] == ["n7"]
 
 
-# What is said of a column
+# The report on a column
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is said of a delivery: when to retrain, when to raise an alarm, and the small pictures of a distribution."""
+"""The report on a delivery: when to retrain, when to raise an alarm, and the small pictures of distributions."""
 
 import json
 

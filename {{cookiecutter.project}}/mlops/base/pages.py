@@ -27,11 +27,11 @@ def filled(template: str, **content: Any) -> str:
     In Markdown, `| code` escapes a value, `| cell` a value in a table, and `| text` a sentence. Templates are Jinja
     with square brackets, because cookiecutter uses the curly brackets.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=template.endswith(".html"),
+        autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -43,26 +43,26 @@ def filled(template: str, **content: Any) -> str:
         comment_end_string="#]",
     )
     environment.filters |= {"number": partial(_formatted, form=",.4g"), "share": partial(_formatted, form=".1%")}
-    environment.filters |= {"signed": _signed, "code": _code, "cell": _cell, "text": _text}
+    environment.filters |= {"signed": _signed, "code": _code, "cell": _cell}
+    environment.filters |= {"text": _text, "markdown": from_markdown}
     return environment.get_template(template).render(content)
 
 
 def write_both(path: Path, template: str, page: Path, around: str, **content: Any) -> None:
-    """Fill a Markdown template and write it, then write it as an HTML page: the `body` of the template `around`.
+    """Fill a Markdown template and write it, then the HTML template `around` that includes the Markdown template.
 
     Raises:
         StoreError: one of the files cannot be written.
     """
-    text = filled(template, **content) + "\n"
-    files.write_text(path, text)
-    write_page(page, around, **content, body=from_markdown(text))
+    files.write_text(path, filled(template, **content) + "\n")
+    write_page(page, around, **content)
 
 
 def from_markdown(text: str) -> str:
     """Markdown (CommonMark, with tables) as HTML whose wide tables and code scroll; HTML in `text` stays text."""
     from markdown_it import MarkdownIt
 
-    html = str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+    html = str(MarkdownIt("commonmark", {"html": False}).enable("table").render(str(text)))
     html = html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
     return html.replace("<pre>", '<div class="scroll"><pre style="margin: 12px">').replace("</pre>", "</pre></div>")
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,10 @@ class Rows:
     added: int
     removed: int
     changed: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
 
 
 def of_values(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -42,13 +41,12 @@ def review(
     before = revisions.find(base) if base else revisions.merge_base()
     now = revisions.find("")
     found = facts(before, now)
-    text = pages.filled("review.md", **found)
     if html:
         from mlops.evaluation import figures
 
-        curves = figures.of_curves(_curves(now), _curves(before))
-        pages.write_page(html, "review.html", figures=curves, body=pages.from_markdown(text), **found)
-    typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else text)
+        drawn = figures.of_curves(_curves(now), _curves(before))
+        pages.write_page(html, "review.html", figures=drawn, **found)
+    typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else pages.filled("review.md", **found))
     if fail_on and found["regression"]:
         sys.exit(1)
 
@@ -177,7 +175,7 @@ def _data(before: Revision, now: Revision) -> dict[str, Any]:
     }
     if found["changed"]:
         try:
-            found["rows"] = asdict(_rows(before, now))
+            found["rows"] = _rows(before, now).as_dict()
             found["drift"] = _drift(before, now)
         except StoreError as error:
             found["note"] = f"rows could not be compared: {error}"
