@@ -22,6 +22,7 @@ def make(folder: Path) -> None:
 
 def ours(folder: Path) -> None:
     """As `monitor` does it."""
+    from mlops.base import params
     from mlops.data import profile
     from mlops.data.schema import Column, Schema
     from mlops.intake import tables
@@ -30,7 +31,8 @@ def ours(folder: Path) -> None:
     tables = [tables.read(folder / f"{name}.parquet") for name in ("baseline", "current")]
     columns = {name: Column(type="number" if name.startswith("n") else "category") for name in tables[0]}
     schema = Schema(columns={**columns, "target": Column(type="number", role="target")})
-    limits = drift.Limits(p_value=0.05, ks_distance=0.1, cramers_v=0.1, missing_change=0.05, drifted_share=0.3)
+    effects = {"ks_distance": 0.1, "cramers_v": 0.1, "missing_change": 0.05}
+    limits = params.Monitor(features="all", p_value=0.05, drifted_share=0.3, minimum_accuracy=0.7, **effects)
     found = drift.compare(*(profile.profile(table, schema) for table in tables), list(columns), limits)
     print(sum(column.drifted for column in found), "drifted")
 

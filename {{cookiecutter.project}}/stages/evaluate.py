@@ -23,7 +23,7 @@ def main(
     page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
 ) -> None:
     """Evaluate the model, and write the results as tables, as JSON and as a page."""
-    import project.estimators
+    import project.estimators  # the model may be one of its classes
     import project.metrics
     from mlops.base import environment, files, pages, params
     from mlops.data import profile

@@ -25,7 +25,7 @@ def main(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, but record and write nothing.")] = False,
 ) -> None:
     """Judge, describe, record, and outside a sweep register."""
-    import project.estimators
+    import project.estimators  # the model may be one of its classes
     import project.metrics
     from mlops.base import environment, files, pages, params
     from mlops.data import profile

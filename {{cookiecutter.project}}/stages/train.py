@@ -17,7 +17,7 @@ def main(
     candidates: Annotated[Path, typer.Option(help="Where every candidate of a search goes (CSV).")],
 ) -> None:
     """Cross-validate, fit, save."""
-    import project.estimators
+    import project.estimators  # params.yaml may name its classes
     import project.metrics
     from mlops.base import files, params
     from mlops.intake import tables

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlops.base.errors import DataError
 from mlops.data import checks
-from mlops.data.checks import Result
+from mlops.data.checks import CheckResult
 from mlops.data.schema import Schema
 
 SCHEMA = Schema(
@@ -42,11 +42,11 @@ def table(rows: int = 10, **columns: object) -> pd.DataFrame:
     return pd.DataFrame({**good, **given})
 
 
-def failures(results: list[Result]) -> list[Result]:
+def failures(results: list[CheckResult]) -> list[CheckResult]:
     return [result for result in results if not result.passed]
 
 
-def column_failures(data: pd.DataFrame, schema: Schema = SCHEMA) -> list[Result]:
+def column_failures(data: pd.DataFrame, schema: Schema = SCHEMA) -> list[CheckResult]:
     return failures(checks.check_columns(data, schema, 0.3))
 
 
@@ -160,7 +160,7 @@ def test_a_table_that_prepare_did_not_make_is_refused(wrong: pd.DataFrame) -> No
         checks.check_columns(wrong, SCHEMA, 0.3)
 
 
-def duplicates(data: pd.DataFrame, limit: float) -> Result:
+def duplicates(data: pd.DataFrame, limit: float) -> CheckResult:
     return checks.check_rows(checks.fingerprints(data, SCHEMA), limit)
 
 

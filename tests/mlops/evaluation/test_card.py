@@ -1,4 +1,4 @@
-"""The model card: what it says is what the reports say, what nobody said it says so, and text in it stays text."""
+"""The model card: its facts are those of the reports, gaps are named as gaps, and text in it stays text."""
 
 import re
 from typing import Any
@@ -72,8 +72,8 @@ IMPORTANCES = [{"feature": "age", "importance": 0.05, "spread": 0.01}]
 WORDS = params.Card(purpose="Whom to call", users="", not_for="", limits=["Made up"], owner="Ada")
 
 
-def written(**other: Any) -> str:
-    """The card's Markdown, as the stage fills it."""
+def written(template: str = "model_card.md", **other: Any) -> str:
+    """The filled template of the card, as the stage fills it."""
     facts = card.facts(FOUND, GROUPS, IMPORTANCES, SCHEMA, 30, 0.95)
     rule = {"rule": "minimum", "measured": "test accuracy", "actual": 0.8125, "comparison": "≥", "limit": 0.75}
     content = {
@@ -88,7 +88,7 @@ def written(**other: Any) -> str:
         "packages": {"numpy": ["2.4.6", "2.5.5"]},
         "registration": "reports/registration.json",
     }
-    return pages.filled("model_card.md", **content | other)
+    return pages.filled(template, **content | other)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,8 @@ def written(**other: Any) -> str:
         "demographic parity 0.1, equalised odds –",
         "| `age` | +0.0500 | 0.01 |",
         "- Made up",
-        "- On so many test rows, recall is not known any better than 0.5 to 0.7.",
-        "- The group `sex` = `x` has 10 test rows only: too few to judge.",
+        "- The test rows are too few for a precise recall: the interval is 0.5 to 0.7.",
+        "- The group `sex` = `x` has only 10 test rows, too few to judge.",
         "- Range of `age`: 4 rows (0.4%); expected `≥ 0`.",
         "| `minimum` | `test accuracy` | 0.8125 | ≥ 0.75 | ✓ |",
         "numpy 2.4.6 or 2.5.5",
@@ -150,6 +150,15 @@ def test_what_people_write_stays_text(hostile: str) -> None:
     assert "<script" not in html
     assert "<a " not in html
     assert html.count("<h1>") == 1
+
+
+def test_the_page_holds_the_card_as_html() -> None:
+    opening, rest = pages.from_markdown(written()).split("<h2>", 1)
+
+    page = written("model_card.html")
+
+    assert opening in page
+    assert rest in page
 
 
 def test_a_headline_that_is_undefined_is_said_so() -> None:

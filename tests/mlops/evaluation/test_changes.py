@@ -1,4 +1,4 @@
-"""What differs between two versions: parameters, packages, rows, and what a model says of groups."""
+"""The differences between two versions: parameters, packages, rows, and a metric within groups."""
 
 from collections import Counter
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What features add to an answer sums to it, whatever the model; and where it is known, it is the right amount."""
+"""Contributions sum to the answer for every kind of model, and have the right size where that is known."""
 
 import sys
 from collections.abc import Callable
@@ -124,17 +124,17 @@ def assert_sums_to_the_answer(estimator: Any, classes: int) -> None:
         assert (predicted == (model.predict(given) == "no")).all()
     if found.scale in ("probability", "log-odds"):
         probability = model.predict_proba(given)[np.arange(30), np.searchsorted(model.classes_, found.of)]
-        said = found.answer if found.scale == "probability" else expit(found.answer)
-        assert said == pytest.approx(probability)
+        answered = found.answer if found.scale == "probability" else expit(found.answer)
+        assert answered == pytest.approx(probability)
 
 
 @each(LINEAR)
-def test_what_features_add_sums_to_the_answer_of_a_linear_model(estimator: Any, classes: int) -> None:
+def test_contributions_sum_to_the_answer_of_a_linear_model(estimator: Any, classes: int) -> None:
     assert_sums_to_the_answer(estimator, classes)
 
 
 @each(TREES)
-def test_what_features_add_sums_to_the_answer_of_trees(estimator: Any, classes: int) -> None:
+def test_contributions_sum_to_the_answer_of_trees(estimator: Any, classes: int) -> None:
     pytest.importorskip("shap")
     assert_sums_to_the_answer(estimator, classes)
 
@@ -175,7 +175,7 @@ def test_a_number_adds_its_coefficient_times_its_distance_from_the_mean() -> Non
     assert other.contributions == pytest.approx(-found.contributions)
 
 
-def test_rows_are_told_with_the_values_as_they_came_and_the_strongest_first() -> None:
+def test_a_row_is_explained_with_its_own_values_and_the_largest_contribution_first() -> None:
     table = people()
     new = table.iloc[:1].assign(
         plan=pd.Series([None], dtype="str"), amount=30.0, since=np.datetime64("2024-05-06", "us")
@@ -184,11 +184,11 @@ def test_rows_are_told_with_the_values_as_they_came_and_the_strongest_first() ->
 
     row = explained(model, new, table, None).rows(new)[0]
 
-    told = {feature["feature"]: feature["value"] for feature in row["features"]}
+    values = {feature["feature"]: feature["value"] for feature in row["features"]}
     assert row["features"][0]["feature"] == "amount"
-    assert told["amount"] == 30.0
-    assert told["plan"] is None
-    assert told["since"] == "2024-05-06T00:00:00"
+    assert values["amount"] == 30.0
+    assert values["plan"] is None
+    assert values["since"] == "2024-05-06T00:00:00"
     assert row["base"] + sum(feature["contribution"] for feature in row["features"]) == pytest.approx(row["answer"])
 
 
@@ -219,7 +219,7 @@ def test_without_shap_one_sentence_says_what_to_install(monkeypatch: pytest.Monk
         explained(model, table.iloc[:3], table, "yes")
 
 
-def test_worth_telling_are_the_extremes_and_the_most_doubtful_row() -> None:
+def test_the_extremes_and_the_most_doubtful_row_are_notable() -> None:
     yes = np.array([0.2, 0.95, 0.45, 0.01])
     actual = np.array(["no"] * 4, dtype=object)
     both = np.column_stack([1 - yes, yes])
@@ -240,6 +240,8 @@ def test_the_report_explains_trees_only_where_the_lock_has_what_it_takes(trees: 
     model = fitted(tree.DecisionTreeClassifier(max_depth=4, random_state=0), 2, table)
     found = fitting.predict(model, encoding.inputs(table, SCHEMA), answers(table, 2), "yes", threads=1)
 
-    told = explanation.of_notable(model, table, found, SCHEMA, profile.profile(table, SCHEMA), threads=1, trees=trees)
+    reference = profile.profile(table, SCHEMA)
+    explanations = explanation.of_notable(model, table, found, SCHEMA, reference, threads=1, trees=trees)
 
-    assert [row["what"] for row in told] == (["highest", "nearest to the boundary", "lowest"] if trees else [])
+    names = [row["what"] for row in explanations]
+    assert names == (["highest", "nearest to the boundary", "lowest"] if trees else [])

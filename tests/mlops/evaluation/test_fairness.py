@@ -23,7 +23,7 @@ def predictions(actual: list[bool], predicted: list[bool]) -> Predictions:
 def test_rates_are_those_of_the_confusion_in_each_group(rows: list[tuple[bool, bool, str]]) -> None:
     actual, predicted, levels = (list(column) for column in zip(*rows, strict=True))
 
-    found = fairness.by_group(predictions(actual, predicted), pd.Series(levels, dtype="str"), 1, 0.95)
+    found = fairness.rates_by_group(predictions(actual, predicted), pd.Series(levels, dtype="str"), 1, 0.95)
 
     assert [group["level"] for group in found] == sorted(set(levels))
     for group in found:
@@ -67,7 +67,7 @@ def test_a_rate_of_no_rows_is_in_no_gap() -> None:
 def test_missing_levels_are_a_group() -> None:
     levels = pd.Series(["a", None, "a", None], dtype="str")
 
-    found = fairness.by_group(predictions([True] * 4, [True] * 4), levels, 1, 0.95)
+    found = fairness.rates_by_group(predictions([True] * 4, [True] * 4), levels, 1, 0.95)
 
     assert [(group["level"], group["rows"]) for group in found] == [("a", 2), ("(missing)", 2)]
 

@@ -15,8 +15,8 @@ def binary(seed, classes=("no", "yes")):
     actual, probability = rng.random(80) < 0.4, rng.random(80)
     labels = np.array(classes, dtype=object)
     both = np.column_stack([1 - probability, probability])
-    said = labels[(probability > 0.5).astype(int)]
-    return curves.curves(Predictions(labels[actual.astype(int)], said, both, classes, classes[1]))
+    predicted = labels[(probability > 0.5).astype(int)]
+    return curves.curves(Predictions(labels[actual.astype(int)], predicted, both, classes, classes[1]))
 
 
 def regression(seed):

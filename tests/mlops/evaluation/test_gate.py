@@ -1,12 +1,12 @@
 """Which models pass: at the limit, past it, and where there is nothing to compare."""
 
 import math
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlops.base.errors import ParameterError
+from mlops.base.params import Rule
 from mlops.evaluation import gate
 from mlops.training.metrics import HIGHER_IS_BETTER
 
@@ -14,29 +14,25 @@ METRICS = st.sampled_from(sorted(HIGHER_IS_BETTER))
 NUMBERS = st.floats(-1e6, 1e6)
 
 
-@dataclass(frozen=True)
-class Rule:
-    measure: str
-    metric: str
-    direction: str
-    limit: float
+def rule_of(measure: str, metric: str, direction: str, limit: float) -> Rule:
+    return Rule(measure=measure, metric=metric, direction=direction, limit=limit)  # type: ignore[arg-type]
 
 
 def better(metric: str) -> str:
     return "at_least" if HIGHER_IS_BETTER[metric] else "at_most"
 
 
-def judged(rule: Rule, evidence: gate.Evidence, headline: str = "accuracy") -> gate.Outcome:
-    (outcome,) = gate.judge(evidence, headline, {"rule": rule})
-    return outcome
+def judged(rule: Rule, evidence: gate.Evidence, headline: str = "accuracy") -> gate.RuleResult:
+    (result,) = gate.judge(evidence, headline, {"rule": rule})
+    return result
 
 
-def on_test(metric: str, limit: float, test: float | None) -> gate.Outcome:
-    return judged(Rule("test", metric, better(metric), limit), gate.Evidence({metric: test}, {}))
+def on_test(metric: str, limit: float, test: float | None) -> gate.RuleResult:
+    return judged(rule_of("test", metric, better(metric), limit), gate.Evidence({metric: test}, {}))
 
 
-def overfitted(metric: str, limit: float, test: float | None, mean: float | None) -> gate.Outcome:
-    return judged(Rule("overfitting", metric, "below", limit), gate.Evidence({metric: test}, {metric: mean}))
+def overfitted(metric: str, limit: float, test: float | None, mean: float | None) -> gate.RuleResult:
+    return judged(rule_of("overfitting", metric, "below", limit), gate.Evidence({metric: test}, {metric: mean}))
 
 
 @pytest.mark.parametrize(
@@ -71,9 +67,9 @@ def test_the_limit_is_the_last_value_that_passes(metric: str, test: float | None
 def test_a_gap_as_large_as_the_limit_is_overfitting_in_either_direction(
     metric: str, test: float | None, mean: float | None, gap: float | None, passed: bool
 ) -> None:
-    outcome = overfitted(metric, 0.25, test, mean)
+    result = overfitted(metric, 0.25, test, mean)
 
-    assert (outcome.actual, outcome.passed) == (gap, passed)
+    assert (result.actual, result.passed) == (gap, passed)
 
 
 @given(METRICS, NUMBERS, NUMBERS, NUMBERS)
@@ -92,11 +88,11 @@ def test_what_is_not_a_number_passes_no_rule() -> None:
 
 @pytest.mark.parametrize(("gain", "passed"), [(-0.01, True), (-0.02, True), (-0.03, False), (0.5, True), (None, False)])
 def test_a_model_may_be_worse_than_the_one_in_production_by_the_margin(gain: float | None, passed: bool) -> None:
-    rule = Rule("gain", "auto", "at_least", -0.02)
+    rule = rule_of("gain", "auto", "at_least", -0.02)
 
-    outcome = judged(rule, gate.Evidence({"accuracy": 0.8}, {}, gain={"accuracy": gain}))
+    result = judged(rule, gate.Evidence({"accuracy": 0.8}, {}, gain={"accuracy": gain}))
 
-    assert (outcome.actual, outcome.passed) == (gain, passed)
+    assert (result.actual, result.passed) == (gain, passed)
 
 
 GROUPS = [
@@ -109,52 +105,52 @@ GROUPS = [
 
 @pytest.mark.parametrize(("metric", "worst"), [("accuracy", 0.7), ("rmse", 3.0)])
 def test_the_worst_group_is_judged_unless_it_is_too_small(metric: str, worst: float) -> None:
-    rule = Rule("worst_group", metric, better(metric), worst)
+    rule = rule_of("worst_group", metric, better(metric), worst)
 
-    outcome = judged(rule, gate.Evidence({metric: 1.0}, {}, groups=GROUPS, smallest_group=50))
+    result = judged(rule, gate.Evidence({metric: 1.0}, {}, groups=GROUPS, smallest_group=50))
 
-    assert (outcome.actual, outcome.passed) == (worst, True)
-    assert "sex = m" in outcome.sentence()
+    assert (result.actual, result.passed) == (worst, True)
+    assert "sex = m" in result.sentence()
 
 
 @pytest.mark.parametrize(("metric", "gap", "passed"), [("auto", 0.2, True), ("demographic_parity", 0.4, False)])
 def test_gaps_between_groups_are_judged_by_name(metric: str, gap: float, passed: bool) -> None:
     gaps = {"equalised_odds": 0.2, "demographic_parity": 0.4}
 
-    outcome = judged(Rule("fairness", metric, "at_most", 0.3), gate.Evidence({}, {}, fairness=gaps))
+    result = judged(rule_of("fairness", metric, "at_most", 0.3), gate.Evidence({}, {}, fairness=gaps))
 
-    assert (outcome.actual, outcome.passed) == (gap, passed)
+    assert (result.actual, result.passed) == (gap, passed)
 
 
 @pytest.mark.parametrize(("metric", "passed"), [("auto", True), ("warnings", False)])
 def test_the_data_is_clean_by_its_errors_or_also_its_warnings(metric: str, passed: bool) -> None:
     evidence = gate.Evidence({}, {}, validation={"errors": 0, "warnings": 2})
 
-    assert judged(Rule("validation", metric, "at_most", 0), evidence).passed is passed
+    assert judged(rule_of("validation", metric, "at_most", 0), evidence).passed is passed
 
 
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        (Rule("gain", "auto", "at_least", 0.0), "no version in production"),
-        (Rule("worst_group", "auto", "at_least", 0.9), "no group is large enough"),
-        (Rule("fairness", "auto", "at_most", 0.1), "no groups to compare"),
+        (rule_of("gain", "auto", "at_least", 0.0), "no version in production"),
+        (rule_of("worst_group", "auto", "at_least", 0.9), "no group is large enough"),
+        (rule_of("fairness", "auto", "at_most", 0.1), "no groups to compare"),
     ],
 )
 def test_a_rule_that_does_not_apply_passes_and_says_why(rule: Rule, words: str) -> None:
-    outcome = judged(rule, gate.Evidence({"accuracy": 0.5}, {}))
+    result = judged(rule, gate.Evidence({"accuracy": 0.5}, {}))
 
-    assert outcome.passed
-    assert words in outcome.sentence()
+    assert result.passed
+    assert words in result.sentence()
 
 
 def test_auto_is_the_headline_and_every_rule_is_judged_in_order() -> None:
-    rules = {"gap": Rule("overfitting", "accuracy", "below", 0.1), "low": Rule("test", "auto", "at_least", 0.75)}
+    rules = {"gap": rule_of("overfitting", "accuracy", "below", 0.1), "low": rule_of("test", "auto", "at_least", 0.75)}
     evidence = gate.Evidence({"accuracy": 0.9, "f1": 0.7}, {"accuracy": 0.6, "f1": 0.7})
 
-    outcomes = gate.judge(evidence, "f1", rules)
+    results = gate.judge(evidence, "f1", rules)
 
-    assert [(one.rule, one.metric, one.passed) for one in outcomes] == [
+    assert [(one.rule, one.metric, one.passed) for one in results] == [
         ("gap", "accuracy", False),
         ("low", "f1", False),
     ]
@@ -162,7 +158,7 @@ def test_auto_is_the_headline_and_every_rule_is_judged_in_order() -> None:
 
 @pytest.mark.parametrize("measure", ["test", "overfitting", "gain", "worst_group"])
 def test_a_metric_that_there_is_not_is_named_with_the_rule_and_those_there_are(measure: str) -> None:
-    rule = Rule(measure, "acuracy", "at_least", 0.75)
+    rule = rule_of(measure, "acuracy", "at_least", 0.75)
 
     with pytest.raises(ParameterError, match=r"gate\.rule asks for the metric acuracy, but there are accuracy, f1"):
         judged(rule, gate.Evidence({"accuracy": 0.9, "f1": 0.8}, {}, gain={"accuracy": 0.1}))
@@ -174,16 +170,16 @@ def test_a_metric_that_there_is_not_is_named_with_the_rule_and_those_there_are(m
 )
 def test_a_rule_on_the_wrong_side_of_a_metric_is_refused(metric: str, direction: str, words: str) -> None:
     with pytest.raises(ParameterError, match=words):
-        judged(Rule("test", metric, direction, 1.0), gate.Evidence({metric: 0.5}, {}))
+        judged(rule_of("test", metric, direction, 1.0), gate.Evidence({metric: 0.5}, {}))
 
 
 @pytest.mark.parametrize(
-    ("outcome", "sentence"),
+    ("result", "sentence"),
     [
         (on_test("f1", 0.75, 0.7499), "rule: test f1 is 0.7499, expected ≥ 0.75"),
         (on_test("rmse", 3, None), "rule: test rmse is undefined, expected ≤ 3"),
         (overfitted("f1", 0.1, 0.5, 0.75), "rule: |test − cross-validated| f1 is 0.2500, expected < 0.1"),
     ],
 )
-def test_an_outcome_reads_as_a_sentence(outcome: gate.Outcome, sentence: str) -> None:
-    assert outcome.sentence() == sentence
+def test_a_result_reads_as_a_sentence(result: gate.RuleResult, sentence: str) -> None:
+    assert result.sentence() == sentence

@@ -1,4 +1,4 @@
-"""What a model relies on: as scikit-learn measures it, but without encoding anything twice."""
+"""Permutation importances equal those of scikit-learn, but nothing is encoded twice."""
 
 import numpy as np
 import pandas as pd

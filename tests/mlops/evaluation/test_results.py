@@ -1,4 +1,4 @@
-"""What is kept of a model's answers brings back its predictions, and finds the same rows in any table."""
+"""The table of a model's predictions restores them, and identifies the same rows in any table."""
 
 import numpy as np
 import pandas as pd
@@ -71,9 +71,9 @@ def test_numbers_and_labels_that_the_model_never_learnt_come_back_too(tmp_path):
 def kept_and_restored(found: Predictions, folder) -> Predictions:
     """By way of the files, as between two commits."""
     tables.write(folder / "kept.parquet", results.to_frame(found, table(), layout(with_id=True)))
-    files.write_json(folder / "said.json", {"labels": found.classes, "positive": found.positive})
-    said = files.read_json(folder / "said.json")
-    return results.from_frame(tables.read(folder / "kept.parquet"), said["labels"], said["positive"])
+    files.write_json(folder / "evaluation.json", {"labels": found.classes, "positive": found.positive})
+    evaluation = files.read_json(folder / "evaluation.json")
+    return results.from_frame(tables.read(folder / "kept.parquet"), evaluation["labels"], evaluation["positive"])
 
 
 def assert_equal(back: Predictions, found: Predictions) -> None:

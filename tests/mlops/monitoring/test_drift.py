@@ -1,6 +1,7 @@
 """When a delivery differs from the baseline: the statistics agree with scipy, and the verdict with common sense."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -8,13 +9,22 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mlops.base.errors import ParameterError
+from mlops.base.params import Monitor
 from mlops.data.profile import Distribution, distribution
-from mlops.monitoring import drift
+from mlops.monitoring import drift, two_sample
 from scipy import stats
 
 # The same code gets the same verdict, on a slow machine too.
 EXAMPLES = settings(max_examples=50, deadline=None, derandomize=True)
-LIMITS = drift.Limits(p_value=0.05, ks_distance=0.1, cramers_v=0.1, missing_change=0.05, drifted_share=0.3)
+LIMITS = Monitor(
+    features="all",
+    p_value=0.05,
+    ks_distance=0.1,
+    cramers_v=0.1,
+    missing_change=0.05,
+    drifted_share=0.3,
+    minimum_accuracy=0.7,
+)
 TIED = st.integers(-3, 3).map(float)
 SAMPLE = st.lists(TIED, min_size=1, max_size=40) | st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
 LEVELS = st.lists(st.sampled_from("abcde"), min_size=1, max_size=60)
@@ -81,7 +91,7 @@ def test_many_numbers_agree_with_scipy(rows: int, others: int, shift: float, dec
 def test_missing_numbers_are_left_out_of_the_distance() -> None:
     with_gaps = numbers([1.0, None, 2.0, 3.0, None])
 
-    assert drift.ks_distance(with_gaps, numbers([1.0, 2.0, 3.0])) == 0
+    assert two_sample.ks_distance(with_gaps, numbers([1.0, 2.0, 3.0])) == 0
 
 
 # Chi-square and Cramér's V
@@ -114,11 +124,11 @@ def test_cramers_v_is_the_known_one_less_chance_on_samples_of_one_size(counts: l
 
     known = stats.contingency.association(table, method="cramer") ** 2
 
-    assert drift.cramers_v(table) ** 2 == pytest.approx(max(known - chance, 0) / (1 - chance), abs=1e-9)
+    assert two_sample.cramers_v(table) ** 2 == pytest.approx(max(known - chance, 0) / (1 - chance), abs=1e-9)
 
 
 def test_cramers_v_is_one_when_no_level_is_shared() -> None:
-    assert drift.cramers_v(np.array([[600, 400, 0], [0, 0, 90]])) == pytest.approx(1)
+    assert two_sample.cramers_v(np.array([[600, 400, 0], [0, 0, 90]])) == pytest.approx(1)
 
 
 def test_a_large_baseline_does_not_hide_a_change_in_a_small_delivery() -> None:
@@ -307,7 +317,7 @@ def test_twenty_columns_that_stayed_the_same_do_not_alarm_and_a_shifted_one_does
     assert [column.column for column in moved if column.drifted] == ["n7"]
 
 
-# What is said of a column
+# The report on a column
 
 
 @pytest.mark.parametrize(
@@ -338,7 +348,7 @@ def test_a_category_has_no_means() -> None:
 @given(SAMPLE, LEVELS)
 def test_what_is_said_is_plain_json(values: list[float], names: list[str]) -> None:
     for column in (compared(numbers(values), numbers(values[::2])), compared(levels(names), levels(names[::2]))):
-        assert json.loads(json.dumps(column.as_dict(), allow_nan=False))["column"] == "x"
+        assert json.loads(json.dumps(asdict(column), allow_nan=False))["column"] == "x"
 
 
 # Which features

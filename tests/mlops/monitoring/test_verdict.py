@@ -1,4 +1,4 @@
-"""What is said of a delivery: when to retrain, when to raise an alarm, and the small pictures of a distribution."""
+"""The report on a delivery: when to retrain, when to raise an alarm, and the small pictures of distributions."""
 
 import json
 
@@ -7,12 +7,21 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlops.base.params import Monitor
 from mlops.data.profile import Distribution, distribution
 from mlops.monitoring import drift, verdict
 from mlops.training.metrics import Predictions
 
 EXAMPLES = settings(max_examples=50, deadline=None, derandomize=True)
-LIMITS = drift.Limits(p_value=0.05, ks_distance=0.1, cramers_v=0.1, missing_change=0.05, drifted_share=0.5)
+LIMITS = Monitor(
+    features="all",
+    p_value=0.05,
+    ks_distance=0.1,
+    cramers_v=0.1,
+    missing_change=0.05,
+    drifted_share=0.5,
+    minimum_accuracy=0.7,
+)
 NUMBERS = st.lists(st.none() | st.integers(-3, 3).map(float) | st.floats(-1e9, 1e9), max_size=40)
 LEVELS = st.lists(st.none() | st.sampled_from("abcdefghijklmno"), max_size=40)
 
@@ -43,7 +52,8 @@ def binary(correct: int, wrong: int) -> Predictions:
 
 def report(shifts: dict[str, float], moved: float = 0, labelled: Predictions | None = None, least: float = 0.7) -> dict:
     outputs = compared({"probability": moved})
-    return verdict.report(compared(shifts), outputs, binary(8, 2), labelled, "classification", LIMITS, least)
+    limits = LIMITS.model_copy(update={"minimum_accuracy": least})
+    return verdict.report(compared(shifts), outputs, binary(8, 2), labelled, "classification", limits)
 
 
 def test_a_delivery_like_the_training_data_is_no_reason_for_anything() -> None:
@@ -125,7 +135,7 @@ def test_a_model_of_a_number_is_held_to_its_r2_and_its_answers_are_summed_up() -
     bad = Predictions(predicted[::-1], predicted, None, (), None)
 
     def found(labelled: Predictions) -> dict:
-        return verdict.report(compared({"x": 0}), [], good, labelled, "regression", LIMITS, 0.7)
+        return verdict.report(compared({"x": 0}), [], good, labelled, "regression", LIMITS)
 
     spread = found(good)["predictions"]
     assert {name: spread[name] for name in ("count", "mean", "std", "min", "max")} == {
@@ -149,7 +159,7 @@ def test_labels_without_probabilities_are_counted() -> None:
     labels = np.array(["a", "b", "c"], dtype=object)
     answered = Predictions(labels, labels, None, ("a", "b", "c"), None)
 
-    found = verdict.report(compared({"x": 0}), [], answered, None, "classification", LIMITS, 0.7)
+    found = verdict.report(compared({"x": 0}), [], answered, None, "classification", LIMITS)
 
     assert found["predictions"] == {"count": 3, "drifted": [], "metrics": {}}
 

@@ -1,6 +1,7 @@
-"""Reports for looking at: one self-contained HTML file each, without scripts, readable offline and in ten years."""
+"""Reports for people: self-contained HTML files without scripts, readable offline and in ten years."""
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,11 @@ from mlops.base import files
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST_CODE = 80  # characters
-SMALLEST_DECIMAL = 0.00005  # what is less has no digit in four decimals
+SMALLEST_DECIMAL = 0.00005  # smaller numbers are zero in four decimals
 
 
 def write_page(path: Path, template: str, **content: Any) -> None:
-    """Fill a template of `mlops/base/templates` and write it; text is escaped, a figure (SVG) is set in as it is.
+    """Fill a template of `mlops/base/templates` and write the page; text is escaped, figures (SVG) are not.
 
     Raises:
         StoreError: the page cannot be written.
@@ -21,16 +22,16 @@ def write_page(path: Path, template: str, **content: Any) -> None:
 
 
 def filled(template: str, **content: Any) -> str:
-    """A template of `mlops/base/templates`, filled: HTML, where text is escaped, or Markdown.
+    """The text of a filled template of `mlops/base/templates`: HTML, where all text is escaped, or Markdown.
 
-    In Markdown, `| code` escapes values, `| cell` those in a table, and `| text` sentences. Templates are Jinja with
-    square brackets, since curly ones are cookiecutter's.
+    In Markdown, `| code` escapes a value, `| cell` a value in a table, and `| text` a sentence. Templates are Jinja
+    with square brackets, because cookiecutter uses the curly brackets.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=template.endswith(".html"),
+        autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -41,48 +42,44 @@ def filled(template: str, **content: Any) -> str:
         comment_start_string="[#",
         comment_end_string="#]",
     )
-    environment.filters |= {"number": _number, "share": _share, "signed": _signed}
-    environment.filters |= {"code": _code, "cell": _cell, "text": _text}
+    environment.filters |= {"number": partial(_formatted, form=",.4g"), "share": partial(_formatted, form=".1%")}
+    environment.filters |= {"signed": _signed, "code": _code, "cell": _cell}
+    environment.filters |= {"text": _text, "markdown": from_markdown}
     return environment.get_template(template).render(content)
 
 
 def write_both(path: Path, template: str, page: Path, around: str, **content: Any) -> None:
-    """Fill a template of Markdown and write it, and once more as HTML, the `body` of the template `around` it.
+    """Fill a Markdown template and write it, then the HTML template `around` that includes the Markdown template.
 
     Raises:
-        StoreError: one of them cannot be written.
+        StoreError: one of the files cannot be written.
     """
-    text = filled(template, **content) + "\n"
-    files.write_text(path, text)
-    write_page(page, around, **content, body=from_markdown(text))
+    files.write_text(path, filled(template, **content) + "\n")
+    write_page(page, around, **content)
 
 
 def from_markdown(text: str) -> str:
-    """Markdown (CommonMark, with tables) as HTML; HTML in it stays text."""
+    """Markdown (CommonMark, with tables) as HTML whose wide tables and code scroll; HTML in `text` stays text."""
     from markdown_it import MarkdownIt
 
-    return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+    html = str(MarkdownIt("commonmark", {"html": False}).enable("table").render(str(text)))
+    html = html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
+    return html.replace("<pre>", '<div class="scroll"><pre style="margin: 12px">').replace("</pre>", "</pre></div>")
 
 
-def _number(value: float | None) -> str:
-    """Four significant digits; a dash where it is undefined."""
-    return "–" if value is None or value != value else f"{value:,.4g}"
-
-
-def _share(value: float | None) -> str:
-    """A share as a percentage with one decimal."""
-    return "–" if value is None or value != value else f"{value:.1%}"
+def _formatted(value: float | None, form: str) -> str:
+    """A number in the given format; a dash where the number is undefined."""
+    return "–" if value is None or value != value else format(value, form)
 
 
 def _signed(value: float | None) -> str:
-    """A difference, with its sign: four decimals, or two digits of one that would be all zeros."""
-    if value is None or value != value:
-        return "–"
-    return format(value, "+.2g" if 0 < abs(value) < SMALLEST_DECIMAL else "+,.4f").replace("-", "−")
+    """A difference with its sign and four decimals; a difference too small for those has two significant digits."""
+    form = "+.2g" if value and abs(value) < SMALLEST_DECIMAL else "+,.4f"
+    return _formatted(value, form).replace("-", "−")
 
 
 def _code(value: Any) -> str:
-    """A value in Markdown, as code on one line: whatever it holds, it is neither markup nor a mention."""
+    """A value as Markdown code on one line, so that nothing in the value is markup or a mention."""
     if value is None:
         return "–"
     text = " ".join(str(value).split()) or '""'
@@ -91,12 +88,12 @@ def _code(value: Any) -> str:
 
 
 def _cell(value: Any) -> str:
-    """The same for a cell of a table, where a bar would end it even in code."""
+    """A value as code in a cell of a table, where a bar would end the cell even in code."""
     return _code(value).replace("|", "\\|")
 
 
 def _text(value: str) -> str:
-    """A sentence in Markdown, on one line: its signs are signs, and no markup."""
+    """A sentence as plain Markdown text on one line, so that none of its characters is markup."""
     line = " ".join(value.split())
     line = re.sub(r"[\\`*_\[\]<>&~|$]", r"\\\g<0>", line)
-    return re.sub(r"^(\d*)([-+=#.)])", r"\1\\\2", line)  # would begin a list, a heading or a rule
+    return re.sub(r"^(\d*)([-+=#.)])", r"\1\\\2", line)  # a start of a list, a heading or a rule

@@ -1,6 +1,6 @@
-"""Whether prepared data is what `schema.yaml` promises: every check with what failed, summarised."""
+"""Checks that prepared data keeps the contract of `schema.yaml`; each result says how many rows failed."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Result:
-    """One check: how many of the rows it counted, up to which share passes (`at_least`: from which), and five examples.
+class CheckResult:
+    """The result of one check: the number of failed rows, the limit of their share, and up to five examples.
 
-    `column` is None where the whole table was checked.
+    `column` is None where the whole table was checked. With `at_least`, `failed` counts the rows that are wanted, and
+    their share must reach the limit.
     """
 
     check: str
@@ -36,42 +37,34 @@ class Result:
 
     @property
     def share(self) -> float:
-        """The counted rows as a share of all."""
+        """The failed rows as a share of all rows (0 to 1)."""
         return self.failed / self.rows if self.rows else 0.0
 
     @property
     def passed(self) -> bool:
-        """Whether the share is within the limit."""
+        """Whether the share keeps the limit."""
         return self.share >= self.limit if self.at_least else self.share <= self.limit
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {
-            "check": self.check,
-            "column": self.column,
-            "severity": self.severity,
-            "expected": self.expected,
-            "passed": self.passed,
-            "failed": self.failed,
-            "share": self.share,
-            "examples": self.examples,
-        }
+        names = ("check", "column", "severity", "expected", "passed", "failed", "share", "examples")
+        return {name: getattr(self, name) for name in names}
 
     def sentence(self) -> str:
-        """What failed, for a person."""
-        what = f"{self.check} of {self.column}" if self.column else self.check
-        shown = f", such as {', '.join(self.examples)}" if self.examples else ""
-        return f"{what}: {self.failed} rows ({self.share:.1%}){shown}; expected {self.expected}"
+        """The failure as a sentence for a person."""
+        subject = f"{self.check} of {self.column}" if self.column else self.check
+        examples = f", such as {', '.join(self.examples)}" if self.examples else ""
+        return f"{subject}: {self.failed} rows ({self.share:.1%}){examples}; expected {self.expected}"
 
 
-def check_columns(table: pd.DataFrame, schema: Schema, missing_warning: float) -> list[Result]:
-    """Check the columns of a typed table (n rows), or of a part of one: type, range, allowed values, missing share.
+def check_columns(table: pd.DataFrame, schema: Schema, missing_warning: float) -> list[CheckResult]:
+    """Check each column of a typed table (n rows), or of a batch of it: range, allowed values, missing share.
 
-    Values are checked by pandera. A share of missing values above `missing_warning` is worth a warning, one above the
-    column's own `max_missing` has the column's severity. Columns that `schema` ignores are left alone.
+    pandera checks the values. A missing share above `missing_warning` is a warning; above the column's own
+    `max_missing`, it has the column's severity. Columns that `schema` ignores are not checked.
 
     Raises:
-        DataError: a column has another type than `schema` says, so that its values cannot be checked.
+        DataError: a column has another type than `schema` says, so its values cannot be checked.
     """
     import pandera.pandas as pa
 
@@ -82,18 +75,18 @@ def check_columns(table: pd.DataFrame, schema: Schema, missing_warning: float) -
                 f"the prepared column {name} should be {DTYPES[column.type]} but is {table[name].dtype}: run prepare"
             )
     checks = {name: _value_checks(column) for name, column in expected.items()}
-    rules = {name: pa.Column(DTYPES[expected[name].type], found, nullable=True) for name, found in checks.items()}
-    broken: dict[tuple[str, str], pd.Index] = {}
+    columns = {name: pa.Column(DTYPES[expected[name].type], rules, nullable=True) for name, rules in checks.items()}
+    failed: dict[tuple[str, str], pd.Index] = {}
     try:
-        pa.DataFrameSchema(rules).validate(table, lazy=True)
+        pa.DataFrameSchema(columns).validate(table, lazy=True)
     except pa.errors.SchemaErrors as errors:
         for error in errors.schema_errors:
             passing = error.check_output
-            broken[error.schema.name, error.check.name] = passing.index[~passing.astype(bool)]
+            failed[error.schema.name, error.check.name] = passing.index[~passing.astype(bool)]
     results = []
     for name, column in expected.items():
         for check in checks[name]:
-            rows = broken.get((name, check.name), table.index[:0])
+            rows = failed.get((name, check.name), table.index[:0])
             results.append(_result(check.name, column.severity, check.description, table[name], rows))
         results += _missing(table[name], column, missing_warning)
     return results
@@ -103,103 +96,99 @@ def check_names(table: Container[str], schema: Schema) -> None:
     """Check that prepared data has every column that `schema` keeps.
 
     Raises:
-        DataError: it has not, since another schema prepared it; all that lack are named.
+        DataError: columns are missing, because the data was prepared with another schema; all of them are named.
     """
     if lacking := [name for name in schema.kept if name not in table]:
         raise DataError(f"the prepared data has no column {', '.join(lacking)}, which schema.yaml keeps: run prepare")
 
 
-def combine(parts: Iterable[list[Result]]) -> list[Result]:
-    """The same checks over all parts of a table, from what `check_columns` found in each."""
-    found: dict[tuple[Any, ...], Result] = {}
+def combine(parts: Iterable[list[CheckResult]]) -> list[CheckResult]:
+    """The results for a whole table, from the results of `check_columns` for each of its batches."""
+    combined: dict[tuple[Any, ...], CheckResult] = {}
     for result in (result for part in parts for result in part):
         key = (result.check, result.column, result.severity, result.limit)
-        known = found.setdefault(key, replace(result, rows=0, failed=0, examples=[]))
+        known = combined.get(key, replace(result, rows=0, failed=0, examples=[]))
+        rows, failed = known.rows + result.rows, known.failed + result.failed
         examples = list(dict.fromkeys(known.examples + result.examples))[:EXAMPLES]
-        found[key] = replace(
-            known, rows=known.rows + result.rows, failed=known.failed + result.failed, examples=examples
-        )
-    return list(found.values())
+        combined[key] = replace(known, rows=rows, failed=failed, examples=examples)
+    return list(combined.values())
 
 
-def check_ids(ids: pd.Series) -> Result:
-    """Check that a whole column of the role id has each value once; missing ones aside."""
+def check_ids(ids: pd.Series) -> CheckResult:
+    """Check that no value of a whole id column occurs twice; missing values do not count."""
     repeated = ids.duplicated(keep=False) & ids.notna()
     return _result("unique", "error", "each value once", ids, ids.index[repeated])
 
 
-def check_rows(hashes: NDArray[np.uint64], duplicate_warning: float) -> Result:
-    """Check a whole table for duplicate rows, given a hash of each (n,); see `fingerprints`."""
+def check_rows(hashes: NDArray[np.uint64], duplicate_warning: float) -> CheckResult:
+    """Check that few rows of a whole table are duplicates, given the `fingerprints` (n,)."""
     duplicated = int(pd.Series(hashes).duplicated().sum())
     most = f"at most {duplicate_warning:.1%} of the rows"
-    return Result("duplicate rows", None, "warning", most, len(hashes), duplicated, duplicate_warning, [])
+    return CheckResult("duplicate rows", None, "warning", most, len(hashes), duplicated, duplicate_warning, [])
 
 
-def check_balance(target: pd.Series, smallest_class: float) -> list[Result]:
-    """Check for classes (n labels) that the smallest has its share; a number has none."""
+def check_balance(target: pd.Series, smallest_class: float) -> list[CheckResult]:
+    """Check that the smallest class of the target (n,) has a large enough share; there is no result for a number."""
     if target.dtype not in ("str", "boolean"):
         return []
     classes = target.value_counts(sort=False)
     least = f"at least {smallest_class:.1%} of the rows in the smallest class"
-    name, fewest, smallest = str(target.name), int(classes.min()), [str(classes.idxmin())]
-    return [
-        Result("class balance", name, "warning", least, len(target), fewest, smallest_class, smallest, at_least=True)
-    ]
+    name, rows, examples = str(target.name), int(classes.min()), [str(classes.idxmin())]
+    result = CheckResult("class balance", name, "warning", least, len(target), rows, smallest_class, examples)
+    return [replace(result, at_least=True)]
 
 
-def check_overlap(train: NDArray[np.uint64], test: NDArray[np.uint64], overlap_warning: float) -> Result:
-    """Check that few rows of the test split equal one of the training split, given a hash of each row.
+def check_overlap(train: NDArray[np.uint64], test: NDArray[np.uint64], overlap_warning: float) -> CheckResult:
+    """Check that few rows of the test split equal a row of the training split, given the `fingerprints` of both.
 
-    Distinct rows that happen to be equal are normal in coarse data.
+    In coarse data, it is normal that different cases have equal rows.
     """
     equal = int(pd.Series(test).isin(train).sum())
     most = f"at most {overlap_warning:.1%} of the test rows equal to a training row"
-    return Result("overlap", None, "warning", most, len(test), equal, overlap_warning, [])
+    return CheckResult("overlap", None, "warning", most, len(test), equal, overlap_warning, [])
 
 
-def check_id_overlap(train: pd.Series, test: pd.Series) -> Result:
-    """Check that no id of the training split is in the test split as well."""
+def check_id_overlap(train: pd.Series, test: pd.Series) -> CheckResult:
+    """Check that no id of the test split is in the training split as well."""
     both = test.isin(train) & test.notna()
     return _result("overlap", "error", "no id in both splits", test, test.index[both])
 
 
 def fingerprints(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:
-    """A hash of what a model sees of each row, shape (n,): ids aside.
+    """A hash (n,) of the model's inputs and the target in each row, so without ids.
 
-    It is ten times faster than comparing rows, and two different rows share one nearly never.
+    Comparing hashes is ten times faster than comparing rows, and different rows hardly ever share a hash.
     """
     return row_hashes(table[[*schema.inputs, schema.target]])
 
 
 def _value_checks(column: Column) -> list["pa.Check"]:
-    """Pandera's checks of one column, each with its outcome kept short: a bad column is not a row per bad cell."""
+    """The pandera checks of one column; each reports five failures only, since a bad column may have millions."""
     import pandera.pandas as pa
 
-    found = []
+    checks = []
     if column.min is not None or column.max is not None:
-        low, high = column.min, column.max
-        bounds = [f"at least {low:g}" if low is not None else "", f"at most {high:g}" if high is not None else ""]
-        limits = (-np.inf if low is None else low, np.inf if high is None else high)
-        found.append(_check(pa.Check.in_range, "range", " and ".join(filter(None, bounds)), *limits))
-    if column.allowed is not None:
-        found.append(_check(pa.Check.isin, "allowed values", f"one of {', '.join(column.allowed)}", column.allowed))
-    return found
+        bounds = {"at least": column.min, "at most": column.max}
+        expected = " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
+        low, high = -np.inf if column.min is None else column.min, np.inf if column.max is None else column.max
+        checks.append(pa.Check.in_range(low, high, name="range", description=expected, n_failure_cases=EXAMPLES))
+    if (allowed := column.allowed) is not None:
+        expected = f"one of {', '.join(allowed)}"
+        checks.append(pa.Check.isin(allowed, name="allowed values", description=expected, n_failure_cases=EXAMPLES))
+    return checks
 
 
-def _check(kind: Any, name: str, expected: str, *limits: Any) -> "pa.Check":
-    return kind(*limits, name=name, description=expected, n_failure_cases=EXAMPLES)
-
-
-def _missing(values: pd.Series, column: Column, warning: float) -> Iterator[Result]:
-    missing = int(values.isna().sum())
+def _missing(values: pd.Series, column: Column, warning: float) -> list[CheckResult]:
     limits: list[tuple[float, Severity]] = [(warning, "warning")]
     if column.max_missing < 1:
         limits.append((column.max_missing, column.severity))
-    for limit, severity in limits:
-        most = f"at most {limit:.1%} missing"
-        yield Result("missing values", str(values.name), severity, most, len(values), missing, limit, [])
+    name, rows, missing = str(values.name), len(values), int(values.isna().sum())
+    return [
+        CheckResult("missing values", name, severity, f"at most {limit:.1%} missing", rows, missing, limit, [])
+        for limit, severity in limits
+    ]
 
 
-def _result(check: str, severity: Severity, expected: str, values: pd.Series, failed: pd.Index) -> Result:
+def _result(check: str, severity: Severity, expected: str, values: pd.Series, failed: pd.Index) -> CheckResult:
     examples = [str(value) for value in values.loc[failed].drop_duplicates().iloc[:EXAMPLES]]
-    return Result(check, str(values.name), severity, expected, len(values), len(failed), 0.0, examples)
+    return CheckResult(check, str(values.name), severity, expected, len(values), len(failed), 0.0, examples)

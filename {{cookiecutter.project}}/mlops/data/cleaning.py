@@ -1,4 +1,4 @@
-"""Which rows are left out before the split, and what is reported of the data."""
+"""The rows to drop before the split, and the facts that are reported about the data."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from mlops.data.schema import Schema
 
 
 def labelled(target: pd.Series) -> NDArray[np.bool_]:
-    """Which of n rows have a label: the others can neither train nor test. Shape (n,).
+    """A mask (n,) of the rows that have a label; a row without a label can neither train nor test a model.
 
     Raises:
-        DataError: none has one, or all have the same, so that there is nothing to learn.
+        DataError: no row has a label, or all labels are equal, so that there is nothing to learn.
     """
     if target.notna().sum() == 0:
         raise DataError(f"the target {target.name} is missing in all {len(target)} rows: deliver labelled data")
@@ -27,13 +27,13 @@ def labelled(target: pd.Series) -> NDArray[np.bool_]:
 
 
 def distinct(keys: pd.DataFrame, hashes: NDArray[np.uint64], schema: Schema, how: str) -> NDArray[np.bool_]:
-    """Which of n rows stay, shape (n,): all (`keep`), one of equal rows (`drop_rows`), one of an id (`drop_ids`).
+    """A mask (n,) of the rows to keep: all (`keep`), one of equal rows (`drop_rows`), or one per id (`drop_ids`).
 
-    `keys` has the columns of the roles id and time, `hashes` (n,) one per whole row. Of the rows of one id the last
-    stays: the newest, if a column has the role time, else the last delivered.
+    `keys` holds the columns of the roles id and time, `hashes` (n,) the hash of each whole row. For each id the newest
+    row is kept if a column has the role time, else the row that was delivered last.
 
     Raises:
-        DataError: `drop_ids` without a column of the role id.
+        DataError: `how` is `drop_ids`, but no column has the role id.
     """
     if how == "keep":
         return np.ones(len(keys), dtype=bool)
@@ -47,7 +47,7 @@ def distinct(keys: pd.DataFrame, hashes: NDArray[np.uint64], schema: Schema, how
 
 
 def period(keys: pd.DataFrame, schema: Schema) -> dict[str, str] | None:
-    """From when to when the rows are, by the column of the role time, if there is one."""
+    """The first and the last time in the rows; None without a column of the role time."""
     names = schema.with_role("time")
     if not names or keys[names[0]].isna().all():
         return None
@@ -56,7 +56,7 @@ def period(keys: pd.DataFrame, schema: Schema) -> dict[str, str] | None:
 
 
 def balance(target: pd.Series) -> dict[str, Any]:
-    """How a target is distributed: rows per class, or for a number its mean, spread, least and greatest."""
+    """The distribution of a target: rows per class, or the mean, spread and range of a number."""
     if target.dtype in ("float64", "Int64") and target.nunique() > 2:
         numbers = target.astype("float64")
         return {"mean": numbers.mean(), "std": numbers.std(), "min": numbers.min(), "max": numbers.max()}

@@ -1,4 +1,4 @@
-"""The identity of a table: a digest of what it says, not of how it is stored."""
+"""The identity of a table: a digest of its content, whatever its storage."""
 
 import hashlib
 import re
@@ -9,64 +9,67 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-PREDICTION = re.compile(r"([0-9a-f]{16})-[0-9a-f]{16}")  # its model, its row
+PREDICTION = re.compile(r"([0-9a-f]{16})-[0-9a-f]{16}")  # model, row
 
 
 def content_digest(table: pd.DataFrame) -> str:
     """SHA-256 (hexadecimal) of a typed table's columns and rows, whatever the order of its rows.
 
-    Files in another order, another file format, or one file split in two give the same digest; any changed, added,
-    removed or doubled row gives another.
+    The digest stays the same if files come in another order or format, or if one file is split in two. It changes with
+    any changed, added, removed or duplicated row.
     """
     return digest(row_hashes(table), (table[name] for name in table))
 
 
 def row_hashes(table: pd.DataFrame) -> NDArray[np.uint64]:
-    """A 64-bit hash of each row, shape (n,), the same in whatever part of a table the row stands."""
+    """A 64-bit hash of each row, shape (n,); it depends on the values in the row alone."""
     hashes: NDArray[np.uint64] = pd.util.hash_pandas_object(table, index=False).to_numpy(dtype=np.uint64)  # type: ignore[assignment]
     return hashes
 
 
 def prediction_ids(model_digest: str, inputs: pd.DataFrame) -> list[str]:
-    """What the predictions of a model (its SHA-256) on n typed rows of its inputs are called.
+    """The ids of a model's predictions on n typed rows of its inputs; `model_digest` is the model's SHA-256.
 
-    The first 16 digits of the model's digest, and the row's hash: a prediction leads to its model wherever it turns up,
-    and the same row gives the same model's prediction the same name.
+    An id consists of the first 16 digits of the digest and the hash of the row. So every prediction leads to its model,
+    and the same model gives the same row the same id.
     """
     return [f"{model_digest[:16]}-{value:016x}" for value in row_hashes(inputs).tolist()]
 
 
 def model_of(prediction_id: str) -> str:
-    """How the digest of the model begins that gave a prediction; "" of what is no prediction id."""
-    found = PREDICTION.fullmatch(prediction_id)
-    return found[1] if found else ""
+    """The first 16 digits of the digest of the model behind a prediction id; "" for any other text."""
+    parts = PREDICTION.fullmatch(prediction_id)
+    return parts[1] if parts else ""
 
 
 def digest(hashes: NDArray[np.uint64], columns: Iterable[pd.Series]) -> str:
-    """The content digest of a table of which only a column (n,) at a time is there, besides the hashes of its rows.
+    """The content digest of a table, from the hashes of its rows and its columns (n,), which are read one by one.
 
-    Rows are put in order by their hash first: rows that share one are equal, or, where two differ, nearly never, keep
-    the order in which they came.
+    Rows are sorted by their hash first. Rows with the same hash keep their order; they are equal, but for the very rare
+    collision.
     """
     order = np.argsort(hashes, kind="stable")
-    found = hashlib.sha256(f"{len(hashes)}".encode())
+    sha256 = hashlib.sha256(f"{len(hashes)}".encode())
     for values in columns:
-        found.update(f"\n{values.name}\n{values.dtype}\n".encode())
-        for buffer in _buffers(values.iloc[order]):
-            found.update(np.ascontiguousarray(buffer).view(np.uint8).data)
-    return found.hexdigest()
+        sha256.update(f"\n{values.name}\n{values.dtype}\n".encode())
+        _update(sha256, values.iloc[order])
+    return sha256.hexdigest()
 
 
 def column_digest(values: pd.Series) -> str:
-    """SHA-256 (hexadecimal) of one typed column (n,) in its order, whatever its name."""
-    found = hashlib.sha256(f"{values.dtype}".encode())
+    """SHA-256 (hexadecimal) of the values of one typed column (n,) in their order, without its name."""
+    sha256 = hashlib.sha256(f"{values.dtype}".encode())
+    _update(sha256, values)
+    return sha256.hexdigest()
+
+
+def _update(sha256: "hashlib._Hash", values: pd.Series) -> None:
     for buffer in _buffers(values):
-        found.update(np.ascontiguousarray(buffer).view(np.uint8).data)
-    return found.hexdigest()
+        sha256.update(np.ascontiguousarray(buffer).view(np.uint8).data)
 
 
 def _buffers(values: pd.Series) -> list[np.ndarray]:
-    """What a column holds, as arrays that do not depend on how its missing values are stored."""
+    """The values of a column as arrays that do not depend on how missing values are stored."""
     missing = values.isna().to_numpy(dtype=bool)
     if isinstance(values.dtype, pd.StringDtype):
         text = pa.array(values, pa.large_string()).fill_null("")

@@ -1,4 +1,4 @@
-"""What is kept of a table to compare later ones with: how each column is distributed."""
+"""The profile of a table: the distribution of each column, to compare later tables with."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,29 +21,29 @@ KIND: dict[ColumnType, Literal["number", "category"]] = {
 
 
 MICROSECONDS_A_DAY = 86_400_000_000
-# A number with more different values is kept as so many cells of equal weight: no distribution function is off by more
-# than the inverse of it, a ten-thousandth of the gap that counts as drift.
+# A column with more different numbers is kept as this many cells of equal weight. That changes the distribution
+# function by 1 / MOST_VALUES at most, a ten-thousandth of the gap that counts as drift.
 MOST_VALUES = 100_000
-# Columns that are sorted at once; each takes some six times its size.
+# The number of columns that are sorted in parallel; each takes about six times its size in memory.
 AT_ONCE = 4
 
 
 class Columns(Protocol):
-    """A table of which a column can be had: a data frame, or one that lies in a file."""
+    """A table that gives its columns by name: a data frame, or a table in a file."""
 
     def __getitem__(self, name: str, /) -> pd.Series:
-        """The column of that name."""
+        """The column called `name`."""
 
     def __contains__(self, name: object, /) -> bool:
-        """Whether there is one."""
+        """Whether there is a column called `name`."""
 
 
 @dataclass(frozen=True)
 class Distribution:
     """The distribution of one column.
 
-    `values` are its different values, sorted: float64 (k,) for a number (a datetime in days since 1970), str objects
-    for a category; `counts` int64 (k,) says how often each occurs, `missing` how many rows have none.
+    `values` (k,) are the different values, sorted: float64 for a number (days since 1970 for a datetime), str objects
+    for a category. `counts` int64 (k,) are the rows of each value, `missing` is the number of rows without a value.
     """
 
     kind: Literal["number", "category"]
@@ -63,15 +63,15 @@ class Distribution:
 
     @property
     def missing_share(self) -> float:
-        """Share of the rows without a value; 0 where there are no rows."""
+        """The share of rows without a value; 0 if there are no rows."""
         return self.missing / self.rows if self.rows else 0.0
 
     @property
     def mean(self) -> float | None:
-        """The mean of a number; None for a category, or without any value."""
+        """The mean of a number; None for a category and for a column without values."""
         if self.kind == "category" or not self.given:
             return None
-        # Not `values @ counts`: BLAS adds in another order on another number of cores.
+        # `values @ counts` would use BLAS, which adds in another order on another number of cores.
         return float(np.sum(self.values * self.counts) / self.given)
 
 
@@ -79,10 +79,10 @@ Profile = Mapping[str, Distribution]
 
 
 def profile(table: Columns, schema: Schema) -> Profile:
-    """The distribution of each feature of a typed table (n rows), and of the target if the table has it."""
+    """The distribution of each feature of a typed table (n rows), and of the target if the table has a target."""
     names = [*schema.features, *([schema.target] if schema.target in table else [])]
     kinds = [KIND[schema.columns[name].type] for name in names]
-    # Sorting, most of the work, is done outside the interpreter's lock.
+    # Sorting is most of the work, and runs without the interpreter's lock.
     with ThreadPoolExecutor(AT_ONCE) as pool:
         found = pool.map(lambda name, kind: distribution(table[name], kind), names, kinds)
         return dict(zip(names, found, strict=True))
@@ -96,16 +96,16 @@ def distribution(values: pd.Series, kind: Literal["number", "category"]) -> Dist
         levels = given.astype("str").value_counts(sort=False).sort_index()
         return Distribution(kind, levels.index.to_numpy(dtype=object), levels.to_numpy().astype(np.int64), missing)
     if given.dtype.kind == "M":
-        # Not by way of a Timestamp, which is of nanoseconds: "for ever" is often written as the year 9999.
+        # A Timestamp of nanoseconds cannot hold the year 9999, which often means "for ever".
         given = given.astype("datetime64[us]").astype("int64") / MICROSECONDS_A_DAY
     numbers, counts = np.unique(given.to_numpy(dtype=np.float64), return_counts=True)
     return Distribution(kind, *_thinned(numbers, counts.astype(np.int64)), missing)
 
 
 def _thinned(numbers: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The same distribution in cells of few rows each, which become their mean, so that the whole's stays as it is.
+    """The distribution in at most about 100,000 cells, each replaced by its mean, so that the overall mean stays.
 
-    A value that would fill a cell by itself has one, or its neighbours would move it, and its whole weight with it.
+    A value that fills a cell alone gets a cell of its own: otherwise its neighbours would move all of its weight.
     """
     if len(numbers) <= MOST_VALUES:
         return numbers, counts
@@ -117,9 +117,9 @@ def _thinned(numbers: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[N
 
 
 def to_frame(profile: Profile) -> pd.DataFrame:
-    """The profile as one long table, to be kept as Parquet.
+    """The profile as one long table, to be written as Parquet.
 
-    For each column a row per value and then one of what is missing: `column` and `kind` (str), `missing` (bool), the
+    Each column has a row per value, then a row for missing values: `column` and `kind` (str), `missing` (bool), the
     value as `number` (float64) or `level` (str), and `rows` (int64).
     """
     numbers: list[Any] = []
@@ -144,7 +144,7 @@ def to_frame(profile: Profile) -> pd.DataFrame:
 
 
 def from_frame(frame: pd.DataFrame) -> Profile:
-    """The profile that `to_frame` made a table of."""
+    """The profile from the table of `to_frame`."""
     profile: dict[str, Distribution] = {}
     ends = np.flatnonzero(frame["missing"]).tolist()
     for start, end in zip([0, *(end + 1 for end in ends)], ends, strict=False):

@@ -1,4 +1,4 @@
-"""Which rows train and which test: four ways, each a function of the table and the seed alone."""
+"""Four ways to split a table into training and test rows; each depends on the table and the seed alone."""
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,12 @@ TARGET_BINS = 10
 def split(table: pd.DataFrame, schema: Schema, how: str, test_size: float, seed: int) -> NDArray[np.bool_]:
     """Mark the rows of the test split: a mask of shape (n,), about `test_size` of the rows.
 
-    `stratified` keeps the share of each class (of each tenth of the range, for a number to predict), `random` ignores
-    it, `time` takes the newest rows, `group` takes whole groups, so that no group stands on both sides.
+    `stratified` keeps the share of each class, or of each tenth of the rows in the order of a numeric target; `random`
+    ignores the target; `time` takes the newest rows; `group` takes whole groups, so no group is in both splits.
 
     Raises:
-        SchemaError: `time` or `group` is asked for, but no column has that role.
-        DataError: that column has missing values, or either split would be without rows.
+        SchemaError: `how` is `time` or `group`, but no column has that role.
+        DataError: that column has missing values, or one of the splits would be empty.
     """
     rng = np.random.default_rng(seed)
     if how == "time":
@@ -51,7 +51,7 @@ def _of_role(table: pd.DataFrame, schema: Schema, role: str) -> pd.Series:
 
 
 def _newest(time: pd.Series, test_size: float) -> NDArray[np.bool_]:
-    """Rows of the same instant stay together, on the side of the training split."""
+    """Rows with the same time at the boundary all go to the training split."""
     boundary = time.sort_values(kind="stable").iloc[len(time) - 1 - round(len(time) * test_size)]
     later: NDArray[np.bool_] = (time > boundary).to_numpy(dtype=bool)
     return later
@@ -73,7 +73,7 @@ def _strata(target: pd.Series) -> NDArray[np.intp]:
 
 
 def _share_of_each(strata: NDArray[np.intp], test_size: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Take `test_size` of each stratum, rounded, but leave none without a row on both sides; a single row trains."""
+    """Take `test_size` of each stratum, rounded, but at least one row for each split; a single row goes to training."""
     test = np.zeros(len(strata), dtype=bool)
     for stratum in range(strata.max() + 1):
         rows = rng.permutation(np.flatnonzero(strata == stratum))

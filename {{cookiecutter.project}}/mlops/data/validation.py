@@ -19,7 +19,7 @@ class Split(Columns, Protocol):
         """All columns, some rows at a time."""
 
 
-def validate(train: Split, test: Split, schema: Schema, settings: Validate) -> list[checks.Result]:
+def validate(train: Split, test: Split, schema: Schema, settings: Validate) -> list[checks.CheckResult]:
     """Check types, ranges, allowed values, missing shares, ids, duplicates, class balance and overlap.
 
     Raises:
@@ -48,13 +48,13 @@ def validate(train: Split, test: Split, schema: Schema, settings: Validate) -> l
     ]
 
 
-def counts(results: list[checks.Result]) -> dict[str, int]:
+def counts(results: list[checks.CheckResult]) -> dict[str, int]:
     """How many checks passed, how many failed as a warning and how many as an error."""
     failed = [result.severity for result in results if not result.passed]
     errors = failed.count("error")
     return {"passed": len(results) - len(failed), "warnings": len(failed) - errors, "errors": errors}
 
 
-def report(results: list[checks.Result]) -> dict[str, Any]:
+def report(results: list[checks.CheckResult]) -> dict[str, Any]:
     """The counts and every check, as plain values."""
     return {**counts(results), "checks": [result.as_dict() for result in results]}

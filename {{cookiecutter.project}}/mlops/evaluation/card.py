@@ -1,6 +1,6 @@
-"""What a model card says that the reports do not say by themselves; its words are in the template."""
+"""The facts of a model card; the sentences are in its template."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mlops.data.schema import Schema
@@ -10,34 +10,32 @@ from mlops.evaluation.results import metric_rows
 from mlops.training.metrics import HIGHER_IS_BETTER
 
 MOST_FEATURES, MOST_GROUPS, MOST_CLASSES, MOST_FILES = 8, 12, 10, 10
-# Of a metric that ends at 1, an interval this wide leaves open whether it is good or middling.
+# For a metric that ends at 1, an interval of this width does not tell good from middling.
 WIDE = 0.1
 
 
 def facts(
-    found: Mapping[str, Any],
+    reports: Mapping[str, Any],
     groups: Sequence[Mapping[Any, Any]],
     importances: Sequence[Mapping[Any, Any]],
     schema: Schema,
     smallest: int,
     confidence: float,
 ) -> dict[str, Any]:
-    """What the template needs besides the words of people, as plain values.
+    """All facts that the template needs besides the owner's words, as plain values.
 
-    `found` are the reports dataset, training, metrics, validation, evaluation and fairness; `groups` the metrics per
-    level of each sensitive column, of which those of fewer than `smallest` rows are not judged; `importances` come in
-    their order.
+    `reports` are dataset, training, metrics, validation, evaluation and fairness, by name. `groups` are the metrics per
+    level of each sensitive column; groups of fewer than `smallest` rows are not judged. `importances` are sorted.
     """
-    evaluation, training, dataset = found["evaluation"], found["training"], found["dataset"]
-    headline = evaluation["headline"]
-    spans = {name: Interval(*ends) for name, ends in evaluation["intervals"].items()}
-    metrics = metric_rows(found["metrics"], spans, training["cross_validated"])
-    compared = compared_groups(groups, found["fairness"], headline, smallest, confidence)
-    shown = next(row for row in metrics if row["name"] == headline)
+    evaluation, training, dataset = reports["evaluation"], reports["training"], reports["dataset"]
+    intervals = {name: Interval(*ends) for name, ends in evaluation["intervals"].items()}
+    metrics = metric_rows(reports["metrics"], intervals, training["cross_validated"])
+    headline = next(row for row in metrics if row["name"] == evaluation["headline"])
+    compared = compared_groups(groups, reports["fairness"], headline["name"], smallest, confidence)
     return {
-        **found,
-        "summary": summary(shown, dataset["split"]["test"], confidence),
-        "headline": shown,
+        **reports,
+        "summary": summary(headline, dataset["split"]["test"], confidence),
+        "headline": headline,
         "metrics": metrics,
         "confidence": confidence,
         "smallest": smallest,
@@ -45,14 +43,14 @@ def facts(
         "inputs": schema.inputs,
         "sensitive": schema.sensitive,
         "arguments": {name: value for name, value in training["arguments"].items() if value is not None},
-        "files": _first(dataset["files"], MOST_FILES),
+        "files": _first(dataset["files"].items(), MOST_FILES),
         "classes": _first(_classes(dataset["target"]), MOST_CLASSES),
         "groups": _first(compared, MOST_GROUPS),
         "importances": _first(importances, MOST_FEATURES),
         "limits": {
             "small": [group for group in compared if group["small"]],
             "wide": [row for row in metrics if _is_wide(row)],
-            "warnings": [check for check in found["validation"]["checks"] if not check["passed"]],
+            "warnings": [check for check in reports["validation"]["checks"] if not check["passed"]],
             "rare_classes": training["rare_classes"],
         },
     }
@@ -61,47 +59,45 @@ def facts(
 def compared_groups(
     groups: Sequence[Mapping[Any, Any]], fairness: Mapping[str, Any], headline: str, smallest: int, confidence: float
 ) -> list[dict[str, Any]]:
-    """Each group with its headline metric and rates, the worst first; those of fewer than `smallest` rows are last.
+    """Each group with its headline metric and rates, the worst group first; small groups are last.
 
-    `low` and `high` are the ends of its score interval where the metric is a share of the rows, which accuracy is;
-    others are None, and so are rates where there are no two classes.
+    `low` and `high` are the ends of the score interval of accuracy, which is a share of the rows; for other metrics
+    they are None. Rates are None unless there are two classes.
     """
-    rates = {
-        (column["column"], group["level"]): {name: group[name] for name in RATES}
-        for column in fairness["columns"]
-        for group in column["groups"]
-    }
-    unknown = dict.fromkeys(RATES)
+    rates = {(column["column"], group["level"]): group for column in fairness["columns"] for group in column["groups"]}
     rows = []
     for group in groups:
-        column, level, count, value = (group[name] for name in ("column", "level", "rows", headline))
-        span = wilson(round(value * count), count, confidence) if headline == "accuracy" else None
-        low, high = (span["low"], span["high"]) if span else (None, None)
-        about = {"column": column, "level": level, "rows": count, "small": count < smallest}
-        rows.append({**about, "value": value, "low": low, "high": high, **rates.get((column, level), unknown)})
+        count, value = group["rows"], group[headline]
+        interval = wilson(round(value * count), count, confidence) if headline == "accuracy" else None
+        rates_of_group = rates.get((group["column"], group["level"]), {})
+        rows.append(
+            {name: group[name] for name in ("column", "level", "rows")}
+            | {"small": count < smallest, "value": value}
+            | {end: interval[end] if interval else None for end in ("low", "high")}
+            | {name: rates_of_group.get(name) for name in RATES}
+        )
     sign = 1 if HIGHER_IS_BETTER[headline] else -1
     return sorted(rows, key=lambda row: (row["small"], row["value"] != row["value"], sign * row["value"]))
 
 
 def summary(headline: Mapping[str, Any], rows: int, confidence: float) -> str:
-    """How good it is on so many test rows, by a row of `metric_rows`, in one line of Markdown."""
+    """The headline metric (a row of `metric_rows`) on the test rows, as one line of Markdown."""
     value, low, high = (headline[name] for name in ("value", "low", "high"))
-    span = "" if low is None else f" ({confidence:.0%} interval {low:.4f} to {high:.4f})"
-    said = "undefined" if value is None else f"{value:.4f}"
-    return f"**{headline['title']} {said}**{span} on {rows:,} test rows"
+    interval = "" if low is None else f" ({confidence:.0%} interval {low:.4f} to {high:.4f})"
+    number = "undefined" if value is None else f"{value:.4f}"
+    return f"**{headline['title']} {number}**{interval} on {rows:,} test rows"
 
 
-def _classes(target: Mapping[str, Any]) -> dict[str, int] | None:
-    """Rows per class, the most frequent first; None of a number."""
-    if set(target) == {"mean", "std", "min", "max"}:
-        return None
-    return dict(sorted(target.items(), key=lambda item: -item[1]))
+def _classes(target: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """The rows per class, the most frequent class first; nothing for a number."""
+    is_number = set(target) == {"mean", "std", "min", "max"}
+    return [] if is_number else sorted(target.items(), key=lambda item: -item[1])
 
 
-def _first(values: Any, most: int) -> dict[str, Any]:
-    """The first so many (`shown`), and how many there are besides (`more`)."""
-    rows = list(values.items()) if isinstance(values, Mapping) else list(values or ())
-    return {"shown": rows[:most], "more": max(len(rows) - most, 0)}
+def _first(values: Iterable[Any], most: int) -> dict[str, Any]:
+    """The first values (`shown`, `most` at most), and the number of the others (`more`)."""
+    every = list(values)
+    return {"shown": every[:most], "more": max(len(every) - most, 0)}
 
 
 def _is_wide(row: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What differs between two versions of a project: parameters, packages, rows, and what a model says of groups."""
+"""The differences between two versions of a project: parameters, packages, rows, and a metric within groups."""
 
 import re
 from collections.abc import Mapping
@@ -9,15 +9,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlops.data.levels import rows_by_level
 from mlops.evaluation.comparison import paired_bootstrap
-from mlops.training.metrics import MISSING_LEVEL, Predictions
-
-ABSENT = None
+from mlops.training.metrics import Predictions
 
 
 @dataclass(frozen=True)
 class Rows:
-    """How many rows two versions of a table have, and how many came, went and, where rows have ids, changed."""
+    """The number of rows in two versions of a table, and how many rows were added, removed and changed.
+
+    `changed` is None where rows have no ids.
+    """
 
     before: int
     after: int
@@ -31,33 +33,32 @@ class Rows:
 
 
 def of_values(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every name whose value is another one, with both (None where it is absent), in the order of the names."""
+    """Every name whose value changed, with both values (None where the name is absent), sorted by name."""
     names = sorted(before.keys() | after.keys())
-    found = [{"name": name, "before": before.get(name, ABSENT), "after": after.get(name, ABSENT)} for name in names]
-    # 1 and 1.0 and True are equal to Python, and not to the person who wrote them
-    return [change for change in found if repr(change["before"]) != repr(change["after"])]
+    pairs = [{"name": name, "before": before.get(name), "after": after.get(name)} for name in names]
+    # 1, 1.0 and True are equal to Python, but not to the person who wrote them.
+    return [pair for pair in pairs if repr(pair["before"]) != repr(pair["after"])]
 
 
 def packages(lock: str) -> dict[str, str]:
-    """The pinned version of each package in a compiled requirements file; all of them where it has several."""
-    pinned: dict[str, str] = {}
+    """The pinned version of each package in a compiled requirements file; several pins are joined by commas."""
+    pins: dict[str, str] = {}
     for name, version in re.findall(r"^([\w.-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", lock, re.M):
-        pinned[name] = f"{pinned[name]}, {version}" if name in pinned else version
-    return pinned
+        pins[name] = f"{pins[name]}, {version}" if name in pins else version
+    return pins
 
 
 def of_rows(before: NDArray[np.uint64], after: NDArray[np.uint64]) -> Rows:
-    """Rows that came and went, given a hash of each row (n,) and (k,); equal rows are counted, not taken as one."""
-    keys, at = np.unique(np.concatenate([before, after]), return_inverse=True)
-    counts = [np.bincount(part, minlength=len(keys)) for part in (at[: len(before)], at[len(before) :])]
-    moved = counts[1].astype(np.int64) - counts[0]
-    return Rows(len(before), len(after), int(moved[moved > 0].sum()), int(-moved[moved < 0].sum()), None)
+    """The added and removed rows, given the hash of each row, shapes (n,) and (k,); equal rows count separately."""
+    hashes, at = np.unique(np.concatenate([before, after]), return_inverse=True)
+    then, now = (np.bincount(side, minlength=len(hashes)) for side in (at[: len(before)], at[len(before) :]))
+    return Rows(len(before), len(after), int((now - then).clip(min=0).sum()), int((then - now).clip(min=0).sum()), None)
 
 
 def of_rows_with_ids(before: pd.DataFrame, after: pd.DataFrame) -> Rows:
-    """The same for rows that have ids: tables of `id` and `row`, their hashes (uint64); a row may change in place.
+    """The added, removed and changed rows, given tables with the hashes (uint64) `id` of the ids and `row` of the rows.
 
-    `row` is a hash of all of the row, its id included: a row that went although its id stays has changed.
+    The hash of a row covers its id too: a row that is gone while its id is still there has changed.
     """
     rows, ids = (of_rows(before[name].to_numpy(), after[name].to_numpy()) for name in ("row", "id"))
     return replace(ids, changed=rows.removed - ids.removed)
@@ -66,22 +67,14 @@ def of_rows_with_ids(before: pd.DataFrame, after: pd.DataFrame) -> Rows:
 def of_groups(
     one: Predictions, other: Predictions, table: pd.DataFrame, metric: str, resamples: int, confidence: float, seed: int
 ) -> list[dict[str, Any]]:
-    """How `metric` differs between two models within each level of each column of `table` (n shared rows).
+    """The difference of `metric` between two models within each level of each column of `table` (n shared rows).
 
-    Nothing is found where one of them lacks it, such as the ROC AUC of a model without probabilities.
+    The list is empty if one of the models lacks the metric, such as the ROC AUC of a model without probabilities.
     """
-    found = []
-    for column, levels in table.items():
-        codes, occurring = pd.factorize(levels, sort=True)
-        names = {**{code: str(level) for code, level in enumerate(occurring)}, -1: MISSING_LEVEL}
-        for code, name in names.items():
-            inside = codes == code
-            if inside.any():
-                sides = one.subset(inside), other.subset(inside)
-                drawn = paired_bootstrap(*sides, resamples, confidence, seed)
-                found += [
-                    {"column": column, "level": name, "rows": int(inside.sum()), **difference.as_dict()}
-                    for difference in drawn
-                    if difference.metric == metric
-                ]
-    return found
+    return [
+        {"column": column, "level": level, "rows": int(rows.sum()), **difference.as_dict()}
+        for column, values in table.items()
+        for level, rows in rows_by_level(values)
+        for difference in paired_bootstrap(one.subset(rows), other.subset(rows), resamples, confidence, seed)
+        if difference.metric == metric
+    ]

@@ -1,4 +1,4 @@
-"""Whether one model is really better than another, or only came out so: tests on the same folds and the same rows."""
+"""Whether two models really differ, or by chance only: statistical tests on the same folds and the same rows."""
 
 import math
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlops.evaluation.intervals import resampling_weights
-from mlops.training.metrics import HIGHER_IS_BETTER, Predictions, scorer
+from mlops.evaluation.intervals import percentile_interval, resampled
+from mlops.training.metrics import HIGHER_IS_BETTER, Predictions, Values, Weights, score, scorer
 
 Verdict = Literal["better", "worse", "no real difference"]
-# Values that are closer than this, as a share of them, are the same: another machine may round them so.
+# Values whose relative difference is smaller count as equal: another machine may round them so.
 ROUNDING = 1e-9
 
 
 class Pairs(NamedTuple):
-    """Positions (m,) of the rows that two test splits share, in the one and in the other."""
+    """The positions (m,) of the shared rows of two test splits, in the one split and in the other."""
 
     one: NDArray[np.intp]
     other: NDArray[np.intp]
@@ -26,9 +26,10 @@ class Pairs(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of two models on the same rows: its values, their difference (other − one), and its interval.
+    """A metric of two models on the same rows: both values, their difference (other − one), and its interval.
 
-    `p_value` is two-sided: how often resampling the rows would turn the difference round. What is undefined is NaN.
+    `p_value` is two-sided, from the share of resamples on which the difference changes its sign. Undefined values are
+    NaN.
     """
 
     metric: str
@@ -41,19 +42,19 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
-        """What the other model is: better or worse if the interval leaves out zero."""
+        """Whether the other model is better or worse: a real difference has an interval without zero."""
         if not (self.low > 0 or self.high < 0):
             return "no real difference"
         return "better" if (self.low > 0) == HIGHER_IS_BETTER[self.metric] else "worse"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, which has no NaN: None instead."""
+        """Plain values for JSON, None instead of NaN."""
         values = {name: None if value != value else value for name, value in asdict(self).items()}
         return {**values, "verdict": self.verdict}
 
 
 def shared_rows(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> Pairs:
-    """Where the rows stand that are in both of two splits, by their keys (n,) and (k,); equal ones in order."""
+    """Pair the rows of two splits by their keys (n,) and (k,); rows with equal keys are paired in order."""
     sides = [pd.DataFrame({"key": keys, "at": np.arange(len(keys))}) for keys in (one, other)]
     for side in sides:
         side["turn"] = side.groupby("key").cumcount()
@@ -62,7 +63,7 @@ def shared_rows(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> Pairs:
 
 
 def on_the_same_rows(one: Predictions, other: Predictions, pairs: Pairs) -> tuple[Predictions, Predictions]:
-    """Both models' predictions of the shared rows (m,), judged by the other's actual values, should they differ."""
+    """Both models' predictions of the m shared rows; where the actual values differ, the other's are used for both."""
     first, second = one.subset(pairs.one), other.subset(pairs.other)
     return replace(first, actual=second.actual), second
 
@@ -70,40 +71,37 @@ def on_the_same_rows(one: Predictions, other: Predictions, pairs: Pairs) -> tupl
 def paired_bootstrap(
     one: Predictions, other: Predictions, resamples: int, confidence: float, seed: int
 ) -> list[Difference]:
-    """The difference of every metric that both have on the same n rows, with its percentile interval.
+    """The difference of every metric that both models have on the same n rows, with its percentile interval.
 
-    Each resample draws rows, and both models are scored on it (Efron and Tibshirani 1993, chapter 16), so what makes a
-    row hard for both cancels out. Resamples on which a metric is undefined do not count for it.
+    Both models are scored on the same resamples of the rows (Efron and Tibshirani 1993, chapter 16), so that rows that
+    are hard for both cancel out. Resamples on which a metric is undefined do not count.
     """
-    scorers = scorer(one), scorer(other)
-    once = np.ones((1, len(one.actual)))
-    first, second = (score(once) for score in scorers)
-    drawn: dict[str, list[NDArray[np.float64]]] = {name: [] for name in first if name in second}
-    for weights in resampling_weights(len(one.actual), resamples, seed):
-        ones, others = (score(weights) for score in scorers)
-        for name, parts in drawn.items():
-            same = np.isclose(ones[name], others[name], rtol=ROUNDING, atol=0)
-            parts.append(np.where(same, 0.0, others[name] - ones[name]))
-    return [
-        _difference(name, float(first[name][0]), float(second[name][0]), np.concatenate(parts), confidence)
-        for name, parts in drawn.items()
-    ]
+    score_one, score_other = scorer(one), scorer(other)
+
+    def differences(weights: Weights) -> dict[str, Values]:
+        ones, others = score_one(weights), score_other(weights)
+        equal = {name: np.isclose(ones[name], others[name], rtol=ROUNDING, atol=0) for name in ones if name in others}
+        return {name: np.where(same, 0.0, others[name] - ones[name]) for name, same in equal.items()}
+
+    first, second = score(one), score(other)
+    values = resampled(differences, len(one.actual), resamples, seed)
+    return [_difference(name, first[name], second[name], values[name], confidence) for name in values]
 
 
-def _difference(metric: str, one: float, other: float, drawn: NDArray[np.float64], confidence: float) -> Difference:
-    defined = drawn[~np.isnan(drawn)]
-    if not len(defined):
-        return Difference(metric, one, other, other - one, math.nan, math.nan, math.nan)
-    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
-    # One is added on each side, as for any test by resampling: a p-value of zero cannot be found in so many draws.
-    rarer = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
-    return Difference(metric, one, other, other - one, low, high, min(1.0, 2 * (rarer + 1) / (len(defined) + 1)))
+def _difference(metric: str, one: float, other: float, values: NDArray[np.float64], confidence: float) -> Difference:
+    low, high = percentile_interval(values, confidence)
+    if math.isnan(low):
+        return Difference(metric, one, other, other - one, low, high, math.nan)
+    # One is added to both counts, as in any resampling test: so few resamples cannot show a p-value of zero.
+    rarer = min(int((values <= 0).sum()), int((values >= 0).sum()))
+    p_value = min(1.0, 2 * (rarer + 1) / (int((~np.isnan(values)).sum()) + 1))
+    return Difference(metric, one, other, other - one, low, high, p_value)
 
 
 def mcnemar(one: Predictions, other: Predictions) -> float:
-    """Two-sided exact p-value that two classifiers err equally often (McNemar 1947) on the same n rows.
+    """The two-sided exact p-value of McNemar's test (1947): two classifiers err equally often on the same n rows.
 
-    Only rows that one of them gets right and the other wrong tell: how they divide is a fair coin's doing, or not.
+    Only rows that exactly one classifier gets right count. If both err equally often, such a row is a fair coin toss.
     """
     from scipy import stats
 
@@ -115,10 +113,10 @@ def mcnemar(one: Predictions, other: Predictions) -> float:
 
 
 def corrected_resampled_t(differences: Sequence[float]) -> float:
-    """Two-sided p-value that the mean of the differences over k folds is zero (Nadeau and Bengio 2003).
+    """The two-sided p-value that the mean difference over k folds is zero (Nadeau and Bengio 2003).
 
-    Folds share training rows, so their differences are no independent sample: the variance is raised by the ratio of
-    test to training rows, 1 / (k − 1) in k folds. NaN for fewer than two folds.
+    Folds share training rows, so their differences are not independent: the variance is raised by the ratio of test to
+    training rows, which is 1 / (k − 1). The result is NaN for fewer than two folds.
     """
     from scipy import stats
 
@@ -134,7 +132,7 @@ def corrected_resampled_t(differences: Sequence[float]) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values adjusted for how many they are (Holm 1979), in their order; an undefined one stays so."""
+    """The p-values, adjusted for their number (Holm 1979), in the same order; NaN stays NaN and does not count."""
     defined = sorted((p, position) for position, p in enumerate(p_values) if not math.isnan(p))
     adjusted, largest = [math.nan] * len(p_values), 0.0
     for rank, (p, position) in enumerate(defined):

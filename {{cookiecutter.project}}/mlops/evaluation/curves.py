@@ -1,6 +1,4 @@
-"""What `dvc plots` and the report draw: small tidy tables, whatever the number of rows behind them."""
-
-from typing import Any
+"""The tables behind the curves of `dvc plots` and of the report; they are small for any number of rows."""
 
 import numpy as np
 import pandas as pd
@@ -21,28 +19,28 @@ COLUMNS = {
 
 
 def curves(predictions: Predictions) -> dict[str, pd.DataFrame]:
-    """The tables of a model, by name. All are there for `dvc plots`, those that do not apply to the task are empty.
+    """The tables of a model, by name; a table that does not apply to the task is empty, so that `dvc plots` finds it.
 
-    Classes have a confusion, two classes with probabilities also calibration and, if both occur, roc and
-    precision_recall; a number has residuals.
+    Classes have the table confusion, two classes with probabilities also calibration and, if both classes occur, roc
+    and precision_recall. A number has residuals.
     """
-    found: dict[str, pd.DataFrame] = {}
+    tables: dict[str, pd.DataFrame] = {}
     probability = predictions.positive_probability
     if predictions.kind == "regression":
-        found["residuals"] = residuals(predictions)
+        tables["residuals"] = residuals(predictions)
     else:
-        found["confusion"] = confusion(predictions)
+        tables["confusion"] = confusion(predictions)
     if probability is not None:
         is_positive = predictions.actual == predictions.positive
-        found["calibration"] = calibration(probability, is_positive)
+        tables["calibration"] = calibration(probability, is_positive)
         if is_positive.any() and not is_positive.all():
-            found["roc"] = roc(probability, is_positive)
-            found["precision_recall"] = precision_recall(probability, is_positive)
-    return {name: found.get(name, pd.DataFrame(columns=columns)) for name, columns in COLUMNS.items()}
+            tables["roc"] = roc(probability, is_positive)
+            tables["precision_recall"] = precision_recall(probability, is_positive)
+    return {name: tables.get(name, pd.DataFrame(columns=columns)) for name, columns in COLUMNS.items()}
 
 
 def confusion(predictions: Predictions) -> pd.DataFrame:
-    """Rows (`rows`) of every pair of `actual` and `predicted` label, also of pairs that never occur."""
+    """The number of `rows` for every pair of `actual` and `predicted` label, also for pairs that never occur."""
     names = [str(label) for label in predictions.labels]
     actual, predicted = (positions(predictions.labels, side) for side in (predictions.actual, predictions.predicted))
     rows = np.bincount(actual * len(names) + predicted, minlength=len(names) ** 2)
@@ -50,25 +48,27 @@ def confusion(predictions: Predictions) -> pd.DataFrame:
 
 
 def roc(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
-    """`fpr` and `tpr` at falling `threshold`, from (0, 0) at infinity, of (n,) rows of both classes."""
-    threshold, hits, falses = _counts_down(probability, is_positive)
-    curve = pd.DataFrame({"fpr": falses / falses[-1], "tpr": hits / hits[-1], "threshold": threshold})
-    start = pd.DataFrame({"fpr": [0.0], "tpr": [0.0], "threshold": [np.inf]})
-    return _thinned(pd.concat([start, curve], ignore_index=True), "fpr", "tpr")
+    """`fpr` and `tpr` at falling `threshold`, from (0, 0) at infinity, for n rows in which both classes occur."""
+    from sklearn.metrics import roc_curve
+
+    fpr, tpr, threshold = roc_curve(is_positive, probability, drop_intermediate=False)
+    return _thinned(pd.DataFrame({"fpr": fpr, "tpr": tpr, "threshold": threshold}), "fpr", "tpr")
 
 
 def precision_recall(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
-    """`precision` and `recall` at falling `threshold`, of (n,) rows of both classes."""
-    threshold, hits, falses = _counts_down(probability, is_positive)
-    curve = pd.DataFrame({"recall": hits / hits[-1], "precision": hits / (hits + falses), "threshold": threshold})
-    return _thinned(curve, "recall", "precision")
+    """`precision` and `recall` at falling `threshold`, for n rows in which both classes occur."""
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, threshold = precision_recall_curve(is_positive, probability)
+    columns = {"recall": recall[:-1], "precision": precision[:-1], "threshold": threshold}  # without the point (0, 1)
+    return _thinned(pd.DataFrame(columns)[::-1].reset_index(drop=True), "recall", "precision")
 
 
 def calibration(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:
-    """Mean `predicted` probability and `observed` share of positives in up to ten bins of about as many `rows`.
+    """Mean `predicted` probability and `observed` share of positives in up to ten bins of about equally many `rows`.
 
-    Rows of one probability share a bin. The edges are probabilities that occur: interpolated quantiles would differ
-    from them by rounding, and throw a row to either side by chance.
+    Rows of equal probability share a bin. The edges are probabilities that occur: interpolated quantiles differ from
+    them by rounding, which would put a row on either side by chance.
     """
     last_ranks = np.arange(1, CALIBRATION_BINS) * len(probability) // CALIBRATION_BINS - 1
     edges = np.unique(np.sort(probability)[last_ranks.clip(min=0)])
@@ -79,25 +79,15 @@ def calibration(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]
 
 
 def residuals(predictions: Predictions) -> pd.DataFrame:
-    """`predicted`, `actual` and `residual` of up to 500 rows, evenly spaced in the order of their predictions."""
+    """`predicted`, `actual` and `residual` of up to 500 rows, evenly spaced in the order of the predictions."""
     actual, predicted = predictions.actual, predictions.predicted
     order = np.argsort(predicted, kind="stable")
     rows = order[np.unique(np.linspace(0, len(order) - 1, MOST_RESIDUALS).round().astype(np.intp))]
     return pd.DataFrame({"predicted": predicted[rows], "actual": actual[rows], "residual": (actual - predicted)[rows]})
 
 
-def _counts_down(
-    probability: NDArray[np.float64], is_positive: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[Any], NDArray[Any]]:
-    """Each probability that occurs, from the highest down, with the positives and negatives at or above it."""
-    order = np.argsort(-probability, kind="stable")
-    last_of_tie = np.flatnonzero(np.append(np.diff(probability[order]) != 0, True))
-    hits, falses = np.cumsum(is_positive[order]), np.cumsum(~is_positive[order])
-    return probability[order][last_of_tie], hits[last_of_tie], falses[last_of_tie]
-
-
 def _thinned(curve: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """Up to 200 points of a curve, evenly spaced along its length, its ends included; all of them if they are fewer."""
+    """The curve with at most 200 points, evenly spaced along its length and with both ends."""
     if len(curve) <= MOST_POINTS:
         return curve
     length = curve[[x, y]].diff().fillna(0).abs().sum(axis=1).cumsum().to_numpy()

@@ -1,4 +1,4 @@
-"""How a model's answers move with one feature: partial dependence."""
+"""Partial dependence: how a model's mean answer changes with one feature."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.data.schema import ColumnType, Schema
+from mlops.training import parallel
 from mlops.training.encoding import encoded_blocks, inputs
 from mlops.training.fitting import predict
 from mlops.training.metrics import Predictions
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 MOST_FEATURES = 6
-MOST_ROWS = 1_000  # that an answer is the mean of
-MOST_VALUES = 20  # of a feature
+MOST_ROWS = 1_000  # behind each mean answer
+MOST_VALUES = 20  # per feature
 
 
 def subject(predictions: Predictions) -> Label | None:
-    """The class whose probability is looked at: the positive one, of several the most frequent; None of a number."""
+    """The class whose probability is shown: the positive class, or the most frequent of several; None to regress."""
     if predictions.kind != "multiclass":
         return predictions.positive
     return max(predictions.classes, key=lambda label: int(np.sum(predictions.actual == label)))
@@ -37,19 +38,17 @@ def partial_dependence(
     seed: int,
     threads: int,
 ) -> pd.DataFrame:
-    """The mean answer (see `subject`), were a feature the same in all rows, at values that occur (Friedman 2001).
+    """The mean answer if a feature had the same value in all rows, for values that occur (Friedman 2001).
 
-    A row per value of each of the first six of `names`: `feature`, `kind` (number, level or date), `value` (text) and
-    `mean`. Numbers and dates come at up to 20 quantiles, categories at their 20 most frequent levels. The mean is over
-    up to 1,000 rows of the typed `table` (n rows), drawn by `seed`; `predictions` are those of `model` on it, and where
-    a model gives no probabilities, it is the share of rows that get the class. Only the values are encoded anew, and
-    set into rows that were encoded once (see `mlops.evaluation.importance`).
+    There is a row per value of each of the first six features of `names`: `feature`, `kind` (number, level or date),
+    `value` (text) and `mean`. Numbers and dates are shown at up to 20 quantiles, categories at their 20 most frequent
+    levels. The answer is the number or the probability of `subject`; for a model without probabilities, it is the share
+    of rows with that prediction. The mean is over up to 1,000 rows of the typed `table` (n rows), drawn by `seed`;
+    `predictions` are the model's predictions on `table`. All rows are encoded once, and only the feature's columns are
+    replaced (see `mlops.evaluation.importance`).
     """
-    from joblib import Parallel, delayed
-    from threadpoolctl import threadpool_limits
-
-    drawn = np.random.default_rng(seed).choice(len(table), min(MOST_ROWS, len(table)), replace=False)
-    rows, of = table.iloc[np.sort(drawn)], subject(predictions)
+    sample = np.random.default_rng(seed).choice(len(table), min(MOST_ROWS, len(table)), replace=False)
+    rows, of = table.iloc[np.sort(sample)], subject(predictions)
     encoder, estimator = model.named_steps["encoder"], model.named_steps["estimator"]
     encoded, blocks = encoder.transform(inputs(rows, schema)), encoded_blocks(encoder, schema)
 
@@ -64,20 +63,19 @@ def partial_dependence(
         means = answers.reshape(len(values), len(rows)).mean(axis=1)
         return pd.DataFrame({"feature": name, "kind": kind, "value": text, "mean": means})
 
-    given = [name for name in [*names][:MOST_FEATURES] if table[name].notna().any()]
-    with threadpool_limits(threads):  # see mlops.training.fitting.cross_validate
-        found = Parallel(n_jobs=-1, prefer="threads")(delayed(along)(name) for name in given)
-    return pd.DataFrame(pd.concat(found, ignore_index=True))
+    features = [name for name in [*names][:MOST_FEATURES] if table[name].notna().any()]
+    parts = parallel.each(along, [(name,) for name in features], threads)
+    return pd.DataFrame(pd.concat(parts, ignore_index=True))
 
 
 def _grid(values: pd.Series, column: ColumnType) -> tuple[pd.Series, str]:
-    """The values at which a feature is shown, in their own order and type, and their kind."""
-    given = values.dropna().sort_values(kind="stable")
+    """The values at which a feature is shown, sorted and in their own type, and their kind."""
+    present = values.dropna().sort_values(kind="stable")
     if column in ("category", "boolean"):
-        rows = given.value_counts(sort=False).sort_values(ascending=False, kind="stable")
-        return given[given.isin(rows.index[:MOST_VALUES])].drop_duplicates(), "level"
-    places = np.linspace(0, len(given) - 1, MOST_VALUES).round().astype(np.intp)
-    return given.iloc[places].drop_duplicates(), "date" if column == "datetime" else "number"
+        rows = present.value_counts(sort=False).sort_values(ascending=False, kind="stable")
+        return present[present.isin(rows.index[:MOST_VALUES])].drop_duplicates(), "level"
+    places = np.linspace(0, len(present) - 1, MOST_VALUES).round().astype(np.intp)
+    return present.iloc[places].drop_duplicates(), "date" if column == "datetime" else "number"
 
 
 def _answers(predictions: Predictions, of: Label | None) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Why a model gave an answer: what each feature added to it."""
+"""Explanations of single predictions: the contribution of each feature to the answer."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 Scale = Literal["probability", "log-odds", "score", "number"]
-Parts = tuple[NDArray[np.float64], NDArray[np.float64]]
+Parts = tuple[NDArray[np.float64], NDArray[np.float64]]  # contributions (n, m, outputs) and base (outputs,)
 
 TREES = ("DecisionTree", "ExtraTree", "RandomForest", "GradientBoosting", "HistGradientBoosting")
-TOLERANCE = 1e-6  # by which base and contributions may miss the answer
+TOLERANCE = 1e-6  # by which the sum of base and contributions may differ from the answer
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """What each of k features added to the answers on n rows: a row's base and contributions sum to its answer.
+    """The contributions of k features to the answers on n rows; base and contributions of a row sum to its answer.
 
-    `contributions` are float64 (n, k), `base` and `answer` float64 (n,), on `scale`: the number that was predicted, or
-    the probability, log-odds or score of the class in `of` (n entries): the positive one, of several the predicted one.
+    `contributions` are float64 (n, k), `base` and `answer` float64 (n,). `scale` says what they measure: the predicted
+    number, or the probability, log-odds or score of the row's class in `of` (n entries). That is the positive class of
+    two, and of several the predicted class.
     """
 
     features: list[str]
@@ -43,7 +44,7 @@ class Explanation:
     scale: Scale
 
     def rows(self, table: pd.DataFrame) -> list[dict[str, Any]]:
-        """Plain values for each row of the typed `table` (n rows): the features with what they added, most first."""
+        """The explanation of each row of the typed `table` (n rows) as plain values, largest contribution first."""
         return [
             {
                 "of": self.of[row],
@@ -54,49 +55,47 @@ class Explanation:
                     {
                         "feature": self.features[k],
                         "value": _plain(table[self.features[k]].iloc[row]),
-                        "contribution": float(added[k]),
+                        "contribution": float(contributions[k]),
                     }
-                    for k in np.argsort(-np.abs(added), kind="stable")
+                    for k in np.argsort(-np.abs(contributions), kind="stable")
                 ],
             }
-            for row, added in enumerate(self.contributions)
+            for row, contributions in enumerate(self.contributions)
         ]
 
 
 def is_linear(model: "Pipeline") -> bool:
-    """Whether a fitted model is a weighted sum of what the encoder gives it."""
+    """Whether the answers of a fitted model are weighted sums of the encoded columns."""
     return hasattr(model.named_steps["estimator"], "coef_")
 
 
 def notable(predictions: Predictions) -> dict[str, int]:
-    """Rows of n that are worth an explanation, by what they are: the extremes, and the most doubtful one."""
-    kind, score = predictions.kind, predictions.positive_probability
+    """The positions of the rows of n that deserve an explanation, by name: the extremes and the most doubtful row."""
+    kind, values, boundary = predictions.kind, predictions.positive_probability, 0.5
     if kind == "regression":
-        score = predictions.predicted
+        values, boundary = predictions.predicted, float(np.median(predictions.predicted))
     elif predictions.probabilities is None:
         return {}
-    elif score is None:
+    elif values is None:
         certainty = predictions.probabilities.max(axis=1)
         return {"most certain": int(certainty.argmax()), "least certain": int(certainty.argmin())}
-    middle, said = (np.median(score), "in the middle") if kind == "regression" else (0.5, "nearest to the boundary")
-    return {
-        "highest": int(score.argmax()),
-        said: int(np.abs(score - middle).argmin()),
-        "lowest": int(score.argmin()),
-    }
+    middle = "in the middle" if kind == "regression" else "nearest to the boundary"
+    nearest = np.abs(values - boundary)
+    return {"highest": int(values.argmax()), middle: int(nearest.argmin()), "lowest": int(values.argmin())}
 
 
 def explain(
     model: "Pipeline", table: pd.DataFrame, schema: Schema, reference: Profile, positive: Label | None, threads: int
 ) -> Explanation:
-    """What each feature added to the answers on the rows of a typed table.
+    """Explain the answers of a fitted model on the rows (n) of a typed table.
 
-    Linear models: coefficient × (value − mean over the training split), whose profile is `reference`. Trees: Shapley
-    values, path-dependent (Lundberg et al. 2020), by shap. Encoded columns of one feature are summed.
+    Linear models: coefficient × (value − mean over the training split, whose profile is `reference`). Trees:
+    path-dependent Shapley values (Lundberg et al. 2020), by shap. A feature's contribution is the sum over its encoded
+    columns.
 
     Raises:
-        ParameterError: the model is neither, or its answer is no sum of such parts.
-        ProjectError: the model is one of trees, and shap is not installed.
+        ParameterError: the model is of another kind, or its answers are not sums of contributions.
+        ProjectError: the model consists of trees, and shap is not installed.
     """
     from threadpoolctl import threadpool_limits
 
@@ -115,12 +114,11 @@ def explain(
     sums = base + parts.sum(axis=1)
     if sums.shape != answers.shape or not np.allclose(sums, answers, rtol=TOLERANCE, atol=TOLERANCE):
         raise _unexplained(estimator)
-    added = np.stack([parts[:, block].sum(axis=1) for block in blocks.values()], axis=1)  # (n, k, outputs)
-    of, output, sign = _spoken_of(estimator, answers, positive)
+    contributions = np.stack([parts[:, block].sum(axis=1) for block in blocks.values()], axis=1)  # (n, k, outputs)
+    of, output, sign = _explained_output(estimator, answers, positive)
     rows = np.arange(len(table))
-    return Explanation(
-        list(blocks), sign * added[rows, :, output], sign * base[output], sign * answers[rows, output], of, scale
-    )
+    contributions, answer = sign * contributions[rows, :, output], sign * answers[rows, output]
+    return Explanation(list(blocks), contributions, sign * base[output], answer, of, scale)
 
 
 def of_notable(
@@ -133,95 +131,85 @@ def of_notable(
     *,
     trees: bool,
 ) -> list[dict[str, Any]]:
-    """The notable rows of the typed test table, told as by `Explanation.rows`, each with `what` it is and its `id`.
+    """Explain the notable rows of the typed test table: each as in `Explanation.rows`, with `what` and `id`.
 
-    None of a model that cannot be told, and none of trees unless `trees`.
+    The list is empty for a model that cannot be explained, and for trees unless `trees`.
 
     Raises:
-        ProjectError: they are asked for, and shap is not installed.
+        ProjectError: `trees` is set, and shap is not installed.
     """
     places = notable(predictions) if trees or is_linear(model) else {}
     if not places:
         return []
     rows = table.iloc[list(places.values())]
     try:
-        told = explain(model, rows, schema, reference, predictions.positive, threads).rows(rows)
-    except ParameterError:  # neither, or linear up to a link function
+        explanations = explain(model, rows, schema, reference, predictions.positive, threads).rows(rows)
+    except ParameterError:  # neither linear nor trees, or linear up to a link function
         return []
     key = schema.with_role("id")[:1]
     ids = [_plain(value) for value in rows[key[0]]] if key else [None] * len(rows)
-    return [{"what": what, "id": one, **row} for what, one, row in zip(places, ids, told, strict=True)]
+    return [{"what": what, "id": id_, **row} for what, id_, row in zip(places, ids, explanations, strict=True)]
 
 
 def training_means(encoder: "ColumnTransformer", schema: Schema, reference: Profile) -> NDArray[np.float64]:
     """The mean of each encoded column (m,) over the training split, from its profile.
 
-    The encoder scales numbers to mean 0 there; of a category, each level is encoded and weighted by its rows.
+    The encoder scales numbers to mean 0 there. For a category, each level is encoded and weighted by its rows.
     """
-    types = {name: object if kind == "string" else "float64" for name, kind in column_types(schema).items()}
-    blocks = encoded_blocks(encoder, schema)
-    levels = {name: np.append(reference[name].values, np.nan) for name in types if types[name] is object}
+    types, blocks = column_types(schema), encoded_blocks(encoder, schema)
     means = np.zeros(sum(map(len, blocks.values())))
-    for start in range(0, max(map(len, levels.values()), default=0), ROWS):
-        cut = {name: values[start : start + ROWS] for name, values in levels.items()}
-        rows = range(max(map(len, cut.values())))
-        empty = {name: pd.Series(np.nan, rows, dtype) for name, dtype in types.items()}
-        full = {name: pd.Series(values, dtype=object).reindex(rows) for name, values in cut.items()}
-        encoded = encoder.transform(pd.DataFrame(empty | full))
-        for name, values in cut.items():
-            column = reference[name]
-            counts = np.append(column.counts, column.missing)[start : start + ROWS]
-            weighted = encoded[: len(values), blocks[name]] * counts[:, None]
-            means[blocks[name]] += weighted.sum(axis=0) / column.rows
+    counts = {
+        name: np.append(reference[name].counts, reference[name].missing)
+        for name, kind in types.items()
+        if kind == "string"
+    }
+    rows = pd.RangeIndex(max(map(len, counts.values()), default=0))
+    table = pd.DataFrame(np.nan, rows, list(types))
+    for name in counts:  # the levels, then missing values
+        table[name] = pd.Series(reference[name].values, dtype=object).reindex(rows)
+    for start in range(0, len(rows), ROWS):
+        encoded = encoder.transform(table.iloc[start : start + ROWS])
+        for name, column in counts.items():
+            weights = column[start : start + ROWS, None]
+            means[blocks[name]] += (encoded[: len(weights), blocks[name]] * weights).sum(axis=0) / column.sum()
     return means
 
 
 def _linear(estimator: "BaseEstimator", encoded: NDArray[np.float64], means: NDArray[np.float64]) -> Parts:
-    """Contributions (n, m, outputs) and base (outputs,)."""
     weights = np.atleast_2d(estimator.coef_)
-    # Not by BLAS, which adds in another order on another number of cores.
+    # Without BLAS, which adds in another order on another number of cores.
     return (encoded - means)[:, :, None] * weights.T, (weights * means).sum(axis=1) + estimator.intercept_
 
 
-def _trees(estimator: "BaseEstimator", encoded: NDArray[np.float64]) -> Parts:
-    """Contributions (n, m, outputs) and base (outputs,)."""
+def _trees(estimator: Any, encoded: NDArray[np.float64]) -> Parts:
     try:
-        import shap
+        from shap import TreeExplainer
     except ImportError:
         raise ProjectError(
             f"explaining a {type(estimator).__name__} takes shap, which is not installed: run `python -m pip install "
             "shap` (the extra `explain` in pyproject.toml), or train a linear model"
         ) from None
-    if type(estimator).__name__.startswith("GradientBoosting"):
-        return _boosted(estimator, encoded)
-    explainer = shap.TreeExplainer(estimator)
-    parts, base = explainer.shap_values(encoded, check_additivity=False), explainer.expected_value
-    return np.reshape(parts, (*encoded.shape, -1)), np.atleast_1d(base)
-
-
-def _boosted(estimator: Any, encoded: NDArray[np.float64]) -> Parts:
-    """The same of a sum of trees, tree by tree: shap takes no gradient boosting of several classes."""
-    import shap
-
+    if not type(estimator).__name__.startswith("GradientBoosting"):
+        explainer = TreeExplainer(estimator)
+        parts, base = explainer.shap_values(encoded, check_additivity=False), explainer.expected_value
+        return np.reshape(parts, (*encoded.shape, -1)), np.atleast_1d(base)
+    # Tree by tree: shap does not support gradient boosting of several classes.
     parts = np.zeros((*encoded.shape, estimator.estimators_.shape[1]))
-    nothing = np.zeros((1, encoded.shape[1]))
-    base = _answers(estimator, nothing)[0]  # where the sum starts, once the trees are taken away
+    zeros = np.zeros((1, encoded.shape[1]))
+    base = _answers(estimator, zeros)[0]  # the start of the sum, once the answers of the trees are subtracted
     for stage in estimator.estimators_:
         for output, tree in enumerate(stage):
-            explainer = shap.TreeExplainer(tree)
+            explainer = TreeExplainer(tree)
             parts[:, :, output] += estimator.learning_rate * explainer.shap_values(encoded, check_additivity=False)
-            rise = explainer.expected_value - tree.predict(nothing)
+            rise = explainer.expected_value - tree.predict(zeros)
             base[output] += estimator.learning_rate * float(np.squeeze(rise))
     return parts, base
 
 
 def _answers(estimator: Any, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What an estimator says before it decides, (n, outputs): one output per class, of two classes perhaps one."""
-    answer = next(
-        getattr(estimator, name)
-        for name in ("decision_function", "predict_proba", "predict")
-        if hasattr(estimator, name)
-    )
+    """The outputs before the decision, (n, outputs): an output per class, for two classes perhaps one output."""
+    names = ("decision_function", "predict_proba", "predict")
+    answer = next(getattr(estimator, name) for name in names if hasattr(estimator, name))
     return np.reshape(answer(encoded), (len(encoded), -1)).astype(np.float64)
 
 
@@ -236,18 +224,18 @@ def _scale(estimator: Any, encoded: NDArray[np.float64], answers: NDArray[np.flo
     return "score"
 
 
-def _spoken_of(
+def _explained_output(
     estimator: Any, answers: NDArray[np.float64], positive: Label | None
 ) -> tuple[list[Label | None], NDArray[np.intp], int]:
-    """Per row which class, and which output; and whether that output has the class's sign."""
+    """The class and the output that are explained in each row, and the sign of the output for that class."""
     first = np.zeros(len(answers), dtype=np.intp)
     if not hasattr(estimator, "classes_"):
         return [None] * len(answers), first, 1
     classes = estimator.classes_.tolist()
-    if answers.shape[1] == 1:  # it stands for the second of two
+    if answers.shape[1] == 1:  # the output stands for the second of two classes
         return [positive] * len(answers), first, 1 if positive == classes[1] else -1
-    output = answers.argmax(axis=1) if positive is None else first + classes.index(positive)
-    return [classes[which] for which in output], output, 1
+    outputs = answers.argmax(axis=1) if positive is None else first + classes.index(positive)
+    return [classes[output] for output in outputs], outputs, 1
 
 
 def _unexplained(estimator: "BaseEstimator") -> ParameterError:

@@ -1,50 +1,34 @@
-"""The gate: which rules a model has to meet before it becomes a version, and how it did."""
+"""The gate: the rules that a model must meet before it becomes a registered version, and the result of each rule."""
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from mlops.base.errors import ParameterError
+from mlops.base.params import Rule
 from mlops.training.metrics import HIGHER_IS_BETTER
 
 COMPARISONS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
-    "at_least": ("≥", lambda actual, limit: actual >= limit),
-    "at_most": ("≤", lambda actual, limit: actual <= limit),
-    "below": ("<", lambda actual, limit: actual < limit),
+    "at_least": ("≥", operator.ge),
+    "at_most": ("≤", operator.le),
+    "below": ("<", operator.lt),
 }
-# Of these, more is better or worse as the metric has it; of the others, less is always better, but for a gain.
+# For these measures the metric decides whether more or less is better.
 BY_METRIC = {"test", "worst_group"}
-
-
-class Rule(Protocol):
-    """What a rule asks for: a metric of a measure by name (`auto`: the headline), on this side of the limit."""
-
-    @property
-    def measure(self) -> str:
-        """What is looked at: test, overfitting, gain, worst_group, fairness or validation."""
-
-    @property
-    def metric(self) -> str:
-        """Its name."""
-
-    @property
-    def direction(self) -> str:
-        """On which side of the limit it has to be: at_least, at_most or below."""
-
-    @property
-    def limit(self) -> float:
-        """The limit."""
+DEFAULT_METRICS = {"fairness": "equalised_odds", "validation": "errors"}
+Measured = tuple[str, float | None, str | None]  # description, value, why the rule does not apply
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a model; metrics are by name, None where undefined.
+    """The measurements of one model that rules are applied to: values by metric, None where undefined.
 
-    `test` and `cross_validated` are its metrics; `groups` those of each group of a sensitive column (`column`, `level`,
-    `rows` and the metrics, NaN where undefined), of which the ones below `smallest_group` rows are not judged;
-    `fairness` the gaps between groups; `validation` counts of failed checks by severity; `gain` by what it is better
-    than the version in production on the same test rows, None where there is none.
+    `test` and `cross_validated` hold its metrics, and `groups` a row per group of a sensitive column (`column`,
+    `level`, `rows` and the metrics, NaN where undefined); groups of fewer than `smallest_group` rows are not judged.
+    `fairness` holds the gaps between groups, `validation` the number of failed checks per severity, and `gain` the
+    improvement of each metric over the champion on shared test rows (None: there is no champion).
     """
 
     test: Mapping[str, float | None]
@@ -56,15 +40,16 @@ class Evidence:
     gain: Mapping[str, float | None] | None = None
 
     def with_gain(self, gain: Mapping[str, float | None] | None) -> "Evidence":
-        """The same, and how it does against the version in production."""
+        """The same evidence with the improvement over the champion."""
         return replace(self, gain=gain)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One rule: what was measured, on which side of `limit` it has to be, and where it is.
+class RuleResult:
+    """The result of one rule: the measured value, the limit, and whether the rule holds.
 
-    `actual` is None where it is undefined, which passes no rule; a rule that does not apply passes: see `note`.
+    `actual` is None where the value is undefined: then the rule fails. A rule that does not apply passes, and `note`
+    says why.
     """
 
     rule: str
@@ -77,55 +62,51 @@ class Outcome:
     note: str | None = None
 
     def sentence(self) -> str:
-        """The rule and how it came out, for a person."""
+        """The rule and its result, for a person."""
         if self.note:
             return f"{self.rule}: {self.note}"
-        found = "undefined" if self.actual is None else f"{self.actual:.4f}"
-        return f"{self.rule}: {self.measured} is {found}, expected {self.comparison} {self.limit:g}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        value = "undefined" if self.actual is None else f"{self.actual:.4f}"
+        return f"{self.rule}: {self.measured} is {value}, expected {self.comparison} {self.limit:g}"
 
 
-def evidence(found: Mapping[str, Any], groups: Sequence[Mapping[Any, Any]], smallest_group: int) -> Evidence:
-    """What the reports of the other stages (training, metrics, validation, fairness) and `groups` say of a model."""
-    means = {name: spread["mean"] for name, spread in found["training"]["cross_validated"].items()}
-    return Evidence(found["metrics"], means, groups, smallest_group, found["fairness"]["gaps"], found["validation"])
+def evidence(reports: Mapping[str, Any], groups: Sequence[Mapping[Any, Any]], smallest_group: int) -> Evidence:
+    """Collect the evidence from the reports training, metrics, validation and fairness, and the metrics per group."""
+    means = {name: spread["mean"] for name, spread in reports["training"]["cross_validated"].items()}
+    gaps, validation = reports["fairness"]["gaps"], reports["validation"]
+    return Evidence(reports["metrics"], means, groups, smallest_group, gaps, validation)
 
 
-def verdict(name: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """How the model `name` did by all of these rules, as plain values."""
-    return {"name": name, "passed": passed(outcomes), "rules": [outcome.as_dict() for outcome in outcomes]}
+def verdict(name: str, results: Sequence[RuleResult]) -> dict[str, Any]:
+    """The verdict on the model `name` as plain values: whether every rule holds, and the result of each."""
+    return {"name": name, "passed": passed(results), "rules": [asdict(result) for result in results]}
 
 
-def passed(outcomes: Sequence[Outcome]) -> bool:
+def passed(results: Sequence[RuleResult]) -> bool:
     """Whether every rule holds."""
-    return all(outcome.passed for outcome in outcomes)
+    return all(result.passed for result in results)
 
 
 def model_rules(rules: Mapping[str, Rule]) -> dict[str, Rule]:
-    """The rules whose outcome depends on the model alone, and is the same wherever and whenever it is judged."""
+    """The rules whose result depends on the model alone, so that it is the same wherever the model is judged."""
     return {name: rule for name, rule in rules.items() if rule.measure != "gain"}
 
 
 def champion_rules(rules: Mapping[str, Rule]) -> dict[str, Rule]:
-    """The rules that compare with what is in production just now."""
+    """The rules that compare the model with the version that is in production at the moment."""
     return {name: rule for name, rule in rules.items() if rule.measure == "gain"}
 
 
-def judge(evidence: Evidence, headline: str, rules: Mapping[str, Rule]) -> list[Outcome]:
-    """Apply every rule. A metric `auto` is the `headline`; with fairness, equalised odds; with validation, errors.
+def judge(evidence: Evidence, headline: str, rules: Mapping[str, Rule]) -> list[RuleResult]:
+    """Apply every rule. The metric `auto` means `headline`; for fairness equalised odds; for validation errors.
 
     Raises:
-        ParameterError: a rule asks for a metric that there is not, or for the wrong side of one.
+        ParameterError: a rule names a metric that does not exist, or limits a metric in the wrong direction.
     """
-    return [_outcome(name, rule, evidence, headline) for name, rule in rules.items()]
+    return [_apply(name, rule, evidence, headline) for name, rule in rules.items()]
 
 
-def _outcome(name: str, rule: Rule, evidence: Evidence, headline: str) -> Outcome:
-    default = {"fairness": "equalised_odds", "validation": "errors"}.get(rule.measure, headline)
-    metric = default if rule.metric == "auto" else rule.metric
+def _apply(name: str, rule: Rule, evidence: Evidence, headline: str) -> RuleResult:
+    metric = DEFAULT_METRICS.get(rule.measure, headline) if rule.metric == "auto" else rule.metric
     sign, holds = COMPARISONS[rule.direction]
     if rule.measure in BY_METRIC and metric in HIGHER_IS_BETTER:
         higher = HIGHER_IS_BETTER[metric]
@@ -134,43 +115,40 @@ def _outcome(name: str, rule: Rule, evidence: Evidence, headline: str) -> Outcom
                 f"register.gate.{name} asks for {metric} {sign} {rule.limit:g}, but of {metric} "
                 f"{'more' if higher else 'less'} is better: its direction is {'at_least' if higher else 'at_most'}"
             )
-    measured, actual, note = _measured(name, rule.measure, metric, evidence)
+    description, actual, note = _measure(name, rule.measure, metric, evidence)
     passed = note is not None or (actual is not None and holds(actual, rule.limit))
-    return Outcome(name, metric, measured, sign, rule.limit, actual, passed, note)
+    return RuleResult(name, metric, description, sign, rule.limit, actual, passed, note)
 
 
-def _measured(name: str, measure: str, metric: str, evidence: Evidence) -> tuple[str, float | None, str | None]:
-    """What a rule looks at: its words, its value, and why it does not apply, if so."""
-    if measure == "test":
-        return f"test {metric}", _of(evidence.test, metric, name), None
-    if measure == "overfitting":
-        test, mean = _of(evidence.test, metric, name), evidence.cross_validated.get(metric)
-        gap = None if test is None or mean is None else abs(test - mean)
-        return f"|test − cross-validated| {metric}", gap, None
-    if measure == "gain":
-        _of(evidence.test, metric, name)
-        if evidence.gain is None:
-            return f"gain in {metric}", None, "no version in production to compare with"
-        return f"gain in {metric} over the version in production", evidence.gain.get(metric), None
-    if measure == "worst_group":
-        _of(evidence.test, metric, name)
-        judged = [group for group in evidence.groups if group["rows"] >= evidence.smallest_group]
-        if not judged:
-            return f"worst {metric} of a group", None, "no group is large enough to judge"
-        known = [group for group in judged if not math.isnan(group[metric])]
-        worst = (min if HIGHER_IS_BETTER[metric] else max)(known, key=lambda group: group[metric], default=None)
-        where = f" ({worst['column']} = {worst['level']})" if worst else ""
-        return f"worst {metric} of a group{where}", worst[metric] if worst else None, None
-    if measure == "fairness":
-        if not evidence.fairness or all(gap is None for gap in evidence.fairness.values()):
-            return f"largest gap in {metric}", None, "no groups to compare"
-        return f"largest gap in {metric}", _of(evidence.fairness, metric, name), None
-    return f"failed checks ({metric})", _of(evidence.validation, metric, name), None
-
-
-def _of(values: Mapping[str, float | None], metric: str, rule: str) -> float | None:
+def _measure(rule: str, measure: str, metric: str, evidence: Evidence) -> Measured:
+    if measure == "fairness" and all(gap is None for gap in evidence.fairness.values()):
+        return f"largest gap in {metric}", None, "no groups to compare"
+    others: dict[str, Mapping[str, float | None]] = {"fairness": evidence.fairness, "validation": evidence.validation}
+    values = others.get(measure, evidence.test)
     if metric not in values:
         raise ParameterError(
             f"register.gate.{rule} asks for the metric {metric}, but there are {', '.join(values)}: choose one"
         )
-    return values[metric]
+    if measure == "overfitting":
+        test, mean = values[metric], evidence.cross_validated.get(metric)
+        gap = None if test is None or mean is None else abs(test - mean)
+        return f"|test − cross-validated| {metric}", gap, None
+    if measure == "gain":
+        if evidence.gain is None:
+            return f"gain in {metric}", None, "no version in production to compare with"
+        return f"gain in {metric} over the version in production", evidence.gain.get(metric), None
+    if measure == "worst_group":
+        return _worst_group(metric, evidence)
+    descriptions = {"fairness": f"largest gap in {metric}", "validation": f"failed checks ({metric})"}
+    return descriptions.get(measure, f"test {metric}"), values[metric], None
+
+
+def _worst_group(metric: str, evidence: Evidence) -> Measured:
+    large = [group for group in evidence.groups if group["rows"] >= evidence.smallest_group]
+    if not large:
+        return f"worst {metric} of a group", None, "no group is large enough to judge"
+    defined = [group for group in large if not math.isnan(group[metric])]
+    if not defined:
+        return f"worst {metric} of a group", None, None
+    worst = (min if HIGHER_IS_BETTER[metric] else max)(defined, key=lambda group: group[metric])
+    return f"worst {metric} of a group ({worst['column']} = {worst['level']})", worst[metric], None

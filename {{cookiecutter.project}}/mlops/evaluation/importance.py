@@ -1,4 +1,4 @@
-"""Which features a fitted model relies on."""
+"""Permutation importance: which features a fitted model relies on."""
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mlops.data.schema import Schema
+from mlops.training import parallel
 from mlops.training.encoding import encoded_blocks
 from mlops.training.fitting import predict
 from mlops.training.metrics import HIGHER_IS_BETTER, Predictions, score
@@ -29,14 +30,11 @@ def permutation_importances(
 ) -> Iterator[tuple[str, float, float]]:
     """Yield (feature, mean, spread) in schema order: how much `metric` worsens when the feature's values are shuffled.
 
-    Breiman (2001), as in scikit-learn's `permutation_importance`, but on the encoded matrix: the encoder works row by
-    row and column by column, so shuffling a feature's encoded columns together is the same as encoding it shuffled, and
-    encoding, the slow part, is done once. `table` (n rows, see `mlops.training.encoding.inputs`) is cut to its first
-    10,000 rows; `predictions` are those of `model` on it.
+    The method is that of Breiman (2001), as in scikit-learn's `permutation_importance`, but on the encoded matrix. The
+    encoder treats each row and each column separately, so shuffling a feature's encoded columns together equals
+    encoding the shuffled feature, and the slow encoding is done once. Only the first 10,000 rows of `table` (n rows,
+    see `mlops.training.encoding.inputs`) are used; `predictions` are the model's predictions on `table`.
     """
-    from joblib import Parallel, delayed
-    from threadpoolctl import threadpool_limits
-
     table, predictions = table.iloc[:MOST_ROWS], predictions.subset(slice(MOST_ROWS))
     encoder, estimator = model.named_steps["encoder"], model.named_steps["estimator"]
     encoded = encoder.transform(table)
@@ -45,7 +43,7 @@ def permutation_importances(
     baseline = score(predictions)[metric]
     shuffles = [np.random.default_rng([seed, repeat]).permutation(len(table)) for repeat in range(repeats)]
 
-    def worsened(name: str) -> tuple[str, float, float]:
+    def importance(name: str) -> tuple[str, float, float]:
         block = blocks[name]
         stacked = np.tile(encoded, (repeats, 1))
         stacked[:, block] = np.vstack([encoded[np.ix_(rows, block)] for rows in shuffles])
@@ -53,16 +51,13 @@ def permutation_importances(
         losses = [sign * (baseline - score(part)[metric]) for part in _parts(shuffled, len(table))]
         return name, float(np.mean(losses)), float(np.std(losses))
 
-    with threadpool_limits(threads):  # see mlops.training.fitting.cross_validate
-        yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
-            delayed(worsened)(name) for name in schema.inputs
-        )
+    yield from parallel.each(importance, [(name,) for name in schema.inputs], threads)
 
 
 def table(importances: Iterable[tuple[str, float, float]]) -> pd.DataFrame:
-    """The importances as `feature`, `importance`, `spread`, the greatest first."""
-    found = pd.DataFrame(importances, columns=["feature", "importance", "spread"])
-    return found.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
+    """The importances as a table (`feature`, `importance`, `spread`), the greatest first."""
+    frame = pd.DataFrame(importances, columns=["feature", "importance", "spread"])
+    return frame.sort_values("importance", ascending=False, kind="stable", ignore_index=True)
 
 
 def _parts(predictions: Predictions, rows: int) -> Iterator[Predictions]:

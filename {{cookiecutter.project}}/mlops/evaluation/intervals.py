@@ -1,4 +1,4 @@
-"""How far a metric might have come out differently on another test split of the same size: bootstrap intervals."""
+"""Bootstrap intervals: how far a metric might differ on another test split of the same size."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops.training.metrics import Predictions, scorer
+from mlops.training.metrics import Predictions, Scorer, scorer
 
-# Weights in a block: 2 MB of float64, so that a block and what is computed of it stay in the processor's cache.
+# The weights of a block take 2 MB as float64, so that a block and its results stay in the processor's cache.
 MOST_WEIGHTS = 250_000
 
 
@@ -28,24 +28,28 @@ def resampling_weights(rows: int, resamples: int, seed: int) -> Iterator[NDArray
     most = max(1, MOST_WEIGHTS // rows)
     for start in range(0, resamples, most):
         block = range(start, min(start + most, resamples))
-        drawn = (np.random.default_rng([seed, number]).integers(rows, size=rows) for number in block)
-        yield np.stack([np.bincount(picks, minlength=rows) for picks in drawn]).astype(np.float64)
+        samples = (np.random.default_rng([seed, number]).integers(rows, size=rows) for number in block)
+        yield np.stack([np.bincount(sample, minlength=rows) for sample in samples]).astype(np.float64)
+
+
+def resampled(score: Scorer, rows: int, resamples: int, seed: int) -> dict[str, NDArray[np.float64]]:
+    """The values (`resamples`,) that `score` gives for each resample of `rows`, by name."""
+    blocks = [score(weights) for weights in resampling_weights(rows, resamples, seed)]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def percentile_interval(values: NDArray[np.float64], confidence: float) -> Interval:
+    """The percentile interval (Efron 1979) of values (b,) on b resamples at `confidence` (0 to 1).
+
+    Resamples on which the value is undefined (NaN) do not count.
+    """
+    defined = values[~np.isnan(values)]
+    if not len(defined):
+        return Interval(np.nan, np.nan)
+    return Interval(*np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist())
 
 
 def bootstrap(predictions: Predictions, resamples: int, confidence: float, seed: int) -> dict[str, Interval]:
-    """Percentile intervals of all metrics (Efron 1979) at `confidence` (0 to 1), over resamples of the n rows.
-
-    Resamples on which a metric is undefined do not count for it.
-    """
-    found: dict[str, list[NDArray[np.float64]]] = {}
-    scores = scorer(predictions)
-    for weights in resampling_weights(len(predictions.actual), resamples, seed):
-        for name, values in scores(weights).items():
-            found.setdefault(name, []).append(values)
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    return {name: _interval(np.concatenate(values), tails) for name, values in found.items()}
-
-
-def _interval(values: NDArray[np.float64], tails: list[float]) -> Interval:
-    defined = values[~np.isnan(values)]
-    return Interval(*(np.quantile(defined, tails).tolist() if len(defined) else (np.nan, np.nan)))
+    """The percentile interval of every metric over resamples of the n rows."""
+    metrics = resampled(scorer(predictions), len(predictions.actual), resamples, seed)
+    return {name: percentile_interval(values, confidence) for name, values in metrics.items()}

@@ -64,7 +64,7 @@ def evaluate(
         headline=headline,
         scores=scores,
         intervals=spans,
-        groups=results.by_group(predictions, table, schema.sensitive),
+        groups=results.metrics_by_group(predictions, table, schema.sensitive),
         fairness=fairness.report(predictions, table[schema.sensitive], settings.smallest_group, settings.confidence),
         curves={**curves.curves(predictions), "importances": importances, "partial_dependence": partial},
         explanations=explanation.of_notable(pipeline, table, predictions, schema, reference, threads, trees=trees),

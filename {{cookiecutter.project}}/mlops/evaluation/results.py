@@ -1,4 +1,4 @@
-"""What is reported of a model's predictions on the test split."""
+"""The results of a model on the test split, as stages write them and pages show them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,92 +20,89 @@ def scores(predictions: Predictions, headline: str) -> dict[str, float]:
     """All metrics, the headline first.
 
     Raises:
-        ParameterError: there is no metric of that name for this task.
+        ParameterError: this task has no metric called `headline`.
     """
-    found = score(predictions)
-    if headline not in found:
-        raise ParameterError(f"evaluate.metric is {headline}, but there are {', '.join(found)}: choose one of them")
-    return {headline: found.pop(headline), **found}
+    metrics = score(predictions)
+    if headline not in metrics:
+        raise ParameterError(f"evaluate.metric is {headline}, but there are {', '.join(metrics)}: choose one of them")
+    return {headline: metrics.pop(headline), **metrics}
 
 
-def facts(predictions: Predictions, headline: str, spans: Mapping[str, Interval]) -> dict[str, Any]:
-    """What is known besides the metrics: their intervals, and of a classification the classes and how each is met."""
+def facts(predictions: Predictions, headline: str, intervals: Mapping[str, Interval]) -> dict[str, Any]:
+    """The facts of an evaluation besides the metrics: intervals, labels, and for classification a report per class."""
     return {
         "headline": headline,
         "labels": predictions.classes,
         "positive": predictions.positive,
-        "intervals": spans,
+        "intervals": intervals,
         "classes": classification_report(predictions) if predictions.classes else [],
     }
 
 
-def sentence(scores: Mapping[str, float], spans: Mapping[str, Interval], headline: str, rows: int) -> str:
+def sentence(scores: Mapping[str, float], intervals: Mapping[str, Interval], headline: str, rows: int) -> str:
     """The headline metric with its interval, in one line."""
-    low, high = spans[headline]
+    low, high = intervals[headline]
     return f"{title(headline)} {scores[headline]:.4f} ({low:.4f} to {high:.4f}) on {rows} test rows"
 
 
 def logged(test: Mapping[str, float], cross_validated: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """All metrics of a result, each under a name of its own: `cross_validated.` before the means over the folds."""
+    """The metrics to log for a run: test metrics, and means over the folds with the prefix `cross_validated.`."""
     return {**test, **{f"cross_validated.{name}": spread["mean"] for name, spread in cross_validated.items()}}
 
 
-def by_group(predictions: Predictions, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+def metrics_by_group(predictions: Predictions, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """All metrics per level of each of `columns` of the test table (n rows); only the header if there are none."""
-    parts = [by_level(predictions, table[name]).assign(column=name) for name in columns]
-    if not parts:
+    if not columns:
         return pd.DataFrame(columns=["column", "level", "rows"])
-    groups = pd.concat(parts, ignore_index=True)
-    return groups[["column", *groups.columns.drop("column")]]
+    parts = {name: by_level(predictions, table[name]) for name in columns}
+    return pd.concat(parts, names=["column"]).reset_index("column").reset_index(drop=True)
 
 
 def answers(predictions: Predictions) -> pd.DataFrame:
-    """A model's answers on n rows: `prediction`, and of two classes `probability` of the positive one."""
+    """A model's answers on n rows: `prediction`, and for two classes `probability` of the positive class."""
     table = pd.DataFrame({"prediction": predictions.predicted})
     probability = predictions.positive_probability
     return table if probability is None else table.assign(probability=probability)
 
 
 def to_frame(predictions: Predictions, table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """All that it takes to compare this model with another on the rows (n) of the test table that both were judged on.
+    """The predictions on the test table (n rows) as a table, so that another model can be compared on shared rows.
 
-    Columns: `row` (uint64), the same for the same row whatever table it stands in: a hash of its id if the schema has
-    one, else of all of it; `actual`; what `answers` gives; and of more than two classes the probability of each.
+    Columns: `row` (uint64) identifies the row in any table, by a hash of its id if the schema has one, else of the
+    whole row; `actual`; the columns of `answers`; and for more than two classes the probability of each class.
     """
     keys = digest.row_hashes(table[schema.with_role("id") or list(table.columns)])
-    kept = pd.DataFrame({"row": keys, "actual": predictions.actual}).join(answers(predictions))
+    frame = pd.DataFrame({"row": keys, "actual": predictions.actual}).join(answers(predictions))
     if predictions.kind == "multiclass" and predictions.probabilities is not None:
         columns = [f"{PROBABILITY}{label}" for label in predictions.classes]
-        kept = kept.join(pd.DataFrame(predictions.probabilities, columns=columns))
-    return kept
+        frame = frame.join(pd.DataFrame(predictions.probabilities, columns=columns))
+    return frame
 
 
-def from_frame(kept: pd.DataFrame, classes: Sequence[Label], positive: Label | None) -> Predictions:
-    """The predictions (n rows) of which `to_frame` made a table; `classes` are all, sorted, none to regress."""
+def from_frame(frame: pd.DataFrame, classes: Sequence[Label], positive: Label | None) -> Predictions:
+    """The predictions (n rows) from the table of `to_frame`; `classes` are all classes, sorted (none to regress)."""
     probabilities = None
-    if "probability" in kept:
-        of_positive = kept["probability"].to_numpy(dtype=np.float64)
+    if "probability" in frame:
+        of_positive = frame["probability"].to_numpy(dtype=np.float64)
         both = (1 - of_positive, of_positive)
         probabilities = np.column_stack(both if positive == classes[-1] else both[::-1])
-    elif (columns := [f"{PROBABILITY}{label}" for label in classes]) and columns[0] in kept:
-        probabilities = kept[columns].to_numpy(dtype=np.float64)
+    elif (columns := [f"{PROBABILITY}{label}" for label in classes]) and columns[0] in frame:
+        probabilities = frame[columns].to_numpy(dtype=np.float64)
     kind = np.float64 if not classes else object if isinstance(classes[0], str) else np.dtype(type(classes[0]))
-    actual, predicted = (kept[name].to_numpy(dtype=kind) for name in ("actual", "prediction"))
+    actual, predicted = (frame[name].to_numpy(dtype=kind) for name in ("actual", "prediction"))
     return Predictions(actual, predicted, probabilities, tuple(classes), positive)
 
 
 def metric_rows(
-    found: Mapping[str, float], spans: Mapping[str, Interval], cross_validated: Mapping[str, Mapping[str, float]]
+    scores: Mapping[str, float],
+    intervals: Mapping[str, Interval],
+    cross_validated: Mapping[str, Mapping[str, float]],
 ) -> list[dict[str, Any]]:
-    """A row per metric for a report: name, title, value, the ends of its interval, and its cross-validated spread."""
+    """A row per metric for a report: name, title, value, ends of the interval, and mean and spread over the folds."""
     unknown = {"mean": None, "std": None}
     return [
-        {
-            "name": name,
-            "title": title(name),
-            "value": value,
-            **spans[name]._asdict(),
-            **cross_validated.get(name, unknown),
-        }
-        for name, value in found.items()
+        {"name": name, "title": title(name), "value": value}
+        | intervals[name]._asdict()
+        | dict(cross_validated.get(name, unknown))
+        for name, value in scores.items()
     ]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlops.data.levels import rows_by_level
 from mlops.data.own import OwnCodeError, failure, place
 from mlops.training.task import Label
 
@@ -52,7 +53,6 @@ TITLES = {
     "r2": "R²",
     "mape": "MAPE",
 }
-MISSING_LEVEL = "(missing)"
 # The metrics of the project, which `declare` adds to HIGHER_IS_BETTER, by their names.
 OWN: dict[str, Callable[..., float]] = {}
 
@@ -171,16 +171,12 @@ def classification_report(predictions: Predictions) -> list[dict[str, Any]]:
     return rows
 
 
-def by_level(predictions: Predictions, levels: pd.Series) -> pd.DataFrame:
-    """All metrics per level of `levels` (n), with `level` and `rows`: levels in their own order, missing ones last."""
-    codes, occurring = pd.factorize(levels, sort=True)
-    names = {**{code: str(level) for code, level in enumerate(occurring)}, -1: MISSING_LEVEL}
-    found = []
-    for code, name in names.items():
-        inside = codes == code
-        if inside.any():
-            found.append({"level": name, "rows": int(inside.sum()), **score(predictions.subset(inside))})
-    return pd.DataFrame(found)
+def by_level(predictions: Predictions, values: pd.Series) -> pd.DataFrame:
+    """All metrics per level of `values` (n,), with `level` and `rows`: levels in their own order, missing ones last."""
+    return pd.DataFrame(
+        {"level": level, "rows": int(rows.sum()), **score(predictions.subset(rows))}
+        for level, rows in rows_by_level(values)
+    )
 
 
 def positions(labels: Sequence[Label], values: NDArray[Any]) -> NDArray[np.intp]:

@@ -229,10 +229,9 @@ def _drift(before: Revision, now: Revision) -> list[dict[str, Any]]:
     from mlops.monitoring import drift
 
     settings = params.load(params.Monitor)
-    limits = drift.Limits(**settings.model_dump(include=set(drift.Limits.__annotations__)))
     then, today = before.profile(), now.profile()
     names = [name for name in today if name in then and then[name].kind == today[name].kind]
-    found = [column for column in drift.compare(then, today, names, limits) if column.drifted]
+    found = [column for column in drift.compare(then, today, names, settings) if column.drifted]
     return [
         {"column": column.column, "effect": column.effect, "mean_before": column.baseline_mean, "mean": column.new_mean}
         for column in sorted(found, key=lambda column: -column.effect)

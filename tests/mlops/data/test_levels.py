@@ -1,0 +1,31 @@
+"""The rows of each level: every row is in one level, levels are sorted, and missing values are a level."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mlops.data.levels import MISSING_LEVEL, rows_by_level
+
+
+@pytest.mark.parametrize(
+    ("values", "levels"),
+    [
+        (pd.Series(["b", None, "a", "b"], dtype="str"), ["a", "b", MISSING_LEVEL]),
+        (pd.Series([10, 2, None, 10], dtype="Int64"), ["2", "10", MISSING_LEVEL]),
+        (pd.Series([True, False], dtype="boolean"), ["False", "True"]),
+        (pd.Series([0.5, 10, np.nan, 2]), ["0.5", "2.0", "10.0", MISSING_LEVEL]),
+        (pd.Series([None, None], dtype="str"), [MISSING_LEVEL]),
+        (pd.Series([], dtype="str"), []),
+    ],
+)
+def test_levels_come_in_their_own_order_and_missing_values_last(values: pd.Series, levels: list[str]) -> None:
+    assert [level for level, _ in rows_by_level(values)] == levels
+
+
+@given(st.lists(st.none() | st.sampled_from("abc"), max_size=20))
+def test_every_row_is_in_the_level_of_its_value(values: list[str | None]) -> None:
+    found = dict(rows_by_level(pd.Series(values, dtype="str")))
+
+    for row, value in enumerate(values):
+        assert [level for level, rows in found.items() if rows[row]] == [value or MISSING_LEVEL]
