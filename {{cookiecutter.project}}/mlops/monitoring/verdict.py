@@ -50,8 +50,8 @@ def compare(
     """Compare a delivery of n rows with the training data: the report as plain values, and what its page shows.
 
     `reference` and `delivery` are the profiles of the two, `test` the answers on the test split (as
-    `mlops.evaluation.results.answers` has them), `predictions` the answers on the delivery, and `labels` (n,) its actual
-    values, missing where they have not come; None if the delivery has no such column.
+    `mlops.evaluation.results.answers` has them), and `predictions` the answers on the delivery. `labels` (n,) are its
+    actual values, missing where they have not come; None if the delivery has no such column.
 
     Raises:
         ParameterError: a feature that `monitor.features` names is not in the reference.
