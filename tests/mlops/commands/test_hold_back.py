@@ -87,6 +87,16 @@ def test_rows_that_are_ordered_by_their_class_stay_together(project: Path) -> No
     assert len(whole(project / "data" / "raw")) == ROWS
 
 
+def test_a_file_whose_rows_are_all_the_newest_moves_as_a_whole(project: Path) -> None:
+    data = table()
+    data.tail(60).to_csv(project / "data" / "raw" / "new.csv", index=False)
+
+    prepared(project, data.head(540))
+
+    assert [path.name for path in deliveries.listed(project / "data" / "raw")] == ["own.csv"]
+    assert [path.name for path in deliveries.listed(project / "data" / "incoming")] == ["new.csv"]
+
+
 def test_a_delivery_that_is_there_is_not_written_over(project: Path) -> None:
     prepared(project, table())
 

@@ -3,6 +3,7 @@
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -141,17 +142,30 @@ def test_a_file_that_was_written_anew_is_looked_at_anew(tmp_path: Path) -> None:
     assert found == [",", ";", "|"]
 
 
-@pytest.mark.parametrize("name", ["like.csv", "like.csv.gz"])
-def test_a_file_is_written_as_another_one_was(name: str, tmp_path: Path) -> None:
-    content = 'sep=;\r\na;"b"\r\n1;"ä\r\nö"\r\n2;\r\n'.encode("utf-16")
-    like = written(tmp_path, gzip.compress(content) if name.endswith(".gz") else content, name)
-    how = dialect.of(like)
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_rows_are_copied_byte_by_byte_with_all_that_precedes_them(name: str, tmp_path: Path) -> None:
+    head, first, second = 'sep=;\r\n\r\na;"b"\r\n', '1;"ä\r\nö"\r\n', "\r\n2;\r\n"
+    content = (head + first + second).encode("utf-16")
+    path = written(tmp_path, gzip.compress(content) if name.endswith(".gz") else content, name)
 
-    copies = []
-    for copy in (tmp_path / "one", tmp_path / "other"):
-        with dialect.writing(copy, like, how) as file:
-            file.writelines(text for _, text, _ in dialect.records(like, how))
-        copies.append(copy.read_bytes())
+    def copied(*wanted: bool) -> bytes:
+        dialect.copy(path, np.array(wanted), tmp_path / "copy")
+        return (tmp_path / "copy").read_bytes()
 
-    assert copies[0] == copies[1]
-    assert (gzip.decompress(copies[0]) if name.endswith(".gz") else copies[0]) == content
+    assert copied(True, True) == copied(True, True)
+    texts = [copied(True, True), copied(True, False), copied(False, True)]
+    texts = [gzip.decompress(text) if name.endswith(".gz") else text for text in texts]
+    assert texts[0] == content
+    assert [text.decode("utf-16") for text in texts[1:]] == [head + first, head + second]
+
+
+def test_rows_that_cannot_be_counted_are_not_copied(tmp_path: Path) -> None:
+    path = written(tmp_path, "a,b\n1,2\n3,4\n")
+
+    for wanted in ([True], [True, False, True]):
+        with pytest.raises(
+            DataError, match=r"a\.csv has \d rows or another number, depending on how its quotes are read"
+        ):
+            deliveries.select(path, np.array(wanted), tmp_path / "copy.csv")
+
+    assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
