@@ -117,8 +117,7 @@ def _target(raw: pd.Series, *, commas: bool) -> Guess:
     if kind == "datetime" and distinct > 2:
         raise DataError(f"the target {raw.name} is a date: predict a number, such as the days until then, or classes")
     if distinct > 2 and kind in NUMERIC:
-        classes = kind == "integer" and distinct <= MOST_INTEGER_CLASSES and len(values) >= ROWS_A_CLASS * distinct
-        if not classes:
+        if kind == "number" or distinct > MOST_INTEGER_CLASSES or len(values) < ROWS_A_CLASS * distinct:
             limits = _limits(parsing.typed(values, kind, decimal), kind)
             return Guess(Column(type=kind, role="target", max_missing=0, decimal=decimal, **limits), reason)
         reason = f"{distinct} different integers: classes; for a number to predict, make it type: integer"

@@ -66,13 +66,8 @@ def read(values: pd.Series, *, commas: bool, dated: bool = False) -> Reading:
     for kind, decimal in ((kind, decimal) for decimal in signs for kind in kinds):
         if _all(some, kind, decimal) and _all(values, kind, decimal):
             return Reading(kind, decimal)
-    form, doubt = _date(some, values, commas=commas)
-    if doubt is not None:
-        return Reading("datetime", format=form, reason=doubt)
-    for decimal in signs:
-        if (found := _nearly_numbers(some, values, decimal)) is not None:
-            return found
-    return Reading("category")
+    words = (_nearly_numbers(some, values, decimal) for decimal in signs)
+    return _dates(some, values, commas=commas) or next(filter(None, words), Reading("category"))
 
 
 def commas(frame: pd.DataFrame, separators: Iterable[str]) -> bool:
@@ -119,12 +114,12 @@ def _nearly_numbers(some: pd.Series, values: pd.Series, decimal: Decimal) -> Rea
     return Reading(kind, decimal, reason=f"{len(words)} values are no numbers, such as {words.iloc[0]!r}: missing")
 
 
-def _date(some: pd.Series, values: pd.Series, *, commas: bool) -> tuple[str | None, str | None]:
-    """The format of dates (None: ISO 8601) and the doubt about it (None: the values are not dates)."""
+def _dates(some: pd.Series, values: pd.Series, *, commas: bool) -> Reading | None:
+    """A reading as dates with the first format that fits all values."""
     if not some.str.contains(r"\d").all() or not some.str.contains(r"[-/.: ]|^\d{8}$").all():
-        return None, None
+        return None
     if _all(some, "datetime") and _all(values, "datetime"):
-        return None, ""
+        return Reading("datetime")
     orders = (DAYS, MONTHS) if commas else (MONTHS, DAYS)
     slashes = [form.format("/") for order in orders for form in order]
     others = [form.format(sign) for sign, order in product((".", "-"), (DAYS, MONTHS)) for form in order]
@@ -133,8 +128,8 @@ def _date(some: pd.Series, values: pd.Series, *, commas: bool) -> tuple[str | No
         if all(_fits(value, form) for value in some.iloc[:FEW]) and all(
             _all(part, "datetime", form=form) for part in (some, values)
         ):
-            return form, _doubt(form, values)
-    return None, None
+            return Reading("datetime", format=form, reason=_doubt(form, values))
+    return None
 
 
 def _fits(value: str, form: str) -> bool:
@@ -146,7 +141,7 @@ def _fits(value: str, form: str) -> bool:
 
 
 def _doubt(form: str, values: pd.Series) -> str:
-    """The other format, if the same values are also dates with day and month swapped; else an empty text."""
+    """A sentence if the same values are also dates with day and month swapped; else an empty text."""
     swapped = form.replace("%d", "\0").replace("%m", "%d").replace("\0", "%m")
     if form.startswith("%Y") or swapped == form or not _all(values, "datetime", form=swapped):
         return ""

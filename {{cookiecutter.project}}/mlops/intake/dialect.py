@@ -173,7 +173,7 @@ def _decodes(path: Path, encoding: str) -> bool:
 
 
 def _named_separator(sample: str) -> tuple[str, str, int]:
-    """The separator that a first line `sep=;` names (Excel writes it), the text after it, and the number of such lines."""
+    """The separator that Excel's first line `sep=;` names, the text after this line, and the number of such lines."""
     named = re.match(r'"?sep=([^\r\n])"?(\r\n|\r|\n)', sample, re.I)
     return (named[1], sample[named.end() :], 1) if named else ("", sample, 0)
 

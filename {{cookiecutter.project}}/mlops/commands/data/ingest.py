@@ -36,10 +36,10 @@ def ingest(
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Fetch a delivery, check it, and track it with DVC, or refuse it whole.
+    """Fetch, check and track a delivery, or refuse it whole.
 
-    The delivery is checked against schema.yaml and written as Parquet. A labelled delivery is added to `data/raw/`; any
-    other delivery replaces the files in `data/incoming/`.
+    The delivery is checked against schema.yaml, written as Parquet, and tracked with DVC. A labelled delivery is added
+    to `data/raw/`; any other delivery replaces the files in `data/incoming/`.
 
     Raises:
         ProjectError: the source cannot be read, the data breaks the schema, or DVC fails; no file is changed then.
@@ -71,7 +71,7 @@ def ingest(
             _refuse_losses(folder, replace=not labelled)
         if not (known or dry_run):
             unclean = {found["column"] for found in delivered.unparseable}
-            tables.write_batches(Path(aside, goal.name), _as_kept(path, layout, unclean))
+            tables.write_batches(Path(aside, goal.name), _as_stored(path, layout, unclean))
             _place(Path(aside, goal.name), goal, Path(aside, "before"), facts["source"], replace=not labelled)
     if as_json:
         console.print_json(facts)
@@ -120,7 +120,7 @@ def _facts(delivered: deliveries.Delivered, schema: Schema) -> dict[str, Any]:
     }
 
 
-def _as_kept(path: Path, schema: Schema, unclean: set[str]) -> Iterator[pd.DataFrame]:
+def _as_stored(path: Path, schema: Schema, unclean: set[str]) -> Iterator[pd.DataFrame]:
     """The delivery as it is stored: with types where no value is lost, else with the original values."""
     for batch in deliveries.batches(path):
         clean = [name for name in schema.kept if name in batch and name not in unclean]
