@@ -1,4 +1,4 @@
-"""Deliveries that are not what they should be are refused with one sentence that names the file."""
+"""Deliveries are read as they were written; a wrong one is refused with a sentence that names the file."""
 
 import csv
 import gzip
@@ -23,7 +23,7 @@ SCHEMA = Schema(columns={"x": {"type": "number", "unparseable": "reject"}, "y": 
 
 @dataclass
 class Read:
-    """A whole delivery, and what was found in it."""
+    """A whole delivery, and the facts about it."""
 
     table: pd.DataFrame
     found: deliveries.Delivered
