@@ -27,7 +27,7 @@ def table(rows: int = ROWS) -> pd.DataFrame:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the test stands."""
+    """A project folder, which is the working directory."""
     (tmp_path / "data" / "raw").mkdir(parents=True)
     (tmp_path / "data" / "incoming").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -39,7 +39,7 @@ def run(*arguments: str) -> Result:
 
 
 def prepared(project: Path, data: pd.DataFrame, name: str = "own.csv", **written: object) -> Result:
-    """What hold-back says of a table whose schema has been inferred."""
+    """The output of hold-back for a table whose schema has been inferred."""
     path = project / "data" / "raw" / name
     data.to_parquet(path) if name.endswith(".parquet") else data.to_csv(path, index=False, **written)  # type: ignore[call-overload]
     assert run("schema", "infer", "--target", "label").exit_code == 0
@@ -71,6 +71,16 @@ def test_without_a_time_the_last_rows_are_kept_back(project: Path) -> None:
     assert whole(project / "data" / "incoming")["size"].astype(float).tolist() == data["size"].tail(60).tolist()
 
 
+def test_values_stay_as_they_were_written_so_that_a_wrong_draft_can_be_corrected(project: Path) -> None:
+    data = table().assign(seen=[f"0{1 + row % 9}/0{1 + row % 7}/2024" for row in range(ROWS)])
+    data["price"] = [f"{1 + row % 9},{100 + row % 900}" for row in range(ROWS)]
+
+    prepared(project, data)
+
+    cells = pd.concat([whole(project / "data" / "raw"), whole(project / "data" / "incoming")])[["seen", "price"]]
+    assert sorted(cells.to_numpy().tolist()) == sorted(data[["seen", "price"]].to_numpy().tolist())
+
+
 def test_of_few_rows_none_is_kept_back(project: Path) -> None:
     done = prepared(project, table(499))
 
@@ -85,6 +95,16 @@ def test_rows_that_are_ordered_by_their_class_stay_together(project: Path) -> No
 
     assert "nothing is kept back: the last ones are most rows of the class yes" in done.output
     assert len(whole(project / "data" / "raw")) == ROWS
+
+
+def test_a_file_whose_rows_are_all_the_newest_moves_as_a_whole(project: Path) -> None:
+    data = table()
+    data.tail(60).to_csv(project / "data" / "raw" / "new.csv", index=False)
+
+    prepared(project, data.head(540))
+
+    assert [path.name for path in deliveries.listed(project / "data" / "raw")] == ["own.csv"]
+    assert [path.name for path in deliveries.listed(project / "data" / "incoming")] == ["new.csv"]
 
 
 def test_a_delivery_that_is_there_is_not_written_over(project: Path) -> None:

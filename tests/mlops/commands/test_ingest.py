@@ -1,4 +1,4 @@
-"""`ingest`: a delivery comes in whole and tracked, or not at all; and no secret stays behind."""
+"""`ingest` adds a whole delivery and tracks it, or adds nothing; no secret stays behind."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, in which the test stands."""
+    """A copy of the repository, which is the working directory."""
     copy = tmp_path / "project"
     shutil.copytree(repository, copy)
     monkeypatch.chdir(copy)
@@ -83,7 +83,7 @@ def delivery(folder: Path, *rows: str, name: str = "new.csv") -> str:
     return str(path)
 
 
-def test_a_delivery_is_typed_tracked_and_told(project: Path) -> None:
+def test_a_delivery_is_typed_tracked_and_reported(project: Path) -> None:
     done = ingest(delivery(project), "--json")
 
     assert done.exit_code == 0, done.output
@@ -101,7 +101,7 @@ def test_a_delivery_is_typed_tracked_and_told(project: Path) -> None:
     assert path.name in out["desc"]
 
 
-def test_the_newest_delivery_takes_the_place_of_the_last(project: Path) -> None:
+def test_the_newest_delivery_replaces_the_last_one(project: Path) -> None:
     ingest(delivery(project))
     ingest(delivery(project, *ROWS[:5]))
 
@@ -130,7 +130,7 @@ def test_the_same_delivery_twice_changes_nothing(project: Path) -> None:
     assert state(project) == before
 
 
-def test_a_dry_run_says_what_would_come_and_changes_nothing(project: Path) -> None:
+def test_a_dry_run_reports_the_delivery_and_changes_nothing(project: Path) -> None:
     before = state(project)
 
     done = ingest(delivery(project), "--dry-run")
@@ -171,7 +171,7 @@ def test_a_delivery_without_a_column_is_refused_and_named_as_it_was_given(projec
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt(), module.StoreError("dvc failed")])
-def test_whatever_fails_at_the_end_all_is_put_back(
+def test_a_failure_at_the_end_restores_everything(
     project: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
     ingest(delivery(project))
@@ -199,7 +199,7 @@ def test_labelled_data_that_was_not_pulled_is_not_lost(project: Path) -> None:
 
 
 @pytest.mark.parametrize("by_hand", [True, False])
-def test_what_a_fresh_clone_did_not_pull_is_not_left_out_of_the_next_version(
+def test_files_that_a_fresh_clone_did_not_pull_stay_in_the_next_version(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_hand: bool
 ) -> None:
     clone = tmp_path / "clone"
@@ -255,7 +255,7 @@ def test_a_folder_without_dvc_is_left_as_it_is(tmp_path: Path, monkeypatch: pyte
     assert [path.name for path in tmp_path.iterdir()] == ["schema.yaml"]
 
 
-def test_a_run_that_is_ended_from_outside_puts_all_back(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminated_run_restores_everything(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = state(project)
     asked = module._dvc
 
@@ -271,7 +271,7 @@ def test_a_run_that_is_ended_from_outside_puts_all_back(project: Path, monkeypat
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_a_database_is_asked(project: Path) -> None:
+def test_a_database_is_queried(project: Path) -> None:
     table = pd.DataFrame([row.replace(",", ".").split(";") for row in ROWS], columns=HEADER.split(";"))
     with sqlite3.connect(project.parent / "shop.db") as connection:
         table.astype({"id": int, "size": float}).to_sql("visits", connection, index=False)
@@ -299,7 +299,7 @@ def test_a_database_is_asked(project: Path) -> None:
         ("http://127.0.0.1:9/a.csv?token=s3cr3t", None, "http://127.0.0.1:9/a.csv could not be read"),
     ],
 )
-def test_a_source_that_cannot_be_had_is_one_sentence(
+def test_a_source_that_cannot_be_read_is_one_sentence(
     project: Path, source: str, query: str | None, sentence: str
 ) -> None:
     with sqlite3.connect("shop.db") as connection:
@@ -317,7 +317,7 @@ def test_a_source_that_cannot_be_had_is_one_sentence(
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves a folder, and cuts one file short."""
+    """Serves a folder, but only the start of one file."""
 
     def log_message(self, *_arguments: object) -> None:
         """Nothing."""
@@ -345,7 +345,7 @@ def web(project: Path) -> Iterator[str]:
     server.server_close()
 
 
-def test_a_web_address_is_fetched_and_kept_without_what_may_be_secret(project: Path, web: str) -> None:
+def test_a_web_address_is_fetched_and_recorded_without_secrets(project: Path, web: str) -> None:
     delivery(project, name="new list.csv")
 
     done = ingest(f"{web}/new%20list.csv?token=s3cr3t")
@@ -358,7 +358,7 @@ def test_a_web_address_is_fetched_and_kept_without_what_may_be_secret(project: P
 
 
 @pytest.mark.parametrize("name", ["nothing.csv", "cut.csv"])
-def test_what_the_web_does_not_have_whole_is_one_sentence(project: Path, web: str, name: str) -> None:
+def test_a_missing_or_broken_download_is_one_sentence(project: Path, web: str, name: str) -> None:
     before = state(project)
 
     done = ingest(f"{web}/{name}?token=s3cr3t")
@@ -370,7 +370,7 @@ def test_what_the_web_does_not_have_whole_is_one_sentence(project: Path, web: st
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "description"),
     [
         ("data/new.csv", "data/new.csv"),
         (f"postgresql://me:{SECRET}@host:5432/db?sslmode=require", "postgresql://"),
@@ -379,8 +379,8 @@ def test_what_the_web_does_not_have_whole_is_one_sentence(project: Path, web: st
         ("http://[broken/a.csv", "http://***"),
     ],
 )
-def test_a_source_is_told_without_secrets(source: str, told: str) -> None:
-    assert sources.described(source).startswith(told)
+def test_a_source_is_described_without_secrets(source: str, description: str) -> None:
+    assert sources.described(source).startswith(description)
     assert SECRET not in sources.described(source)
 
 

@@ -1,4 +1,4 @@
-"""The draft of schema.yaml: sensible guesses, and text that says what was guessed whatever columns are called."""
+"""The draft of schema.yaml has sensible guesses, and is valid YAML for columns of any name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,7 +56,7 @@ def infer(frame: pd.DataFrame, target: str, commas: bool = False) -> dict[str, d
 def guess_of(
     values: Sequence[object], name: str = "x", dtype: object = str, *, target: object = None, commas: bool = False
 ) -> draft.Guess:
-    """The guess for one column beside a good feature and, if no other is given, a target that it tells nothing of."""
+    """The guess for one column beside a good feature; by default the target is independent of the column."""
     rows = np.arange(len(values))
     labels = pd.Series(np.random.default_rng(3).permutation(rows % 2), dtype=str) if target is None else target
     frame = pd.DataFrame({name: pd.Series(values, dtype=dtype), "beside": [f"{row % 7}.25" for row in rows]})
@@ -80,7 +80,7 @@ def guessed(values: Sequence[object], name: str = "x", dtype: object = str, *, c
         (["1", "2", "2", "three"], "category"),
     ],
 )
-def test_a_column_is_of_the_narrowest_type_that_all_its_values_are_of(values: list[str], kind: str) -> None:
+def test_a_column_gets_the_narrowest_type_of_all_its_values(values: list[str], kind: str) -> None:
     column = guessed(list(values))
 
     assert (column.type, column.role) == (kind, "feature")
@@ -93,18 +93,18 @@ def test_types_of_parquet_are_understood_too() -> None:
     assert guessed(["2024-01-01", "2024-01-02", "2024-01-02", None], dtype="datetime64[ns]").type == "datetime"
 
 
-def test_a_category_allows_the_levels_that_were_seen_and_many_levels_are_not_listed() -> None:
+def test_a_category_allows_the_levels_in_the_data_and_many_levels_are_not_listed() -> None:
     assert guessed(["b", "a ", "b", "a"] * 10).allowed == ("a", "b")
     assert guessed([f"level {row % 20}" for row in range(200)]).allowed is not None
     assert guessed([f"level {row % 21}" for row in range(2100)]).allowed is None
 
 
-def test_levels_of_too_few_rows_are_not_all_that_there_are() -> None:
+def test_levels_with_few_rows_are_not_listed() -> None:
     assert guessed([*"ab" * 10]).allowed == ("a", "b")
     assert guessed([*"ab" * 9, ""]).allowed is None
 
 
-def test_a_number_has_room_around_the_range_that_was_seen() -> None:
+def test_a_number_has_room_around_the_range_in_the_data() -> None:
     around = guessed(["-10.5", "40", "40", "0"])
     assert around.min is not None
     assert around.max is not None
@@ -154,7 +154,7 @@ def test_row_numbers_are_an_id_and_without_a_name_nothing() -> None:
     assert (guess.column.role, guess.reason) == ("ignore", "a row number")
 
 
-def test_an_id_is_missing_nowhere() -> None:
+def test_a_column_with_missing_values_is_not_an_id() -> None:
     assert guessed(["1", "2", "3", "", "5", "6"], "customer_id").role != "id"
     assert guessed(["x-1", "x-2", "x-3", ""], "customer_id").role != "id"
 
@@ -168,7 +168,7 @@ def test_prose_is_ignored_and_a_long_level_is_a_level() -> None:
     assert guessed([f"street number {row // 2}" for row in range(202)]).type == "category"
 
 
-def test_text_that_is_hardly_ever_the_same_names_rows() -> None:
+def test_text_with_few_repeated_values_identifies_rows() -> None:
     guess = guess_of([f"Jane Doe {min(row, 95)}" for row in range(100)])
 
     assert guess.column == Column(type="text", role="ignore")
@@ -186,7 +186,7 @@ def test_text_that_is_hardly_ever_the_same_names_rows() -> None:
         (["#N/A", "n.a.", "NULL", "\\N"], "no values"),
     ],
 )
-def test_what_never_changes_is_ignored(values: list[str], reason: str | None) -> None:
+def test_a_constant_column_is_ignored(values: list[str], reason: str | None) -> None:
     guess = guess_of(values)
 
     assert guess.column.role == "ignore"
@@ -288,7 +288,7 @@ def test_numbers_that_read_both_ways_are_read_as_the_rest_of_the_data(commas: bo
     assert (column.max < 100) is commas
 
 
-def test_a_few_words_among_numbers_are_missing_and_told() -> None:
+def test_a_few_words_among_numbers_are_missing_and_reported() -> None:
     guess = guess_of([*[f"{row}.5" for row in range(30)], "closed"] * 4)
 
     assert (guess.column.type, guess.column.role) == ("number", "feature")
@@ -338,7 +338,7 @@ def test_a_number_that_gives_a_number_away_is_ignored_and_says_how() -> None:
     assert guesses["dollars"].reason == "gives the target away: correlates with the target by 1.0000"
 
 
-def test_data_of_which_nothing_is_of_use_is_an_error_that_says_why() -> None:
+def test_data_without_a_useful_column_is_an_error_with_the_reasons() -> None:
     frame = pd.DataFrame({"key": [*"1234"], "same": ["x"] * 4, "y": [*"abab"]}, dtype=str)
 
     with pytest.raises(
@@ -455,9 +455,7 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(st.lists(TEXT, min_size=2, max_size=4, unique=True), st.lists(TEXT, min_size=2, max_size=6, unique=True))
-def test_what_is_drafted_from_any_data_is_read_as_it_was_guessed(
-    tmp_path: Path, names: list[str], levels: list[str]
-) -> None:
+def test_a_draft_from_any_data_is_read_as_it_was_guessed(tmp_path: Path, names: list[str], levels: list[str]) -> None:
     rows = levels * 6
     delivery = pd.DataFrame(dict.fromkeys(names, rows), dtype=str)
     try:
@@ -481,7 +479,7 @@ def test_the_same_data_gives_the_same_text_whatever_the_order_of_rows() -> None:
     assert 'allowed: ["No", "Yes"]' in text
 
 
-def test_how_text_is_to_be_read_comes_back_from_the_yaml(tmp_path: Path) -> None:
+def test_the_spelling_of_text_comes_back_from_the_yaml(tmp_path: Path) -> None:
     guesses = {
         "price": draft.Guess(Column(type="number", decimal=",")),
         "at": draft.Guess(Column(type="datetime", role="time", format="%d.%m.%Y %H:%M"), "orders the rows"),

@@ -1,4 +1,4 @@
-"""Columns that give the target away are found, and honest ones, however good, are not taken for such."""
+"""Columns that give the target away are found, and good features are not."""
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,7 @@ def text(values: object) -> pd.Series:
     ],
     ids=["renamed", "reasons", "boolean", "code", "number", "text", "date", "missing", "score", "count"],
 )
-def test_a_column_that_gives_classes_away_is_found_and_told_how(values: pd.Series, how: str) -> None:
+def test_a_column_that_gives_classes_away_is_found_with_the_reason(values: pd.Series, how: str) -> None:
     assert leakage.of_classes(values, LABELS) == how
 
 
@@ -58,7 +58,7 @@ def test_a_column_that_gives_classes_away_is_found_and_told_how(values: pd.Serie
     ],
     ids=["all but one", "few rows a level", "names", "constant", "chance", "close", "narrow gap", "outlier", "nothing"],
 )
-def test_a_column_that_may_be_chance_or_nature_is_none(values: pd.Series) -> None:
+def test_a_column_that_may_be_chance_or_nature_is_not_leakage(values: pd.Series) -> None:
     assert leakage.of_classes(values, LABELS) == ""
 
 
@@ -91,7 +91,7 @@ def test_of_more_than_two_classes_each_may_have_some_of_the_values() -> None:
     assert leakage.of_classes(levels.replace("b", "c"), target) == ""
 
 
-def test_what_does_not_hold_in_one_row_of_many_does_not_hold() -> None:
+def test_one_row_among_many_that_breaks_the_rule_is_enough() -> None:
     rows = 5 * leakage.FIRST_LOOK
     target = text(np.array(["left", "stayed"], object)[np.arange(rows) // 3 % 2])
     values = target.copy()
@@ -104,7 +104,7 @@ def test_what_does_not_hold_in_one_row_of_many_does_not_hold() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([2, 5]), st.sampled_from(["number", "level", "missing", "flag"]))
-def test_what_is_drawn_at_random_gives_nothing_away(seed: int, classes: int, kind: str) -> None:
+def test_random_values_give_nothing_away(seed: int, classes: int, kind: str) -> None:
     rng = np.random.default_rng(seed)
     target = text(rng.integers(classes, size=300).astype(str))
     values = {
@@ -132,7 +132,7 @@ NUMBERS = pd.Series(np.random.default_rng(1).lognormal(size=300))
     ],
     ids=["same", "other unit", "rounded and missing", "power", "integer"],
 )
-def test_a_number_that_gives_a_number_away_is_found_and_told_how(values: pd.Series, how: str) -> None:
+def test_a_number_that_gives_a_number_away_is_found_with_the_reason(values: pd.Series, how: str) -> None:
     assert leakage.of_number(values, NUMBERS) == how
 
 
@@ -147,5 +147,5 @@ def test_a_number_that_gives_a_number_away_is_found_and_told_how(values: pd.Seri
     ],
     ids=["good feature", "too few rows", "two values", "text", "constant"],
 )
-def test_a_good_feature_of_a_number_is_not_taken_for_it(values: pd.Series) -> None:
+def test_a_good_feature_is_not_leakage(values: pd.Series) -> None:
     assert leakage.of_number(values, NUMBERS) == ""

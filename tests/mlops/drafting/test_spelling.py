@@ -1,4 +1,4 @@
-"""What the spelling of values says: dates of every common format, numbers of both decimal signs."""
+"""The spelling of values shows their type: dates in every common format, numbers with both decimal signs."""
 
 import pandas as pd
 import pytest

@@ -1,4 +1,4 @@
-"""Deliveries that are not what they should be are refused with one sentence that names the file."""
+"""Deliveries are read as they were written; a wrong one is refused with a sentence that names the file."""
 
 import csv
 import gzip
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ SCHEMA = Schema(columns={"x": {"type": "number", "unparseable": "reject"}, "y": 
 
 @dataclass
 class Read:
-    """A whole delivery, and what was found in it."""
+    """A whole delivery, and the facts about it."""
 
     table: pd.DataFrame
     found: deliveries.Delivered
@@ -337,29 +338,40 @@ def test_every_row_is_located_at_the_line_where_it_starts(
     found = list(dialect.records(path, dialect.of(path)))
 
     assert [fields for _, _, fields in found] == [names, *rows]
-    assert "".join(text for _, text, _ in found).encode(dialect.of(path).encoding).endswith(content[-8:])
+    assert "".join(text for _, text, _ in found).encode(dialect.of(path).encoding) == content
     starts = [line for line, _, _ in found]
     assert deliveries.locate(path, list(range(len(rows)))) == [f"a.csv:{line}" for line in starts[1:]]
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv.gz", ".parquet"])
 @pytest.mark.parametrize("away", [[True, False, False], [False, True, True], [True, True, True], [False, False, True]])
-def test_a_delivery_is_divided_into_two_of_its_kind(ending: str, away: list[bool], tmp_path: Path) -> None:
+def test_some_rows_of_a_delivery_become_another_of_its_kind(ending: str, away: list[bool], tmp_path: Path) -> None:
     whole = pd.DataFrame({"x": ["1", "2,5", "3"], "y": ["a", 'b "c"\nd', ""]}, dtype=str)
     path, goal = tmp_path / f"a{ending}", tmp_path / "incoming" / f"a{ending}"
     whole.to_parquet(path) if ending == ".parquet" else whole.to_csv(path, index=False, sep=";")
 
-    deliveries.divide(path, np.array(away), goal)
+    deliveries.select(path, np.array(away), goal)
 
     pd.testing.assert_frame_equal(raw(goal), whole[away].reset_index(drop=True))
-    assert path.exists() is not all(away)
-    if path.exists():
+    pd.testing.assert_frame_equal(raw(path), whole)
+    if not all(away):
+        deliveries.select(path, ~np.array(away), path)
         pd.testing.assert_frame_equal(raw(path), whole[[not gone for gone in away]].reset_index(drop=True))
+
+
+def test_rows_of_parquet_keep_the_types_that_the_file_has(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    ODD.drop(columns="half").to_parquet(path)
+
+    deliveries.select(path, np.array([True, False, True]), tmp_path / "b.parquet")
+
+    assert pq.read_schema(tmp_path / "b.parquet") == pq.read_schema(path)
+    assert pq.read_table(tmp_path / "b.parquet").equals(pq.read_table(path).take([0, 2]))
 
 
 @SAME_FOLDER
 @given(written(), st.data())
-def test_no_cell_is_lost_or_changed_when_a_delivery_is_divided(
+def test_no_cell_is_lost_or_changed_when_rows_are_taken_out_of_a_delivery(
     tmp_path: Path, table: tuple[list[str], list[list[str]], bytes], data: st.DataObject
 ) -> None:
     _, rows, content = table
@@ -367,9 +379,10 @@ def test_no_cell_is_lost_or_changed_when_a_delivery_is_divided(
     path, goal = tmp_path / "whole.csv", tmp_path / "away.csv"
     path.write_bytes(content)
 
-    deliveries.divide(path, np.array(away), goal)
+    deliveries.select(path, np.array(away), goal)
+    deliveries.select(path, ~np.array(away), path)
 
     assert raw(goal).to_numpy().tolist() == [row for row, gone in zip(rows, away, strict=True) if gone]
     left = [row for row, gone in zip(rows, away, strict=True) if not gone]
-    assert (raw(path).to_numpy().tolist() if left else []) == left
-    assert path.exists() is bool(left)
+    if left:
+        assert raw(path).to_numpy().tolist() == left

@@ -1,8 +1,9 @@
-"""How a text file is a table: found in the file itself, whoever wrote it."""
+"""The dialect of a text file is found in the file itself."""
 
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -59,7 +60,7 @@ def cells(path: Path) -> list[list[str]]:
         ("x,x,x.1,x\n1,2,3,4\n", [["x", "x.1", "x.1.1", "x.2"], ["1", "2", "3", "4"]]),
     ],
 )
-def test_a_file_is_read_as_whoever_wrote_it_meant_it(text: str, table: list[list[str]], tmp_path: Path) -> None:
+def test_a_file_is_read_as_its_writer_meant_it(text: str, table: list[list[str]], tmp_path: Path) -> None:
     assert cells(written(tmp_path, text)) == table
 
 
@@ -67,7 +68,7 @@ def test_a_file_is_read_as_whoever_wrote_it_meant_it(text: str, table: list[list
     "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252", "latin-1"]
 )
 @pytest.mark.parametrize("gzipped", [False, True])
-def test_an_encoding_is_told_from_the_bytes(encoding: str, gzipped: bool, tmp_path: Path) -> None:
+def test_the_encoding_is_found_in_the_bytes(encoding: str, gzipped: bool, tmp_path: Path) -> None:
     odd = "\x81" if encoding == "latin-1" else "é" if encoding != "cp1252" else "€"  # \x81 is nothing in Windows-1252
     content = f"name;größe\nJos{odd};1,5\nZoë;2\n".encode(encoding)
 
@@ -76,7 +77,7 @@ def test_an_encoding_is_told_from_the_bytes(encoding: str, gzipped: bool, tmp_pa
     assert cells(path) == [["name", "größe"], [f"Jos{odd}", "1,5"], ["Zoë", "2"]]
 
 
-def test_text_that_is_no_utf8_in_its_last_line_only_is_no_utf8(tmp_path: Path) -> None:
+def test_one_invalid_line_at_the_end_means_that_a_file_is_not_utf8(tmp_path: Path) -> None:
     content = b"name,x\n" + b"a,1\n" * 100_000 + "Zoë,2\n".encode("cp1252")
 
     assert cells(written(tmp_path, content))[-1] == ["Zoë", "2"]
@@ -97,12 +98,12 @@ def test_a_character_may_lie_across_the_border_of_two_chunks(
     [b"PK\x03\x04\x14\x00\x06\x00" + bytes(40), bytes(100), bytes(range(256)) * 4, b"a,b\n1,\x00\n" * 9],
     ids=["zip", "zeros", "binary", "a zero"],
 )
-def test_what_is_no_text_is_told_so(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.csv is no text, as CSV is: export it as CSV in UTF-8, or as Parquet"):
         dialect.of(written(tmp_path, content))
 
 
-def test_a_quote_that_nobody_closed_swallows_no_rows(tmp_path: Path) -> None:
+def test_an_open_quote_swallows_no_rows(tmp_path: Path) -> None:
     rows = [[f"value {row}", str(row)] for row in range(500)]
     rows[20][0] = '"broken'
     path = written(tmp_path, "a,b\n" + "".join(f"{text},{number}\n" for text, number in rows))
@@ -112,7 +113,7 @@ def test_a_quote_that_nobody_closed_swallows_no_rows(tmp_path: Path) -> None:
 
 @SAME_FOLDER
 @given(st.lists(st.sampled_from(["x", "x.1", "", " x", "y ", "Unnamed: 0", "x.1.1"]), min_size=2, max_size=7))
-def test_no_two_columns_have_the_same_name_and_none_has_none(tmp_path: Path, header: list[str]) -> None:
+def test_every_column_has_a_name_of_its_own(tmp_path: Path, header: list[str]) -> None:
     path = written(tmp_path, ",".join(header) + "\n" + ",".join("1" * len(header)) + "\n")
 
     names = deliveries.columns(path)
@@ -123,9 +124,7 @@ def test_no_two_columns_have_the_same_name_and_none_has_none(tmp_path: Path, hea
 
 
 @pytest.mark.parametrize("sample", [40, 57, 100, 333])
-def test_the_start_of_a_file_is_enough_wherever_it_is_cut(
-    sample: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sample_of_any_length_shows_the_dialect(sample: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [[f"{row},5", f'a "{row}"\nb', str(row)] for row in range(50)]
     quoted = ['"' + cell.replace('"', '""') + '"' for row in rows for cell in row]
     lines = [";".join(quoted[start : start + 3]) for start in range(0, len(quoted), 3)]
@@ -135,23 +134,36 @@ def test_the_start_of_a_file_is_enough_wherever_it_is_cut(
     assert cells(path) == [["x", "y", "z"], *rows]
 
 
-def test_a_file_that_was_written_anew_is_looked_at_anew(tmp_path: Path) -> None:
+def test_a_rewritten_file_is_examined_again(tmp_path: Path) -> None:
     found = [dialect.of(written(tmp_path, text)).separator for text in ("a,b\n1,2\n", "a;b\n1;2\n", "a|b\n1|2\n")]
 
     assert found == [",", ";", "|"]
 
 
-@pytest.mark.parametrize("name", ["like.csv", "like.csv.gz"])
-def test_a_file_is_written_as_another_one_was(name: str, tmp_path: Path) -> None:
-    content = 'sep=;\r\na;"b"\r\n1;"ä\r\nö"\r\n2;\r\n'.encode("utf-16")
-    like = written(tmp_path, gzip.compress(content) if name.endswith(".gz") else content, name)
-    how = dialect.of(like)
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_rows_are_copied_byte_by_byte_with_all_that_precedes_them(name: str, tmp_path: Path) -> None:
+    head, first, second = 'sep=;\r\n\r\na;"b"\r\n', '1;"ä\r\nö"\r\n', "\r\n2;\r\n"
+    content = (head + first + second).encode("utf-16")
+    path = written(tmp_path, gzip.compress(content) if name.endswith(".gz") else content, name)
 
-    copies = []
-    for copy in (tmp_path / "one", tmp_path / "other"):
-        with dialect.writing(copy, like, how) as file:
-            file.writelines(text for _, text, _ in dialect.records(like, how))
-        copies.append(copy.read_bytes())
+    def copied(*wanted: bool) -> bytes:
+        dialect.copy(path, np.array(wanted), tmp_path / "copy")
+        return (tmp_path / "copy").read_bytes()
 
-    assert copies[0] == copies[1]
-    assert (gzip.decompress(copies[0]) if name.endswith(".gz") else copies[0]) == content
+    assert copied(True, True) == copied(True, True)
+    texts = [copied(True, True), copied(True, False), copied(False, True)]
+    texts = [gzip.decompress(text) if name.endswith(".gz") else text for text in texts]
+    assert texts[0] == content
+    assert [text.decode("utf-16") for text in texts[1:]] == [head + first, head + second]
+
+
+def test_rows_that_cannot_be_counted_are_not_copied(tmp_path: Path) -> None:
+    path = written(tmp_path, "a,b\n1,2\n3,4\n")
+
+    for wanted in ([True], [True, False, True]):
+        with pytest.raises(
+            DataError, match=r"a\.csv has \d rows or another number, depending on how its quotes are read"
+        ):
+            deliveries.select(path, np.array(wanted), tmp_path / "copy.csv")
+
+    assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]

@@ -1,4 +1,4 @@
-"""Sources: what is fetched from a file, a web server and a database, and what is told of them."""
+"""Sources: files, web servers and databases are fetched, and described without secrets."""
 
 import gzip
 import http.server
@@ -85,9 +85,7 @@ def web() -> Iterator[str]:
         ("a%20b/%C3%BC.csv", "ü.csv"),
     ],
 )
-def test_what_kind_of_file_an_address_has_is_told_by_its_content(
-    web: str, inbox: Path, address: str, name: str
-) -> None:
+def test_the_content_of_a_download_decides_its_kind(web: str, inbox: Path, address: str, name: str) -> None:
     path = sources.fetch(f"http://{web}/{address}", None, inbox)
 
     assert [path.name] == [file.name for file in inbox.iterdir()] == [name]
@@ -110,48 +108,48 @@ def test_a_user_and_a_password_in_an_address_are_sent(web: str, inbox: Path) -> 
         ("private.csv", "401"),
     ],
 )
-def test_what_a_web_server_does_not_give_is_one_sentence_without_the_password(
+def test_an_error_of_a_web_server_is_one_sentence_without_the_password(
     web: str, inbox: Path, address: str, sentence: str
 ) -> None:
     with pytest.raises(ProjectError, match=sentence) as raised:
         sources.fetch(f"http://me:s3cr%40t@{web}/{address}?sig=S1GN4TURE", None, inbox)
 
-    told = str(raised.value)
-    assert f"http://{web}/{address}" in told
-    assert not any(secret in told for secret in ("s3cr", "S1GN4TURE", "\n"))
+    text = str(raised.value)
+    assert f"http://{web}/{address}" in text
+    assert not any(secret in text for secret in ("s3cr", "S1GN4TURE", "\n"))
     assert raised.value.__cause__ is None
 
 
-def test_a_server_that_is_not_there_is_one_sentence(inbox: Path) -> None:
+def test_an_absent_server_is_one_sentence(inbox: Path) -> None:
     with pytest.raises(StoreError, match=r"http://127\.0\.0\.1:1/rows\.csv could not be read: Cannot connect"):
         sources.fetch("http://127.0.0.1:1/rows.csv", None, inbox)
 
 
 @pytest.mark.parametrize("sign", ["%40", "/", "#", "?", ":", "@", "%25", "+", "ü", "@x/"])
-def test_no_sign_in_a_password_makes_it_show(sign: str, inbox: Path) -> None:
+def test_a_password_with_any_sign_is_hidden(sign: str, inbox: Path) -> None:
     for scheme in ("postgresql", "mysql+nodriver", "nosuch", "http", "s3"):
         source = f"{scheme}://bob:s3cr{sign}tt@127.0.0.1:1/db.csv"
         query = None if scheme in sources.FILE_SCHEMES else "SELECT 1"
-        told = sources.described(source, query)
+        text = sources.described(source, query)
         if scheme != "s3":  # which would look for credentials
             with pytest.raises(ProjectError) as raised:
                 sources.fetch(source, query, inbox)
-            told += str(raised.value)
+            text += str(raised.value)
 
-        assert not any(part in told for part in ("s3cr", "tt@", "bob"))
+        assert not any(part in text for part in ("s3cr", "tt@", "bob"))
 
 
-def test_parameters_that_may_be_secret_are_left_out_and_others_kept() -> None:
+def test_secret_parameters_are_removed_and_others_kept() -> None:
     address = "https://host/rows.csv?month=3&X-Amz-Signature=abc&access_token=def&pass%77ord=ghi&sv=1#jkl"
 
     assert sources.described(address) == "https://host/rows.csv?month=3&sv=1"
     assert sources.described("postgresql://h/db?sslmode=require&password=x") == "postgresql://h/db?sslmode=require"
 
 
-def test_texts_in_a_query_are_left_out() -> None:
-    told = sources.described("sqlite:///shop.db", "SELECT *\n  FROM t WHERE name = 'Eve' AND key = 'k3y' LIMIT 5")
+def test_quoted_texts_in_a_query_are_hidden() -> None:
+    text = sources.described("sqlite:///shop.db", "SELECT *\n  FROM t WHERE name = 'Eve' AND key = 'k3y' LIMIT 5")
 
-    assert told == "sqlite:///shop.db: SELECT * FROM t WHERE name = *** LIMIT 5"
+    assert text == "sqlite:///shop.db: SELECT * FROM t WHERE name = *** LIMIT 5"
 
 
 @pytest.fixture
@@ -163,7 +161,7 @@ def shop(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'shop.db'}"
 
 
-def test_parts_of_a_result_agree_on_types_that_hold_all_values(
+def test_a_result_in_parts_gets_types_that_hold_all_values(
     shop: str, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "ROWS", 3)
@@ -205,14 +203,14 @@ def test_a_query_can_change_nothing(shop: str, inbox: Path, query: str) -> None:
         (None, ParameterError, "say with --query"),
     ],
 )
-def test_a_query_without_a_table_as_its_answer_is_one_sentence(
+def test_a_query_without_a_result_is_one_sentence(
     shop: str, inbox: Path, query: str | None, error: type[ProjectError], sentence: str
 ) -> None:
     with pytest.raises(error, match=sentence):
         sources.fetch(shop, query, inbox)
 
 
-def test_a_database_that_is_not_there_is_not_made(tmp_path: Path, inbox: Path) -> None:
+def test_an_absent_database_is_not_created(tmp_path: Path, inbox: Path) -> None:
     with pytest.raises(StoreError, match=r"gone\.db is no file"):
         sources.fetch(f"sqlite:///{tmp_path / 'gone.db'}", "SELECT 1", inbox)
 

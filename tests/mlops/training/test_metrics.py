@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlops.data.levels import MISSING_LEVEL
 from mlops.training.metrics import (
     HIGHER_IS_BETTER,
-    MISSING_LEVEL,
     Predictions,
     by_level,
     classification_report,

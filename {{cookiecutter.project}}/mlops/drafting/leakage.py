@@ -1,28 +1,28 @@
-"""Columns that give the target away: what no one can know before the target is known makes a model good and useless.
+"""Leakage: columns that give the target away, because nobody knows their values before the target is known.
 
-Only what cannot be chance, and hardly nature, is called so; whether it is, a person decides.
+A column is named only if chance, and probably nature, cannot be the cause; a person decides.
 """
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# Below, a small table is separated by chance, or because it is easy.
+# With fewer rows, chance separates a table easily.
 LEAST_ROWS = 100
 LEAST_OF_A_CLASS = 10
 ROWS_A_LEVEL = 20
-# A group of one class only is no chance if so many rows drawn at random would be of it with at most this probability.
+# A group with only one class is not chance if random rows would give it with at most this probability.
 CHANCE = 1e-9
-# How much wider than the classes themselves the gaps between them must be.
+# The gaps between the ranges of the classes must be this many times wider than the ranges.
 GAP = 2.0
 CORRELATED = 0.999
 MOST_ROWS = 100_000
-# What does not hold in some of the rows does not hold in all.
+# Rows to try first: a rule that fails in some rows fails in all rows.
 FIRST_LOOK = 20_000
 
 
 def of_classes(values: pd.Series, target: pd.Series) -> str:
-    """How a typed column (n,) gives classes (n labels, some may be missing) away, as words behind its name; else ""."""
+    """How a typed column (n,) gives classes (n labels, some may be missing) away, as text; "" if it does not."""
     step = max(len(values) // FIRST_LOOK, 1)
     return _of_classes(values[::step], target[::step]) and _of_classes(values, target)
 
@@ -49,7 +49,7 @@ def _of_classes(values: pd.Series, target: pd.Series) -> str:
 
 
 def of_number(values: pd.Series, target: pd.Series) -> str:
-    """How a typed column (n,) gives a number (n,) away, as words behind its name; else ""."""
+    """How a typed column (n,) gives a number (n,) away, as text; "" if it does not."""
     if values.dtype not in ("float64", "Int64"):
         return ""
     step = max(len(values) // MOST_ROWS, 1)
@@ -64,7 +64,7 @@ def of_number(values: pd.Series, target: pd.Series) -> str:
 
 
 def _far_apart(numbers: NDArray[np.float64], classes: NDArray[np.intp]) -> bool:
-    """Whether each class has a range of its own, and the gaps between these are wider than they are."""
+    """Whether the ranges of the classes do not overlap, and the gaps between the ranges are wider than the ranges."""
     ranges = pd.DataFrame({"class": classes, "number": numbers}).groupby("class")["number"].agg(["min", "max"])
     ranges = ranges.sort_values("min")
     gaps = ranges["min"].to_numpy()[1:] - ranges["max"].to_numpy()[:-1]

@@ -1,4 +1,4 @@
-"""What the spelling of values says of their type: numbers of either decimal sign, dates of many formats, words."""
+"""The type of values by their spelling: numbers with either decimal sign, dates in many formats, or words."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -11,49 +11,30 @@ import pandas as pd
 from mlops.data import parsing
 from mlops.data.schema import MISSING, ColumnType, Decimal
 
-# How many different values are looked at before all are.
+# Number of different values that are tried before all values are.
 FIRST_LOOK = 500
 FEW = 3
-# A column of numbers may have so small a share of other words, if it has so many different numbers.
+# A column of numbers may have this share of words at most, if it has this many different numbers at least.
 MOST_WORDS = 0.1
 LEAST_NUMBERS = 20
 BOOLEAN_SPELLINGS = 8
 
 DAYS = ("%d{0}%m{0}%Y", "%d{0}%m{0}%y")
 MONTHS = ("%m{0}%d{0}%Y", "%m{0}%d{0}%y")
-WORDS = (
-    "%d %b %Y",
-    "%d-%b-%Y",
-    "%d-%b-%y",
-    "%d %B %Y",
-    "%b %d, %Y",
-    "%B %d, %Y",
-    "%d/%b/%Y",
-    "%b %d %Y",
-    "%a, %d %b %Y",
-    "%d. %B %Y",
-    "%b-%y",
-    "%b %Y",
-    "%B %Y",
-)
-CLOCKS = (
-    "",
-    " %H:%M",
-    " %H:%M:%S",
-    " %H:%M:%S.%f",
-    " %I:%M %p",
-    " %I:%M:%S %p",
-    ":%H:%M:%S",
-    " %H:%M:%S %z",
-    " %H:%M:%S UTC",
-    " %H:%M UTC",
-)
 YEAR_FIRST = ("%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%Y %m %d")
+NAMED_MONTHS = (
+    *("%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d/%b/%Y", "%b %d %Y"),
+    *("%a, %d %b %Y", "%d. %B %Y", "%b-%y", "%b %Y", "%B %Y"),
+)
 TIMES = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p")
+CLOCKS = (
+    *("", *(f" {time}" for time in TIMES)),
+    *(" %H:%M:%S.%f", ":%H:%M:%S", " %H:%M:%S %z", " %H:%M:%S UTC", " %H:%M UTC"),
+)
 
 
 class Reading(NamedTuple):
-    """What a column is and how its text spells it; `reason` is empty where nothing needs a person's look."""
+    """The type of a column and the spelling of its text; `reason` is empty if a person need not check it."""
 
     type: ColumnType
     decimal: Decimal = "."
@@ -62,10 +43,10 @@ class Reading(NamedTuple):
 
 
 def read(values: pd.Series, *, commas: bool, dated: bool = False) -> Reading:
-    """The narrowest type that the values (n, none missing, text or of a dtype) are of.
+    """The narrowest type of all values (n, none missing; text or any dtype).
 
-    In doubt, `commas` decides for decimal commas and days first; `dated`, since the column is called a date, that eight
-    digits are one.
+    If several readings are possible, `commas` prefers decimal commas and days before months; `dated` reads eight digits
+    as a date, for columns whose name says so.
     """
     if dated and _all(values.astype("str").str.strip(), "datetime", form="%Y%m%d"):
         return Reading("datetime", format="%Y%m%d")
@@ -85,20 +66,15 @@ def read(values: pd.Series, *, commas: bool, dated: bool = False) -> Reading:
     for kind, decimal in ((kind, decimal) for decimal in signs for kind in kinds):
         if _all(some, kind, decimal) and _all(values, kind, decimal):
             return Reading(kind, decimal)
-    form, doubt = _date(some, values, commas=commas)
-    if doubt is not None:
-        return Reading("datetime", format=form, reason=doubt)
-    for decimal in signs:
-        if (found := _nearly_numbers(some, values, decimal)) is not None:
-            return found
-    return Reading("category")
+    words = (_nearly_numbers(some, values, decimal) for decimal in signs)
+    return _dates(some, values, commas=commas) or next(filter(None, words), Reading("category"))
 
 
 def commas(frame: pd.DataFrame, separators: Iterable[str]) -> bool:
-    """Whether numbers are written with a decimal comma, judged by some rows of all columns and the files' separators.
+    """Whether the decimal sign is a comma, judged by some rows of all columns and by the files' separators.
 
-    A column that reads as numbers that way only says so, one that does the other way only says no; else a file that is
-    separated by semicolons does, since the comma must have been needed.
+    Only columns that are numbers with one of the two signs count. Without such a column, a semicolon as separator means
+    that the comma is the decimal sign.
     """
     votes = set()
     for name in frame:
@@ -112,7 +88,7 @@ def commas(frame: pd.DataFrame, separators: Iterable[str]) -> bool:
 
 
 def _own_type(values: pd.Series) -> ColumnType:
-    """The type of values that came with a dtype."""
+    """The type of values that are not text."""
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return "datetime"
     if pd.api.types.is_bool_dtype(values.dtype):
@@ -127,7 +103,7 @@ def _all(values: pd.Series, kind: ColumnType, decimal: Decimal = ".", form: str 
 
 
 def _nearly_numbers(some: pd.Series, values: pd.Series, decimal: Decimal) -> Reading | None:
-    """A reading as numbers with a few words between them."""
+    """A reading as numbers, if only a few values are words."""
     if parsing.typed(some, "number", decimal).notna().mean() < 1 / 2:
         return None
     numbers = parsing.typed(values, "number", decimal)
@@ -138,22 +114,22 @@ def _nearly_numbers(some: pd.Series, values: pd.Series, decimal: Decimal) -> Rea
     return Reading(kind, decimal, reason=f"{len(words)} values are no numbers, such as {words.iloc[0]!r}: missing")
 
 
-def _date(some: pd.Series, values: pd.Series, *, commas: bool) -> tuple[str | None, str | None]:
-    """The format of dates, None for ISO 8601, and what is doubtful about it, None if these are no dates at all."""
+def _dates(some: pd.Series, values: pd.Series, *, commas: bool) -> Reading | None:
+    """A reading as dates with the first format that fits all values."""
     if not some.str.contains(r"\d").all() or not some.str.contains(r"[-/.: ]|^\d{8}$").all():
-        return None, None
+        return None
     if _all(some, "datetime") and _all(values, "datetime"):
-        return None, ""
+        return Reading("datetime")
     orders = (DAYS, MONTHS) if commas else (MONTHS, DAYS)
     slashes = [form.format("/") for order in orders for form in order]
     others = [form.format(sign) for sign, order in product((".", "-"), (DAYS, MONTHS)) for form in order]
-    dates = (day + clock for day, clock in product((*YEAR_FIRST, *slashes, *others, *WORDS), CLOCKS))
+    dates = (day + clock for day, clock in product((*YEAR_FIRST, *slashes, *others, *NAMED_MONTHS), CLOCKS))
     for form in (*dates, *TIMES):
         if all(_fits(value, form) for value in some.iloc[:FEW]) and all(
             _all(part, "datetime", form=form) for part in (some, values)
         ):
-            return form, _doubt(form, values)
-    return None, None
+            return Reading("datetime", format=form, reason=_doubt(form, values))
+    return None
 
 
 def _fits(value: str, form: str) -> bool:
@@ -165,7 +141,7 @@ def _fits(value: str, form: str) -> bool:
 
 
 def _doubt(form: str, values: pd.Series) -> str:
-    """Whether the same dates can be read with day and month the other way round."""
+    """A sentence if the same values are also dates with day and month swapped; else an empty text."""
     swapped = form.replace("%d", "\0").replace("%m", "%d").replace("\0", "%m")
     if form.startswith("%Y") or swapped == form or not _all(values, "datetime", form=swapped):
         return ""

@@ -1,7 +1,7 @@
-"""Deliveries: the folders of data files that come from outside, read a batch at a time, and given their types."""
+"""Deliveries: data files in folders, read in batches and converted to the types of schema.yaml."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
-# What a batch holds; with text and types at once it takes some hundred megabytes.
+# Values in a batch, which takes some hundred megabytes as text and typed together.
 CELLS = 4_000_000
 INTEGERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
-BLOCK = 1 << 22  # bytes of CSV that are cut into fields at once; no row may be longer
+BLOCK = 1 << 22  # bytes of CSV that are parsed at once; no row may be longer
 
 
 @dataclass
 class Delivered:
-    """The typed rows of a folder, in a file, and what is to be said of how they came.
+    """The typed rows of a folder, stored in a file, and facts about the delivery.
 
-    `files` has a row count per file, `unparseable` one entry per file and column with values of another type.
+    `files` maps each file to its number of rows; `unparseable` has an entry per file and column with values of another
+    type.
     """
 
     table: tables.Stored
@@ -42,20 +43,19 @@ class Delivered:
 
     @property
     def rejected(self) -> int:
-        """How many rows were left out because a value was not of its type."""
+        """The number of rows that were left out because a value was not of its type."""
         return sum(self.files.values()) - self.rows
 
 
 @contextmanager
 def collected(folder: Path, schema: Schema, required: list[str], derive: Derive, aside: Path) -> Iterator[Delivered]:
-    """Give every column of every file of a folder its type, in the order of their names, and lay the rows `aside`.
+    """Convert all files of a folder, in the order of their names, to typed rows in the temporary Parquet file `aside`.
 
-    `derive` adds the project's own columns. `aside` is the name of a Parquet file that is gone afterwards: no more than
-    a batch is in memory at a time.
+    `derive` adds the project's own columns. Memory holds one batch at a time. The file `aside` is deleted afterwards.
 
     Raises:
-        DataError: there is no file, or one cannot be read, lacks a `required` column or has an unknown one; or every
-            row is rejected.
+        DataError: the folder has no file; or a file cannot be read, lacks a `required` column or has an unknown column;
+            or every row is rejected.
     """
     delivered = Delivered(tables.Stored(aside))
     paths = present(folder)
@@ -86,7 +86,7 @@ def collected(folder: Path, schema: Schema, required: list[str], derive: Derive,
 def _typed(
     path: Path, schema: Schema, required: list[str], derive: Derive, delivered: Delivered
 ) -> Iterator[pd.DataFrame]:
-    """The typed batches of one file; what was found is noted in `delivered`."""
+    """The typed batches of one file; its facts are added to `delivered`."""
     found: dict[str, dict[str, Any]] = {}
     rows = 0
     for raw in batches(path):
@@ -113,7 +113,7 @@ def _nothing(wrong: parsing.Unparseable) -> dict[str, Any]:
 
 
 def _completed(table: pd.DataFrame, schema: Schema, names: list[str]) -> pd.DataFrame:
-    """The table with the columns that only other files of the folder have, all missing."""
+    """The table with all columns in `names`; a column that only other files have is missing in every row."""
     lacking = {
         name: pd.Series(None, table.index, parsing.DTYPES[schema.columns[name].type])
         for name in names
@@ -123,25 +123,25 @@ def _completed(table: pd.DataFrame, schema: Schema, names: list[str]) -> pd.Data
 
 
 def listed(folder: Path) -> list[Path]:
-    """The data files of a folder, by name, whatever order the file system lists them in.
+    """The data files of a folder, sorted by name.
 
     Raises:
-        DataError: the folder is missing, or holds a file of another kind.
+        DataError: the folder is missing, or has a file of another kind.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is missing: run `dvc pull` to fetch the data, or put files there and `dvc add` it")
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    for path in files:
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    for path in paths:
         if not path.name.lower().endswith(ENDINGS):
             raise DataError(f"{path} is none of {', '.join(ENDINGS)}: convert it, or move it elsewhere")
-    return files
+    return paths
 
 
 def present(folder: Path) -> list[Path]:
-    """The data files of a folder that must have some.
+    """The data files of a folder, sorted by name; at least one.
 
     Raises:
-        DataError: as `listed`, or there is none.
+        DataError: as `listed`, or the folder has no data file.
     """
     paths = listed(folder)
     if not paths:
@@ -150,10 +150,10 @@ def present(folder: Path) -> list[Path]:
 
 
 def columns(path: Path) -> list[str]:
-    """The names of a delivery's columns.
+    """The column names of a delivery.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     with _errors_as_sentences(path):
         if is_parquet(path):
@@ -164,13 +164,13 @@ def columns(path: Path) -> list[str]:
 
 
 def batches(path: Path, wanted: list[str] | None = None, cells: int = CELLS) -> Iterator[pd.DataFrame]:
-    """Read one delivery as it came, some rows at a time: CSV as text with nothing guessed, Parquet with its types.
+    """Read one delivery in batches of about `cells` values: CSV as text without any guess, Parquet with its types.
 
-    `wanted` names the columns to read; all of them by default. A batch has about `cells` values, its index is the row's
-    0-based position in the file.
+    `wanted` names the columns to read; the default is all. The index of a batch is the row's 0-based position in the
+    file.
 
     Raises:
-        DataError: it is empty, has a header only, a row has another number of fields, or it is not what its name says.
+        DataError: the file has no row, a row has another number of fields, or the content does not fit the file's name.
     """
     start = 0
     rows = max(cells // max(len(wanted or columns(path)), 1), 1)
@@ -184,11 +184,19 @@ def batches(path: Path, wanted: list[str] | None = None, cells: int = CELLS) -> 
         raise DataError(f"{path} has a header but no row: at least one row was expected")
 
 
-def locate(path: Path, rows: list[int]) -> list[str]:
-    """Where the data rows number `rows` (0-based) stand in a delivery, as `file:line` for CSV.
+def whole(path: Path, wanted: list[str]) -> pd.DataFrame:
+    """All rows of the `wanted` columns of one delivery.
 
-    A quoted field may span lines, so a row's line is known only by reading up to it; the few rows that are shown as
-    examples are worth that.
+    Raises:
+        DataError: as `batches`.
+    """
+    return pd.concat(batches(path, wanted), ignore_index=True)
+
+
+def locate(path: Path, rows: list[int]) -> list[str]:
+    """The places of the rows number `rows` (0-based) in a delivery; for CSV as `file:line`.
+
+    A quoted field may span lines, so the file is read up to the last of these rows.
     """
     if is_parquet(path) or not rows:
         return [f"{path.name}: row {row + 1}" for row in rows]
@@ -199,7 +207,7 @@ def locate(path: Path, rows: list[int]) -> list[str]:
 
 @contextmanager
 def _errors_as_sentences(path: Path) -> Iterator[None]:
-    """Whatever the readers raise, as one sentence about `path`."""
+    """Raise errors of the readers as one sentence about `path`."""
     try:
         yield
     except (ValueError, OSError, EOFError) as error:
@@ -210,54 +218,28 @@ def _errors_as_sentences(path: Path) -> Iterator[None]:
         ) from None
 
 
-def divide(path: Path, away: NDArray[np.bool_], goal: Path) -> None:
-    """Move the rows that are `away` (n,) from one delivery to another of its kind, and leave the others as they are.
+def select(path: Path, wanted: NDArray[np.bool_], goal: Path) -> None:
+    """Write the `wanted` rows (n,) of a delivery to a file of the same kind, unchanged; `goal` may be `path` itself.
 
     Raises:
-        DataError: it has another number of rows.
+        DataError: the delivery does not have n rows.
     """
-    with files.written_whole(goal) as moved, files.written_whole(path) as stays:
-        (_divide_parquet if is_parquet(path) else _divide_text)(path, away, moved, stays)
-    if away.all():
-        path.unlink()
+    with files.written_whole(goal) as part:
+        if not is_parquet(path):
+            dialect.copy(path, wanted, part)
+            return
+        import pyarrow as pa
+        import pyarrow.parquet as pq
 
-
-def _divide_text(path: Path, away: NDArray[np.bool_], moved: Path, stays: Path) -> None:
-    how = dialect.of(path)
-    rows = 0
-    with dialect.writing(moved, path, how) as there, dialect.writing(stays, path, how) as here:
-        for row, (_, record, _) in enumerate(dialect.records(path, how), -1):
-            rows = row + 1
-            if row < 0 or row >= len(away) or away[row]:
-                there.write(record)
-            if row < 0 or row >= len(away) or not away[row]:
-                here.write(record)
-    if rows != len(away):
-        raise DataError(
-            f"{path} has {rows} or {len(away)} rows, depending on how its quotes are read: mend these first"
-        )
-
-
-def _divide_parquet(path: Path, away: NDArray[np.bool_], moved: Path, stays: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    start = 0
-    columns = pq.read_schema(path)
-    with (
-        pq.ParquetFile(path) as file,
-        pq.ParquetWriter(moved, columns) as there,
-        pq.ParquetWriter(stays, columns) as here,
-    ):
-        for batch in file.iter_batches():
-            goes = away[start : start + len(batch)]
-            there.write_batch(batch.filter(pa.array(goes)))
-            here.write_batch(batch.filter(pa.array(~goes)))
-            start += len(batch)
+        start = 0
+        with pq.ParquetFile(path) as file, pq.ParquetWriter(part, file.schema_arrow) as writer:
+            for batch in file.iter_batches():
+                writer.write_batch(batch.filter(pa.array(wanted[start : start + len(batch)])))
+                start += len(batch)
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file is Parquet, by its name; else it is text."""
+    """Whether a file is Parquet by its name; otherwise it is text."""
     return path.name.lower().endswith(".parquet")
 
 
@@ -267,12 +249,15 @@ def _text(path: Path, wanted: list[str] | None, rows: int) -> Iterator["pa.Table
 
     how = dialect.of(path)
     if how.spaced:
-        yield from _slowly(path, how, wanted, rows)
+        yield from _text_by_csv(path, how, wanted, rows)
         return
     reader = csv.open_csv(
         pa.input_stream(str(path), compression="gzip" if path.name.lower().endswith(".gz") else None),
         csv.ReadOptions(
-            block_size=BLOCK, column_names=list(how.names), skip_rows=how.header, encoding=_codec(how.encoding)
+            block_size=BLOCK,
+            column_names=list(how.names),
+            skip_rows=how.header,
+            encoding=how.encoding.removesuffix("-sig"),  # pyarrow skips the mark by itself
         ),
         csv.ParseOptions(
             delimiter=how.separator,
@@ -296,8 +281,8 @@ def _text(path: Path, wanted: list[str] | None, rows: int) -> Iterator["pa.Table
         yield pa.Table.from_batches(waiting)
 
 
-def _slowly(path: Path, how: dialect.Dialect, wanted: list[str] | None, rows: int) -> Iterator["pa.Table"]:
-    """By Python's own reader, which knows of blanks between a separator and a quote."""
+def _text_by_csv(path: Path, how: dialect.Dialect, wanted: list[str] | None, rows: int) -> Iterator["pa.Table"]:
+    """The same by Python's own reader: only it accepts blanks between a separator and a quote."""
     import pyarrow as pa
 
     lines = islice(dialect.records(path, how), 1, None)
@@ -309,13 +294,9 @@ def _slowly(path: Path, how: dialect.Dialect, wanted: list[str] | None, rows: in
         yield pa.table(arrays, names=[how.names[position] for position in positions])
 
 
-def _codec(encoding: str) -> str:
-    return "utf-8" if encoding == "utf-8-sig" else encoding  # pyarrow takes the mark away itself
-
-
 def _ragged(path: Path) -> str | None:
-    """The first row with another number of fields than the header, as a sentence."""
-    try:
+    """A sentence about the first row that has more or fewer fields than the header; None if there is no such row."""
+    with suppress(DataError, ValueError, OSError, EOFError):  # as of a damaged file, which is another error
         how = dialect.of(path)
         for row, (line, _, fields) in enumerate(dialect.records(path, how)):
             if row and len(fields) != len(how.names):
@@ -323,8 +304,6 @@ def _ragged(path: Path) -> str | None:
                     f"{path}:{line} has {len(fields)} fields where the header has {len(how.names)}: correct that "
                     f"line, or the quotes around a value that holds {how.separator!r}"
                 )
-    except (DataError, ValueError, OSError, EOFError):
-        return None
     return None
 
 
@@ -342,7 +321,7 @@ def _parquet(path: Path, wanted: list[str] | None, rows: int) -> Iterator["pa.Ta
 
 
 def _parquet_names(stored: list[str]) -> list[str]:
-    """Names of the columns; an index that pandas stored without a name is a nameless column."""
+    """The column names; a column without a name, such as an index that pandas stored, is called `Unnamed: 1` or so."""
     return [
         f"Unnamed: {at}" if name.startswith("__index_level_") else name.strip() or f"Unnamed: {at}"
         for at, name in enumerate(stored)
@@ -350,7 +329,7 @@ def _parquet_names(stored: list[str]) -> list[str]:
 
 
 def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
-    """The same values in a type that tables here are made of: number, truth, time, text."""
+    """The same values as numbers, truth values, times or text."""
     import pyarrow as pa
     from pyarrow import compute, types
 
@@ -358,11 +337,11 @@ def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
     if types.is_dictionary(kind):
         return _plain(column.cast(kind.value_type))
     if types.is_decimal(kind):
-        return column.cast(pa.string()).cast(pa.float64())  # exactly the nearest one, as from CSV
+        return column.cast(pa.string()).cast(pa.float64())  # the nearest float, as from CSV
     if types.is_float16(kind):
         return column.cast(pa.float64())
     if types.is_date(kind) or types.is_timestamp(kind):
-        # Times of a zone are told in UTC, as everywhere in this project.
+        # Times with a zone become UTC, as everywhere in this project.
         return column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.timestamp("us"))
     if types.is_duration(kind):
         return compute.divide(column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e6)
@@ -376,7 +355,7 @@ def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
 
 
 def _frame(table: "pa.Table") -> pd.DataFrame:
-    """As a data frame in which integers and truth values may be missing."""
+    """The table as a data frame in which integers and truth values may be missing."""
     import pyarrow as pa
 
     nullable: dict[pa.DataType, Any] = {

@@ -1,33 +1,35 @@
-"""How a text file is a table: its encoding, its separator and its column names, found in the file itself."""
+"""The dialect of a text file, found in the file itself: encoding, separator, quotes and column names."""
 
 import codecs
 import csv
 import gzip
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice, product
+from itertools import chain, islice, product
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlops.base.errors import DataError
 
-SAMPLE = 1 << 18  # characters, from which separator and quoting are told
-START = 1 << 16  # bytes
-ROW_NAMES = 0.99  # a header one name short is a weaker reading than one that fits
-SHORT = 1000  # characters, which a field may have in any sample
+SAMPLE = 1 << 18  # characters at the start of a file, in which separator and quotes are found
+START = 1 << 16  # bytes at the start of a file, by which a changed file is noticed
+ROW_NAMES = 0.99  # weight of rows that have one field more than the header
+SHORT = 1000  # characters that a field may have in a sample of any size
 CHUNK = 1 << 22  # bytes
-# Separator, quote, escape, and whether blanks before a quote are no part of the value.
-Way = tuple[str, str | None, str | None, bool]
+# Separator, quote, escape, and whether blanks between a separator and a quote are skipped.
+Syntax = tuple[str, str | None, str | None, bool]
 PLAIN = ('"', None, False)
 WRAPPED = re.compile(r' +".*"', re.DOTALL)
-SEPARATORS = ("\t", ";", "|", ",")  # of two that fit as well, the comma is the one that stands in texts and numbers
+SEPARATORS = ("\t", ";", "|", ",")  # the comma is last: it also stands in texts and numbers
 BOMS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16: its mark starts with that of UTF-16
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -36,9 +38,9 @@ BOMS = {
 
 @dataclass(frozen=True)
 class Dialect:
-    """What it takes to read a file: the header begins after `before` lines, the rows after `header` lines.
+    """How to read a file: `before` lines precede the header, `header` lines precede the first row.
 
-    `spaced` says that blanks stand between a separator and a quote; `quote` and `escape` are None where there is none.
+    `spaced` means that blanks stand between a separator and a quote; `quote` and `escape` are None if there is none.
     """
 
     encoding: str
@@ -50,65 +52,66 @@ class Dialect:
     header: int
     names: tuple[str, ...]
 
-    def reader(self, file: IO[str]) -> Any:
-        """Python's own reader of the rows, which knows the line that it is at."""
-        return _reader(file, (self.separator, self.quote, self.escape, self.spaced))
-
 
 def of(path: Path) -> Dialect:
-    """Find out how a CSV or TSV file (gzip by its name) is written.
+    """Find the dialect of a CSV or TSV file; a name that ends with .gz means gzip.
 
     Raises:
-        DataError: it is no text, or has no header and at least one row.
+        DataError: the file is not text, or lacks a header or a row.
     """
     state = path.stat()
-    with path.open("rb") as file:  # two files of one size can be written within one tick of the clock
+    with path.open("rb") as file:  # within one tick of the clock, two files of the same size can be written
         return _of(path, state.st_size, state.st_mtime_ns, file.read(START))
 
 
 def text(path: Path, encoding: str) -> IO[str]:
-    """Open a file as text with its line ends as they are; the caller closes it."""
+    """Open a file as text and keep its line ends; the caller closes the file."""
     return io.TextIOWrapper(_opened(path), encoding=encoding, newline="")
 
 
-@contextmanager
-def writing(path: Path, like: Path, dialect: Dialect) -> Iterator[IO[str]]:
-    """A text file to be written as `like`, which is of `dialect`: encoding, compression, what precedes the header.
+def copy(path: Path, wanted: NDArray[np.bool_], goal: Path) -> None:
+    """Write the header and the `wanted` (n,) rows of a file to `goal`, unchanged; the same rows give the same bytes.
 
-    The same text gives the same bytes.
+    Raises:
+        DataError: the file does not have n rows.
     """
-    with path.open("wb") as raw:
-        zipped = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if like.name.lower().endswith(".gz") else raw
-        with (
-            io.TextIOWrapper(zipped, encoding=dialect.encoding, newline="") as file,
-            text(like, dialect.encoding) as old,
-        ):
-            file.writelines(islice(old, dialect.before))
-            yield file
+    dialect = of(path)
+    with goal.open("wb") as raw:
+        packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.name.lower().endswith(".gz") else raw
+        with io.TextIOWrapper(packed, encoding=dialect.encoding, newline="") as file:
+            try:
+                for keep, (_, record, _) in zip(chain([True], wanted), records(path, dialect), strict=True):
+                    if keep:
+                        file.write(record)
+            except ValueError:
+                raise DataError(
+                    f"{path} has {len(wanted)} rows or another number, depending on how its quotes are read: correct "
+                    "the quotes first"
+                ) from None
 
 
 def records(path: Path, dialect: Dialect) -> Iterator[tuple[int, str, list[str]]]:
-    """Each row of a file: the line where it starts, its text with its line end, and its fields; the header comes first.
+    """Each row of a file, header first: the line where it starts, its text with its line end, and its fields.
 
-    Empty lines are no rows.
+    Empty lines are no rows; the text of a row includes the empty lines, and the line `sep=;`, before it.
     """
-    taken: list[str] = []
-
-    def taking(lines: IO[str]) -> Iterator[str]:
-        for line in lines:
-            taken.append(line)
-            yield line
-
+    lines: list[str] = []
     with text(path, dialect.encoding) as file:
-        for _ in range(dialect.before):
-            next(file)
-        start = dialect.before + 1
-        reader = dialect.reader(taking(file))  # type: ignore[arg-type]
+        lines += islice(file, dialect.before)
+        reader = _reader(_noted(file, lines), (dialect.separator, dialect.quote, dialect.escape, dialect.spaced))
+        start = 1 + dialect.before
         for fields in reader:
             if fields:
-                yield start, "".join(taken), fields
-            start += len(taken)
-            taken.clear()
+                yield start, "".join(lines), fields
+                lines.clear()
+            start = 1 + dialect.before + reader.line_num
+
+
+def _noted(file: IO[str], lines: list[str]) -> Iterator[str]:
+    """The lines of a file, each also added to `lines`."""
+    for line in file:
+        lines.append(line)
+        yield line
 
 
 @lru_cache(maxsize=256)
@@ -121,23 +124,23 @@ def _of(path: Path, _size: int, _changed: int, _start: bytes) -> Dialect:
         raise DataError(f"{path} is no text, as CSV is: export it as CSV in UTF-8, or as Parquet")
     if not sample.strip():
         raise DataError(f"{path} is empty: a header line and at least one row were expected")
-    separator, sample, before = _announced(sample)
+    separator, sample, before = _named_separator(sample)
     blanks = (False, True) if any(f'{mark} "' in sample for mark in SEPARATORS) else (False,)
     escapes = (None, "\\") if '\\"' in sample else (None,)
-    ways = list(product([separator] if separator else SEPARATORS, ('"', None), escapes, blanks))
-    cut = [_rows(sample, way, whole=whole) for way in ways]
-    fits = [_fit(rows, len(sample), plain=way[1:] == PLAIN) for rows, way in zip(cut, ways, strict=True)]
-    best = fits.index(max(fits))  # of equals the first
-    (separator, quote, escape, spaced), rows = ways[best], cut[best]
+    readings = [
+        (syntax, _rows(sample, syntax, whole=whole))
+        for syntax in product([separator] if separator else SEPARATORS, ('"', None), escapes, blanks)
+    ]
+    syntax, rows = max(readings, key=lambda reading: _fit(reading[0], reading[1], len(sample)))  # the first of equals
     if not rows[1:]:
         raise DataError(f"{path} has a header but no row: at least one row was expected")
     header, widths = rows[0], {len(fields) for fields in rows[1:]}
     if len(header) > 1 and widths == {len(header) + 1}:
-        # Either a separator ends each row, or the first column, of row names, has none itself (as R writes it).
+        # Either a separator ends each row, or the first column has row names and no header, as R writes them.
         header = ["", *header] if any(fields[-1].strip() for fields in rows[1:]) else [*header, ""]
-    reader = _reader(io.StringIO(sample, newline=""), ways[best])
+    reader = _reader(io.StringIO(sample, newline=""), syntax)
     next(fields for fields in reader if fields)
-    return Dialect(encoding, separator, quote, escape, spaced, before, before + reader.line_num, _unique(header))
+    return Dialect(encoding, *syntax, before, before + reader.line_num, _unique(header))
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -145,7 +148,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _encoding(path: Path) -> str:
-    """By its mark, else UTF-8 if all of it is valid, else UTF-16 by its zeros, else Windows-1252 or Latin-1."""
+    """The encoding by its mark, else UTF-16 by its zeros, else the first of three that decodes the whole file."""
     with _opened(path) as file:
         start = file.read(CHUNK)
     for mark, encoding in BOMS.items():
@@ -160,27 +163,23 @@ def _encoding(path: Path) -> str:
 
 
 def _decodes(path: Path, encoding: str) -> bool:
-    decoder = codecs.getincrementaldecoder(encoding)()
-    with _opened(path) as file:
-        try:
-            while chunk := file.read(CHUNK):
-                decoder.decode(chunk)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return False
+    try:
+        with text(path, encoding) as file:
+            while file.read(CHUNK):
+                pass
+    except UnicodeDecodeError:
+        return False
     return True
 
 
-def _announced(sample: str) -> tuple[str, str, int]:
-    """The separator that a first line `sep=;` names (Excel writes it), the rest, and how many lines that was."""
-    first = next(io.StringIO(sample, newline=""))
-    named = first.strip("\r\n").strip('"')
-    announced = len(named) == len("sep=;") and named.lower().startswith("sep=")
-    return (named[-1], sample[len(first) :], 1) if announced else ("", sample, 0)
+def _named_separator(sample: str) -> tuple[str, str, int]:
+    """The separator that Excel's first line `sep=;` names, the text after this line, and the number of such lines."""
+    named = re.match(r'"?sep=([^\r\n])"?(\r\n|\r|\n)', sample, re.I)
+    return (named[1], sample[named.end() :], 1) if named else ("", sample, 0)
 
 
-def _reader(file: IO[str], way: Way) -> Any:
-    separator, quote, escape, spaced = way
+def _reader(file: Iterable[str], syntax: Syntax) -> Any:
+    separator, quote, escape, spaced = syntax
     csv.field_size_limit(2**31 - 1)
     return csv.reader(
         file,
@@ -192,44 +191,39 @@ def _reader(file: IO[str], way: Way) -> Any:
     )
 
 
-def _rows(sample: str, way: Way, *, whole: bool) -> list[list[str]]:
-    rows = list(_reader(io.StringIO(sample, newline=""), way))
+def _rows(sample: str, syntax: Syntax, *, whole: bool) -> list[list[str]]:
+    rows = list(_reader(io.StringIO(sample, newline=""), syntax))
     if not whole and _short(rows[-1], len(sample)):
-        rows.pop()  # cut off by the end of the sample, but by no quote that is still open
+        rows.pop()  # the sample ends within this row; a long row is kept, since it shows a quote that nobody closed
     return [fields for fields in rows if fields]
 
 
-def _fit(rows: list[list[str]], size: int, *, plain: bool) -> tuple[float, bool, bool, bool, int]:
-    """How well a reading fits, the greater the better.
+def _fit(syntax: Syntax, rows: list[list[str]], size: int) -> tuple[float, bool, bool, bool, int]:
+    """How well the rows that a syntax makes of a sample of `size` characters fit; the greater, the better.
 
-    How many of the rows have as many fields as the header, a single column being the weakest reading; whether no quote
-    was left open, which swallows rows; whether no quotes are left around a value; whether it is the plain one, with
-    quotes and without escapes; and how few fields have half a pair of quotes.
+    In this order: the share of rows with as many fields as the header (a single column counts least); no quote is left
+    open, which would swallow rows; no value has quotes around it; quotes are used and escapes are not; few fields have
+    an odd number of quotes.
     """
+    plain = syntax[1:] == PLAIN
     if len(rows) < 2:
         return 0.0, False, False, plain, 0
     bare = not any(WRAPPED.fullmatch(field) for fields in rows for field in fields)
-    torn = sum(field.count('"') % 2 for fields in rows for field in fields)
+    odd = sum(field.count('"') % 2 for fields in rows for field in fields)
     width, widths = len(rows[0]), [len(fields) for fields in rows[1:]]
     closed = _short(rows[-1], size) and not rows[-1][-1].endswith(("\n", "\r"))
-    if width == 1:
-        return 0.1 * widths.count(1) / len(widths), closed, bare, plain, -torn
-    return (
-        max(0.2, max(widths.count(width), ROW_NAMES * widths.count(width + 1)) / len(widths)),
-        closed,
-        bare,
-        plain,
-        -torn,
-    )
+    even = max(widths.count(width), ROW_NAMES * widths.count(width + 1)) / len(widths)
+    share = max(0.2, even) if width > 1 else 0.1 * widths.count(1) / len(widths)
+    return share, closed, bare, plain, -odd
 
 
 def _short(fields: list[str], size: int) -> bool:
-    """Whether a row is no longer than a row may be, in a sample of `size` characters."""
+    """Whether the fields of a row have a believable length for a sample of `size` characters."""
     return max(map(len, fields), default=0) < max(size / 4, SHORT)
 
 
 def _unique(header: list[str]) -> tuple[str, ...]:
-    """Names without blanks around them; nameless columns and later ones of the same name are called as pandas does."""
+    """The names without blanks around them; a missing or repeated name becomes what pandas would call the column."""
     names: list[str] = []
     for position, raw in enumerate(header):
         name = base = raw.strip() or f"Unnamed: {position}"

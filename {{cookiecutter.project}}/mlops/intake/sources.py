@@ -1,4 +1,4 @@
-"""Where data comes from: a path, a web or S3 address, a database; fetched into a file, and told without secrets."""
+"""Sources of data: a path, a web or S3 address, or a database; fetched into a file, described without secrets."""
 
 import os
 import re
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FILE_SCHEMES = ("http", "https", "s3")
-ROWS = 50_000  # of a query's result, in memory at once
+ROWS = 50_000  # rows of a query's result in memory at once
 HIDDEN = "***"
-PATIENCE = 30  # seconds until a server that says nothing is given up
+TIMEOUT = 30  # seconds to wait for an answer of a server
 MAGIC = {b"PAR1": ".parquet", b"\x1f\x8b": ".csv.gz", b"PK\x03\x04": "a ZIP archive or Excel file", b"<": "a web page"}
-# Names of parameters in a URL whose values are nobody's business.
+# Names of URL parameters whose values may be secret.
 SECRET = re.compile(r"pass|pwd|token|secret|sig|key|auth|cred|session|jwt|code|sas|policy|odbc|x-amz|x-goog", re.I)
-QUOTED = re.compile(r"(['$]).*\1", re.S)  # in a query, from the first quote to the last
+QUOTED = re.compile(r"(['$]).*\1", re.S)  # everything from the first quote in a query to the last
 ENVIRONMENT = ("PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-WORDS = {
+EXPLANATIONS = {
     "FileNotFoundError": "there is nothing of that name",
     "PermissionError": "access is refused",
     "NoCredentialsError": "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
@@ -39,22 +39,22 @@ WORDS = {
 
 
 def described(source: str, query: str | None = None) -> str:
-    """The source as it may be told and kept: no user, no password, no parameter that may be one, no text in quotes."""
-    told = _apart(source)[0]
-    asked = " ".join(QUOTED.sub(HIDDEN, query or "").split())
-    return f"{told}: {asked}" if asked else told
+    """The source and the query without secrets: no user, no password, no secret parameter, no text in quotes."""
+    public = _without_secrets(source)[0]
+    query = " ".join(QUOTED.sub(HIDDEN, query or "").split())
+    return f"{public}: {query}" if query else public
 
 
 def fetch(source: str, query: str | None, folder: Path) -> Path:
-    """Bring what `source` has into `folder`, as the only file there; a path is only linked to.
+    """Fetch the data of `source` into the empty `folder` and return the file; a local file is only linked.
 
-    A database (any URL that SQLAlchemy knows) is asked `query`, which can change nothing where it knows read-only
-    transactions, and is never committed. Credentials may stand in the URL, or where the service looks for them.
+    A database (any URL that SQLAlchemy knows) runs `query`. The query is never committed, and it is read-only if the
+    database has read-only transactions. Credentials are in the URL, or where the service looks for them.
 
     Raises:
-        ParameterError: source and query do not fit each other.
-        DataError: there is nothing, or it is no kind of file that can be read.
-        StoreError: it could not be fetched; no secret is in the sentence.
+        ParameterError: only a database needs a query.
+        DataError: the source has no data, or is a kind of file that cannot be read.
+        StoreError: the source could not be fetched; the sentence has no secret.
     """
     scheme = source.partition("://")[0].lower() if "://" in source else ""
     is_file = not scheme or scheme in FILE_SCHEMES
@@ -63,7 +63,7 @@ def fetch(source: str, query: str | None, folder: Path) -> Path:
         raise ParameterError(f"{described(source)}: {right}")
     with _errors_as_sentences(source):
         if query is not None:
-            return _asked(re.sub(r"^postgres://", "postgresql://", source), query, folder)
+            return _queried(re.sub(r"^postgres://", "postgresql://", source), query, folder)
         if scheme:
             return _downloaded(source, scheme, folder)
     name = Path(source).name
@@ -75,10 +75,10 @@ def fetch(source: str, query: str | None, folder: Path) -> Path:
     return folder / name
 
 
-def _apart(source: str) -> tuple[str, set[str]]:
-    """What may be told of a source, and the secrets in it; where these cannot be told apart, only the scheme is.
+def _without_secrets(source: str) -> tuple[str, set[str]]:
+    """The source without secrets, and the secrets in it; only the scheme if the two cannot be separated.
 
-    A user or a password may hold any sign; which of them it was meant to hold is not clear without percent-encoding.
+    Without percent-encoding, a sign such as @ may belong to the password or may end it.
     """
     from sqlalchemy.engine import URL, make_url
     from sqlalchemy.exc import ArgumentError
@@ -94,7 +94,7 @@ def _apart(source: str) -> tuple[str, set[str]]:
         pairs = [tuple(pair.partition("=")[::2]) for pair in parameters.split("&") if pair]
         clear = well and "@" not in user and not ((user or ":" in host) and "@" in rest[len(place) :])
         kept = "&".join(f"{name}={value}" for name, value in pairs if not SECRET.search(unquote(name)))
-        told = f"{scheme}://{host}{path}" + f"?{kept}" * bool(kept)
+        public = f"{scheme}://{host}{path}" + f"?{kept}" * bool(kept)
         secrets = {user, user.partition(":")[2]}
     else:
         try:
@@ -104,42 +104,42 @@ def _apart(source: str) -> tuple[str, set[str]]:
         pairs = [(name, value) for name, values in url.normalized_query.items() for value in values]
         clear = url.get_backend_name() == "sqlite" or "@" not in f"{url.host}{url.database}"
         query = {name: value for name, value in url.query.items() if not SECRET.search(name)}
-        told = str(URL.create(url.drivername, host=url.host, port=url.port, database=url.database, query=query))
+        public = str(URL.create(url.drivername, host=url.host, port=url.port, database=url.database, query=query))
         secrets = {str(url.password or ""), *re.findall(r"^[^:/]*:([^@]*)@", rest)}
     secrets |= {value for name, value in pairs if SECRET.search(unquote(name))}
-    return (told, secrets) if clear else (f"{scheme}://{HIDDEN}", {rest})
+    return (public, secrets) if clear else (f"{scheme}://{HIDDEN}", {rest})
 
 
 @contextmanager
 def _errors_as_sentences(source: str) -> Iterator[None]:
-    """Whatever goes wrong with a source, in a sentence that holds no secret of it, however it is spelt."""
+    """Raise any error of a source as one sentence that has none of its secrets in any spelling."""
     try:
         yield
     except ProjectError:
         raise
-    except Exception as error:  # every protocol and driver has its own
-        told, secrets = _apart(source)
+    except Exception as error:  # every protocol and driver has its own errors
+        public, secrets = _without_secrets(source)
         secrets |= {os.environ.get(name, "") for name in ENVIRONMENT}
-        cause = getattr(error, "orig", None) or error  # what the driver said, without SQLAlchemy's words around it
-        said = next((line.strip() for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
-        said = said.replace(source, told)
-        for secret in sorted(_spelt(secrets), key=len, reverse=True):
-            said = said.replace(secret, HIDDEN)
-        if told.endswith(f"://{HIDDEN}"):
-            said = "where its user and password end is not clear: write their @ : / ? # as %40 %3A %2F %3F %23"
-        words = next((WORDS[kind.__name__] for kind in type(cause).__mro__ if kind.__name__ in WORDS), "")
-        said = f"{words} ({said})" if words else said
-        raise StoreError(f"{told} could not be read: {said}") from None
+        cause = getattr(error, "orig", None) or error  # the driver's error, without SQLAlchemy's text around it
+        reason = next((line.strip() for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+        reason = reason.replace(source, public)
+        for secret in sorted(_spellings(secrets), key=len, reverse=True):
+            reason = reason.replace(secret, HIDDEN)
+        if public.endswith(f"://{HIDDEN}"):
+            reason = "where its user and password end is not clear: write their @ : / ? # as %40 %3A %2F %3F %23"
+        names = [kind.__name__ for kind in type(cause).__mro__ if kind.__name__ in EXPLANATIONS]
+        reason = f"{EXPLANATIONS[names[0]]} ({reason})" if names else reason
+        raise StoreError(f"{public} could not be read: {reason}") from None
 
 
-def _spelt(secrets: set[str]) -> set[str]:
-    """Secrets as they may stand in a message: plain, or percent-encoded in one of the ways."""
+def _spellings(secrets: set[str]) -> set[str]:
+    """The spellings that secrets may have in a message: plain, or percent-encoded in any way."""
     forms = (str, unquote, quote, quote_plus, lambda secret: quote(unquote(secret), safe=""))
     return {form(secret) for secret in secrets for form in forms if secret}
 
 
 def _downloaded(url: str, scheme: str, folder: Path) -> Path:
-    """What is at an address; what kind of file it is says its content, whatever it is called there."""
+    """Download a file into `folder`; the ending of its name there is the one that its content should have."""
     import fsspec
     from fsspec.callbacks import Callback
 
@@ -147,14 +147,14 @@ def _downloaded(url: str, scheme: str, folder: Path) -> Path:
     if scheme != "s3":
         from aiohttp import ClientTimeout
 
-        timeout = ClientTimeout(total=None, sock_connect=PATIENCE, sock_read=PATIENCE)
+        timeout = ClientTimeout(total=None, sock_connect=TIMEOUT, sock_read=TIMEOUT)
         options = {"encoded": "%" in url, "client_kwargs": {"timeout": timeout, "trust_env": True}}
     goal = folder / "fetched"
     with _meter("fetching") as shown:
         callback = Callback(hooks={"meter": shown})
         fsspec.filesystem(scheme, **options).get_file(url, str(goal), callback=callback)
     size = goal.stat().st_size
-    if scheme == "s3" and size < (callback.size or 0):  # aiohttp sees to that itself
+    if scheme == "s3" and size < (callback.size or 0):  # aiohttp checks this itself
         raise StoreError(f"{described(url)} broke off after {size} of {callback.size} bytes: fetch it again")
     with goal.open("rb") as file:
         start = file.read(4)
@@ -166,14 +166,14 @@ def _downloaded(url: str, scheme: str, folder: Path) -> Path:
 
 
 def stem(name: str) -> str:
-    """The name of a data file without its ending, for the name of another."""
+    """The name of a data file without its ending, as a valid part of a file name."""
     ending = next((ending for ending in reversed(ENDINGS) if name.lower().endswith(ending)), "")
     return re.sub(r"[^\w.-]+", "-", name[: len(name) - len(ending)]).strip("-.")[:80] or "delivery"
 
 
 @contextmanager
 def _meter(what: str) -> Iterator[Callable[..., None]]:
-    """A bar for bytes on a terminal; a log gets nothing."""
+    """Show a progress bar of bytes on a terminal, and nothing in a log."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -182,8 +182,8 @@ def _meter(what: str) -> Iterator[Callable[..., None]]:
         yield lambda size, value, **_: progress.update(task, total=size, completed=value)
 
 
-def _asked(url: str, query: str, folder: Path) -> Path:
-    """The result of a query as Parquet: written part by part, then joined under types that hold all parts."""
+def _queried(url: str, query: str, folder: Path) -> Path:
+    """Write the result of a query as Parquet: first in parts, then joined with types that hold the values of all."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     import sqlalchemy
@@ -191,12 +191,12 @@ def _asked(url: str, query: str, folder: Path) -> Path:
 
     place = sqlalchemy.make_url(url)
     arguments: dict[str, Any] = {}
-    options: dict[str, Any] = {"stream_results": True, "no_parameters": True}  # a % or : in the query is only that
+    options: dict[str, Any] = {"stream_results": True, "no_parameters": True}  # % and : in the query are plain text
     try:
         kind = place.get_backend_name()
         if kind == "postgresql":
             options["postgresql_readonly"] = True
-            arguments = {} if "connect_timeout" in place.query else {"connect_timeout": PATIENCE}
+            arguments = {} if "connect_timeout" in place.query else {"connect_timeout": TIMEOUT}
         engine = sqlalchemy.create_engine(place, connect_args=arguments)
     except NoSuchModuleError:
         known = ", ".join(FILE_SCHEMES)
@@ -204,7 +204,7 @@ def _asked(url: str, query: str, folder: Path) -> Path:
     except ModuleNotFoundError as error:
         raise StoreError(f"{described(url)} needs the driver {error.name}, which is not installed") from None
     if kind == "sqlite" and not Path(place.database or "").is_file() and "uri" not in place.query:
-        raise StoreError(f"{described(url)} is no file")  # which SQLite would make
+        raise StoreError(f"{described(url)} is no file")  # SQLite would create it
     parts: list[Path] = []
     try:
         with engine.connect().execution_options(**options) as connection:
@@ -214,9 +214,9 @@ def _asked(url: str, query: str, folder: Path) -> Path:
             names = list(result.keys()) if result.returns_rows else []
             if not names:
                 raise DataError(f"the query to {described(url)} gives no rows: ask SELECT …")
-            if twice := {name for name in names if names.count(name) > 1}:
+            if repeated := sorted({name for name in names if names.count(name) > 1}):
                 raise DataError(
-                    f"the query gives two columns of the same name ({', '.join(sorted(twice))}): name each with AS"
+                    f"the query gives two columns of the same name ({', '.join(repeated)}): name each with AS"
                 )
             for rows in console.progress(result.partitions(ROWS), None, "reading rows"):
                 parts.append(folder / f".{len(parts)}.part")
@@ -228,30 +228,34 @@ def _asked(url: str, query: str, folder: Path) -> Path:
     return _joined(parts, folder / f"{stem(Path(place.database or 'query').stem)}.parquet")
 
 
-def _array(values: tuple[Any, ...]) -> "pa.Array":
-    """Values of one column: truth, whole numbers, numbers or times if all are, else text."""
-    import pyarrow as pa
-
-    kinds = {type(value) for value in values} - {type(None)}
-    if not kinds or kinds == {bool}:
-        return pa.array(values)
-    if kinds == {int} and max(abs(value) for value in values if value is not None) < 2**63:
-        return pa.array(values, pa.int64())
-    if kinds <= {int, float, Decimal}:
-        return pa.array([None if value is None else float(value) for value in values], pa.float64())
-    if kinds <= {date, datetime}:
-        return pa.array([None if value is None else _instant(value) for value in values], pa.timestamp("us"))
-    return pa.array([None if value is None else str(value) for value in values], pa.string())
-
-
 def _instant(value: date) -> datetime:
-    """A day is its midnight; times of a zone are told in UTC, as everywhere in this project."""
+    """A date is its midnight; a time with a zone becomes UTC, as everywhere in this project."""
     if not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day)
     return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
 
 
+# The first set that has all types of a column's values says how the values are converted; else they become text.
+CONVERSIONS: tuple[tuple[set[type], Callable[[Any], Any]], ...] = (
+    ({bool}, bool),
+    ({int}, int),
+    ({int, float, Decimal}, float),
+    ({date, datetime}, _instant),
+)
+
+
+def _array(values: tuple[Any, ...]) -> "pa.Array":
+    """The values of one column: truth values, integers, numbers or times if all values are, else text."""
+    import pyarrow as pa
+
+    types = {float if isinstance(value, int) and abs(value) >= 2**63 else type(value) for value in values}
+    types -= {type(None)}
+    convert = next((convert for known, convert in CONVERSIONS if types <= known), str)
+    return pa.array([None if value is None else convert(value) for value in values])
+
+
 def _joined(parts: list[Path], goal: Path) -> Path:
+    """Join files into one; a column of several types becomes numbers if all its types are numbers, else text."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

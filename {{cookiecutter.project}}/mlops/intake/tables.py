@@ -1,4 +1,4 @@
-"""Typed tables in Parquet files, whole or a batch of rows at a time, and the schema that describes them."""
+"""Typed tables in Parquet files, read and written whole or in batches, and their schema."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-# Rows of a prepared table that are in memory at once.
+# Rows of a prepared table in memory at once.
 BATCH = 100_000
 
 
@@ -26,12 +26,12 @@ def write(path: Path, table: "pd.DataFrame") -> None:
 
 
 def write_batches(path: Path, tables: Iterable["pd.DataFrame"]) -> int:
-    """Write tables of the same columns, one below the other, as one Parquet file; returns its rows.
+    """Write tables with the same columns, one below the other, as one Parquet file; return its number of rows.
 
-    The same tables give the same bytes, however they were cut into batches.
+    The same rows give the same bytes, whatever the sizes of the tables.
 
     Raises:
-        ValueError: there is no table.
+        ValueError: no table is given.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -39,7 +39,7 @@ def write_batches(path: Path, tables: Iterable["pd.DataFrame"]) -> int:
     rows, writer = 0, None
     with written_whole(path) as part:
         try:
-            for table in _recut(tables):
+            for table in _equal_batches(tables):
                 batch = pa.Table.from_pandas(table, preserve_index=False)
                 writer = writer or pq.ParquetWriter(part, batch.schema)
                 writer.write_table(batch)
@@ -52,8 +52,8 @@ def write_batches(path: Path, tables: Iterable["pd.DataFrame"]) -> int:
     return rows
 
 
-def _recut(tables: Iterable["pd.DataFrame"]) -> Iterator["pd.DataFrame"]:
-    """The same rows in batches of one size, so that the file does not tell in which they came."""
+def _equal_batches(tables: Iterable["pd.DataFrame"]) -> Iterator["pd.DataFrame"]:
+    """The same rows in batches of equal size, so that the file does not depend on the sizes of the tables."""
     import pandas as pd
 
     waiting: list[pd.DataFrame] = []
@@ -71,10 +71,10 @@ def _recut(tables: Iterable["pd.DataFrame"]) -> Iterator["pd.DataFrame"]:
 
 @dataclass(frozen=True)
 class Stored:
-    """A typed table in a Parquet file, of which only what is asked for is read.
+    """A typed table in a Parquet file; each method reads only the columns that it needs.
 
     Raises:
-        StoreError: with the first thing that is asked for, if it is missing or no Parquet.
+        StoreError: the file is missing or not Parquet; the first method that reads it raises this.
     """
 
     path: Path
@@ -85,12 +85,12 @@ class Stored:
         return column
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is a column of that name."""
+        """Whether the table has a column of that name."""
         return name in self._description.schema.names
 
     @cached_property
     def _description(self) -> Any:
-        """What the end of the file says of it, read once and not for each column."""
+        """The metadata at the end of the file, read once for all columns."""
         import pyarrow.parquet as pq
 
         try:
@@ -99,20 +99,20 @@ class Stored:
             raise unreadable(self.path, error) from None
 
     def _file(self) -> Any:
-        """A reader of one's own: columns are read in parallel."""
+        """A new reader for each column, since columns are read in parallel."""
         import pyarrow.parquet as pq
 
         return pq.ParquetFile(self.path, metadata=self._description)
 
     def columns(self, names: list[str]) -> "pd.DataFrame":
-        """Some columns, whole; none of them is a table of as many rows."""
+        """All rows of some columns; without any column, a table of as many rows."""
         import pandas as pd
 
         rows = pd.RangeIndex(self._description.num_rows)
         return pd.DataFrame({name: self[name] for name in names}, index=rows)
 
     def batches(self, kept: "NDArray[np.bool_] | None" = None) -> Iterator["pd.DataFrame"]:
-        """All columns, some rows at a time: all, or those that are `kept` (n,); the index is the row's position."""
+        """All columns in batches: all rows or the `kept` rows (n,); the index is the row's position in the file."""
         import pandas as pd
         import pyarrow as pa
 
@@ -133,7 +133,7 @@ class Stored:
         return np.concatenate([digest.row_hashes(batch) for batch in self.batches()])
 
     def digest(self, kept: "NDArray[np.bool_] | slice" = slice(None)) -> str:
-        """The digest of its content (see `mlops.data.digest`), or of the rows that are `kept` (n,)."""
+        """The digest of all rows, or of the `kept` rows (n,), as in `mlops.data.digest`."""
         from mlops.data import digest
 
         names = self._description.schema.names
@@ -141,10 +141,10 @@ class Stored:
 
 
 def read(path: Path, columns: list[str] | None = None) -> "pd.DataFrame":
-    """Read a table that `write` wrote, with its types; all columns, or those named.
+    """Read a table that `write` wrote, with its types; all columns, or the named ones.
 
     Raises:
-        StoreError: it is missing or no Parquet.
+        StoreError: the file is missing or not Parquet.
     """
     import pandas as pd
 
@@ -158,6 +158,6 @@ def read_schema(path: Path) -> Schema:
     """Read `schema.yaml`.
 
     Raises:
-        SchemaError: it contradicts itself or has an unknown name; all mistakes are named.
+        SchemaError: the schema contradicts itself or has an unknown name; the sentence names all mistakes.
     """
     return yaml.validate(Schema, yaml.read(path), str(path), SchemaError)

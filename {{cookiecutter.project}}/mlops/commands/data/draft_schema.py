@@ -1,4 +1,4 @@
-"""`schema infer`: from the deliveries in a folder to a draft of schema.yaml."""
+"""`schema infer`: draft schema.yaml from the deliveries in a folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,35 +14,38 @@ from mlops.drafting import draft, spelling
 from mlops.history import paths
 from mlops.intake import deliveries, dialect, tables
 
-# How many values are in memory at once: some whole columns.
+# Values in memory at once: some whole columns.
 CELLS = 15_000_000
 
 
 def infer(
-    target: Annotated[str | None, typer.Option(help="The column to predict; with --update, schema.yaml says.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The column to predict; --update takes it from schema.yaml.")
+    ] = None,
     data: Annotated[Path, typer.Option(help="Folder of deliveries to learn from.")] = paths.RAW,
-    out: Annotated[Path, typer.Option(help="Where the draft goes.")] = paths.SCHEMA,
-    force: Annotated[bool, typer.Option("--force", help="Replace a schema that says something else.")] = False,
-    update: Annotated[bool, typer.Option("--update", help="Only add columns that the schema lacks.")] = False,
+    out: Annotated[Path, typer.Option(help="File of the draft.")] = paths.SCHEMA,
+    force: Annotated[bool, typer.Option("--force", help="Replace a different schema.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Only add the columns that the schema lacks.")] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Draft schema.yaml from the data: types, roles, limits, and a comment where a guess is worth a look.
+    """Draft schema.yaml from the data: types, roles and limits.
+
+    A comment gives the reason of each guess that a person should check.
 
     Raises:
-        DataError: there is no data, its files differ in their columns, or the target is not among them.
-        ParameterError: there is no target, neither as an answer nor in `out`.
-        SchemaError: `out` says something else already, and neither `force` nor `update` is given.
+        DataError: there is no data, its files have different columns, or the target is not a column.
+        ParameterError: neither the command line nor, with `update`, the schema gives a target.
+        SchemaError: `out` has a different content, and neither `force` nor `update` is given.
     """
-    paths = deliveries.present(data)
-    names = _same_columns(paths)
+    sources = deliveries.present(data)
+    names = _same_columns(sources)
     if update:
         target = tables.read_schema(out).target
     if target is None:
         raise ParameterError("no target is given: name the column to predict with --target")
     if target not in names:
-        hint = nearest(target, names)
-        raise DataError(f"the target {target} is no column of {data}: {hint}")
-    guesses = _guesses(paths, names, target)
+        raise DataError(f"the target {target} is no column of {data}: {nearest(target, names)}")
+    guesses = _guesses(sources, names, target)
     text = draft.to_yaml(guesses)
     if update:
         text, added = _updated(out, guesses)
@@ -84,11 +87,11 @@ def _guesses(paths: list[Path], names: list[str], target: str) -> dict[str, draf
 
 def _whole(paths: list[Path], names: list[str]) -> pd.DataFrame:
     """All rows of some columns."""
-    return pd.concat([batch for path in paths for batch in deliveries.batches(path, names)], ignore_index=True)
+    return pd.concat([deliveries.whole(path, names) for path in paths], ignore_index=True)
 
 
 def _updated(out: Path, guesses: dict[str, draft.Guess]) -> tuple[str, list[str]]:
-    """The text of `out` with a line for each column that it lacks behind the last one, and their names."""
+    """The text of `out` with a line for each missing column after the last column, and the names of these columns."""
     known = tables.read_schema(out).columns
     new = {name: guess for name, guess in guesses.items() if name not in known}
     lines = out.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""`data hold-back`: the newest labelled rows become the first delivery, so that there is something to watch."""
+"""`data hold-back`: use the newest labelled rows as the first delivery, so that a new project can watch one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,37 +11,39 @@ from numpy.typing import NDArray
 from mlops.base.errors import DataError
 from mlops.commands import options
 from mlops.data import parsing
-from mlops.data.schema import Schema
 from mlops.history import paths
 from mlops.intake import deliveries, tables
 
 SHARE = 0.1
-# Of fewer rows every one is needed to learn from.
+# With fewer rows, training needs all of them.
 LEAST_ROWS = 500
-# The rows of a class that must stay.
+# The share of each class that must stay.
 LEAST_LEFT = 0.5
 
 
 def hold_back(
     raw: Annotated[Path, typer.Option(help="Folder of labelled deliveries.")] = paths.RAW,
-    incoming: Annotated[Path, typer.Option(help="Folder of the newest delivery, still empty.")] = paths.INCOMING,
+    incoming: Annotated[Path, typer.Option(help="Folder of the newest delivery; must be empty.")] = paths.INCOMING,
     schema: options.Schema = paths.SCHEMA,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Keep the newest tenth of the labelled rows back as the first delivery to watch.
+    """Hold the newest tenth of the rows back as the first delivery.
 
-    The newest rows are the newest by the column of the role time, else the last ones.
+    The column with the role time says which rows are the newest; without such a column, the last rows are.
 
     Raises:
-        DataError: there is no data, or a delivery is there already.
+        DataError: there is no data, or there is a delivery already.
     """
     layout = tables.read_schema(schema)
-    paths = deliveries.present(raw)
+    sources = deliveries.present(raw)
     if waiting := deliveries.listed(incoming):
         raise DataError(f"{waiting[0]} is a delivery already: nothing is kept back")
     time = layout.with_role("time")
     wanted = [*time, layout.target]
-    parts = [_typed(path, layout, wanted) for path in paths]
+    parts = [
+        pd.DataFrame({name: parsing.column(part[name], layout.columns[name], layout.missing) for name in wanted})
+        for part in (deliveries.whole(path, wanted) for path in sources)
+    ]
     table = pd.concat(parts, ignore_index=True)
     if len(table) < LEAST_ROWS:
         typer.echo(f"{len(table)} rows are too few to keep any back (from {LEAST_ROWS} on, a tenth)")
@@ -52,26 +54,21 @@ def hold_back(
         typer.echo(f"nothing is kept back: {by} are most rows of the class {lost}")
         return
     ends = np.cumsum([len(part) for part in parts])
-    for path, away in zip(paths, np.split(newest, ends[:-1]), strict=True):
+    for path, away in zip(sources, np.split(newest, ends[:-1]), strict=True):
         if away.any() and not dry_run:
-            deliveries.divide(path, away, incoming / path.name)
+            deliveries.select(path, away, incoming / path.name)
+            deliveries.select(path, ~away, path)
+        if away.all() and not dry_run:
+            path.unlink()
     verb = "would be kept" if dry_run else "kept"
     typer.echo(f"{newest.sum()} of {len(table)} rows, {by}, {verb} back as the first delivery in {incoming}")
 
 
-def _typed(path: Path, schema: Schema, wanted: list[str]) -> pd.DataFrame:
-    """Some columns of one delivery, each with its type."""
-    return pd.concat(
-        [
-            pd.DataFrame({name: parsing.column(raw[name], schema.columns[name], schema.missing) for name in wanted})
-            for raw in deliveries.batches(path, wanted)
-        ],
-        ignore_index=True,
-    )
-
-
 def _newest(time: pd.Series) -> NDArray[np.bool_]:
-    """The newest tenth, shape (n,); rows of one instant stay together, and those without a time are old."""
+    """Whether each row is in the newest tenth, shape (n,).
+
+    Rows with the same time stay together; a row without a time is old.
+    """
     known = time.dropna().sort_values()
     boundary = known.iloc[len(known) - 1 - round(SHARE * len(known))]
     later = time > boundary if (time > boundary).any() else time == boundary
@@ -80,9 +77,9 @@ def _newest(time: pd.Series) -> NDArray[np.bool_]:
 
 
 def _loses(target: pd.Series, away: NDArray[np.bool_]) -> str:
-    """A class that would lose most of its rows, where rows are ordered by it; "" if there is none."""
+    """A class that would lose most of its rows, since the rows are ordered by class; "" if there is none."""
     if target.dtype not in ("str", "boolean"):
         return ""
-    gone = target[away].value_counts() / target.value_counts()
-    lost = gone[gone > 1 - LEAST_LEFT]
-    return str(lost.index[0]) if len(lost) else ""
+    shares = target[away].value_counts() / target.value_counts()
+    lost = shares.index[shares > 1 - LEAST_LEFT]
+    return str(lost[0]) if len(lost) else ""

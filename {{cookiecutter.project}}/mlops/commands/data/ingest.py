@@ -1,4 +1,4 @@
-"""`ingest`: bring in a delivery, checked whole before anything in the tree changes."""
+"""`ingest`: add a delivery to the project, after the whole delivery has been checked."""
 
 import json
 import shutil
@@ -30,19 +30,20 @@ FOLDERS = {True: paths.RAW, False: paths.INCOMING}
 
 def ingest(
     source: Annotated[str, typer.Argument(help="A path, an http(s) or s3 URL, or a database URL.")],
-    query: Annotated[str | None, typer.Option(help="What to ask a database: SELECT …")] = None,
+    query: Annotated[str | None, typer.Option(help="Query for a database: SELECT …")] = None,
     labelled: Annotated[bool, typer.Option("--labelled", help="Add it to data/raw/.")] = False,
-    name: Annotated[str | None, typer.Option(help="What the file is called; as the source by default.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the file; by default the name of the source.")] = None,
     schema: options.Schema = paths.SCHEMA,
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Fetch a delivery, check it against schema.yaml, write it as Parquet and track it with DVC, or refuse it whole.
+    """Fetch, check and track a delivery, or refuse it whole.
 
-    A labelled delivery is added to `data/raw/`; any other replaces what is in `data/incoming/`.
+    The delivery is checked against schema.yaml, written as Parquet, and tracked with DVC. A labelled delivery is added
+    to `data/raw/`; any other delivery replaces the files in `data/incoming/`.
 
     Raises:
-        ProjectError: it cannot be had, or breaks the schema, or DVC fails; the tree is then as it was.
+        ProjectError: the source cannot be read, the data breaks the schema, or DVC fails; no file is changed then.
     """
     layout = tables.read_schema(schema)
     folder, origin = FOLDERS[labelled], sources.described(source, query)
@@ -62,8 +63,7 @@ def ingest(
                 _refuse(delivered.table, layout)
                 facts = _facts(delivered, layout)
         except ProjectError as error:
-            told = str(error).replace(f"{inbox}/", "").replace(str(inbox), origin)
-            raise type(error)(told) from None
+            raise type(error)(str(error).replace(f"{inbox}/", "").replace(str(inbox), origin)) from None
         stem = sources.stem(name or path.name)
         goal = folder / f"{datetime.now(UTC):%Y-%m-%d}-{stem}-{facts['digest'][:8]}.parquet"
         facts = {"source": origin, "file": goal.as_posix(), **facts}
@@ -74,7 +74,7 @@ def ingest(
             _refuse_losses(folder, replace=not labelled)
         if not (known or dry_run):
             unclean = {found["column"] for found in delivered.unparseable}
-            tables.write_batches(Path(aside, goal.name), _as_kept(path, layout, unclean))
+            tables.write_batches(Path(aside, goal.name), _as_stored(path, layout, unclean))
             _place(Path(aside, goal.name), goal, Path(aside, "before"), facts["source"], replace=not labelled)
     if as_json:
         console.print_json(facts)
@@ -83,7 +83,7 @@ def ingest(
 
 
 def _refuse_columns(path: Path, schema: Schema, required: list[str]) -> None:
-    """Raise the columns that are lacking and those that are unknown, in one sentence."""
+    """Raise an error that names all missing and all unknown columns."""
     names = pd.DataFrame(columns=deliveries.columns(path), dtype="str")
     reasons = []
     for table, needed in ((names[[name for name in names if name in schema.columns]], required), (names, [])):
@@ -96,7 +96,7 @@ def _refuse_columns(path: Path, schema: Schema, required: list[str]) -> None:
 
 
 def _refuse(table: tables.Stored, schema: Schema) -> None:
-    """Raise all that `schema` does not allow, in one sentence; a label may still be missing."""
+    """Raise an error that names all violations of `schema`; labels may be missing."""
     found = checks.combine(checks.check_columns(batch, schema, 1.0) for batch in table.batches())
     found += [checks.check_ids(table[name]) for name in schema.with_role("id") if name in table]
     unlabelled = [result for result in found if result.column == schema.target and result.check == "missing values"]
@@ -123,8 +123,8 @@ def _facts(delivered: deliveries.Delivered, schema: Schema) -> dict[str, Any]:
     }
 
 
-def _as_kept(path: Path, schema: Schema, unclean: set[str]) -> Iterator[pd.DataFrame]:
-    """The delivery as it is written: each column typed if nothing is lost by it, the others as they came."""
+def _as_stored(path: Path, schema: Schema, unclean: set[str]) -> Iterator[pd.DataFrame]:
+    """The delivery as it is stored: with types where no value is lost, else with the original values."""
     for batch in deliveries.batches(path):
         clean = [name for name in schema.delivered if name in batch and name not in unclean]
         yield batch.assign(
@@ -133,35 +133,35 @@ def _as_kept(path: Path, schema: Schema, unclean: set[str]) -> Iterator[pd.DataF
 
 
 def _place(written: Path, goal: Path, before: Path, source: str, *, replace: bool) -> None:
-    """Put a file into its folder and track that with DVC; whatever fails, all is put back as it was."""
+    """Move a file into its folder and track the folder with DVC; undo both if anything fails."""
     folder, tracked = goal.parent, goal.parent.with_suffix(".dvc")
     before.mkdir()
-    with _put_back(folder, tracked, before):
+    with _undo_on_failure(folder, tracked, before):
         folder.mkdir(parents=True, exist_ok=True)
         for old in deliveries.listed(folder) if replace else []:
             shutil.move(old, before / old.name)
         shutil.move(written, goal)
         origin, new = f"{goal.name} from {source}", not tracked.exists()
         if not new:
-            _note(tracked, origin)  # which `dvc add` keeps
+            _note(tracked, origin)  # `dvc add` keeps the note
         _dvc("add", "--quiet", str(folder))
         if new:
             _note(tracked, origin)
 
 
 def _note(tracked: Path, origin: str) -> None:
-    """Note in a `.dvc` file where its newest data came from."""
+    """Write the source of the newest data into its `.dvc` file."""
     content = yaml.read(tracked)
     content["outs"][0]["desc"] = origin
     files.write_text(tracked, yaml.dumped(content))
 
 
 @contextmanager
-def _put_back(folder: Path, tracked: Path, before: Path) -> Iterator[None]:
-    """On any failure, also that of a person who interrupts, restore a folder, its old files being in `before`."""
+def _undo_on_failure(folder: Path, tracked: Path, before: Path) -> Iterator[None]:
+    """Restore a folder on any failure or interrupt; its old files are in `before`."""
     known = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     kept = {path: path.read_bytes() if path.exists() else None for path in (tracked, folder.with_name(".gitignore"))}
-    ended = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as CI interrupts
+    ended = signal.signal(signal.SIGTERM, signal.default_int_handler)  # CI interrupts with SIGTERM
     try:
         yield
     except BaseException:
@@ -180,9 +180,9 @@ def _put_back(folder: Path, tracked: Path, before: Path) -> Iterator[None]:
 
 
 def _refuse_losses(folder: Path, *, replace: bool) -> None:
-    """Raise if the next version would lose files: those of the last that were not pulled, or those that none has.
+    """Raise an error if files would be lost: files that were not pulled, or replaced files that no version has.
 
-    What is replaced may be missing, and what is added to may be changed by hand.
+    Files that are replaced may be missing; files that stay may have been changed by hand.
     """
     tracked = folder.with_suffix(".dvc")
     status = json.loads(_dvc("data", "status", "--json", "--granular")) if tracked.exists() else {}
