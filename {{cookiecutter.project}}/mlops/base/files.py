@@ -72,7 +72,7 @@ def write_csv(path: Path, table: "pd.DataFrame") -> None:
 def read_csv(source: Path | TextIO, text: Collection[str] = (), name: str = "") -> "pd.DataFrame":
     """Read a small table that `write_csv` wrote; an empty cell in a column of numbers is NaN.
 
-    The columns `text` hold words, even where a word is 007, NA or empty. An error calls the table `name`, else its path.
+    The columns `text` hold words, even where a word is 007, NA or empty. An error calls the table `name`, else path.
 
     Raises:
         StoreError: the table is missing or no CSV.
