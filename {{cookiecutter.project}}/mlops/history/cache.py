@@ -35,11 +35,11 @@ def listing(digest: str) -> list[dict[str, str]]:
     return entries
 
 
-def fetch(digests: Collection[str], what: str) -> None:
+def fetch(digests: Collection[str], name: str) -> None:
     """Fetch the content with these MD5s from the remote if the cache lacks it; for a folder, fetch its files too.
 
     Raises:
-        StoreError: the content cannot be fetched; the sentence calls it `what`.
+        StoreError: the content cannot be fetched; the sentence calls the content `name`.
     """
     try:
         _fetch(digests)
@@ -47,7 +47,7 @@ def fetch(digests: Collection[str], what: str) -> None:
     except Exception as error:  # each kind of remote has its own errors
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise StoreError(
-            f"{what} is neither in DVC's cache nor to be had from the remote ({reason}): `dvc push --all-commits` "
+            f"{name} is neither in DVC's cache nor to be had from the remote ({reason}): `dvc push --all-commits` "
             "where it was made brings it there"
         ) from None
 

@@ -221,7 +221,7 @@ def find(name: str) -> Revision:
         return Revision(name, commit)
     commits = {commit for experiment, commit in _experiments() if experiment == name}
     if len(commits) > 1:
-        commits = {one.commit for one in experiments() if one.name == name} or commits
+        commits = {experiment.commit for experiment in experiments() if experiment.name == name} or commits
     if len(commits) == 1:
         return Revision(name, commits.pop())
     if commits:

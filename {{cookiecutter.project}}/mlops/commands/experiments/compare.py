@@ -143,9 +143,9 @@ def _test_rows(rival: ComparedModel, best: Revision, metric: str, settings: para
         _, sides = revisions.paired_predictions(rival.revision, best)
     except StoreError:
         return
-    for found in comparison.paired_bootstrap(*sides, settings.resamples, settings.confidence, settings.seed):
-        if found.metric == metric:
-            facts = found.as_dict()
+    for difference in comparison.paired_bootstrap(*sides, settings.resamples, settings.confidence, settings.seed):
+        if difference.metric == metric:
+            facts = difference.as_dict()
             rival.difference_rows, rival.p_rows, rival.rows_test = (
                 facts["difference"],
                 facts["p_value"],

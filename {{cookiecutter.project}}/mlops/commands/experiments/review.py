@@ -40,17 +40,17 @@ def review(
     """
     before = revisions.find(base) if base else revisions.merge_base()
     now = revisions.find("")
-    found = facts(before, now)
+    report = facts(before, now)
     if html:
         from mlops.evaluation import figures
 
-        curves = figures.of_curves(_curves(now, []), _curves(before, found["left_out"]))
-        pages.write_page(html, "review.html", figures=curves, **found)
+        curves = figures.of_curves(_curves(now, []), _curves(before, report["left_out"]))
+        pages.write_page(html, "review.html", figures=curves, **report)
     if as_json:
-        console.print_json(found)
+        console.print_json(report)
     else:
-        typer.echo(pages.filled("review.md", **found))
-    if fail_on and found["regression"]:
+        typer.echo(pages.filled("review.md", **report))
+    if fail_on and report["regression"]:
         sys.exit(1)
 
 
@@ -126,14 +126,14 @@ def _metrics(before: Revision, now: Revision, headline: str) -> tuple[dict[str, 
             groups = changes.of_groups(*sides, table, headline, settings.resamples, settings.confidence, settings.seed)
     except StoreError as error:
         note = f"no interval and no verdict: {error}"
-    then, today = _read(before, paths.METRICS), now.json(paths.METRICS)
+    earlier, current = _read(before, paths.METRICS), now.json(paths.METRICS)
     rows = []
-    for name in dict.fromkeys([headline, *today, *then]):
-        one, other = then.get(name), today.get(name)
-        difference = None if one is None or other is None else other - one
-        row = {"difference": difference, "low": None, "high": None, "verdict": None}
-        row |= {key: value for key, value in differences.get(name, {}).items() if key in row}
-        rows.append({"metric": name, "title": title(name), "before": one, "now": other, **row})
+    for name in dict.fromkeys([headline, *current, *earlier]):
+        values = {"before": earlier.get(name), "now": current.get(name)}
+        difference = None if None in values.values() else values["now"] - values["before"]
+        test = {"difference": difference, "low": None, "high": None, "verdict": None}
+        test |= {key: value for key, value in differences.get(name, {}).items() if key in test}
+        rows.append({"metric": name, "title": title(name), **values, **test})
     sign = 1 if HIGHER_IS_BETTER[headline] else -1
     rose = rows[0]["verdict"] == "better"
     fell = [
@@ -152,23 +152,23 @@ def _metrics(before: Revision, now: Revision, headline: str) -> tuple[dict[str, 
 def _data(before: Revision, now: Revision) -> dict[str, Any]:
     """The changes of the prepared data: its digest, its rows and columns, and the drift of the training split."""
     digest_before, digest = _read(before, paths.DATASET).get("digest"), now.json(paths.DATASET)["digest"]
-    found: dict[str, Any] = {
+    rows, drift, note = None, [], None
+    if digest_before != digest:
+        schema = now.schema()
+        try:
+            rows = _rows(before, now, before.schema(), schema).as_dict()
+            drift = _drift(before, now)
+        except (SchemaError, StoreError) as error:
+            note = f"rows could not be compared: {error}"
+    return {
         "digest_before": digest_before,
         "digest": digest,
         "changed": digest_before != digest,
-        "rows": None,
+        "rows": rows,
         "columns": _changes(before, now, _columns),
-        "drift": [],
-        "note": None,
+        "drift": drift,
+        "note": note,
     }
-    if found["changed"]:
-        schema = now.schema()
-        try:
-            found["rows"] = _rows(before, now, before.schema(), schema).as_dict()
-            found["drift"] = _drift(before, now)
-        except (SchemaError, StoreError) as error:
-            found["note"] = f"rows could not be compared: {error}"
-    return found
 
 
 def _columns(side: Revision) -> dict[str, str]:
@@ -212,9 +212,9 @@ def _drift(before: Revision, now: Revision) -> list[dict[str, Any]]:
 
     settings = params.load(params.Monitor)
     limits = drift.Limits(**settings.model_dump(include=set(drift.Limits.__annotations__)))
-    then, today = before.profile(), now.profile()
-    names = [name for name in today if name in then and then[name].kind == today[name].kind]
-    drifted = [column for column in drift.compare(then, today, names, limits) if column.drifted]
+    earlier, current = before.profile(), now.profile()
+    names = [name for name in current if name in earlier and earlier[name].kind == current[name].kind]
+    drifted = [column for column in drift.compare(earlier, current, names, limits) if column.drifted]
     return [
         {"column": column.column, "effect": column.effect, "mean_before": column.baseline_mean, "mean": column.new_mean}
         for column in sorted(drifted, key=lambda column: -column.effect)

@@ -192,9 +192,11 @@ def _run(plan: Plan, state: State, jobs: int, results: list[TrialResult]) -> Non
             for result in console.progress(new, len(missing), plan.name):
                 typer.echo(f"[{len(results)}/{plan.total}] {ranking.line(result)}", err=True)
     except (KeyboardInterrupt, SystemExit) as interruption:
-        # Git is asked, because a trial may have ended since the last look.
-        kept = len(experiments.finished(plan.name, plan.metric))
-        typer.echo(f"stopped: {kept} of {plan.total} are finished and kept; the same command goes on", err=True)
+        # Git has also the trials that ended after the last result was printed.
+        finished = {result.trial.number for result in experiments.finished(plan.name, plan.metric)}
+        typer.echo(
+            f"stopped: {len(finished)} of {plan.total} are finished and kept; the same command goes on", err=True
+        )
         raise SystemExit(130 if isinstance(interruption, KeyboardInterrupt) else interruption.code) from None
 
 
