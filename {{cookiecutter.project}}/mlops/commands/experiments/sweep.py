@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import threading
 from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -190,7 +191,8 @@ def _run(plan: Plan, state: State, jobs: int, results: list[TrialResult]) -> Non
     try:
         with closing(_new_results(plan, missing, state, jobs, results)) as new:
             for result in console.progress(new, len(missing), plan.name):
-                typer.echo(f"[{len(results)}/{plan.total}] {ranking.line(result)}", err=True)
+                # typer.echo would bypass the progress bar, and write into it.
+                print(f"[{len(results)}/{plan.total}] {ranking.line(result)}", file=sys.stderr, flush=True)
     except (KeyboardInterrupt, SystemExit) as interruption:
         # Git has also the trials that ended after the last result was printed.
         finished = {result.trial.number for result in experiments.finished(plan.name, plan.metric)}
