@@ -64,9 +64,10 @@ def compare(
     metric: Annotated[str, typer.Option(help="Cross-validated metric; auto is the headline.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Compare models under the same folds, and say whether the best is really better than the others.
+    """Test whether the best model is really better than the others.
 
-    Without names, HEAD and the experiments that started there are compared.
+    The models are compared under the same folds and on the same test rows. Without names, they are HEAD and the
+    experiments that started there.
 
     Raises:
         ParameterError: there are fewer than two models, or a model lacks the metric.

@@ -17,9 +17,9 @@ NEXT = {
 
 
 def resolve(dry_run: DryRun = False) -> None:
-    """Resolve a merge that conflicts in dvc.lock or in reports: run the stale stages, and add their results.
+    """Resolve merge conflicts in results by running the pipeline.
 
-    The files stay in conflict for Git until the pipeline has run, so the command can be repeated.
+    The stale stages run, and their dvc.lock and reports are added to Git. The files stay in conflict for Git until the pipeline has run, so the command can be repeated.
 
     Raises:
         StoreError: another file is in conflict, the data cannot be fetched, or the pipeline fails.

@@ -33,7 +33,9 @@ def review(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what the work tree changes, what that did to the metrics, and whether it is more than noise.
+    """Print what a change does to the metrics, as Markdown.
+
+    The review names the changes of the work tree, and says whether the difference of each metric is more than noise.
 
     Raises:
         StoreError: there is no base to compare with, or the work tree has no result.

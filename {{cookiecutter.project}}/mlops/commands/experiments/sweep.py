@@ -92,7 +92,9 @@ def sweep(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run an experiment for each set of parameters, and rank them; the same command continues a stopped sweep.
+    """Run experiments with many parameters, and rank them.
+
+    The same command continues a sweep that was stopped.
 
     Raises:
         ParameterError: there is nothing to try, or a parameter or the metric is unknown.
