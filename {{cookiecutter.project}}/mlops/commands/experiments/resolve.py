@@ -19,7 +19,8 @@ NEXT = {
 def resolve(dry_run: DryRun = False) -> None:
     """Resolve merge conflicts in results by running the pipeline.
 
-    The stale stages run, and their dvc.lock and reports are added to Git. The files stay in conflict for Git until the pipeline has run, so the command can be repeated.
+    The stale stages run, and dvc.lock and the reports that they write are added to Git. The files stay in conflict for
+    Git until the pipeline has run, so the command can be repeated.
 
     Raises:
         StoreError: another file is in conflict, the data cannot be fetched, or the pipeline fails.
