@@ -151,7 +151,7 @@ def test_what_an_experiment_found_can_be_shown_compared_applied_and_registered(p
     succeeds(project, *OPS, "sync")
 
     assert {"guess", "weaker"} <= set(json.dumps(shown).replace('"', " ").split())
-    verdicts = {one["name"]: one["verdict"] for one in compared["candidates"]}
+    verdicts = {one["name"]: one["verdict"] for one in compared["models"]}
     assert verdicts["guess"] == "worse"
     assert sorted(verdicts) == ["HEAD", "guess", "weaker"]
     assert sorted(verdicts.values()) in (["best", "not distinguishable", "worse"], ["best", "worse", "worse"])

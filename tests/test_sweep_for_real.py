@@ -1,4 +1,4 @@
-"""`ops sweep` for real: grids and trials, two at once, killed and continued; the work tree is never touched."""
+"""`sweep` for real: grids and trials, two at once, killed and continued; the work tree is never touched."""
 
 import json
 import os
@@ -105,7 +105,7 @@ def test_a_sweep_that_was_ended_goes_on_with_what_is_missing(project: BakedProje
     if kind != signal.SIGKILL:
         assert process.returncode == 128 + kind
         assert f"{len(finished)} of 3 are finished and kept; the same command goes on" in said
-    assert "3 of" in project.run(*command, "--dry-run").stdout.replace("3 candidates, 3", "3 of 3")
+    assert "3 of" in project.run(*command, "--dry-run").stdout.replace("3 trials, 3", "3 of 3")
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
@@ -147,7 +147,7 @@ def test_two_sweeps_at_once_on_a_fresh_store_do_not_disturb_each_other(project: 
     assert experiment_runs(project).keys() == experiments(project)
 
 
-def test_a_candidate_that_fails_is_reported_and_the_others_go_on(project: BakedProject) -> None:
+def test_a_trial_that_fails_is_reported_and_the_others_go_on(project: BakedProject) -> None:
     # Nothing is changed, and 1.0 is what was committed: its result is the baseline's.
     done = project.run(*SWEEP, "-S", "models.logistic_regression.C=-1.0,1.0")
     alone = project.run(*SWEEP, "-S", "models.logistic_regression.C=-1.0")
@@ -157,7 +157,7 @@ def test_a_candidate_that_fails_is_reported_and_the_others_go_on(project: BakedP
     assert len(experiments(project)) == 1
     assert experiment_runs(project).keys() == experiments(project)
     assert alone.returncode == 1
-    assert "Error: all 1 candidates failed, the first one with: LogisticRegression" in alone.stderr
+    assert "Error: all 1 trials failed, the first one with: LogisticRegression" in alone.stderr
     assert "Traceback" not in alone.stderr
 
 

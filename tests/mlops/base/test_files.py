@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import io
 import json
 import math
 import os
@@ -308,3 +309,22 @@ def test_a_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
 
     assert files.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_csv_comes_back_with_words_as_words_and_gaps_as_nan(tmp_path: Path) -> None:
+    table = pd.DataFrame({"level": ["NA", "007", "", "nan"], "share": [0.5, np.nan, np.inf, 1.0]})
+    files.write_csv(tmp_path / "a.csv", table)
+
+    back = files.read_csv(tmp_path / "a.csv", ["level"])
+
+    assert back["level"].tolist() == table["level"].tolist()
+    assert back["share"].equals(table["share"])
+    with (tmp_path / "a.csv").open(encoding="utf-8") as file:
+        assert files.read_csv(file, ["level"], "a.csv of HEAD").equals(back)
+
+
+def test_a_csv_that_cannot_be_read_is_called_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"no\.csv could not be read"):
+        files.read_csv(tmp_path / "no.csv")
+    with pytest.raises(StoreError, match=r"a\.csv of HEAD could not be read"):
+        files.read_csv(io.StringIO(""), name="a.csv of HEAD")

@@ -21,11 +21,11 @@ def compare(*arguments: str) -> Result:
 
 
 def compared(*arguments: str) -> tuple[dict[str, dict], str]:
-    """The candidates by name, the best first, and the conclusion."""
+    """The models by name, the best first, and the conclusion."""
     done = compare("--json", *arguments)
     assert done.exception is None, done.exception
     found = json.loads(done.stdout, parse_constant=pytest.fail)
-    return {one["name"]: one for one in found["candidates"]}, found["conclusion"]
+    return {one["name"]: one for one in found["models"]}, found["conclusion"]
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def project(handmade, classifier):
     results = {
         "noise": (FOLDS + NOISE, np.roll(RIGHT, 3), {"model": "lucky"}),
         "worse": (FOLDS - 0.1 + NOISE, RIGHT & (np.arange(ROWS) % 4 > 0), {"model": "dummy"}),
-        "folds": (FOLDS + 0.1, RIGHT, {"folds": 10}),
+        "folds": (np.tile(FOLDS + 0.1, 2), RIGHT, {"folds": 10}),
     }
     handmade.result(classifier(RIGHT), folds=FOLDS.tolist())
     handmade.commit("First")
@@ -117,6 +117,28 @@ def test_what_cannot_be_compared_is_one_sentence(project, arguments, error, sent
     assert isinstance(done.exception, error)
     with pytest.raises(error, match=sentence):
         raise done.exception
+
+
+def test_an_older_report_without_a_key_is_one_sentence(project):
+    project.write("reports/training.json", {"folds": []})
+    project.experiment("older")
+
+    done = compare("HEAD", "older")
+
+    assert isinstance(done.exception, StoreError)
+    assert "reports/training.json of older" in str(done.exception)
+    assert "has no " in str(done.exception)
+    assert str(done.exception).endswith("it was made by an older pipeline: run `dvc repro` there")
+
+
+def test_predictions_of_an_older_pipeline_leave_the_folds(project):
+    project.write("reports/evaluation.json", {"headline": "accuracy"})
+    project.experiment("older")
+
+    found, _ = compared("HEAD", "older")
+
+    assert found["older"]["p_folds"] == 1
+    assert (found["older"]["p_rows"], found["older"]["difference_rows"]) == (None, None)
 
 
 def test_the_same_model_twice_is_not_distinguishable(project):

@@ -4,7 +4,9 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from mlops.base import files
 from mlops.base.errors import StoreError
 from mlops.history import cache, paths, revisions
 
@@ -99,6 +101,41 @@ def test_files_are_those_of_the_state_and_not_of_the_work_tree(project, monkeypa
         head.yaml(Path("nothing.yaml"))
 
 
+def test_a_small_table_has_the_same_values_as_in_the_work_tree(project):
+    table = "actual,rows,share\nNA,1,0.5\n007,2,\n"
+    project.write("reports/plots/confusion.csv", table)
+    project.commit()
+    path = Path("reports/plots/confusion.csv")
+
+    back, here = revisions.find("HEAD").csv(path, ["actual"]), files.read_csv(path, ["actual"])
+
+    assert back.equals(here)
+    assert back["actual"].tolist() == ["NA", "007"]
+    assert np.isnan(back["share"][1])
+    project.write("reports/plots/confusion.csv", "")
+    with pytest.raises(StoreError, match=r"confusion\.csv of work tree could not be read"):
+        revisions.find("").csv(path)
+
+
+def test_a_key_that_a_report_lacks_is_one_sentence_at_any_depth(project):
+    project.write("reports/training.json", {"folds": [{"accuracy": 1}]})
+
+    report = revisions.find("").json(paths.TRAINING)
+
+    assert report == {"folds": [{"accuracy": 1}]}
+    assert report["folds"][0].get("f1") is None
+    with pytest.raises(StoreError, match=r"reports/training\.json of work tree has no f1, it was made by an older"):
+        report["folds"][0]["f1"]
+
+
+def test_a_profile_of_an_older_pipeline_is_one_sentence(project):
+    entry = project.keep("data/prepared/reference.parquet", pd.DataFrame({"column": ["age"]}))
+    project.write("dvc.lock", {"stages": {"prepare": {"outs": [entry]}}})
+
+    with pytest.raises(StoreError, match=r"reference\.parquet of work tree has no missing, it was made by an older"):
+        revisions.find("").profile()
+
+
 def test_a_project_in_a_folder_of_a_repository_has_its_own_files(project, classifier, tmp_path, monkeypatch):
     project.path.rename(tmp_path / "inner")
     outer = type(project)(tmp_path / "project")
@@ -149,7 +186,7 @@ def test_data_that_is_nowhere_is_one_sentence(project, tmp_path, remote):
 
 def test_a_result_of_an_older_pipeline_or_of_none_says_what_to_do(project):
     project.write("reports/evaluation.json", {"headline": "accuracy"})
-    with pytest.raises(StoreError, match="was made by an older pipeline: run `dvc repro` there"):
+    with pytest.raises(StoreError, match=r"has no labels, it was made by an older pipeline: run `dvc repro` there"):
         revisions.find("").predictions()
 
     Path("dvc.lock").unlink()

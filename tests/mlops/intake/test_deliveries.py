@@ -62,7 +62,7 @@ def raw(path: Path, cells: int = deliveries.CELLS, wanted: list[str] | None = No
         ("a.tsv", b"x\ty\n1\ta\n2\tb\tc\n", "a.tsv:3 has 3 fields where the header has 2"),
         ("a.csv", b'x,y\n1,"a\nb"\n2,b,c\n', "a.csv:4 has 3 fields where the header has 2"),
         ("a.csv.gz", b"x,y\n1,a\n", "a.csv.gz could not be read as CSV"),
-        ("a.csv.gz", gzip.compress(b"x,y\n" + b"1,a\n" * 999)[:40], "a.csv.gz could not be read as CSV"),
+        ("a.csv.gz", gzip.compress(b"x,y\n" + b"1,a\n" * 999, mtime=0)[:40], "a.csv.gz could not be read as CSV"),
         ("a.parquet", b"x,y\n1,a\n", "a.parquet could not be read as Parquet"),
         ("a.parquet", b"", "a.parquet could not be read as Parquet"),
         ("a.PARQUET", b"", "a.PARQUET could not be read as Parquet"),

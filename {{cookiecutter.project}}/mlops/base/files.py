@@ -4,10 +4,10 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from mlops.base.errors import StoreError
 
@@ -69,25 +69,26 @@ def write_csv(path: Path, table: "pd.DataFrame") -> None:
     write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
-def read_csv(path: Path, text: Iterable[str] = ()) -> "pd.DataFrame":
-    """Read a small table that `write_csv` wrote; what is missing in a column of numbers is NaN.
+def read_csv(source: Path | TextIO, text: Collection[str] = (), name: str = "") -> "pd.DataFrame":
+    """Read a small table that `write_csv` wrote; an empty cell in a column of numbers is NaN.
 
-    The columns `text` hold words, even where one reads 007 or NA.
+    The columns `text` hold words, even where a word is 007, NA or empty. An error calls the table `name`, else path.
 
     Raises:
-        StoreError: it is missing or no CSV.
+        StoreError: the table is missing or no CSV.
     """
     import pandas as pd
 
     try:
-        return pd.read_csv(path, converters=dict.fromkeys(text, str))
+        table = pd.read_csv(source, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
-        raise unreadable(path, error) from None
+        raise unreadable(name or source, error) from None
+    return table.fillna(dict.fromkeys(text, ""))
 
 
-def unreadable(path: Path, error: Exception) -> StoreError:
+def unreadable(name: object, error: Exception) -> StoreError:
     """The error for a table or model that cannot be read."""
-    return StoreError(f"{path} could not be read ({error}): run `dvc repro`, or `dvc pull`, to get it")
+    return StoreError(f"{name} could not be read ({error}): run `dvc repro`, or `dvc pull`, to get it")
 
 
 def write_model(path: Path, model: Any) -> None:

@@ -1,4 +1,4 @@
-"""DVC experiments that are run in a clone of the project, and read where they ended."""
+"""Trials of a sweep: DVC experiments that run in a clone of the project."""
 
 import json
 import os
@@ -7,25 +7,25 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mlops.base import params, yaml
-from mlops.history import clones, git, paths, revisions
+from mlops.base.errors import StoreError
+from mlops.history import clones, dvc, git, paths, revisions
 from mlops.history.clones import State
 from mlops.history.revisions import Revision
 
-PATIENCE = 10  # seconds that an ended experiment has to go
+GRACE = 10  # seconds that a process has to end after a signal
 SKIPPED = "Stage 'register' didn't change, skipping"
 PLAIN = re.compile(r"[\w./+-]+")
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One experiment of a sweep: its number, its name, and what it changes, as DVC's `-S` takes it."""
+class Trial:
+    """One experiment of a sweep: its number, its name, and its parameter changes as DVC's `-S` takes them."""
 
     number: int
     name: str
@@ -33,94 +33,94 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a candidate: mean and spread of the metric over the folds, or why it failed.
+class TrialResult:
+    """Mean and standard deviation of the metric over the folds; both are None while the trial runs or if it failed.
 
-    `parameters` are all of params.yaml, by dotted name; `seconds` is what it took, if it ran just now.
+    `parameters` has the values of params.yaml by dotted name, and `failed` the reason of a failure.
     """
 
-    candidate: Candidate
-    mean: float | None
-    std: float | None
+    trial: Trial
+    mean: float | None = None
+    std: float | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float = 0.0
     failed: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**asdict(self.candidate), "mean": self.mean, "std": self.std, "failed": self.failed}
+        return {**asdict(self.trial), "mean": self.mean, "std": self.std, "failed": self.failed}
 
 
-def finished(sweep: str, metric: str) -> list[Outcome]:
-    """The candidates of this sweep that are finished: experiments in Git."""
-    found = []
+def finished(sweep: str, metric: str) -> list[TrialResult]:
+    """The finished trials of this sweep: its experiments in Git."""
+    before = params.flat(revisions.find("").yaml(params.FILE))
+    results = []
     for revision in revisions.experiments():
         if re.fullmatch(re.escape(sweep) + r"-\d+", revision.name):
-            candidate = Candidate(int(revision.name.rpartition("-")[2]), revision.name, _overrides(revision))
-            found.append(_read(revision, candidate, metric))
-    return found
+            now = params.flat(revision.yaml(params.FILE))
+            changes = {name: now[name] for name in now if name not in before or before[name] != now[name]}
+            trial = Trial(int(revision.name.rpartition("-")[2]), revision.name, as_overrides(changes))
+            results.append(_result(revision, trial, metric, now))
+    return results
 
 
-def _overrides(revision: Revision) -> tuple[str, ...]:
-    """What an experiment changed of the parameters that are in the work tree."""
-    now, before = (params.flat(side.yaml(params.FILE)) for side in (revision, revisions.find("")))
+def _result(revision: Revision, trial: Trial, metric: str, parameters: Mapping[str, Any]) -> TrialResult:
+    """The result of a trial in Git; an experiment without this metric has failed."""
+    try:
+        score = revision.json(paths.TRAINING)["cross_validated"][metric]
+    except StoreError as error:
+        return TrialResult(trial, parameters=parameters, failed=str(error))
+    failed = f"{metric} is undefined" if score["mean"] is None else ""
+    return TrialResult(trial, score["mean"], score["std"], parameters, failed)
+
+
+def as_overrides(changes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Parameter changes as `-S` takes them."""
     return tuple(
-        f"{name}={as_override(value)}" for name, value in now.items() if name not in before or before[name] != value
+        f"{name}={value if isinstance(value, str) and PLAIN.fullmatch(value) else json.dumps(value)}"
+        for name, value in changes.items()
     )
 
 
-def _read(revision: Revision, candidate: Candidate, metric: str, seconds: float = 0.0) -> Outcome:
-    spread = revision.json(paths.TRAINING)["cross_validated"][metric]
-    return Outcome(candidate, spread["mean"], spread["std"], params.flat(revision.yaml(params.FILE)), seconds)
-
-
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """What changes, as values by dotted name."""
+    """The values of overrides by dotted name."""
     pairs = (override.partition("=") for override in overrides)
     return {name: yaml.parsed(value, name) for name, _, value in pairs}
 
 
-def as_override(value: Any) -> str:
-    """A value as `-S` takes it."""
-    if isinstance(value, str):
-        return value if PLAIN.fullmatch(value) else json.dumps(value)
-    return json.dumps(value)
-
-
 def run(
-    candidate: Candidate, state: State, folder: Path, project: Path, metric: str, address: str, stop: threading.Event
-) -> Outcome:
-    """Run one experiment in the clone in `folder`, whose project is `project`, and bring it into this repository.
+    trial: Trial, state: State, project: Path, metric: str, environment: Mapping[str, str], stop: threading.Event
+) -> TrialResult:
+    """Run one experiment in the clone of `project`, and push the experiment into this repository.
 
-    Its MLflow run goes to the store at `address`. It is ended once `stop` is set.
+    Setting `stop` ends the experiment.
     """
-    start = time.monotonic()
-    clones.restore(state, folder)
-    changes = [part for override in candidate.overrides for part in ("-S", override)]
-    env = clones.environment(MLFLOW_TRACKING_URI=address)
-    said, failed = _ended([*clones.DVC, "exp", "run", "--name", candidate.name, *changes], project, env, stop)
-    if not failed and SKIPPED in said:
-        # Its result was there before, but each experiment has a run of its own.
-        own = {"DVC_EXP_NAME": candidate.name, "DVC_EXP_BASELINE_REV": state.commit}
-        said, failed = _ended([sys.executable, "-m", "mlops", "sync"], project, env | own, stop)
-    seconds = time.monotonic() - start
+    clones.restore(state, project)
+    changes = [part for override in trial.overrides for part in ("-S", override)]
+    output, failed = _run_until(stop, dvc.command("exp", "run", "--name", trial.name, *changes), project, environment)
+    if not failed and SKIPPED in output:
+        # DVC took the result from its cache, but each experiment has a run of its own in MLflow.
+        own = {"DVC_EXP_NAME": trial.name, "DVC_EXP_BASELINE_REV": state.commit}
+        output, failed = _run_until(stop, [sys.executable, "-m", "mlops", "sync"], project, {**environment, **own})
     if failed:
-        return Outcome(candidate, None, None, seconds=seconds, failed=_reason(said))
-    ref = f"refs/exps/{state.commit[:2]}/{state.commit[2:]}/{candidate.name}"
-    git.run("-C", str(folder), "push", "--quiet", "origin", f"{ref}:{ref}")
-    return _read(revisions.find(candidate.name), candidate, metric, seconds)
+        return TrialResult(trial, failed=_reason(output))
+    ref = f"refs/exps/{state.commit[:2]}/{state.commit[2:]}/{trial.name}"
+    git.run("-C", str(project), "push", "--quiet", "origin", f"{ref}:{ref}")
+    revision = revisions.find(trial.name)
+    return _result(revision, trial, metric, params.flat(revision.yaml(params.FILE)))
 
 
-def _ended(command: list[str], project: Path, env: dict[str, str], stop: threading.Event) -> tuple[str, bool]:
-    """Run a command to its end, or until the sweep is stopped: what it said, and whether it failed."""
-    log = project / ".dvc" / "tmp" / "said"
-    with log.open("wb") as said:
+def _run_until(
+    stop: threading.Event, command: list[str], project: Path, environment: Mapping[str, str]
+) -> tuple[str, bool]:
+    """Run a command until it ends or `stop` is set; its output, and whether it failed."""
+    log = project / ".dvc" / "tmp" / "output"
+    with log.open("wb") as output:
         process = subprocess.Popen(
             command,
             cwd=project,
-            env=env,
+            env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
@@ -131,21 +131,21 @@ def _ended(command: list[str], project: Path, env: dict[str, str], stop: threadi
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and those that it started: at first as Ctrl-C does, so that `register` takes back half a run."""
+    """End a process and its children, first with SIGINT as Ctrl-C does, so that `register` takes back half a run."""
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, kind)
-            process.wait(PATIENCE)
+            process.wait(GRACE)
         except ProcessLookupError:
             return
         except subprocess.TimeoutExpired:
             continue
 
 
-def _reason(said: str) -> str:
-    """The sentence of the stage that failed, or the last one that DVC said."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("Error: ")] or [
-        line for line in lines if line.startswith("ERROR: ")
-    ]
-    return (errors or lines or ["no reason given"])[-1].removeprefix("Error: ").removeprefix("ERROR: ")
+def _reason(output: str) -> str:
+    """The error of the stage that failed, else DVC's error, else the last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no reason given"]
+    for prefix in ("Error: ", "ERROR: "):
+        if errors := [line for line in lines if line.startswith(prefix)]:
+            return errors[-1].removeprefix(prefix)
+    return lines[-1]

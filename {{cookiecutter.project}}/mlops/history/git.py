@@ -22,5 +22,5 @@ def run(*arguments: str, default: str | None = None, stdin: str | None = None) -
         return done.stdout
     if default is not None:
         return default
-    why = next(iter(done.stderr.strip().splitlines()), "no reason given")
-    raise StoreError(f"git {arguments[0]} failed: {why}")
+    reason = next(iter(done.stderr.strip().splitlines()), "no reason given")
+    raise StoreError(f"git {arguments[0]} failed: {reason}")

@@ -1,14 +1,14 @@
-"""Results as they were: the files of any commit, branch, tag or DVC experiment, read without checking it out."""
+"""Files and results of any commit, branch, tag or DVC experiment, read without checking it out."""
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops.base import params, yaml
+from mlops.base import files, params, yaml
 from mlops.base.errors import SchemaError, StoreError
 from mlops.data.schema import Schema
 from mlops.history import cache, git, paths, provenance
@@ -18,16 +18,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mlops.data.profile import Profile
+    from mlops.evaluation.comparison import Pairs
     from mlops.training.metrics import Predictions
 
 WORK_TREE = "work tree"
-# Main branches by the names that they go by, those of the remote first: the local ones may be old.
+# Usual names of the main branch, those of the remote first: a local branch may be out of date.
 MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
-# All branches by name, too: a shallow clone follows a single one.
-CUT_OFF = (
+# The command names all branches, because a shallow clone follows a single one.
+SHALLOW = (
     "this clone has a part of the history only: `git fetch --unshallow --tags origin "
     '"+refs/heads/*:refs/remotes/origin/*"` brings all of it'
 )
+
+
+class Report(dict[str, Any]):
+    """A JSON object of a report. To read a missing key is a StoreError: an older pipeline made the report."""
+
+    def __init__(self, pairs: Mapping[str, Any], name: str) -> None:
+        super().__init__(pairs)
+        self.name = name
+
+    def __missing__(self, key: str) -> Any:
+        raise _older(self.name, key)
 
 
 @dataclass(frozen=True)
@@ -39,71 +51,70 @@ class Revision:
 
     @property
     def short(self) -> str:
-        """What it is called in a report."""
+        """The name of the revision in a report."""
         same = not self.commit or self.commit.startswith(self.name) or self.name == "HEAD"
         return (self.commit[:8] or WORK_TREE) if same else f"{self.name} ({self.commit[:8]})"
 
     def text(self, path: Path) -> str | None:
-        """The text of a file that Git has; None if there is none."""
+        """The text of a file in Git; None if there is no such file."""
         if self.commit:
-            found = git.run("show", f"{self.commit}:./{path.as_posix()}", default="\0")
-            return None if found == "\0" else found
+            content = git.run("show", f"{self.commit}:./{path.as_posix()}", default="\0")
+            return None if content == "\0" else content
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
     def yaml(self, path: Path) -> Any:
-        """What a YAML file says.
+        """The content of a YAML file.
 
         Raises:
-            StoreError: there is none, or it is no YAML.
+            StoreError: the file is missing or no YAML.
         """
         return yaml.parsed(self._text(path), f"{path} of {self.short}")
 
     def json(self, path: Path) -> Any:
-        """What a JSON report says.
+        """The content of a JSON report.
 
         Raises:
-            StoreError: there is none.
+            StoreError: the report is missing or no JSON; also later, when a key is read that the report lacks.
         """
+        name = f"{path} of {self.short}"
         try:
-            return json.loads(self._text(path))
+            return json.loads(self._text(path), object_hook=lambda pairs: Report(pairs, name))
         except ValueError as error:
-            raise StoreError(f"{path} of {self.short} is no JSON ({error}): run `dvc repro` there") from None
+            raise StoreError(f"{name} is no JSON ({error}): run `dvc repro` there") from None
 
     def schema(self) -> Schema:
-        """What a valid row was.
+        """The schema of a valid row.
 
         Raises:
-            SchemaError: it contradicts itself or has an unknown name.
-            StoreError: there is none.
+            SchemaError: the schema contradicts itself or has an unknown name.
+            StoreError: there is no schema.
         """
         return yaml.validate(Schema, self.yaml(paths.SCHEMA), f"{paths.SCHEMA} of {self.short}", SchemaError)
 
-    def csv(self, path: Path, text: Sequence[str] = ()) -> "pd.DataFrame":
-        """A small table that a stage wrote; its columns `text` are labels, even if they read as numbers or as missing.
+    def csv(self, path: Path, text: Collection[str] = ()) -> "pd.DataFrame":
+        """A small table that a stage wrote, read by the rules of `files.read_csv`.
 
         Raises:
-            StoreError: there is none.
+            StoreError: the table is missing or no CSV.
         """
-        import pandas as pd
-
-        return pd.read_csv(io.StringIO(self._text(path)), dtype=dict.fromkeys(text, str), keep_default_na=False)
+        return files.read_csv(io.StringIO(self._text(path)), text, f"{path} of {self.short}")
 
     @cached_property
     def stages(self) -> dict[str, Any]:
-        """What dvc.lock says of each stage; nothing where there is none."""
+        """The entry of each stage in dvc.lock; empty without a dvc.lock."""
         text = self.text(paths.LOCK)
         return dict(yaml.parsed(text, f"{paths.LOCK} of {self.short}")["stages"]) if text else {}
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """The MD5 of every output and dependency that dvc.lock knows, by its path, in the order of the stages."""
-        return locked(self.text(paths.LOCK) or "stages: {}")
+        """The MD5 of every dependency and output in dvc.lock, by path, in the order of the stages."""
+        return _digests(self.stages)
 
     def kept(self, path: Path) -> Path:
-        """A file that DVC keeps, in its cache; fetched from the remote if it has to be.
+        """The path of a DVC-tracked file in DVC's cache; the file is fetched from the remote if the cache lacks it.
 
         Raises:
-            StoreError: this state has no such file, or it cannot be had.
+            StoreError: this revision has no such file, or the file cannot be fetched.
         """
         digest = self.digests.get(path.as_posix())
         if digest is None:
@@ -112,54 +123,53 @@ class Revision:
         return cache.path_of(digest)
 
     def predictions(self) -> tuple["pd.DataFrame", "Predictions"]:
-        """What the model answered on the test split (n rows): as it is kept, and to be scored.
+        """The predictions on the test split (n rows): the table that DVC keeps, and the `Predictions` to score.
 
         Raises:
-            StoreError: it cannot be had.
+            StoreError: the table cannot be fetched, or an older pipeline made it.
         """
         from mlops.evaluation import results
 
-        kept = tables.read(self.kept(paths.PREDICTIONS))
-        said = self.json(paths.EVALUATION)
-        if "row" not in kept or "labels" not in said:
-            raise StoreError(
-                f"{paths.PREDICTIONS} of {self.short} was made by an older pipeline: run `dvc repro` there"
-            )
-        return kept, results.from_frame(kept, said["labels"], said["positive"])
+        table, report = tables.read(self.kept(paths.PREDICTIONS)), self.json(paths.EVALUATION)
+        if missing := {"row", "actual", "prediction"}.difference(table):
+            raise _older(f"{paths.PREDICTIONS} of {self.short}", min(missing))
+        return table, results.from_frame(table, report["labels"], report["positive"])
 
     def profile(self) -> "Profile":
         """The profile of the training split.
 
         Raises:
-            StoreError: it cannot be had.
+            StoreError: the profile cannot be fetched, or an older pipeline made it.
         """
         from mlops.data import profile
 
-        return profile.from_frame(tables.read(self.kept(paths.REFERENCE)))
+        try:
+            return profile.from_frame(tables.read(self.kept(paths.REFERENCE)))
+        except KeyError as error:
+            raise _older(f"{paths.REFERENCE} of {self.short}", error.args[0]) from None
 
     def data(self, folder: str) -> str:
-        """What DVC's digest of a folder of data was, as the .dvc file beside it has it; "" if there was none."""
+        """DVC's digest of a folder of data, from the .dvc file beside the folder; "" if there is none."""
         path = Path(f"{folder}.dvc")
         return str(self.yaml(path)["outs"][0]["md5"]) if self.text(path) else ""
 
     def stale(self) -> list[str]:
-        """The stages of the work tree whose code, parameters or command are not those of its results."""
+        """The stages of the work tree whose code, parameters or command changed since their results were made."""
         settings, pipeline = self.yaml(params.FILE), self.yaml(paths.PIPELINE)["stages"]
-        found = []
+        stale = []
         for name, stage in pipeline.items():
             entry = self.stages.get(name, {})
-            known = {dep["path"]: dep["md5"] for dep in entry.get("deps", [])}
-            # Data aside, which need not be there.
-            there = [path for path in stage["deps"] if paths.is_code(path) or Path(path).is_file()]
-            same = all(known.get(path) == cache.md5(Path(path)) for path in there)
-            used = {section: settings.get(section) for section in stage.get("params", [])}
+            digests = _digests({name: {"deps": entry.get("deps", [])}})
+            # Data need not be in the work tree.
+            deps = [path for path in stage.get("deps", []) if paths.is_code(path) or Path(path).is_file()]
+            sections = {section: settings.get(section) for section in stage.get("params", [])}
             if (
                 entry.get("cmd") != stage["cmd"]
-                or entry.get("params", {}).get(params.FILE.name, {}) != used
-                or not same
+                or entry.get("params", {}).get(params.FILE.name, {}) != sections
+                or any(digests.get(path) != cache.md5(Path(path)) for path in deps)
             ):
-                found.append(name)
-        return found
+                stale.append(name)
+        return stale
 
     def _text(self, path: Path) -> str:
         text = self.text(path)
@@ -169,46 +179,67 @@ class Revision:
 
 
 def locked(text: str) -> dict[str, str]:
-    """The MD5 of every dependency and output in the text of a dvc.lock, by its path, in the order of the stages."""
-    stages = yaml.parsed(text, str(paths.LOCK))["stages"]
+    """The MD5 of every dependency and output in the text of a dvc.lock, by path, in the order of the stages."""
+    return _digests(yaml.parsed(text, str(paths.LOCK))["stages"])
+
+
+def _digests(stages: Mapping[str, Any]) -> dict[str, str]:
     entries = [entry for stage in stages.values() for side in ("deps", "outs") for entry in stage.get(side, [])]
-    return {entry["path"]: entry["md5"] for entry in entries}
+    return {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}  # a URL has an etag instead
+
+
+def paired_predictions(one: Revision, other: Revision) -> "tuple[Pairs, tuple[Predictions, Predictions]]":
+    """The positions of the m test rows that two revisions share, and both predictions on these rows.
+
+    Raises:
+        StoreError: the predictions cannot be fetched, have different classes, or share no row.
+    """
+    from mlops.evaluation import comparison
+
+    (table, first), (other_table, second) = one.predictions(), other.predictions()
+    if first.classes != second.classes:
+        raise StoreError("the two versions predict other classes, so rows cannot be compared")
+    pairs = comparison.shared_rows(table["row"].to_numpy(), other_table["row"].to_numpy())
+    if not len(pairs.one):
+        raise StoreError("the two test splits share no row, so there is no interval of the difference")
+    return pairs, comparison.on_the_same_rows(first, second, pairs)
+
+
+def _older(name: str, key: str) -> StoreError:
+    return StoreError(f"{name} has no {key}, it was made by an older pipeline: run `dvc repro` there")
 
 
 def find(name: str) -> Revision:
-    """The state that a commit, branch, tag or experiment is called by; "" is the work tree.
+    """The revision of a commit, branch, tag or experiment; "" is the work tree.
 
     Raises:
-        StoreError: there is none of that name, or several experiments have it.
+        StoreError: nothing has this name, or several experiments have it.
     """
     if name in ("", WORK_TREE):
         return Revision(WORK_TREE, "")
     if commit := _commit(name) or _commit(f"origin/{name}"):
         return Revision(name, commit)
-    found = {commit for experiment, commit in _experiments() if experiment == name}
-    if len(found) > 1:
-        here = {
-            commit for experiment, commit in _experiments(git.run("rev-parse", "HEAD").strip()) if experiment == name
-        }
-        found = here or found
-    if len(found) == 1:
-        return Revision(name, found.pop())
-    if found:
+    commits = {commit for experiment, commit in _experiments() if experiment == name}
+    if len(commits) > 1:
+        commits = {experiment.commit for experiment in experiments() if experiment.name == name} or commits
+    if len(commits) == 1:
+        return Revision(name, commits.pop())
+    if commits:
         raise StoreError(
             f"several experiments are called {name}: give the commit of one (see `dvc exp list --all-commits`)"
         )
-    hint = CUT_OFF if is_shallow() else "see `git log`, `git branch --all` and `dvc exp list`"
+    hint = SHALLOW if is_shallow() else "see `git log`, `git branch --all` and `dvc exp list`"
     raise StoreError(f"{name} is no commit, branch, tag or experiment of this repository: {hint}")
 
 
 def of_result(tags: Mapping[str, str]) -> Revision:
-    """The commit that holds the result of a version with these tags: its model, data and params (SHA-256).
+    """The commit that holds the result of a version whose tags name its model, data and params (SHA-256).
 
-    A version is mostly made before its commit is, so the one that it names is looked at first, and then the history,
-    experiments included.
+    A version is usually made before its commit. So the commit that the tags name is read first, then the history, with
+    the experiments.
 
     Raises:
-        StoreError: no commit of this clone has it.
+        StoreError: no commit of this clone has the result.
     """
     history = git.run("log", "--all", "--format=%H", "--", paths.REGISTRATION.as_posix(), default="").split()
     digests = {kind: tags.get(f"{kind}_digest", "") for kind in ("model", "data", "params")}
@@ -217,35 +248,35 @@ def of_result(tags: Mapping[str, str]) -> Revision:
         revision = Revision(commit, commit)
         if (text := revision.text(paths.REGISTRATION)) and _holds(json.loads(text), revision, digests):
             return revision
-    hint = CUT_OFF if is_shallow() else "fetch the branch that it was made on"
+    hint = SHALLOW if is_shallow() else "fetch the branch that it was made on"
     raise StoreError(f"no commit here has the model {digests['model'][:12]} with its data and parameters: {hint}")
 
 
-def _holds(said: dict[str, Any], revision: Revision, digests: Mapping[str, str]) -> bool:
-    if (said.get("model_digest"), said.get("data_digest")) != (digests["model"], digests["data"]):
+def _holds(report: Mapping[str, Any], revision: Revision, digests: Mapping[str, str]) -> bool:
+    if (report.get("model_digest"), report.get("data_digest")) != (digests["model"], digests["data"]):
         return False
     settings = revision.yaml(params.FILE)
     return provenance.digest({name: settings.get(name) for name in params.RECORDED}) == digests["params"]
 
 
 def experiments() -> list[Revision]:
-    """The experiments that were started from the commit that is checked out, by name."""
+    """The experiments that started from the commit that is checked out, sorted by name."""
     head = git.run("rev-parse", "HEAD").strip()
     return [Revision(name, commit) for name, commit in _experiments(head)]
 
 
 def merge_base() -> Revision:
-    """Where the work at hand left the main branch; the last commit, if it is on it.
+    """The commit where the checked-out branch left the main branch; on the main branch, the last commit.
 
     Raises:
-        StoreError: this clone has too little of the history to tell; the sentence says what to fetch.
+        StoreError: this clone has too little history; the sentence names the command that fetches it.
     """
     main = next((name for name in MAIN if _commit(name)), None)
     base = git.run("merge-base", "HEAD", main, default="").strip() if main else ""
     if base:
         return Revision(base, base)
     if is_shallow():
-        raise StoreError(CUT_OFF)
+        raise StoreError(SHALLOW)
     raise StoreError(
         "there is no main branch to compare with: name what to compare with (`python -m mlops review HEAD~1`)"
     )
@@ -254,30 +285,23 @@ def merge_base() -> Revision:
 def changed_files(before: Revision, now: Revision, patterns: Sequence[str]) -> list[tuple[str, int, int]]:
     """The files that differ, by Git's path patterns: path, lines added, lines removed.
 
-    In the work tree, files that Git does not know and does not ignore count as added.
+    In the work tree, a file that Git neither tracks nor ignores counts as added.
     """
-    spots = [f":(glob)**/{pattern}" for pattern in patterns]
-    asked = [
-        "diff",
-        "--numstat",
-        "--no-renames",
-        "-z",
-        "--relative",
-        before.commit,
-        *([now.commit] if now.commit else []),
-    ]
-    found: list[tuple[str, int, int]] = []
-    for line in git.run(*asked, "--", *spots).split("\0")[:-1]:
-        added, removed, path = line.split("\t", 2)
-        found.append((path, int(added) if added.isdigit() else 0, int(removed) if removed.isdigit() else 0))
+    globs = [f":(glob)**/{pattern}" for pattern in patterns]
+    commits = [before.commit, *([now.commit] if now.commit else [])]
+    diff = git.run("diff", "--numstat", "--no-renames", "-z", "--relative", *commits, "--", *globs)
+    changes = []
+    for line in diff.split("\0")[:-1]:
+        added, removed, path = line.split("\t", 2)  # a binary file has - instead of numbers
+        changes.append((path, int(added) if added.isdigit() else 0, int(removed) if removed.isdigit() else 0))
     if not now.commit:
-        new = git.run("ls-files", "--others", "--exclude-standard", "-z", "--", *spots).split("\0")[:-1]
-        found += [(path, len(Path(path).read_bytes().splitlines()), 0) for path in new]
-    return sorted(found)
+        new = git.run("ls-files", "--others", "--exclude-standard", "-z", "--", *globs).split("\0")[:-1]
+        changes += [(path, len(Path(path).read_bytes().splitlines()), 0) for path in new]
+    return sorted(changes)
 
 
 def is_shallow() -> bool:
-    """Whether the history of this clone is cut off."""
+    """Whether this clone lacks a part of the history."""
     return git.run("rev-parse", "--is-shallow-repository").strip() == "true"
 
 
@@ -286,9 +310,9 @@ def _commit(name: str) -> str:
 
 
 def _experiments(baseline: str = "") -> list[tuple[str, str]]:
-    """The experiments of a baseline commit, or of all: name and commit."""
+    """Name and commit of the experiments of a baseline commit, or of all experiments."""
     where = f"refs/exps/{baseline[:2]}/{baseline[2:]}/" if baseline else "refs/exps/"
     lines = git.run("for-each-ref", "--format=%(refname) %(objectname)", where).splitlines()
     refs = (line.split() for line in lines)
-    # refs/exps/ab/cdef…/name; DVC keeps refs of its own beside them, such as refs/exps/exec/…
+    # An experiment is refs/exps/ab/cdef…/name; refs such as refs/exps/exec/… are internal to DVC.
     return [(parts[4], commit) for ref, commit in refs if len(parts := ref.split("/", 4)) == 5 and len(parts[2]) == 2]

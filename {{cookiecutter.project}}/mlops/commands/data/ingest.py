@@ -3,8 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +18,7 @@ from mlops.base.errors import DataError, ProjectError, StoreError
 from mlops.commands import options
 from mlops.data import checks, parsing
 from mlops.data.schema import Schema
-from mlops.history import paths
+from mlops.history import dvc, paths
 from mlops.intake import deliveries, sources, tables
 from project import features
 
@@ -203,11 +201,7 @@ def _refuse_losses(folder: Path, *, replace: bool) -> None:
 
 
 def _dvc(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        why = next((line for line in done.stderr.splitlines() if line.strip()), "no reason given")
-        raise StoreError(f"dvc {' '.join(arguments)} failed, and nothing was changed: {why.removeprefix('ERROR: ')}")
-    return done.stdout
+    return dvc.run(*arguments, hint="nothing was changed")
 
 
 def _summary(facts: dict[str, Any], *, known: bool, dry_run: bool, labelled: bool) -> str:

@@ -1,8 +1,8 @@
-"""`compare`: models under the same folds, and whether the best of them is really better or only came out so."""
+"""`compare`: rank models under the same folds, and test whether the best model is really better than the others."""
 
 import math
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Annotated, Any
 
@@ -14,24 +14,26 @@ from mlops.commands.options import AsJson
 from mlops.history import paths, revisions
 from mlops.history.revisions import Revision
 
-PIPE = 250  # columns of text, for whoever reads it in a file
+WIDTH = 250  # characters of a line in a file
 
 
 @dataclass
-class Candidate:
-    """One model: its metric in each fold (k,) and on the test split, and how it stands to the best of them.
+class ComparedModel:
+    """One model: its metric in each fold (k,) and on the test split, and its comparison with the best model.
 
-    `difference` is the best mean less this one; the p-values (two-sided, before adjustment) are of the folds and of the
-    test rows that both were judged on. Its `folds` are the same as another's if `cut` is.
+    `fold_setup` is the same for models with the same folds: the MD5 of the training split, the number of folds, the
+    seed and the task. `difference` is the best mean minus this mean, `difference_rows` the same on the test rows that
+    both share; the p-values are two-sided and not adjusted. What is unknown is None.
     """
 
-    name: str
+    revision: Revision
     model: str
-    cut: tuple[Any, ...]
+    fold_setup: tuple[Any, ...]
     folds: list[float]
     test: float | None
     difference: float | None = None
     p_folds: float | None = None
+    difference_rows: float | None = None
     p_rows: float | None = None
     rows_test: str | None = None
     verdict: str = ""
@@ -42,29 +44,36 @@ class Candidate:
         return fmean(self.folds)
 
     @property
-    def spread(self) -> float:
+    def std(self) -> float:
         """The standard deviation over the folds (of the sample, n − 1)."""
         return stdev(self.folds)
 
+    @property
+    def score(self) -> str:
+        """Mean and standard deviation as text."""
+        return f"{self.mean:.4f} ± {self.std:.4f}"
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**asdict(self), "mean": self.mean, "std": self.spread}
+        facts = {name: value for name, value in vars(self).items() if name not in ("revision", "fold_setup")}
+        return {"name": self.revision.name, **facts, "mean": self.mean, "std": self.std}
 
 
 def compare(
     experiments: Annotated[list[str] | None, typer.Argument(help="Experiments, commits or branches.")] = None,
-    metric: Annotated[str, typer.Option(help="Cross-validated; auto is the headline.")] = "auto",
+    metric: Annotated[str, typer.Option(help="Cross-validated metric; auto is the headline.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Compare models under the same folds, and say whether the best is really better than the others.
+    """Test whether the best model is really better than the others.
 
-    Without names, HEAD and the experiments that started there are compared.
+    The models are compared under the same folds and on the same test rows. Without names, they are HEAD and the
+    experiments that started there.
 
     Raises:
-        ParameterError: fewer than two models are there, or one has no such metric.
-        StoreError: one of them is not to be found, or has no result.
+        ParameterError: there are fewer than two models, or a model lacks the metric.
+        StoreError: a name is unknown, or a revision has no result.
     """
-    from mlops.training.metrics import title
+    from mlops.training import metrics, task
 
     chosen = [revisions.find(name) for name in experiments or []] or [revisions.find("HEAD"), *revisions.experiments()]
     if len(chosen) < 2:
@@ -72,149 +81,118 @@ def compare(
             f"there is nothing to compare {chosen[0].short} with: name experiments or commits, or run one "
             "(`dvc exp run -S train.model=logistic_regression`)"
         )
-    settings = params.load(params.Evaluate)
-    name = _metric(chosen[0], metric)
-    found = [_candidate(revision, name) for revision in chosen]
-    comparable, others = _ranked(found, name)
-    _test(comparable, chosen, found, name, settings)
-    for candidate in others:
-        candidate.verdict = "other folds"
-    said = _conclusion(comparable, others, title(name))
+    metric = task.headline(chosen[0].json(paths.TRAINING)["task"], metric)
+    models = [_read(revision, metric) for revision in chosen]
+    models.sort(key=lambda model: model.mean, reverse=metrics.HIGHER_IS_BETTER[metric])
+    setups = [model.fold_setup for model in models]
+    most_common = max(setups, key=setups.count)
+    ranked = [model for model in models if model.fold_setup == most_common]
+    others = [model for model in models if model.fold_setup != most_common]
+    _test(ranked, metric, params.load(params.Evaluate))
+    for model in others:
+        model.verdict = "other folds"
+    conclusion = _conclusion(ranked, others, metrics.title(metric))
     if as_json:
-        facts = {"metric": name, "conclusion": said, "candidates": [one.as_dict() for one in (*comparable, *others)]}
-        console.print_json(_defined(facts))
-        return
-    _print([*comparable, *others], title(name))
-    typer.echo(said)
+        facts = {
+            "metric": metric,
+            "conclusion": conclusion,
+            "models": [model.as_dict() for model in (*ranked, *others)],
+        }
+        console.print_json(facts)
+    else:
+        _print([*ranked, *others], metrics.title(metric))
+        typer.echo(conclusion)
 
 
-def _metric(first: Revision, asked: str) -> str:
-    from mlops.training import task
-
-    return task.headline(first.json(paths.TRAINING)["task"], asked)
-
-
-def _candidate(revision: Revision, metric: str) -> Candidate:
-    """Read one model's fold scores; its test metric is shown, and never decides which is the best."""
-    trained = revision.json(paths.TRAINING)
-    folds = [fold.get(metric) for fold in trained["folds"]]
-    if any(value is None for value in folds):
-        known = ", ".join(trained["cross_validated"])
+def _read(revision: Revision, metric: str) -> ComparedModel:
+    """Read the fold scores of one model; its test metric is shown, but does not rank."""
+    training, settings = revision.json(paths.TRAINING), revision.yaml(params.FILE).get("train", {})
+    folds = [fold.get(metric) for fold in training["folds"]]
+    if None in folds:
+        known = ", ".join(training["cross_validated"])
         raise ParameterError(f"{revision.short} has no {metric} in every fold, but {known}: choose one with --metric")
-    asked = revision.yaml(params.FILE)["train"]
-    cut = (revision.digests.get(paths.TRAIN.as_posix()), asked["folds"], asked["seed"], trained["task"])
-    return Candidate(revision.name, trained["model"], cut, folds, revision.json(paths.METRICS).get(metric))
+    setup = (revision.digests.get(paths.TRAIN.as_posix()), len(folds), settings.get("seed"), training["task"])
+    return ComparedModel(revision, training["model"], setup, folds, revision.json(paths.METRICS).get(metric))
 
 
-def _ranked(found: list[Candidate], metric: str) -> tuple[list[Candidate], list[Candidate]]:
-    """Those under the folds that most of them have, the best first; and the rest."""
-    from mlops.training.metrics import HIGHER_IS_BETTER
-
-    cuts = [candidate.cut for candidate in found]
-    common = max(cuts, key=cuts.count)
-    ranked = sorted(found, key=lambda one: one.mean, reverse=HIGHER_IS_BETTER[metric])
-    return [one for one in ranked if one.cut == common], [one for one in ranked if one.cut != common]
-
-
-def _test(
-    ranked: list[Candidate], revs: list[Revision], found: list[Candidate], metric: str, settings: params.Evaluate
-) -> None:
-    """Test the best against each of the others, on the folds and on the test rows, and note the verdicts."""
+def _test(ranked: list[ComparedModel], metric: str, settings: params.Evaluate) -> None:
+    """Test the best model against each of the others, and set the verdicts."""
     from mlops.evaluation import comparison
+    from mlops.training.metrics import HIGHER_IS_BETTER
 
     best, *rivals = ranked
     best.verdict = "best"
-    of = {id(candidate): revision for candidate, revision in zip(found, revs, strict=True)}
-    signs = []
     for rival in rivals:
         rival.difference = best.mean - rival.mean
-        rival.p_folds = comparison.corrected_resampled_t(
-            [first - second for first, second in zip(best.folds, rival.folds, strict=True)]
-        )
-        rival.rows_test, rival.p_rows, agrees = _on_rows(of[id(rival)], of[id(best)], metric, settings)
-        signs.append(agrees)
-    adjusted = comparison.holm([p for rival in rivals for p in (rival.p_folds or 0.0, _number(rival.p_rows))])
+        differences = [first - second for first, second in zip(best.folds, rival.folds, strict=True)]
+        rival.p_folds = comparison.corrected_resampled_t(differences)
+        _test_rows(rival, best.revision, metric, settings)
+    p_values = [p for rival in rivals for p in (rival.p_folds, rival.p_rows)]
+    adjusted = comparison.holm([math.nan if p is None else p for p in p_values])
     level = 1 - settings.confidence
-    for rival, agrees, on_folds, on_rows in zip(rivals, signs, adjusted[::2], adjusted[1::2], strict=True):
-        for_best = on_folds < level or (on_rows < level and agrees)
-        against = on_rows < level and not agrees
-        rival.verdict = "worse" if for_best and not against else "not distinguishable"
+    for rival, p_folds, p_rows in zip(rivals, adjusted[::2], adjusted[1::2], strict=True):
+        favours_best = ((rival.difference_rows or 0) > 0) == HIGHER_IS_BETTER[metric]
+        worse = favours_best if p_rows < level else p_folds < level  # an unknown p-value is NaN
+        rival.verdict = "worse" if worse else "not distinguishable"
 
 
-def _on_rows(
-    rival: Revision, best: Revision, metric: str, settings: params.Evaluate
-) -> tuple[str | None, float | None, bool]:
-    """The test on the shared rows: its name, its p-value, and whether it speaks for the best; None without data."""
+def _test_rows(rival: ComparedModel, best: Revision, metric: str, settings: params.Evaluate) -> None:
+    """Test a rival against the best model on the test rows that both share, if there are any."""
     from mlops.evaluation import comparison
 
     try:
-        (kept, one), (kept_best, other) = rival.predictions(), best.predictions()
+        _, sides = revisions.paired_predictions(rival.revision, best)
     except StoreError:
-        return None, None, True
-    pairs = comparison.shared_rows(kept["row"].to_numpy(), kept_best["row"].to_numpy())
-    if not len(pairs.one) or one.classes != other.classes:
-        return None, None, True
-    sides = comparison.on_the_same_rows(one, other, pairs)
-    drawn = comparison.paired_bootstrap(*sides, settings.resamples, settings.confidence, settings.seed)
-    found = next((difference for difference in drawn if difference.metric == metric), None)
-    if found is None:
-        return None, None, True
-    from mlops.training.metrics import HIGHER_IS_BETTER
-
-    agrees = bool(found.difference > 0) == HIGHER_IS_BETTER[metric]
-    if metric == "accuracy":
-        return "McNemar", comparison.mcnemar(*sides), agrees
-    return "paired bootstrap", found.p_value, agrees
+        return
+    for difference in comparison.paired_bootstrap(*sides, settings.resamples, settings.confidence, settings.seed):
+        if difference.metric == metric:
+            facts = difference.as_dict()
+            rival.difference_rows, rival.p_rows, rival.rows_test = (
+                facts["difference"],
+                facts["p_value"],
+                "paired bootstrap",
+            )
+            if metric == "accuracy":
+                rival.p_rows, rival.rows_test = comparison.mcnemar(*sides), "McNemar"
 
 
-def _conclusion(ranked: list[Candidate], others: list[Candidate], title: str) -> str:
-    best, *rivals = ranked
-    spread = f"{best.mean:.4f} ± {best.spread:.4f} over {len(best.folds)} folds"
-    said = [f"{best.name} ({best.model}) has the best {title}: {spread}."]
-    worse = [rival.name for rival in rivals if rival.verdict == "worse"]
-    alike = [rival.name for rival in rivals if rival.verdict == "not distinguishable"]
-    if worse:
-        said.append(f"Really better than {', '.join(worse)}.")
-    if alike:
-        said.append(f"Not distinguishable from {', '.join(alike)}: take the simplest of them.")
+def _conclusion(ranked: list[ComparedModel], others: list[ComparedModel], title: str) -> str:
+    def names(verdict: str) -> str:
+        return ", ".join(model.revision.name for model in (*ranked, *others) if model.verdict == verdict)
+
+    best = ranked[0]
+    sentence = f"{best.revision.name} ({best.model}) has the best {title}: {best.score} over {len(best.folds)} folds."
+    if worse := names("worse"):
+        sentence += f" Really better than {worse}."
+    if alike := names("not distinguishable"):
+        sentence += f" Not distinguishable from {alike}: take the simplest of them."
     if others:
-        said.append(
-            f"Not under the same folds, and so not compared: {', '.join(one.name for one in others)} (their training "
-            "split, train.folds, train.seed or task differ)."
+        sentence += (
+            f" Not under the same folds, and so not compared: {names('other folds')} (their training split, "
+            "train.folds, train.seed or task differ)."
         )
-    return " ".join(said)
+    return sentence
 
 
-def _print(candidates: list[Candidate], title: str) -> None:
+def _print(models: list[ComparedModel], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    def number(value: float | None, form: str) -> str:
+        return "–" if value is None else format(value, form)
 
     table = Table(box=None, pad_edge=False)
     for name in ("experiment", "model", title, "best − it", "p (folds)", "p (test rows)", "test", "verdict"):
         table.add_column(name, justify="left" if name in ("experiment", "model", "verdict") else "right")
-    for one in candidates:
-        cells = [
-            _shown(one.difference, "+.4f"),
-            _shown(one.p_folds, ".3f"),
-            _shown(one.p_rows, ".3f"),
-            _shown(one.test, ".4f"),
-        ]
-        table.add_row(one.name, one.model, f"{one.mean:.4f} ± {one.spread:.4f}", *cells, one.verdict)
-    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else PIPE).print(table)
-
-
-def _shown(value: float | None, form: str) -> str:
-    return "–" if value is None or math.isnan(value) else format(value, form)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _defined(content: Any) -> Any:
-    """The same with null for what is not a number, which JSON does not have."""
-    if isinstance(content, dict):
-        return {name: _defined(value) for name, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_defined(value) for value in content]
-    return None if isinstance(content, float) and math.isnan(content) else content
+    for model in models:
+        table.add_row(
+            model.revision.name,
+            model.model,
+            model.score,
+            number(model.difference, "+.4f"),
+            number(model.p_folds, ".3f"),
+            number(model.p_rows, ".3f"),
+            number(model.test, ".4f"),
+            model.verdict,
+        )
+    Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else WIDTH).print(table)

@@ -1,18 +1,14 @@
-"""`resolve`: end a merge that conflicts in what the pipeline writes, by letting the pipeline write it."""
-
-import subprocess
-import sys
+"""`resolve`: run the pipeline to resolve the merge conflicts in its own results."""
 
 import typer
 
 from mlops.base import yaml
 from mlops.base.errors import StoreError
 from mlops.commands.options import DryRun
-from mlops.history import git, paths
+from mlops.history import dvc, git, paths
 
-DVC = [sys.executable, "-m", "dvc"]
-OURS, THEIRS = 2, 3  # the stages of a conflict in Git's index; 1 is what both sides came from
-# What goes on once all is resolved, by the name under which Git keeps what is being brought in.
+OURS, THEIRS = 2, 3  # stages of a conflict in Git's index; 1 is the common ancestor
+# The command that continues after the conflicts, by the Git reference that exists meanwhile.
 NEXT = {
     "REBASE_HEAD": "git rebase --continue",
     "CHERRY_PICK_HEAD": "git cherry-pick --continue",
@@ -21,47 +17,50 @@ NEXT = {
 
 
 def resolve(dry_run: DryRun = False) -> None:
-    """After a merge that conflicts in dvc.lock or in reports: run what is stale, and add what that writes.
+    """Resolve merge conflicts in results by running the pipeline.
 
-    Until all of it has run they stay in conflict for Git, so that this can be run again.
+    The stale stages run, and dvc.lock and the reports that they write are added to Git. The files stay in conflict for
+    Git until the pipeline has run, so the command can be repeated.
 
     Raises:
-        StoreError: another file is in conflict, the data cannot be had, or the pipeline fails.
+        StoreError: another file is in conflict, the data cannot be fetched, or the pipeline fails.
     """
-    found = conflicts()
-    if not found:
+    sides = _conflicts()
+    if not sides:
         typer.echo("no file is in conflict")
         return
-    _refuse([path for path in found if path == paths.PIPELINE.as_posix()])  # it says what the pipeline writes
-    written = _written()
-    _refuse([path for path in found if not _is_part(path, written)])
-    typer.echo(f"{'to be ' if dry_run else ''}written again by the pipeline: {', '.join(found)}")
+    _refuse([path for path in sides if path == paths.PIPELINE.as_posix()])  # dvc.yaml names the results
+    results = _results()
+    _refuse([path for path in sides if not any(path == out or path.startswith(f"{out}/") for out in results)])
+    names = ", ".join(sides)
+    typer.echo(f"{'to be ' if dry_run else ''}written again by the pipeline: {names}")
     if dry_run:
         return
-    for path, sides in found.items():
-        # Either side will do, since DVC runs what it does not belong to; where both deleted it there is none.
-        if sides & {OURS, THEIRS}:
-            git.run("checkout", "--ours" if OURS in sides else "--theirs", "--", path)
+    for path, stages in sides.items():
+        # Either side will do, because DVC runs what is stale; no side is there if both deleted the file.
+        if stages & {OURS, THEIRS}:
+            git.run("checkout", "--ours" if OURS in stages else "--theirs", "--", path)
+    again = "then run `python -m mlops resolve` again"
     # A merge brings the new data/*.dvc but not the data, and `dvc repro` would take the old data for a change.
     if tracked := git.run("ls-files", "-z", "--", "*.dvc").split("\0")[:-1]:
-        _dvc("checkout", tracked, f"get the data with `dvc pull {' '.join(tracked)}`")
-    _dvc("repro", [], "mend what it names above")
-    git.run("add", "--all", "--", *git.run("ls-files", "-z", "--", *written).split("\0")[:-1])
-    goes_on = next((NEXT[name] for name in NEXT if git.run("rev-parse", "-q", "--verify", name, default="")), None)
-    typer.echo(f"resolved: {', '.join(found)}; go on with `{goes_on or 'git commit'}`")
+        dvc.run("checkout", *tracked, hint=f"get the data with `dvc pull {' '.join(tracked)}`, {again}", capture=False)
+    dvc.run("repro", hint=f"mend what it names above, {again}", capture=False)
+    git.run("add", "--all", "--", *git.run("ls-files", "-z", "--", *results).split("\0")[:-1])
+    merge = [NEXT[name] for name in NEXT if git.run("rev-parse", "-q", "--verify", name, default="")]
+    typer.echo(f"resolved: {names}; go on with `{(merge or ['git commit'])[0]}`")
 
 
-def conflicts() -> dict[str, set[int]]:
-    """The files of this project that are in conflict, each with the sides that have it."""
-    found: dict[str, set[int]] = {}
+def _conflicts() -> dict[str, set[int]]:
+    """The files of this project that are in conflict, each with the sides that have the file."""
+    sides: dict[str, set[int]] = {}
     for line in git.run("ls-files", "--unmerged", "-z").split("\0")[:-1]:
-        about, path = line.split("\t", 1)
-        found.setdefault(path, set()).add(int(about.split()[-1]))
-    return found
+        entry, path = line.split("\t", 1)
+        sides.setdefault(path, set()).add(int(entry.split()[-1]))
+    return sides
 
 
-def _written() -> set[str]:
-    """What the pipeline writes into Git: dvc.lock, and every output that DVC does not keep."""
+def _results() -> set[str]:
+    """The files and folders that the pipeline writes into Git: dvc.lock, and every output outside DVC's cache."""
     entries = [
         entry
         for stage in yaml.read(paths.PIPELINE)["stages"].values()
@@ -69,16 +68,12 @@ def _written() -> set[str]:
         for entry in stage.get(kind, [])
         if isinstance(entry, dict)
     ]
-    kept = {path for entry in entries for path, options in entry.items() if options.get("cache") is False}
-    return {paths.LOCK.as_posix()} | kept
-
-
-def _is_part(path: str, written: set[str]) -> bool:
-    return any(path == out or path.startswith(f"{out}/") for out in written)
+    in_git = {path for entry in entries for path, options in entry.items() if options.get("cache") is False}
+    return {paths.LOCK.as_posix()} | in_git
 
 
 def _refuse(others: list[str]) -> None:
-    """Name the files in conflict that no pipeline can write."""
+    """Raise an error that names files in conflict which the pipeline does not write."""
     if not others:
         return
     hint = "mend them, and `git add` them"
@@ -91,8 +86,3 @@ def _refuse(others: list[str]) -> None:
         )
     names = ", ".join(others)
     raise StoreError(f"in conflict, and not written by the pipeline: {names}; {hint}, then run this again")
-
-
-def _dvc(command: str, targets: list[str], remedy: str) -> None:
-    if subprocess.run([*DVC, command, *targets], check=False).returncode:
-        raise StoreError(f"`dvc {command}` failed: {remedy}, then run `python -m mlops resolve` again")

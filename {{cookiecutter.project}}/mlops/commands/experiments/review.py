@@ -1,14 +1,14 @@
-"""`review`: a change as a diff of metrics, with what made it: Markdown for a pull request, and a page to look at."""
+"""`review`: what a change did to the metrics, as Markdown for a pull request and as a page with plots."""
 
-import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mlops.base import pages, params
-from mlops.base.errors import StoreError
+from mlops.base import console, pages, params
+from mlops.base.errors import SchemaError, StoreError
 from mlops.commands.options import AsJson
 from mlops.history import paths, revisions
 from mlops.history.revisions import Revision
@@ -17,15 +17,15 @@ from mlops.intake import tables
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mlops.data.schema import Schema
     from mlops.evaluation.changes import Rows
-    from mlops.training.metrics import Predictions
 
-LABELS = {"confusion": ("actual", "predicted")}  # the columns of a plot that are no numbers
+LABELS = {"confusion": ("actual", "predicted")}  # columns of a plot that hold words
 CODE = ("*.py", "mlops/base/templates/*", "dvc.yaml")
 
 
 def review(
-    base: Annotated[str, typer.Argument(help="What to compare with; by default where the main branch was left.")] = "",
+    base: Annotated[str, typer.Argument(help="Revision to compare with; by default where main was left.")] = "",
     html: Annotated[Path | None, typer.Option(help="Also write a page with the plots of both versions.")] = None,
     fail_on: Annotated[
         Literal["regression"] | None,
@@ -33,190 +33,179 @@ def review(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say as Markdown what the work tree changes, what that did to the metrics, and whether it is more than noise.
+    """Print what a change does to the metrics, as Markdown.
+
+    The review names the changes of the work tree, and says whether the difference of each metric is more than noise.
 
     Raises:
-        StoreError: there is nothing to compare with, or no result on one side.
+        StoreError: there is no base to compare with, or the work tree has no result.
     """
+    from mlops.training.metrics import declare
+    from project.metrics import METRICS
+
+    declare(METRICS)
     before = revisions.find(base) if base else revisions.merge_base()
     now = revisions.find("")
-    found = facts(before, now)
+    report = facts(before, now)
     if html:
         from mlops.evaluation import figures
 
-        drawn = figures.of_curves(_curves(now), _curves(before))
-        pages.write_page(html, "review.html", figures=drawn, **found)
-    typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else pages.filled("review.md", **found))
-    if fail_on and found["regression"]:
+        curves = figures.of_curves(_curves(now, []), _curves(before, report["left_out"]))
+        pages.write_page(html, "review.html", figures=curves, **report)
+    if as_json:
+        console.print_json(report)
+    else:
+        typer.echo(pages.filled("review.md", **report))
+    if fail_on and report["regression"]:
         sys.exit(1)
 
 
 def facts(before: Revision, now: Revision) -> dict[str, Any]:
-    """All that is to be said, as plain values.
+    """All facts of a review as plain values.
 
-    Of a side whose data cannot be had (a fork has no credentials), what Git has is said, and why the rest is missing.
+    A missing file of the base is `left_out`. Without the data (a fork has no credentials), the facts are those of Git,
+    and a `note` has the reason.
     """
-    said = now.json(paths.EVALUATION)
-    metrics, note = _metrics(before, now, said["headline"])
-    headline = next(row for row in metrics["rows"] if row["metric"] == said["headline"])
-    gate, earlier = now.json(paths.REGISTRATION), before.json(paths.REGISTRATION)
+    from mlops.evaluation.changes import packages
+
+    gate, passed_before = now.json(paths.REGISTRATION), _read(before, paths.REGISTRATION).get("passed")
+    metrics, note = _metrics(before, now, now.json(paths.EVALUATION)["headline"])
+    headline = metrics["rows"][0]
     return {
         "before": before.short,
         "now": now.short,
+        "left_out": _left_out(before, now),
         "headline": headline,
         "metrics": metrics,
         "note": note,
-        "gate": {"passed": gate["passed"], "passed_before": earlier["passed"], "rules": gate["rules"]},
-        "regression": headline["verdict"] == "worse" or (earlier["passed"] and not gate["passed"]),
-        "parameters": _parameters(before, now),
+        "gate": {"passed": gate["passed"], "passed_before": passed_before, "rules": gate["rules"]},
+        "regression": headline["verdict"] == "worse" or bool(passed_before and not gate["passed"]),
+        "parameters": _changes(before, now, lambda side: params.flat(_read(side, params.FILE))),
         "data": _data(before, now),
-        "code": _code(before, now),
-        "environment": _environment(before, now),
+        "code": [
+            {"path": path, "added": added, "removed": removed}
+            for path, added, removed in revisions.changed_files(before, now, CODE)
+        ],
+        "environment": _changes(before, now, lambda side: packages(side.text(paths.REQUIREMENTS) or "")),
         "stages": [name for name, entry in now.stages.items() if entry != before.stages.get(name)],
         "not_run": [] if now.commit else now.stale(),
     }
 
 
+def _read(side: Revision, path: Path) -> Any:
+    """The content of a JSON or YAML file; empty if the revision has no such file."""
+    read = side.json if path.suffix == ".json" else side.yaml
+    return read(path) if side.text(path) is not None else {}
+
+
+def _left_out(before: Revision, now: Revision) -> list[str]:
+    """The files that the base lacks, and its plots whose columns are not those of today."""
+    from mlops.evaluation.curves import COLUMNS
+
+    files = [params.FILE, paths.SCHEMA, paths.DATASET, paths.METRICS, paths.REGISTRATION]
+    missing = [path for path in files if before.text(path) is None]
+    plots = [paths.PLOTS / f"{name}.csv" for name in COLUMNS]
+    headers = {path: [(side.text(path) or "").partition("\n")[0] for side in (before, now)] for path in plots}
+    return [path.as_posix() for path in (*missing, *(path for path in plots if headers[path][0] != headers[path][1]))]
+
+
+def _changes(before: Revision, now: Revision, values: Callable[[Revision], dict[str, Any]]) -> list[dict[str, Any]]:
+    from mlops.evaluation import changes
+
+    return changes.of_values(values(before), values(now))
+
+
 def _metrics(before: Revision, now: Revision, headline: str) -> tuple[dict[str, Any], str | None]:
-    """Every metric side by side, and the groups that got worse; a note where intervals cannot be computed."""
-    from mlops.evaluation import comparison
-    from mlops.training.metrics import title
+    """Every metric of both versions, the headline first, and the groups that got worse; a note if there is no test."""
+    from mlops.evaluation import changes, comparison
+    from mlops.training.metrics import HIGHER_IS_BETTER, title
 
     settings = params.load(params.Evaluate)
-    then, today = before.json(paths.METRICS), now.json(paths.METRICS)
-    note, differences, groups, shared = None, {}, [], 0
+    note, differences, groups, shared = None, {}, [], None
     try:
-        (kept, one), (kept_now, other) = before.predictions(), now.predictions()
-        pairs = comparison.shared_rows(kept["row"].to_numpy(), kept_now["row"].to_numpy())
+        pairs, sides = revisions.paired_predictions(before, now)
         shared = len(pairs.one)
-        if one.classes != other.classes:
-            note = "the two versions predict other classes, so rows cannot be compared"
-        elif not shared:
-            note = "the two test splits share no row, so there is no interval of the difference"
-        else:
-            sides = comparison.on_the_same_rows(one, other, pairs)
-            drawn = comparison.paired_bootstrap(*sides, settings.resamples, settings.confidence, settings.seed)
-            differences = {difference.metric: difference for difference in drawn}
-            groups = _groups(now, pairs.other, sides, headline, settings)
+        bootstrap = comparison.paired_bootstrap(*sides, settings.resamples, settings.confidence, settings.seed)
+        differences = {difference.metric: difference.as_dict() for difference in bootstrap}
+        if sensitive := now.schema().sensitive:
+            table = tables.read(now.kept(paths.TEST), sensitive).iloc[pairs.other]
+            groups = changes.of_groups(*sides, table, headline, settings.resamples, settings.confidence, settings.seed)
     except StoreError as error:
         note = f"no interval and no verdict: {error}"
+    earlier, current = _read(before, paths.METRICS), now.json(paths.METRICS)
     rows = []
-    for name in dict.fromkeys([headline, *today, *then]):
-        found = differences.get(name)
-        nothing = {"difference": None, "low": None, "high": None, "verdict": None}
-        row = {"metric": name, "title": title(name), "before": then.get(name), "now": today.get(name), **nothing}
-        if found:
-            row |= {key: value for key, value in found.as_dict().items() if key in nothing}
-        elif None not in (row["before"], row["now"]):
-            row["difference"] = row["now"] - row["before"]
-        rows.append(row)
-    rose = headline in differences and differences[headline].verdict == "better"
-    sizes = {"test_rows_before": _tested(before), "test_rows": _tested(now), "shared_rows": shared}
-    fell = [group for group in groups if group["verdict"] == "worse" or (rose and _gain(group) < 0)]
-    return {"rows": rows, "confidence": settings.confidence, **sizes, "groups": fell}, note
-
-
-def _groups(
-    now: Revision, rows: Any, sides: "tuple[Predictions, Predictions]", metric: str, settings: params.Evaluate
-) -> list[dict[str, Any]]:
-    """The headline metric within each level of the sensitive columns, on the shared rows."""
-    from mlops.evaluation import changes
-
-    sensitive = now.schema().sensitive
-    if not sensitive:
-        return []
-    table = tables.read(now.kept(paths.TEST), sensitive).iloc[rows]
-    return changes.of_groups(*sides, table, metric, settings.resamples, settings.confidence, settings.seed)
-
-
-def _gain(found: dict[str, Any]) -> float:
-    """How much better the other model is, 0 where nothing is defined: above zero if the metric got better."""
-    from mlops.training.metrics import HIGHER_IS_BETTER
-
-    difference = found["difference"] or 0.0
-    return difference if HIGHER_IS_BETTER[found["metric"]] else -difference
-
-
-def _tested(revision: Revision) -> int:
-    return int(revision.json(paths.DATASET)["split"]["test"])
-
-
-def _parameters(before: Revision, now: Revision) -> list[dict[str, Any]]:
-    from mlops.evaluation import changes
-
-    return changes.of_values(*(params.flat(side.yaml(params.FILE)) for side in (before, now)))
-
-
-def _environment(before: Revision, now: Revision) -> list[dict[str, Any]]:
-    from mlops.evaluation import changes
-
-    return changes.of_values(*(changes.packages(side.text(Path("requirements.txt")) or "") for side in (before, now)))
-
-
-def _code(before: Revision, now: Revision) -> list[dict[str, Any]]:
-    """Files of code that differ, with the lines added and removed; those that Git does not know yet count as added."""
-    return [
-        {"path": path, "added": added, "removed": removed}
-        for path, added, removed in revisions.changed_files(before, now, CODE)
+    for name in dict.fromkeys([headline, *current, *earlier]):
+        test = differences.get(name, {})  # it also has a metric of the project that is newer than the base
+        values = {"before": earlier.get(name, test.get("one")), "now": current.get(name, test.get("other"))}
+        difference = None if None in values.values() else values["now"] - values["before"]
+        outcome = {"difference": difference, "low": None, "high": None, "verdict": None}
+        outcome |= {key: value for key, value in test.items() if key in outcome}
+        rows.append({"metric": name, "title": title(name), **values, **outcome})
+    sign = 1 if HIGHER_IS_BETTER[headline] else -1
+    rose = rows[0]["verdict"] == "better"
+    fell = [
+        group for group in groups if group["verdict"] == "worse" or (rose and sign * (group["difference"] or 0) < 0)
     ]
+    return {
+        "rows": rows,
+        "confidence": settings.confidence,
+        "test_rows_before": _read(before, paths.DATASET).get("split", {}).get("test"),
+        "test_rows": now.json(paths.DATASET)["split"]["test"],
+        "shared_rows": shared,
+        "groups": fell,
+    }, note
 
 
 def _data(before: Revision, now: Revision) -> dict[str, Any]:
-    """What changed of the prepared data: its digest, rows and columns, and how far the training data drifted."""
-    sides = [side.json(paths.DATASET) for side in (before, now)]
-    found: dict[str, Any] = {
-        "digest_before": sides[0]["digest"],
-        "digest": sides[1]["digest"],
-        "changed": sides[0]["digest"] != sides[1]["digest"],
-        "rows": None,
-        "columns": _columns(before, now),
-        "drift": [],
-        "note": None,
-    }
-    if found["changed"]:
+    """The changes of the prepared data: its digest, its rows and columns, and the drift of the training split."""
+    digest_before, digest = _read(before, paths.DATASET).get("digest"), now.json(paths.DATASET)["digest"]
+    rows, drift, note = None, [], None
+    if digest_before != digest:
+        schema = now.schema()
         try:
-            found["rows"] = _rows(before, now).as_dict()
-            found["drift"] = _drift(before, now)
-        except StoreError as error:
-            found["note"] = f"rows could not be compared: {error}"
-    return found
+            rows = _rows(before, now, before.schema(), schema).as_dict()
+            drift = _drift(before, now)
+        except (SchemaError, StoreError) as error:
+            note = f"rows could not be compared: {error}"
+    return {
+        "digest_before": digest_before,
+        "digest": digest,
+        "changed": digest_before != digest,
+        "rows": rows,
+        "columns": _changes(before, now, _columns),
+        "drift": drift,
+        "note": note,
+    }
 
 
-def _columns(before: Revision, now: Revision) -> list[dict[str, Any]]:
-    """The columns whose type or role in schema.yaml changed, came or went."""
+def _columns(side: Revision) -> dict[str, str]:
+    """Role and type of each column in schema.yaml."""
+    columns = _read(side, paths.SCHEMA).get("columns", {})
+    return {name: f"{column.get('role', 'feature')}, {column.get('type')}" for name, column in columns.items()}
+
+
+def _rows(before: Revision, now: Revision, schema_before: "Schema", schema: "Schema") -> "Rows":
+    """The rows that were added, removed and changed, by the columns that both versions have."""
     from mlops.evaluation import changes
 
-    def said(side: Revision) -> dict[str, str]:
-        columns = side.yaml(paths.SCHEMA)["columns"]
-        return {name: f"{column.get('role', 'feature')}, {column['type']}" for name, column in columns.items()}
-
-    return changes.of_values(said(before), said(now))
-
-
-def _rows(before: Revision, now: Revision) -> "Rows":
-    """Rows that came, went and changed, by the columns that both versions have."""
-    from mlops.evaluation import changes
-
-    then, today = before.schema(), now.schema()
-    both = [name for name in today.kept if name in then.kept]
-    ids = [name for name in today.with_role("id") if name in both]
-    tables = [_hashes(side, both, ids) for side in (before, now)]
+    columns = [name for name in schema.kept if name in schema_before.kept]
+    ids = [name for name in schema.with_role("id") if name in columns]
+    hashes = [_hashes(side, columns, ids) for side in (before, now)]
     if ids:
-        return changes.of_rows_with_ids(*tables)
-    return changes.of_rows(*(table["row"].to_numpy() for table in tables))
+        return changes.of_rows_with_ids(*hashes)
+    return changes.of_rows(*(table["row"].to_numpy() for table in hashes))
 
 
 def _hashes(side: Revision, columns: list[str], ids: list[str]) -> "pd.DataFrame":
-    """Hashes of the rows of both splits, a batch at a time: of all `columns`, and of the `ids`."""
+    """A hash of each row of both splits, by `columns` (`row`) and by `ids` (`id`), computed batch by batch."""
     import pandas as pd
 
     from mlops.data import digest
 
+    subsets = {"row": columns, "id": ids} if ids else {"row": columns}
     return pd.concat(
         [
-            pd.DataFrame(
-                {"row": digest.row_hashes(batch[columns]), **({"id": digest.row_hashes(batch[ids])} if ids else {})}
-            )
+            pd.DataFrame({name: digest.row_hashes(batch[subset]) for name, subset in subsets.items()})
             for split in (paths.TRAIN, paths.TEST)
             for batch in tables.Stored(side.kept(split)).batches()
         ],
@@ -225,20 +214,23 @@ def _hashes(side: Revision, columns: list[str], ids: list[str]) -> "pd.DataFrame
 
 
 def _drift(before: Revision, now: Revision) -> list[dict[str, Any]]:
-    """The columns of the training data whose distribution changed, the furthest first."""
+    """The columns of the training split whose distribution changed, the largest effect first."""
     from mlops.monitoring import drift
 
     settings = params.load(params.Monitor)
-    then, today = before.profile(), now.profile()
-    names = [name for name in today if name in then and then[name].kind == today[name].kind]
-    found = [column for column in drift.compare(then, today, names, settings) if column.drifted]
+    earlier, current = before.profile(), now.profile()
+    names = [name for name in current if name in earlier and earlier[name].kind == current[name].kind]
+    drifted = [column for column in drift.compare(earlier, current, names, settings) if column.drifted]
     return [
         {"column": column.column, "effect": column.effect, "mean_before": column.baseline_mean, "mean": column.new_mean}
-        for column in sorted(found, key=lambda column: -column.effect)
+        for column in sorted(drifted, key=lambda column: -column.effect)
     ]
 
 
-def _curves(side: Revision) -> "dict[str, pd.DataFrame]":
+def _curves(side: Revision, left_out: list[str]) -> "dict[str, pd.DataFrame]":
     from mlops.evaluation.curves import COLUMNS
 
-    return {name: side.csv(paths.PLOTS / f"{name}.csv", LABELS.get(name, ())) for name in COLUMNS}
+    files = {name: paths.PLOTS / f"{name}.csv" for name in COLUMNS}
+    return {
+        name: side.csv(path, LABELS.get(name, ())) for name, path in files.items() if path.as_posix() not in left_out
+    }

@@ -1,7 +1,7 @@
-"""`sweep`: many DVC experiments, each in a clone of the project as it is now, and the best of them.
+"""`sweep`: run many DVC experiments, each in a clone of the project, and rank them.
 
-Not by DVC's queue, which costs more for each, and can stop with some still in it. What is finished
-is an experiment in Git: the same command on the same state goes on from there, also after a kill.
+DVC's own queue is not used: it costs more per experiment, and can stop before it is empty. A finished trial is an
+experiment in Git, so the same command continues a sweep that was stopped or killed.
 """
 
 import hashlib
@@ -9,38 +9,41 @@ import json
 import os
 import re
 import shutil
+import sys
 import threading
-import time
+from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from mlops.base import console, locks, params, yaml
 from mlops.base.errors import ParameterError, StoreError, nearest
-from mlops.commands.experiments.progress import Board
+from mlops.commands.experiments import ranking
 from mlops.commands.options import AsJson, DryRun
 from mlops.history import clones, experiments, paths, revisions
 from mlops.history.clones import State
-from mlops.history.experiments import Candidate, Outcome
+from mlops.history.experiments import Trial, TrialResult
 from mlops.registry import backend
 
-if TYPE_CHECKING:
-    from mlops.training.proposals import Tried
-
-Clones = SimpleQueue[tuple[Path, Path]]
 FOLDER = Path(".dvc/tmp/sweeps")
-NAME = re.compile(r"\w[\w-]*")  # what a file, a Git ref and an option can all be called
+NAME = re.compile(r"\w[\w-]*")  # valid as a file name, as a Git ref and as an argument
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be tried: a grid, or so many trials of a space; `fixed` changes are common to all trials."""
+    """The trials of a sweep: a grid of overrides, or `trials` proposals from a space, each with the `fixed` overrides.
 
+    `model` is trained where the space has no train.model.
+    """
+
+    name: str
+    metric: str
+    maximize: bool
     grid: list[tuple[str, ...]]
     trials: int
     sampler: Literal["random", "tpe"]
@@ -51,33 +54,26 @@ class Plan:
 
     @property
     def total(self) -> int:
-        """How many candidates there are."""
+        """The number of trials."""
         return self.trials or len(self.grid)
 
-    def candidate(self, number: int, sweep: str, tried: list[Outcome | Candidate], *, maximize: bool) -> Candidate:
-        """The next candidate, given those that are finished or running."""
-        name = f"{sweep}-{number:03d}"
+    def trial(self, number: int, results: list[TrialResult]) -> Trial:
+        """The next trial, given the results of the finished and running trials."""
+        name = f"{self.name}-{number:03d}"
         if not self.trials:
-            return Candidate(number, name, self.grid[number])
+            return Trial(number, name, self.grid[number])
         from mlops.training import proposals
 
-        past = [self._tried(one) for one in tried if isinstance(one, Candidate) or one.mean is not None]
-        drawn = proposals.propose(
-            self.space, self.model, past, self.sampler,
-            maximize=maximize, seed=self.seed, number=number,
-        )  # fmt: skip
-        return Candidate(
-            number, name, (*self.fixed, *(f"{key}={experiments.as_override(value)}" for key, value in drawn.items()))
+        tried = []
+        for result in results:
+            if not result.failed:
+                model = result.parameters.get(proposals.MODEL, self.model)
+                varied = [key for key in self.space if key in result.parameters and proposals.belongs(key, model)]
+                tried.append(proposals.Tried({key: result.parameters[key] for key in varied}, result.mean))
+        proposal = proposals.propose(
+            self.space, self.model, tried, self.sampler, maximize=self.maximize, seed=self.seed, number=number
         )
-
-    def _tried(self, one: Outcome | Candidate) -> "Tried":
-        """What was tried of the space, whether it is the default or not; a running one is known by its changes."""
-        from mlops.training.proposals import MODEL, Tried, belongs
-
-        known = one.parameters if isinstance(one, Outcome) else experiments.parse_overrides(one.overrides)
-        model = known.get(MODEL, self.model)
-        used = {name: known[name] for name in self.space if name in known and belongs(name, model)}
-        return Tried(used, one.mean if isinstance(one, Outcome) else None)
+        return Trial(number, name, (*self.fixed, *experiments.as_overrides(proposal)))
 
 
 def sweep(
@@ -85,159 +81,169 @@ def sweep(
         list[str] | None,
         typer.Option("--set-param", "-S", help="A parameter and its values, as DVC takes them: a.b=1,2."),
     ] = None,
-    trials: Annotated[int, typer.Option(min=0, help="So many trials of sweep.space instead of a grid.")] = 0,
+    trials: Annotated[int, typer.Option(min=0, help="Number of trials of sweep.space, instead of a grid.")] = 0,
     sampler: Annotated[Literal["random", "tpe"], typer.Option(help="How trials are chosen.")] = "tpe",
-    jobs: Annotated[int, typer.Option(min=1, help="Experiments at once.")] = 1,
-    metric: Annotated[str, typer.Option(help="Cross-validated; auto is the headline.")] = "auto",
+    jobs: Annotated[int, typer.Option(min=1, help="Number of experiments at once.")] = 1,
+    metric: Annotated[str, typer.Option(help="Cross-validated metric; auto is the headline.")] = "auto",
     maximize: Annotated[
-        bool | None, typer.Option("--maximize/--minimize", help="By default what is better of this metric.")
+        bool | None, typer.Option("--maximize/--minimize", help="By default the better direction of the metric.")
     ] = None,
-    name: Annotated[str, typer.Option(help="What the experiments' names begin with.")] = "sweep",
+    name: Annotated[str, typer.Option(help="First part of the experiments' names.")] = "sweep",
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Try many parameters, each an experiment in a clone of its own; the same command goes on where it was stopped.
+    """Run experiments with many parameters, and rank them.
+
+    The same command continues a sweep that was stopped.
 
     Raises:
         ParameterError: there is nothing to try, or a parameter or the metric is unknown.
-        StoreError: there is no commit, the same sweep is running, or all candidates failed.
+        StoreError: there is no commit, the same sweep is running, or all trials failed.
     """
+    from mlops.training.metrics import declare
+    from project.metrics import METRICS
+
+    declare(METRICS)
     if not NAME.fullmatch(name):
         raise ParameterError(f"--name is {name!r}: take letters, digits, _ and -, the first of them no -")
     overrides = set_param or []
-    plan = _plan(overrides, trials, sampler)
-    metric, higher = _metric(metric)
-    maximize = higher if maximize is None else maximize
+    metric, higher_is_better = _metric(metric)
+    maximize = higher_is_better if maximize is None else maximize
     state = clones.frozen()
-    # A grid is the same whatever it is ranked by; what trials come up depends on it.
-    asked = json.dumps([state.tree, state.commit, overrides, *([sampler, metric, maximize] if trials else [])])
-    sweep = f"{name}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"
-    board = Board(plan.total, metric, maximize, finished=experiments.finished(sweep, metric))
+    # The trials of a grid do not depend on the ranking; proposals do.
+    identity = json.dumps([state.tree, state.commit, overrides, *([sampler, metric, maximize] if trials else [])])
+    name = f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:6]}"
+    plan = _plan(overrides, trials, sampler, name, metric, maximize=maximize)
+    results = experiments.finished(name, metric)
     if dry_run:
-        for number in range(plan.total if not trials else 0):
-            typer.echo(f"{sweep}-{number:03d}  {' '.join(plan.grid[number])}")
-        typer.echo(f"{sweep}: {plan.total} candidates, {len(board.finished)} of them finished; the best {metric} wins")
+        for number, changes in enumerate(plan.grid):
+            typer.echo(f"{name}-{number:03d}  {' '.join(changes)}")
+        typer.echo(f"{name}: {plan.total} trials, {len(results)} of them finished; the best {metric} wins")
         return
     if files := clones.untracked():
         typer.echo(f"not known to Git, and so to no experiment: {', '.join(files[:5])} (`git add` them)", err=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with locks.exclusive(FOLDER / f"{sweep}.lock", f"the sweep {sweep} is running already: let it end, or stop it"):
-        _run(plan, sweep, state, jobs, board)
-    ranked, failed = board.best(), board.failed()
+    with locks.exclusive(FOLDER / f"{name}.lock", f"the sweep {name} is running already: let it end, or stop it"):
+        _run(plan, state, jobs, results)
+    best_first, failed = ranking.ranked(results, maximize=maximize)
     if as_json:
-        console.print_json([one.as_dict() for one in [*ranked, *failed]])
+        console.print_json([result.as_dict() for result in (*best_first, *failed)])
     else:
-        board.print()
-    if not ranked:
-        raise StoreError(f"all {plan.total} candidates failed, the first one with: {failed[0].failed}")
+        ranking.print_ranking(best_first, failed, metric)
+    if not best_first:
+        raise StoreError(f"all {plan.total} trials failed, the first one with: {failed[0].failed}")
 
 
-# ---- what is to be tried
+def _metric(name: str) -> tuple[str, bool]:
+    """The cross-validated metric to rank by, and whether a higher value is better.
+
+    A metric of the test split is no choice: a ranking by the test split would spoil its estimate.
+    """
+    from mlops.training import task
+    from mlops.training.metrics import HIGHER_IS_BETTER
+
+    head = revisions.find("")
+    known = head.json(paths.CROSS_VALIDATED)
+    metric = task.headline(head.json(paths.TRAINING)["task"], name)
+    if metric not in known:
+        raise ParameterError(f"--metric is {metric}, but cross-validated are {', '.join(known)}: choose one of them")
+    return metric, HIGHER_IS_BETTER[metric]
 
 
-def _plan(overrides: list[str], trials: int, sampler: Literal["random", "tpe"]) -> Plan:
+def _plan(
+    overrides: list[str], trials: int, sampler: Literal["random", "tpe"], name: str, metric: str, *, maximize: bool
+) -> Plan:
+    """The plan of these options; the options are checked against params.yaml."""
     from dvc.exceptions import InvalidArgumentError
     from dvc.utils.hydra import get_hydra_sweeps
     from hydra.errors import HydraException
 
     from mlops.training.proposals import MODEL, belongs
 
-    settings = params.load(params.Sweep)
-    content = yaml.read(params.FILE)
+    settings, content = params.load(params.Sweep), yaml.read(params.FILE)
     known = params.flat(content)
     for override in overrides:
         key = override.partition("=")[0]
-        if key[:1] not in "+~" and not any(one == key or one.startswith(f"{key}.") for one in known):
+        if key[:1] not in "+~" and not any(parameter == key or parameter.startswith(f"{key}.") for parameter in known):
             raise ParameterError(f"-S {override} changes no parameter of {params.FILE}: {nearest(key, list(known))}")
     try:
         grid = [tuple(changes[params.FILE.name]) for changes in get_hydra_sweeps({params.FILE.name: overrides})]
     except (HydraException, InvalidArgumentError) as error:
         raise ParameterError(f"-S is not as DVC takes it: {' '.join(str(error).split())}") from None
-    if trials and len(grid) > 1:
+    if not trials:
+        if not overrides:
+            raise ParameterError("nothing is to be tried: give -S name=value,value … or --trials")
+        return Plan(name, metric, maximize, grid, 0, sampler, (), {}, settings.seed, content["train"]["model"])
+    if len(grid) > 1:
         raise ParameterError("--trials takes its values from sweep.space in params.yaml: give -S one value each")
-    if not trials and not overrides:
-        raise ParameterError("nothing is to be tried: give -S name=value,value … or --trials")
-    for key in settings.space if trials else ():
+    for key in settings.space:
         if key not in known and not key.startswith("models."):
             raise ParameterError(f"params.yaml: sweep.space.{key} is no parameter: {nearest(key, list(known))}")
-    fixed = grid[0] if trials and overrides else ()
-    given = experiments.parse_overrides(fixed)
-    model = given.get(MODEL, content["train"]["model"])
-    left = {name: dimension for name, dimension in settings.space.items() if name not in given}
-    if trials and not any(belongs(name, model) for name in left):
+    fixed = grid[0] if overrides else ()
+    values = experiments.parse_overrides(fixed)
+    model = values.get(MODEL, content["train"]["model"])
+    space = {key: dimension for key, dimension in settings.space.items() if key not in values}
+    if not any(belongs(key, model) for key in space):
         raise ParameterError("params.yaml: sweep.space has nothing left to vary: name a parameter there")
-    return Plan([] if trials else grid, trials, sampler, fixed, left, settings.seed, model)
+    return Plan(name, metric, maximize, [], trials, sampler, fixed, space, settings.seed, model)
 
 
-def _metric(asked: str) -> tuple[str, bool]:
-    """The cross-validated metric to go by, never one of the test split, which would be spoilt; is more better?"""
-    from mlops.training import task
-    from mlops.training.metrics import HIGHER_IS_BETTER
-
-    head = revisions.find("")
-    known = head.json(paths.CROSS_VALIDATED)
-    name = task.headline(head.json(paths.TRAINING)["task"], asked)
-    if name not in known:
-        raise ParameterError(f"--metric is {name}, but cross-validated are {', '.join(known)}: choose one of them")
-    return name, HIGHER_IS_BETTER[name]
-
-
-# ---- running
-
-
-def _run(plan: Plan, sweep: str, state: State, jobs: int, board: Board) -> None:
-    """Run what is missing, so many at a time; an interruption ends what runs, and keeps what is finished."""
-    done = {one.candidate.number for one in board.finished}
-    waiting = iter([number for number in range(plan.total) if number not in done])
-    missing = plan.total - len(done & set(range(plan.total)))
+def _run(plan: Plan, state: State, jobs: int, results: list[TrialResult]) -> None:
+    """Run the missing trials, and print and append each result; finished trials outlive an interruption."""
+    finished = {result.trial.number for result in results}
+    missing = [number for number in range(plan.total) if number not in finished]
     if not missing:
         return
-    address = backend.address(params.load(params.Tracking).uri)
+    try:
+        with closing(_new_results(plan, missing, state, jobs, results)) as new:
+            for result in console.progress(new, len(missing), plan.name):
+                # typer.echo would bypass the progress bar, and write into it.
+                print(f"[{len(results)}/{plan.total}] {ranking.line(result)}", file=sys.stderr, flush=True)
+    except (KeyboardInterrupt, SystemExit) as interruption:
+        # Git has also the trials that ended after the last result was printed.
+        finished = {result.trial.number for result in experiments.finished(plan.name, plan.metric)}
+        typer.echo(
+            f"stopped: {len(finished)} of {plan.total} are finished and kept; the same command goes on", err=True
+        )
+        raise SystemExit(130 if isinstance(interruption, KeyboardInterrupt) else interruption.code) from None
+
+
+def _new_results(
+    plan: Plan, missing: list[int], state: State, jobs: int, results: list[TrialResult]
+) -> Generator[TrialResult, None, None]:
+    """Run the missing trials, `jobs` at once; append each result to `results`, and give it."""
+    env = clones.environment(MLFLOW_TRACKING_URI=backend.address(params.load(params.Tracking).uri))
     stop = threading.Event()
-    free: Clones = SimpleQueue()
-    try:
-        with ExitStack() as stack:
-            stack.callback(shutil.rmtree, FOLDER / sweep, ignore_errors=True)
-            for place in range(min(jobs, missing)):
-                # Not where a killed sweep had its own: what it started may still be running there.
-                folder = (FOLDER / sweep / f"{os.getpid()}-{place}").resolve()
-                free.put((folder, stack.enter_context(clones.clone(state, folder))))
-            # What runs is ended, in this order, before the clone that it runs in is removed.
-            pool = stack.enter_context(ThreadPoolExecutor(jobs))
-            stack.callback(stop.set)
-            show = stack.enter_context(board.shown())
-            running: dict[Future[Outcome], Candidate] = {}
-            while True:
-                # A trial is proposed when its turn has come, so that it learns from all that are finished.
-                while len(running) < jobs and (number := next(waiting, None)) is not None:
-                    tried: list[Outcome | Candidate] = [
-                        *sorted(board.finished, key=lambda one: one.candidate.number),
-                        *running.values(),
-                    ]
-                    candidate = plan.candidate(number, sweep, tried, maximize=board.maximize)
-                    board.running[candidate.name] = time.monotonic()
-                    running[pool.submit(_try, candidate, state, free, board.metric, address, stop)] = candidate
-                if not running:
-                    return
-                ended, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    candidate = running.pop(future)
-                    board.running.pop(candidate.name)
-                    board.finished.append(future.result())
-                show()
-    except (KeyboardInterrupt, SystemExit) as ended_by:
-        # By what is in Git: one may have come there after the last look at what has ended.
-        kept = len(experiments.finished(sweep, board.metric))
-        typer.echo(f"stopped: {kept} of {plan.total} are finished and kept; the same command goes on", err=True)
-        raise SystemExit(130 if isinstance(ended_by, KeyboardInterrupt) else ended_by.code) from None
+    free: SimpleQueue[Path] = SimpleQueue()
 
+    def run(trial: Trial) -> TrialResult:
+        project = free.get()
+        try:
+            return experiments.run(trial, state, project, plan.metric, env, stop)
+        finally:
+            free.put(project)
 
-def _try(
-    candidate: Candidate, state: State, free: "Clones", metric: str, address: str, stop: threading.Event
-) -> Outcome:
-    """Run one experiment in a clone that is free."""
-    folder, project = free.get()
-    try:
-        return experiments.run(candidate, state, folder, project, metric, address, stop)
-    finally:
-        free.put((folder, project))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, FOLDER / plan.name, ignore_errors=True)
+        for place in range(min(jobs, len(missing))):
+            # The process id is in the name, because a killed sweep's processes may still run in its own clones.
+            folder = (FOLDER / plan.name / f"{os.getpid()}-{place}").resolve()
+            free.put(stack.enter_context(clones.clone(state, folder)))
+        # At the end, in this order: stop the processes, wait for them, remove the clones that they run in.
+        pool = stack.enter_context(ThreadPoolExecutor(jobs))
+        stack.callback(stop.set)
+        numbers = iter(missing)
+        running: dict[Future[TrialResult], TrialResult] = {}
+        while True:
+            # A trial is proposed only when it can start, so that it learns from all finished trials.
+            while len(running) < jobs and (number := next(numbers, None)) is not None:
+                in_order = sorted(results, key=lambda result: result.trial.number)
+                trial = plan.trial(number, [*in_order, *running.values()])
+                pending = TrialResult(trial, parameters=experiments.parse_overrides(trial.overrides))
+                running[pool.submit(run, trial)] = pending
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                del running[future]
+                results.append(future.result())
+                yield results[-1]

@@ -12,7 +12,7 @@ import typer
 from mlops.base import console, params
 from mlops.base.errors import StoreError
 from mlops.commands.options import AsJson
-from mlops.history import cache, clones, data_versions, paths, revisions
+from mlops.history import cache, clones, data_versions, dvc, paths, revisions
 from mlops.history.clones import State
 from mlops.history.revisions import Revision
 from mlops.registry import registry
@@ -89,7 +89,7 @@ def _again(project: Path, revision: Revision, python: str) -> dict[str, Any]:
     """Run everything, and compare what it wrote with what the commit says."""
     aside = {"MLFLOW_TRACKING_URI": f"sqlite:///{project.as_posix()}/mlflow.db"}
     path = os.pathsep.join([str(Path(python).parent), clones.environment()["PATH"]])
-    command = [python, "-m", "dvc", "repro", "--force"]
+    command = dvc.command("repro", "--force", python=python)
     environment = clones.environment(**aside) | {"PATH": path}
     with (project / "said").open("w") as said:
         process = subprocess.Popen(command, cwd=project, env=environment, stdout=said, stderr=subprocess.STDOUT)

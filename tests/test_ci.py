@@ -1,0 +1,375 @@
+"""The generated CI files: their schema, their rights, and the scripts that write the review as a comment."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import BakedProject, baked, generate, surroundings
+
+FILES = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
+SCHEMAS = {"github": "vendor.github-workflows", "gitlab": "vendor.gitlab-ci"}
+MARKER = "<!-- python -m mlops review: every run updates this comment -->"
+HOSTILE = "`touch canary` $(touch canary) ${{ github.token }} '; touch canary; \" 🎉 END\nEND\n"
+
+
+@pytest.fixture(scope="module")
+def projects(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, BakedProject]:
+    """A project for each host, to be looked at and not to be changed."""
+
+    def bake(ci: str) -> BakedProject:
+        folder = tmp_path_factory.mktemp(ci)
+        return baked(generate(template, folder, setup="no", ci=ci), folder / "customer-churn")
+
+    return {ci: bake(ci) for ci in FILES}
+
+
+def definition(project: BakedProject, ci: str) -> dict[str, Any]:
+    """The content of a CI file."""
+    content: dict[str, Any] = YAML(typ="safe").load(project.read(FILES[ci]))
+    return content
+
+
+def commands(project: BakedProject, ci: str) -> list[str]:
+    """Every shell line of every job."""
+    content = definition(project, ci)
+    if ci == "github":
+        texts = [step["run"] for job in content["jobs"].values() for step in job["steps"] if "run" in step]
+    else:
+        jobs = [job for job in content.values() if isinstance(job, dict)]
+        texts = [
+            text for job in jobs for part in ("before_script", "script", "after_script") for text in job.get(part, [])
+        ]
+    return [line.strip() for text in texts for line in text.splitlines()]
+
+
+# ---- the files
+
+
+@pytest.mark.parametrize("persona", ["regular", "pedantic"])
+def test_the_workflow_gives_zizmor_nothing_to_find(projects: dict[str, BakedProject], persona: str) -> None:
+    done = projects["github"].run("zizmor", "--offline", f"--persona={persona}", ".github")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No findings" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("ci", FILES)
+def test_the_ci_file_follows_the_published_schema_of_its_host(projects: dict[str, BakedProject], ci: str) -> None:
+    done = projects[ci].run("check-jsonschema", "--builtin-schema", SCHEMAS[ci], FILES[ci])
+
+    assert done.returncode == 0, done.stdout
+    assert "ok" in done.stdout
+
+
+def test_every_action_is_pinned_by_its_commit_and_names_its_version(projects: dict[str, BakedProject]) -> None:
+    used = re.findall(r"^ *-? *uses: *(.*)$", projects["github"].read(FILES["github"]), re.MULTILINE)
+
+    assert len(used) > 5
+    for action in used:
+        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+
+
+def test_the_workflow_runs_for_forks_without_rights_and_puts_no_text_of_others_into_a_script(
+    projects: dict[str, BakedProject],
+) -> None:
+    content = definition(projects["github"], "github")
+    writing = [name for name, job in content["jobs"].items() if "write" in job["permissions"].values()]
+
+    assert content["permissions"] == {}
+    assert set(content["on"]) <= {"pull_request", "push"}
+    assert not [line for line in commands(projects["github"], "github") if "${{" in line]
+    assert writing == ["comment"]
+    assert content["jobs"]["comment"]["permissions"] == {"pull-requests": "write"}
+    assert "head.repo.full_name == github.repository" in content["jobs"]["comment"]["if"]
+    assert "needs.pipeline.outputs.review == 'success'" in content["jobs"]["comment"]["if"]
+    assert "${{" not in github_script(projects["github"])
+
+
+def test_the_job_that_may_write_checks_nothing_out_and_installs_nothing(projects: dict[str, BakedProject]) -> None:
+    steps = definition(projects["github"], "github")["jobs"]["comment"]["steps"]
+    job = definition(projects["gitlab"], "gitlab")["comment"]
+
+    assert [step["uses"].split("@")[0] for step in steps] == ["actions/download-artifact", "actions/github-script"]
+    assert job["variables"]["GIT_STRATEGY"] == "none"
+    assert (job["before_script"], job["cache"], job["needs"]) == ([], [], ["pipeline"])
+    assert "$CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_MERGE_REQUEST_PROJECT_ID" in job["rules"][0]["if"]
+    assert not re.search(r"\b(pip|apt-get|dvc|mlops)\b(?! review: every run)", "\n".join(job["script"]))
+
+
+@pytest.mark.parametrize("ci", FILES)
+def test_every_command_of_ours_that_ci_runs_exists(projects: dict[str, BakedProject], ci: str) -> None:
+    lines = commands(projects[ci], ci)
+    called = {name for line in lines for name in re.findall(r"^python -m mlops (\w+)", line)}
+
+    assert called == {"review"}
+    assert projects[ci].run("python", "-m", "mlops", "review", "--help").returncode == 0
+    assert any(line.startswith("git diff --exit-code") and line.split(" || ")[0].endswith(" HEAD") for line in lines)
+
+
+# ---- the comment on GitHub
+
+# The parts of actions/github-script that the script uses; it prints its calls as JSON.
+HARNESS = """
+const {script, pages} = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const calls = [], listComments = Symbol("listComments");
+const call = (name) => async (parameters) => { calls.push([name, parameters]); };
+const github = {
+  rest: {issues: {listComments, createComment: call("create"), updateComment: call("update")}},
+  paginate: async (endpoint, parameters) => {
+    if (endpoint !== listComments) throw new Error("not the comments");
+    calls.push(["list", parameters]);
+    return pages.flat();
+  },
+};
+const context = {serverUrl: "https://github.example", runId: 7, repo: {owner: "o", repo: "r"}, issue: {number: 3}};
+const AsyncFunction = (async () => {}).constructor;
+new AsyncFunction("github", "context", "require", script)(github, context, require)
+  .then(() => console.log(JSON.stringify(calls)));
+"""
+
+
+def github_script(project: BakedProject) -> str:
+    script: str = definition(project, "github")["jobs"]["comment"]["steps"][-1]["with"]["script"]
+    return script
+
+
+def comment(number: int, login: str, body: str | None) -> dict[str, Any]:
+    return {"id": number, "user": {"login": login, "type": "Bot" if "bot" in login else "User"}, "body": body}
+
+
+@pytest.fixture
+def on_github(projects: dict[str, BakedProject], tmp_path: Path) -> Callable[..., list[list[Any]]]:
+    """A function that posts a review where these comments are, and gives the calls of the API."""
+    assert shutil.which("node"), "node is needed: apt-get install nodejs"
+
+    def post(review: str, *pages: list[dict[str, Any]]) -> list[list[Any]]:
+        (tmp_path / "review.md").write_text(review, encoding="utf-8")
+        done = subprocess.run(
+            ["node", "-e", HARNESS],
+            cwd=tmp_path,
+            input=json.dumps({"script": github_script(projects["github"]), "pages": pages}),
+            capture_output=True,
+            encoding="utf-8",
+        )
+        assert done.returncode == 0, done.stderr
+        assert [path.name for path in tmp_path.iterdir()] == ["review.md"]
+        calls: list[list[Any]] = json.loads(done.stdout)
+        return calls
+
+    return post
+
+
+def test_on_github_the_first_review_is_a_new_comment(on_github: Callable[..., list[list[Any]]]) -> None:
+    listed, created = on_github(f"# Review\n{HOSTILE}", [comment(1, "ada", "Nice."), comment(2, "ada", None)])
+
+    place = {"owner": "o", "repo": "r", "issue_number": 3}
+    link = "[All of this run, with the page of plots](https://github.example/o/r/actions/runs/7)"
+    assert listed == ["list", place]
+    assert created == ["create", place | {"body": f"{MARKER}\n# Review\n{HOSTILE}\n\n{link}"}]
+
+
+def test_on_github_a_later_review_updates_the_comment_on_whatever_page(
+    on_github: Callable[..., list[list[Any]]],
+) -> None:
+    pages = [[comment(number, "ada", "Nice.") for number in range(30)], [comment(31, "github-actions[bot]", MARKER)]]
+
+    _, (name, parameters) = on_github("new", *pages)
+
+    assert (name, parameters["comment_id"]) == ("update", 31)
+    assert parameters["body"].startswith(f"{MARKER}\nnew\n")
+
+
+def test_on_github_a_comment_of_someone_who_copied_the_marker_stays(
+    on_github: Callable[..., list[list[Any]]],
+) -> None:
+    others = [comment(1, "ada", f"{MARKER}\nmine"), comment(2, "dependabot[bot]", f"{MARKER}\nmine")]
+    quoted = comment(3, "github-actions[bot]", f"Not a review, but about {MARKER}")
+    deleted = {**comment(4, "", MARKER), "user": None}
+
+    assert [call[0] for call in on_github("new", [*others, quoted, deleted])] == ["list", "create"]
+
+
+@pytest.mark.parametrize("line", ["| `é` | 0.8 | 0.9 |\n", "x" * 70_000 + "\n"])
+def test_on_github_a_review_that_is_too_long_is_cut_at_a_line(
+    on_github: Callable[..., list[list[Any]]], line: str
+) -> None:
+    _, (_, parameters) = on_github("# Review\n" + line * (100_000 // len(line) + 1))
+
+    lines = parameters["body"].splitlines()
+    assert len(parameters["body"]) < 65_536
+    assert lines[:2] == [MARKER, "# Review"]
+    assert set(lines[2:-4]) <= {line.strip()}
+    assert lines[-4:-1] == ["", "*Cut here.*", ""]
+    assert len(line) > 70_000 or len(parameters["body"]) > 64_900
+
+
+# ---- the comment on GitLab
+
+
+class GitLab(ThreadingHTTPServer):
+    """The notes of one merge request, and the requests that arrived."""
+
+    def __init__(self, notes: list[dict[str, Any]]) -> None:
+        super().__init__(("127.0.0.1", 0), Api)
+        self.notes = notes
+        self.calls: list[tuple[str, str, dict[str, Any]]] = []
+
+
+class Api(BaseHTTPRequestHandler):
+    """The part of GitLab's API that the script uses."""
+
+    server: GitLab
+
+    def answer(self) -> None:
+        url = urlsplit(self.path)
+        content = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or "{}")
+        found: Any = {}
+        if self.headers["PRIVATE-TOKEN"] != "s3cr3t":
+            self.send_error(401)
+            return
+        if self.command != "GET":
+            self.server.calls.append((self.command, url.path, content))
+        elif url.path == "/api/v4/user":
+            found = {"id": 9}
+        else:
+            assert url.path == "/api/v4/projects/5/merge_requests/3/notes"
+            page, size = (int(parse_qs(url.query)[name][0]) for name in ("page", "per_page"))
+            found = self.server.notes[(page - 1) * size : page * size]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(found).encode())
+
+    do_GET = do_POST = do_PUT = answer  # noqa: N815
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+
+@contextmanager
+def gitlab(notes: list[dict[str, Any]]) -> Iterator[GitLab]:
+    with GitLab(notes) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def note(number: int, author: int, body: str) -> dict[str, Any]:
+    return {"id": number, "author": {"id": author}, "body": body}
+
+
+RUN = "https://gitlab.example/run/12"
+NOTES = "/api/v4/projects/5/merge_requests/3/notes"
+
+
+@pytest.fixture
+def on_gitlab(projects: dict[str, BakedProject], tmp_path: Path) -> Callable[..., list[tuple[str, str, Any]]]:
+    """A function that runs the job beside a review where these notes are, and gives the calls that write."""
+    # A file of an earlier job, of this name, that must not be imported.
+    (tmp_path / "json.py").write_text("raise SystemExit('imported')\n", encoding="utf-8")
+
+    def post(review: str | None, *notes: dict[str, Any], run: str = RUN) -> list[tuple[str, str, Any]]:
+        if review is not None:
+            (tmp_path / "review.md").write_text(f"{review}<!-- {run} -->\n", encoding="utf-8")
+        before = {path.name for path in tmp_path.iterdir()}
+        with gitlab(list(notes)) as server:
+            variables = {
+                "REVIEW_TOKEN": "s3cr3t",
+                "CI_API_V4_URL": f"http://127.0.0.1:{server.server_port}/api/v4",
+                "CI_PROJECT_ID": "5",
+                "CI_MERGE_REQUEST_IID": "3",
+                "CI_PIPELINE_URL": RUN,
+                "no_proxy": "127.0.0.1",
+            }
+            script = "\n".join(definition(projects["gitlab"], "gitlab")["comment"]["script"])
+            done = subprocess.run(
+                ["bash", "-eo", "pipefail", "-c", script],
+                cwd=tmp_path,
+                env=surroundings(tmp_path, **variables),
+                capture_output=True,
+                encoding="utf-8",
+            )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert {path.name for path in tmp_path.iterdir()} == before
+        return server.calls
+
+    return post
+
+
+def test_on_gitlab_the_first_review_is_a_new_note(on_gitlab: Callable[..., list[tuple[str, str, Any]]]) -> None:
+    [call] = on_gitlab(f"# Review\n{HOSTILE}", note(1, 2, "Nice."))
+
+    body = f"{MARKER}\n# Review\n{HOSTILE}<!-- {RUN} -->\n\n\n[All of this run, with the page of plots]({RUN})"
+    assert call == ("POST", NOTES, {"body": body})
+
+
+def test_on_gitlab_a_later_review_updates_the_note_on_whatever_page(
+    on_gitlab: Callable[..., list[tuple[str, str, Any]]],
+) -> None:
+    notes = [note(number, 2, "Nice.") for number in range(230)]
+
+    [(method, path, content)] = on_gitlab("new\n", *notes, note(231, 9, f"{MARKER}\nold"))
+
+    assert (method, path) == ("PUT", f"{NOTES}/231")
+    assert content["body"].startswith(f"{MARKER}\nnew\n")
+
+
+def test_on_gitlab_a_note_of_someone_who_copied_the_marker_stays(
+    on_gitlab: Callable[..., list[tuple[str, str, Any]]],
+) -> None:
+    [(method, _, _)] = on_gitlab("new\n", note(1, 2, f"{MARKER}\nmine"), note(2, 9, f"Not a review, about {MARKER}"))
+
+    assert method == "POST"
+
+
+@pytest.mark.parametrize("line", ["| `é` | 0.8 | 0.9 |\n", "x" * 1_000_000 + "\n"])
+def test_on_gitlab_a_review_that_is_too_long_is_cut_at_a_line(
+    on_gitlab: Callable[..., list[tuple[str, str, Any]]], line: str
+) -> None:
+    [(_, _, content)] = on_gitlab("# Review\n" + line * (1_100_000 // len(line) + 1))
+
+    lines = content["body"].splitlines()
+    assert len(content["body"]) < 1_000_000
+    assert lines[:2] == [MARKER, "# Review"]
+    assert set(lines[2:-4]) <= {line.strip()}
+    assert lines[-4:-1] == ["", "*Cut here.*", ""]
+
+
+@pytest.mark.parametrize(
+    ("review", "run"), [(None, RUN), ("old\n", "https://gitlab.example/run/1"), ("old\n", f"{RUN}3")]
+)
+def test_on_gitlab_without_a_review_of_this_run_nothing_is_written(
+    on_gitlab: Callable[..., list[tuple[str, str, Any]]], review: str | None, run: str
+) -> None:
+    assert on_gitlab(review, run=run) == []
+
+
+def test_on_gitlab_the_pipeline_marks_the_review_only_if_there_is_one(
+    projects: dict[str, BakedProject], tmp_path: Path
+) -> None:
+    (step,) = [
+        text for text in definition(projects["gitlab"], "gitlab")["pipeline"]["script"] if "mlops review" in text
+    ]
+    (tmp_path / "python").write_text("#!/bin/sh\necho '# Review'\nexit $FAILS\n")
+    (tmp_path / "python").chmod(0o755)
+    variables = {"CI_MERGE_REQUEST_DIFF_BASE_SHA": "abc", "CI_PIPELINE_URL": RUN}
+    env = surroundings(tmp_path, **variables) | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+
+    found = {}
+    for fails in ("0", "1"):
+        command = ["bash", "-eo", "pipefail", "-c", step]
+        done = subprocess.run(command, cwd=tmp_path, env=env | {"FAILS": fails}, capture_output=True)
+        found[fails] = (done.returncode, (tmp_path / "review.md").read_text())
+
+    assert found == {"0": (0, f"# Review\n<!-- {RUN} -->\n"), "1": (1, "# Review\n")}
