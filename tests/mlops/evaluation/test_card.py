@@ -107,7 +107,7 @@ def written(template: str = "model_card.md", **other: Any) -> str:
         "demographic parity 0.1, equalised odds –",
         "| `age` | +0.0500 | 0.01 |",
         "- Made up",
-        "- The test rows are too few for a precise recall: the interval is 0.5 to 0.7.",
+        "- The interval of recall is wide, 0.5 to 0.7: there are too few test rows to know it better.",
         "- The group `sex` = `x` has only 10 test rows, too few to judge.",
         "- Range of `age`: 4 rows (0.4%); expected `≥ 0`.",
         "| `minimum` | `test accuracy` | 0.8125 | ≥ 0.75 | ✓ |",
