@@ -74,7 +74,9 @@ def compare(
         StoreError: a name is unknown, or a revision has no result.
     """
     from mlops.training import metrics, task
+    from project.metrics import METRICS
 
+    metrics.declare(METRICS)
     chosen = [revisions.find(name) for name in experiments or []] or [revisions.find("HEAD"), *revisions.experiments()]
     if len(chosen) < 2:
         raise ParameterError(
