@@ -1,27 +1,32 @@
 """Bakes of the template: what every test of it stands on."""
 
+import importlib
 import importlib.util
 import io
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 from filelock import FileLock
+from ruamel.yaml import YAML
 
 from tests import services
 from tests.projects import DVC, QUICK, QUICK_ROWS, change, commit, keep_rows, succeeds
 
 TEMPLATE = Path(__file__).resolve().parents[1]
 PROJECT = "{{cookiecutter.project}}"
+FIRST = "test_the_first_run_is_green_and_committed"  # the test that bakes
 # A home of its own keeps cookiecutter's replay files, Git's identity and the person's settings out of the tests.
 NOBODY = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -51,31 +56,41 @@ class BakedProject:
         return subprocess.run(command, cwd=self.path, env=self.surroundings, capture_output=True, text=True)
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of `mlops` in this process, which saves its imports.
+        """Do what `python -m mlops` does in this process, which saves its imports.
 
         The code is the template's, of which the project's is a copy. What the command's own processes print is lost.
         """
         from mlops.__main__ import app
+
+        return self._here(app, "mlops", arguments)
+
+    def stage(self, name: str) -> subprocess.CompletedProcess[str]:
+        """Do what the command of a stage in dvc.yaml does in this process, without DVC."""
+        command = YAML(typ="safe").load(self.read("dvc.yaml"))["stages"][name]["cmd"]
+        _, _, module, *arguments = shlex.split(command)
+        return self._here(importlib.import_module(module).main, module, arguments)
+
+    def _here(self, command: Any, name: str, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         from mlops.base import console
         from mlops.history import cache
 
-        cache.folder.cache_clear()
         code: object = 0
+        cache.folder.cache_clear()
         with (
             patch.dict(os.environ, self.surroundings, clear=True),
-            patch.object(sys, "argv", ["mlops", *arguments]),
+            patch.object(sys, "argv", [name, *arguments]),
             chdir(self.path),
             redirect_stdout(io.StringIO()) as printed,
             redirect_stderr(io.StringIO()) as warned,
         ):
             try:
-                console.run(app)
+                console.run(command)
             except SystemExit as end:
                 code = end.code
-        said = f"{code}\n" if isinstance(code, str) else ""
         cache.folder.cache_clear()
-        number = code if isinstance(code, int) else int(bool(said))
-        return subprocess.CompletedProcess(arguments, number, printed.getvalue(), warned.getvalue() + said)
+        sentence = f"{code}\n" if isinstance(code, str) else ""
+        number = code if isinstance(code, int) else int(bool(sentence))
+        return subprocess.CompletedProcess([name, *arguments], number, printed.getvalue(), warned.getvalue() + sentence)
 
     def with_env(self, **env: str) -> "BakedProject":
         """The same project, to someone who has this in their environment."""
@@ -305,3 +320,23 @@ def tracking(
     """An MLflow server with accounts, on both."""
     with services.tracking(postgres, s3, tmp_path_factory.mktemp("tracking")) as server:
         yield server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what takes long, so that all workers end together; while one bakes, the others need no bake.
+
+    The order is kept where xdist hands out one test after the other (`--no-loadscope-reorder`).
+    """
+    shared_projects = {"pipeline", "quick", "stub"}
+
+    def turn(item: pytest.Item) -> int:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if item.name == FIRST:
+            return 0
+        if item.path.name == "test_tables.py":
+            return 1
+        if "servers" in {argument for mark in item.iter_markers("xdist_group") for argument in mark.args}:
+            return 2
+        return 3 if fixtures & shared_projects else 4
+
+    items.sort(key=turn)

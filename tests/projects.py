@@ -49,7 +49,7 @@ def started(project: "BakedProject", *command: str) -> "subprocess.Popen[str]":
         text=True,
         start_new_session=True,
         # `nohup` and `&` leave SIGINT ignored, which every child inherits.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 – no threads here
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import BakedProject, bake_copy
 from tests.projects import DVC, MLOPS, REPRO, change, commit, keep_rows, succeeds
 
@@ -71,5 +69,3 @@ def test_a_merge_of_two_limits_of_the_gate_is_judged_by_both(quick: BakedProject
     rules = {rule["rule"]: rule for rule in json.loads(project.read("reports/registration.json"))["rules"]}
     assert {"dvc.lock", "reports/registration.json"} <= conflicts
     assert (rules["minimum"]["limit"], rules["worst_group"]["limit"]) == (0.76, 0.61)
-
-
