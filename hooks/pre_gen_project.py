@@ -1,10 +1,11 @@
-"""Refuse answers that no project can be made of: all of them in one go, before anything is written."""
+"""Refuse answers that no project can be made from. All of them are named at once, before any file is written."""
 
 import csv
 import json
 import os
 import re
 import sys
+import tempfile
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -19,52 +20,72 @@ REMOTE_SCHEMES = ("s3", "gs", "azure", "ssh", "http", "https", "webdav", "webdav
 TRACKING_SCHEMES = ("http", "https", "postgresql", "mysql", "mssql", "sqlite", "databricks")
 WEB_SCHEMES = ("http", "https", "webdav", "webdavs")
 
-# Windows opens a device under these names, whatever the extension.
+# On Windows these names are devices, with any extension.
 DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10)}
-# GitHub allows 100 characters; Windows 260 for a whole path, of which the project's own files need their share.
+# GitHub allows 100 characters. Windows allows 260 for a whole path, and the project's own files need some of them.
 LONGEST_NAME = 100
 SECRET_IN_QUERY = re.compile(r"[?&;](password|passwd|pwd|secret|token|sig|signature|\w*key)=", re.IGNORECASE)
 ABSOLUTE_SQLITE = re.compile(r"sqlite:///(/|[A-Za-z]:[\\/]).+")
+# The name of a temporary folder that Python makes, as cruft does. That of `mktemp -d` has a dot.
+TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
+
+
+def run_by_cruft(answers: Answers) -> bool:
+    """Whether cruft runs this hook: cookiecutter always sets `_output_dir`, and cruft never does."""
+    return "_output_dir" not in answers
+
+
+def rendered_to_compare(answers: Answers) -> bool:
+    """Whether `cruft update` or `cruft diff` renders this project in a temporary folder, only to compare two versions.
+
+    `cruft create` writes to the person's own folder.
+    """
+    parent = Path.cwd().resolve().parent
+    temporary = parent.parent == Path(tempfile.gettempdir()).resolve() and TEMPORARY.fullmatch(parent.name)
+    return run_by_cruft(answers) and bool(temporary)
+
+
+# ---- Checks: each returns why an answer cannot be used, as the end of a sentence, or "" if it can be used.
 
 
 def one_line(text: str) -> str:
-    """What keeps `text` from standing on one line of a text file."""
+    """Why `text` cannot be one line of a text file."""
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
-        return "holds a line break, a control character or a broken one; write it on one line"
+        return "contains a line break, a control character or an invalid character; write it on one line"
     return ""
 
 
 def filled(text: str) -> str:
-    """What keeps `text` from naming anything."""
+    """Why `text` cannot be a name."""
     return one_line(text) or ("" if text.strip() else "is empty; give it a name")
 
 
 def author(text: str) -> str:
-    """What keeps `text` from being the author of a commit: Git drops punctuation from the ends of a name."""
-    return filled(text) or ("" if text.strip(" .,:;<>\"\\'") else "is no name that Git takes; give it a letter")
+    """Why `text` cannot be the author of a commit. Git drops punctuation from both ends of a name."""
+    return filled(text) or ("" if text.strip(" .,:;<>\"\\'") else "is not a name that Git accepts; give it a letter")
 
 
 def folder_name(name: str) -> str:
-    """What keeps `name` from being a folder and a repository on Linux, macOS, Windows, GitHub and GitLab."""
+    """Why `name` cannot be a folder and a repository on Linux, macOS, Windows, GitHub and GitLab."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_NAME].rstrip("-") or "project"
     if plain in DEVICES or plain.endswith("-git"):
         plain = f"{plain.removesuffix('-git')}-project"
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", name):
         return (
-            "is no folder and repository name on every system: it takes letters A to Z, digits, and between them "
+            "is not a folder and repository name on every system: use letters A to Z, digits, and between them "
             f"'-', '_' and '.'; {plain!r} would do"
         )
     if len(name) > LONGEST_NAME:
-        return f"has {len(name)} characters, and a repository name at most {LONGEST_NAME}; {plain!r} would do"
+        return f"has {len(name)} characters, and a repository name has at most {LONGEST_NAME}; {plain!r} would do"
     if name.lower().split(".")[0] in DEVICES:
         return f"is the name of a device on Windows; {plain!r} would do"
     if name.lower().endswith((".git", ".atom")):
-        return f"ends like something that Git hosts reserve; {plain!r} would do"
+        return f"ends with a suffix that Git hosts reserve; {plain!r} would do"
     return ""
 
 
 def split(url: str) -> SplitResult | None:
-    """`url` in its parts, or None where it has no scheme or is broken; a drive letter is no scheme."""
+    """The parts of `url`, or None if it has no scheme or is not a valid URL. A drive letter is not a scheme."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -73,23 +94,24 @@ def split(url: str) -> SplitResult | None:
 
 
 def carries_secret(url: SplitResult) -> bool:
-    """Whether `url` holds a password, or a user name where such is a token."""
+    """Whether `url` contains a password, or a user name that web hosts use as a token."""
     as_user = url.scheme in WEB_SCHEMES and url.username is not None
     return as_user or url.password is not None or SECRET_IN_QUERY.search(f"?{url.query}") is not None
 
 
 def located(path: str, answers: Answers) -> str:
-    """`path` as seen from where the person stands; the hook itself runs in the new project.
+    """The absolute form of `path`. The hook runs in the new project, so `path` is not relative to its own folder.
 
-    That is the calling shell's `$PWD` (Windows has none), else the folder that the project is generated into.
+    It is relative to the calling shell's `$PWD` (Windows has none), or else to the folder that the project goes into.
     """
     path = os.path.expanduser(path)  # noqa: PTH111 – pathlib raises for an unknown user
-    places = [os.path.join(base, path) for base in (os.environ.get("PWD", ""), answers["_output_dir"]) if base]  # noqa: PTH118
-    return next((place for place in places if os.path.exists(place)), places[-1])  # noqa: PTH110 – an overlong one is False
+    output_dir = answers.get("_output_dir", str(Path.cwd().parent))
+    places = [os.path.join(base, path) for base in (os.environ.get("PWD", ""), output_dir) if base]  # noqa: PTH118
+    return next((place for place in places if os.path.exists(place)), places[-1])  # noqa: PTH110 – False if too long
 
 
 def data(text: str, answers: Answers) -> str:
-    """What keeps `text` from being the labelled data. A URL is only looked at, not fetched."""
+    """Why `text` cannot be the labelled data. A URL is checked by its text; nothing is fetched."""
     right = f"write 'example', or a path or URL (http, https, s3) of a file that ends in {', '.join(DATA_SUFFIXES)}"
     if text == "example":
         return ""
@@ -97,50 +119,54 @@ def data(text: str, answers: Answers) -> str:
         return f"{wrong}: {right}"
     if url := split(text):
         if url.scheme not in DATA_SCHEMES or not url.netloc:
-            return f"is no URL that the data can come from; {right}"
-        return "" if url.path.lower().endswith(DATA_SUFFIXES) else f"does not say what kind of file it is; {right}"
+            return f"is not a URL that data can come from; {right}"
+        return "" if url.path.lower().endswith(DATA_SUFFIXES) else f"does not name the kind of file; {right}"
+    if rendered_to_compare(answers):
+        return ""  # the file was read when the project was made, and may be gone
     path = located(text, answers)
     if not os.path.exists(path):  # noqa: PTH110
         return f"does not exist ({path}); {right}"
     if not os.path.isfile(path):  # noqa: PTH113
-        return f"is a folder, or no plain file ({path}); {right}"
+        return f"is not a file ({path}); {right}"
     if not os.access(path, os.R_OK):
-        return f"may not be read by you ({path})"
+        return f"cannot be read by you ({path}); change its permissions"
     return "" if path.lower().endswith(DATA_SUFFIXES) else f"is neither CSV nor Parquet by its name; {right}"
 
 
 def target(text: str, answers: Answers) -> str:
-    """What keeps `text` from being the column to predict. The columns of one's own data are read later, by `ops`."""
+    """Why `text` cannot be the column to predict. `python -m mlops schema infer` checks the columns of own data."""
     if wrong := filled(text):
         return wrong
-    template = Path(located(answers.get("_repo_dir", ""), answers))
+    if answers["data"] != "example" or "_repo_dir" not in answers:
+        return ""
+    template = Path(located(answers["_repo_dir"], answers))
     example = next(template.glob("*cookiecutter.project*/data/raw/*.csv"), None)
-    if answers["data"] != "example" or example is None:
+    if example is None:
         return ""
     with example.open(newline="", encoding="utf-8") as file:
         columns = next(csv.reader(file))
-    return "" if text in columns else f"is no column of the example data, which has {', '.join(columns)}"
+    return "" if text in columns else f"is not a column of the example data, which has {', '.join(columns)}"
 
 
 def dvc_remote(text: str) -> str:
-    """What keeps `text` from being the URL of a DVC remote in `.dvc/config`, which is tracked by Git."""
+    """Why `text` cannot be the URL of a DVC remote in `.dvc/config`, which Git tracks."""
     right = f"write a full path, or a URL whose scheme is one of {', '.join(REMOTE_SCHEMES)}"
     if wrong := one_line(text):
         return wrong
     if '"' in text or "%(" in text:
-        return "holds '\"' or '%(', which DVC's configuration file cannot keep; choose another place"
+        return "contains '\"' or '%(', which DVC's configuration file cannot store; choose another place"
     if url := split(text):
         if url.scheme not in REMOTE_SCHEMES or not url.netloc:
-            return f"is no place that DVC knows; {right}"
+            return f"is not a place that DVC can write to; {right}"
         if carries_secret(url):
-            return "holds a secret, and would be kept in Git; leave it out, and give it to `dvc remote modify --local`"
+            return "contains a secret, which Git would keep; leave it out, and set it with `dvc remote modify --local`"
         return ""
     full = not text or os.path.isabs(os.path.expanduser(text))  # noqa: PTH111, PTH117
     return "" if full else f"is neither a full path nor a URL; {right}"
 
 
 def mlflow_tracking_uri(text: str) -> str:
-    """What keeps `text` from being MLflow's tracking URI in `params.yaml`, which is tracked by Git."""
+    """Why `text` cannot be MLflow's tracking URI in `params.yaml`, which Git tracks."""
     right = f"write a URI whose scheme is one of {', '.join(TRACKING_SCHEMES)}, or nothing for SQLite in the project"
     if text in ("", "databricks"):
         return ""
@@ -148,7 +174,7 @@ def mlflow_tracking_uri(text: str) -> str:
         return wrong
     url = split(text)
     if url is None or url.scheme.split("+")[0] not in TRACKING_SCHEMES:  # postgresql+psycopg names the driver
-        return f"is no tracking store that MLflow knows; {right}"
+        return f"is not a tracking store that MLflow supports; {right}"
     if url.scheme == "sqlite":
         right = "write sqlite:/// and a full path, as in sqlite:////srv/mlflow.db"
         return (
@@ -157,12 +183,12 @@ def mlflow_tracking_uri(text: str) -> str:
     if not url.netloc:
         return f"names no host; {right}"
     if carries_secret(url):
-        return "holds a secret, and would be kept in Git; leave it out, and give it in the environment instead"
+        return "contains a secret, which Git would keep; leave it out, and set it in the environment instead"
     return ""
 
 
 def refusals(answers: Answers) -> list[str]:
-    """One sentence for each answer that cannot be used: which, what is wrong with it, what would be right."""
+    """One sentence for each answer that cannot be used: its name, why, and what to write instead."""
     checks: dict[str, Callable[[str], str]] = {
         "project_name": filled,
         "project": folder_name,
@@ -177,7 +203,7 @@ def refusals(answers: Answers) -> list[str]:
 
 
 def main(answers: Answers) -> int:
-    """Name every refusal on stderr; the exit code 1 makes cookiecutter stop."""
+    """Print every refusal to stderr. The exit code 1 makes cookiecutter and cruft stop."""
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     found = refusals(answers)
     if found:
@@ -187,6 +213,6 @@ def main(answers: Answers) -> int:
 
 
 if __name__ == "__main__":
-    # Safe for any answer: JSON has no raw line break, never three bare quotes in a row, and pairs its backslashes as
-    # a raw string does, so that Python's string ends where the JSON ends.
+    # This is safe for any answer. JSON has no raw line break and never three bare quotes in a row, and its backslashes
+    # come in pairs as in a raw string. So Python's string ends where the JSON ends.
     sys.exit(main(json.loads(r"""{{ cookiecutter | tojson }}""")))

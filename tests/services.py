@@ -20,7 +20,7 @@ import pytest
 
 PATIENCE = 120  # seconds for a server to answer
 BUCKET = "models"
-README = Path(__file__).resolve().parents[1] / "{{cookiecutter.project}}" / "README.md"
+README = Path(__file__).resolve().parents[1] / "{{cookiecutter.project}}" / "docs" / "tracking-server.md"
 BLOCK = re.compile(r"^```(bash|ini|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

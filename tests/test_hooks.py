@@ -1,25 +1,26 @@
-"""The steps after generation: each is done and said, and one that fails costs nothing but itself.
+"""The steps after generation: each is run and reported, and a step that fails stops only the steps that need it.
 
-The hook is run for real, by cookiecutter, on real Git and DVC. What is short is the pipeline, which is one stage here;
-the real one has a bake of its own.
+Two projects are set up for real by cookiecutter, Git and DVC: one by the hook, and one by hand with the commands that
+the hook prints. Their pipeline is one short stage. For all else the hook runs alone, in a folder with a few files.
 """
 
 import functools
 import gzip
 import http.server
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import threading
-import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT, BakedProject, baked, copy_template, generate, hook_module
+from tests.conftest import PROJECT, TEMPLATE, BakedProject, baked, copy_template, generate, hook_module, storage_of
 
 PIPELINE = """\
 stages:
@@ -42,18 +43,19 @@ assert [*sys.argv[1:4], sys.argv[5]] == ["schema", "infer", "--target", "--force
 pathlib.Path("schema.yaml").write_text(f"target: {sys.argv[4]}\\n")
 """
 LOANS = "amount,paid\n100,yes\n250,no\n"
+AUTHOR = 'O\'Brien "Ω" $(touch canary) {{ 1 + 1 }}'
 STEPS = ["data", "repository", "environment", "data versions", "pipeline", "storage", "first commit"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the template whose pipeline is one quick stage, and whose environment is that of the tests."""
+    """A copy of the template with a pipeline of one short stage, and with the environment of the tests."""
     template = copy_template(tmp_path_factory.mktemp("short") / "template")
     project = template / PROJECT
     files = {
         "dvc.yaml": PIPELINE,
         "count.py": COUNT,
-        "mlops//__main__.py": INFER,
+        "mlops/__main__.py": INFER,
         "mlops/base/environment.py": "",
         "schema.yaml": "target: churn\n",
     }
@@ -64,8 +66,25 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project as the hook finds it, with only the files that the hook itself uses."""
+    path = tmp_path / "customer-churn"
+    files = {
+        "data/raw/telco-churn.csv": "customer_id,churn\n1,No\n",
+        "data/incoming/telco-churn-next.csv": "customer_id,churn\n2,Yes\n",
+        "mlops/base/environment.py": "",  # the environment of the tests is accepted
+        "dvc.py": "",  # `python -m dvc` finds it first and does nothing, where DVC takes over a second
+        "requirements.txt": "dvc\n",  # without a hash, an install is refused before any index is asked
+    }
+    for name, text in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(text)
+    return path
+
+
+@pytest.fixture
 def loans(tmp_path: Path) -> Path:
-    """One's own data, in a folder of one's own."""
+    """Own data, in a folder beside the project."""
     path = tmp_path / "deliveries" / "Loans 2024.CSV"
     path.parent.mkdir()
     path.write_text(LOANS)
@@ -77,9 +96,28 @@ def served(loans: Path) -> Iterator[str]:
     """The address of a web server for the folder of `loans`."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(loans.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def run_hook(folder: Path, env: dict[str, str] | None = None, **answers: str) -> BakedProject:
+    """Run the hook in `folder` as cookiecutter does: rendered into another folder, as a process of its own."""
+    defaults = {
+        "author": "Ada",
+        "ci": "github",
+        "data": "example",
+        "setup": "here",
+        "target": "churn",
+        "_output_dir": str(folder.parent),
+    }
+    text = (TEMPLATE / "hooks" / "post_gen_project.py").read_text(encoding="utf-8")
+    hook = folder.with_name("hook.py")
+    hook.write_text(text.replace("{{ cookiecutter | tojson }}", json.dumps(defaults | answers)), encoding="utf-8")
+    project = BakedProject(folder, "", {"PWD": str(folder.parent), **(env or {})})
+    done = project.run(sys.executable, str(hook))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return replace(project, printed=done.stdout + done.stderr)
 
 
 def without(program: str, folder: Path) -> str:
@@ -103,84 +141,80 @@ def git(project: BakedProject, *arguments: str) -> str:
     return project.run("git", *arguments).stdout.strip()
 
 
-def test_a_project_is_set_up_to_its_first_commit_by_someone_whom_git_does_not_know(short: Path, tmp_path: Path) -> None:
-    author = 'O\'Brien "Ω" $(touch canary) {{ 1 + 1 }}'
-    typed = "\n".join(["Churn {{ 1 + 1 }}", "churn", "", author, "", "", "", "", "1", "2", ""])
+@pytest.fixture(scope="module")
+def set_up(short: Path, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """A project from own data, in another folder than the person's, set up in answer to typed prompts."""
+    stands = tmp_path_factory.mktemp("set-up")
+    (stands / "deliveries").mkdir()
+    (stands / "deliveries" / "Loans 2024.CSV").write_text(LOANS)
+    title, data = "Churn {{ 1 + 1 }}", "deliveries/Loans 2024.CSV"
+    typed = "\n".join([title, "churn", "", AUTHOR, data, "paid", "", "", "1", "2", ""])
+    generation = generate(short, stands, "--output-dir", str(stands / "elsewhere"), typed=typed)
+    return baked(generation, stands / "elsewhere" / "churn")
 
-    project = baked(generate(short, tmp_path, typed=typed), tmp_path / "churn")
 
-    assert outcomes(project.printed) == dict.fromkeys(STEPS, "done"), project.printed
-    assert "the pipeline speaks" in project.printed
-    assert "left to you" not in project.printed
-    assert git(project, "branch", "--show-current") == "main"
-    assert git(project, "status", "--porcelain") == ""
-    assert git(project, "log", "--format=%an <%ae>") == f"{author} <churn@localhost>"
-    assert f"by {author} <churn@localhost>" in project.printed
-    assert project.read("counts.txt") == f"{{'telco-churn.csv': 6001}} {sys.prefix}\n"
-    tracked = set(git(project, "ls-files").split())
+def test_a_project_is_set_up_to_its_first_commit_by_someone_whom_git_does_not_know(set_up: BakedProject) -> None:
+    assert outcomes(set_up.printed) == dict.fromkeys([*STEPS, "schema", "first delivery"], "done"), set_up.printed
+    assert "the pipeline speaks" in set_up.printed
+    assert "left to you" not in set_up.printed
+    assert git(set_up, "branch", "--show-current") == "main"
+    assert git(set_up, "status", "--porcelain") == ""
+    assert git(set_up, "log", "--format=%an <%ae>") == f"{AUTHOR} <churn@localhost>"
+    assert f"the author is {AUTHOR} <churn@localhost>" in set_up.printed
+    assert set_up.read("counts.txt") == f"{{'Loans 2024.csv': 3}} {sys.prefix}\n"
+    tracked = set(git(set_up, "ls-files").split())
     assert {"data/raw.dvc", "data/incoming.dvc", "dvc.lock", "counts.txt", ".dvc/config"} <= tracked
     assert not any(name.endswith(".csv") for name in tracked)
-    assert list((tmp_path / "churn-storage").rglob("*.dir"))
-    assert not list(tmp_path.rglob("canary"))
-    assert "up to date" in project.run("dvc", "status").stdout
+    assert list(storage_of(set_up.path).rglob("*.dir"))
+    assert not list(set_up.path.parents[1].rglob("canary"))
 
 
 def test_own_data_is_found_from_where_the_person_stands_and_takes_the_place_of_the_example(
-    short: Path, tmp_path: Path, loans: Path
+    set_up: BakedProject,
 ) -> None:
-    elsewhere = tmp_path / "elsewhere"
-    data = loans.relative_to(tmp_path).as_posix()
+    data = {name for name in set_up.files if name.startswith("data/") and not name.endswith((".dvc", "ignore"))}
 
-    generation = generate(short, tmp_path, "--output-dir", str(elsewhere), setup="here", data=data, target="paid")
+    assert data == {"data/raw/Loans 2024.csv"}
+    assert set_up.read("schema.yaml") == "target: paid\n"
+    assert (set_up.path.parents[1] / "deliveries" / "Loans 2024.CSV").read_text() == LOANS
 
-    project = baked(generation, elsewhere / "customer-churn")
-    assert outcomes(project.printed) == dict.fromkeys([*STEPS, "schema", "first delivery"], "done"), project.printed
-    assert {name for name in project.files if name.startswith("data/") and not name.endswith((".dvc", "ignore"))} == {
-        "data/raw/Loans 2024.csv"
-    }
-    assert project.read("schema.yaml") == "target: paid\n"
-    assert project.read("counts.txt").startswith("{'Loans 2024.csv': 3}")
-    assert loans.read_text() == LOANS
-    # no delivery to monitor yet is a normal state, which survives a clone
-    git(project, "clone", "--quiet", ".", str(tmp_path / "elsewhere" / "clone"))
-    clone = BakedProject(tmp_path / "elsewhere" / "clone", "")
-    assert clone.run("dvc", "pull").returncode == 0
+
+def test_a_clone_gets_the_data_and_an_empty_folder_of_deliveries(set_up: BakedProject) -> None:
+    clone = BakedProject(set_up.path.with_name("clone"), "")
+    git(set_up, "clone", "--quiet", ".", str(clone.path))
+
+    pulled = clone.run("dvc", "pull")
+
+    assert pulled.returncode == 0, pulled.stderr
     assert clone.read("data/raw/Loans 2024.csv") == LOANS
     assert list((clone.path / "data" / "incoming").iterdir()) == []
     assert "up to date" in clone.run("dvc", "status").stdout
 
 
-def test_data_is_fetched_from_the_web(template: Path, tmp_path: Path, loans: Path, served: str) -> None:
+def test_data_is_fetched_from_the_web(folder: Path, loans: Path, served: str) -> None:
     (loans.parent / "loans.csv.gz").write_bytes(gzip.compress(LOANS.encode()))
 
-    generation = generate(template, tmp_path, setup="no", data=f"{served}/loans.csv.gz?version=3", target="paid")
+    project = run_hook(folder, setup="no", data=f"{served}/loans.csv.gz?version=3", target="paid")
 
-    project = baked(generation, tmp_path / "customer-churn")
-    assert [path.name for path in (project.path / "data" / "raw").iterdir()] == ["loans.csv.gz"]
-    assert gzip.decompress((project.path / "data" / "raw" / "loans.csv.gz").read_bytes()).decode() == LOANS
+    assert [path.name for path in (folder / "data" / "raw").iterdir()] == ["loans.csv.gz"], project.printed
+    assert gzip.decompress((folder / "data" / "raw" / "loans.csv.gz").read_bytes()).decode() == LOANS
 
 
-def test_a_web_address_cannot_write_outside_of_the_data(
-    template: Path, tmp_path: Path, loans: Path, served: str
-) -> None:
+def test_a_web_address_cannot_write_outside_of_the_data(folder: Path, loans: Path, served: str) -> None:
     (loans.parent / "x;rm -rf.csv").write_text(LOANS)
 
-    generation = generate(template, tmp_path, setup="no", data=f"{served}/..%2F..%2Fx;rm%20-rf.csv", target="paid")
+    run_hook(folder, setup="no", data=f"{served}/..%2F..%2Fx;rm%20-rf.csv", target="paid")
 
-    project = baked(generation, tmp_path / "customer-churn")
-    assert [path.name for path in (project.path / "data").rglob("*.csv")] == ["x-rm--rf.csv"]
-    assert not list(tmp_path.glob("*.csv"))
+    assert [path.name for path in (folder / "data").rglob("*.csv")] == ["x-rm--rf.csv"]
+    assert not list(folder.parent.glob("*.csv"))
 
 
-def test_data_that_cannot_be_fetched_leaves_nothing_half_written_and_its_command(
-    short: Path, tmp_path: Path, served: str
-) -> None:
-    generation = generate(short, tmp_path, setup="here", data=f"{served}/missing.csv", target="paid")
+def test_data_that_cannot_be_fetched_leaves_nothing_half_written_and_its_command(folder: Path, served: str) -> None:
+    project = run_hook(folder, data=f"{served}/missing.csv", target="paid")
 
-    project = baked(generation, tmp_path / "customer-churn")
     by_hand = f"curl --fail --location --output data/raw/missing.csv {served}/missing.csv"
     assert f"By hand: {by_hand}" in project.printed
-    assert list((project.path / "data" / "raw").iterdir()) == []
+    assert list((folder / "data" / "raw").iterdir()) == []
     result = outcomes(project.printed)
     assert (result["data"], result["repository"], result["data versions"]) == ("failed", "done", "left")
     assert result["pipeline"] == result["storage"] == result["first commit"] == "left"
@@ -189,25 +223,23 @@ def test_data_that_cannot_be_fetched_leaves_nothing_half_written_and_its_command
     )
 
 
-def test_a_project_inside_another_work_tree_is_a_repository_of_its_own_and_it_is_said(
-    short: Path, tmp_path: Path
+def test_a_project_inside_another_work_tree_is_a_repository_of_its_own_and_this_is_printed(
+    folder: Path, tmp_path: Path
 ) -> None:
     subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
 
     # as if called from a Git hook of the outer repository
-    generation = generate(short, tmp_path, setup="here", env={"GIT_DIR": str(tmp_path / ".git")})
+    project = run_hook(folder, env={"GIT_DIR": str(tmp_path / ".git")})
 
-    project = baked(generation, tmp_path / "customer-churn")
-    assert f"its own, inside that of {tmp_path}, which should ignore customer-churn/" in project.printed
-    assert git(project, "rev-parse", "--show-toplevel") == str(project.path)
-    assert git(project, "rev-list", "--count", "HEAD") == "1"
-    assert git(BakedProject(tmp_path, ""), "ls-files") == ""
+    inner, outer = BakedProject(folder, ""), BakedProject(tmp_path, "")
+    assert f"a repository inside that of {tmp_path}, which should ignore customer-churn/" in project.printed
+    assert git(inner, "rev-parse", "--show-toplevel") == str(folder)
+    assert git(inner, "rev-list", "--count", "HEAD") == "1"
+    assert git(outer, "ls-files") == ""
 
 
-def test_where_git_is_missing_the_files_are_there_and_the_commands_are_named(short: Path, tmp_path: Path) -> None:
-    path = without("git", tmp_path / "path")
-
-    project = baked(generate(short, tmp_path, setup="here", env={"PATH": path}), tmp_path / "customer-churn")
+def test_where_git_is_missing_the_files_are_there_and_the_commands_are_named(folder: Path, tmp_path: Path) -> None:
+    project = run_hook(folder, env={"PATH": without("git", tmp_path / "path")})
 
     assert "git is not on the PATH: install it first" in project.printed
     assert outcomes(project.printed)["environment"] == "done"
@@ -216,13 +248,13 @@ def test_where_git_is_missing_the_files_are_there_and_the_commands_are_named(sho
     assert "data/raw/telco-churn.csv" in project.files
 
 
+@pytest.mark.parametrize("tool", ["uv", "venv and pip"])
 def test_an_environment_that_cannot_be_made_leaves_the_project_and_all_later_commands(
-    short: Path, tmp_path: Path
+    folder: Path, tmp_path: Path, tool: str
 ) -> None:
-    (short / PROJECT / "requirements.txt").write_text("dvc\n")  # no hash: refused without a look at any index
-    path = without("uv", tmp_path / "path")
+    env = {} if tool == "uv" else {"PATH": without("uv", tmp_path / "path")}
 
-    project = baked(generate(short, tmp_path, setup="yes", env={"PATH": path}), tmp_path / "customer-churn")
+    project = run_hook(folder, env=env, setup="yes")
 
     assert outcomes(project.printed) == {
         "data": "done",
@@ -233,7 +265,7 @@ def test_an_environment_that_cannot_be_made_leaves_the_project_and_all_later_com
     assert "require" in project.printed
     by_hand = re.search(r"By hand: (.*)\n", project.printed)
     assert by_hand is not None
-    assert "-m venv .venv && " in by_hand[1]
+    assert ("uv venv --quiet" if tool == "uv" else "-m venv .venv && ") in by_hand[1]
     assert by_hand[1].endswith("--require-hashes --requirement requirements.txt")
     left = re.findall(r"^  (\S.*)$", project.printed.split("in this order:")[1].split("Then:")[0], re.MULTILINE)
     assert left == [
@@ -247,22 +279,21 @@ def test_an_environment_that_cannot_be_made_leaves_the_project_and_all_later_com
     ]
 
 
-def test_an_environment_that_is_not_that_of_the_lock_is_named_and_nothing_is_run_in_it(
-    short: Path, tmp_path: Path
-) -> None:
-    (short / PROJECT / "mlops" / "base" / "environment.py").write_text("raise SystemExit('pandas is 1.0, not 3.1.1')\n")
+def test_an_environment_that_is_not_that_of_the_lock_is_named_and_nothing_is_run_in_it(folder: Path) -> None:
+    (folder / "mlops" / "base" / "environment.py").write_text("raise SystemExit('pandas is 1.0, not 3.1.1')\n")
 
-    project = baked(generate(short, tmp_path, setup="here"), tmp_path / "customer-churn")
+    project = run_hook(folder)
 
     assert "pandas is 1.0, not 3.1.1" in project.printed
     assert outcomes(project.printed)["environment"] == "failed"
     assert "data/raw.dvc" not in project.files
 
 
-def test_a_pipeline_that_stops_is_heard_and_the_commit_is_made_all_the_same(short: Path, tmp_path: Path) -> None:
-    (short / PROJECT / "count.py").write_text("raise SystemExit('the target has one class: decide')\n")
+def test_a_pipeline_that_stops_is_heard_and_the_commit_is_made_all_the_same(folder: Path) -> None:
+    stops = "import sys\nif sys.argv[1] == 'repro':\n    sys.exit('the target has one class: decide')\n"
+    (folder / "dvc.py").write_text(stops)
 
-    project = baked(generate(short, tmp_path, setup="here"), tmp_path / "customer-churn")
+    project = run_hook(folder)
 
     assert "the target has one class: decide" in project.printed
     assert outcomes(project.printed)["pipeline"] == "failed"
@@ -291,22 +322,27 @@ def test_the_commands_of_a_project_of_files_only_set_it_up_as_they_are_printed(
     assert project.read("counts.txt").startswith("{'Loans 2024.csv': 3}")
 
 
-def test_data_in_s3_waits_for_the_environment_that_can_fetch_it(template: Path, tmp_path: Path) -> None:
-    generation = generate(template, tmp_path, setup="no", data="s3://bucket/loans.parquet", target="paid")
+def test_data_in_s3_waits_for_the_environment_that_can_fetch_it(folder: Path) -> None:
+    printed = run_hook(folder, setup="no", data="s3://bucket/loans.parquet", target="paid").printed
 
-    project = baked(generation, tmp_path / "customer-churn")
     fetch = "  python -m dvc get-url s3://bucket/loans.parquet data/raw/loans.parquet\n"
-    assert project.printed.index("activate\n") < project.printed.index(fetch) < project.printed.index("dvc add")
+    assert printed.index("activate\n") < printed.index(fetch) < printed.index("dvc add")
 
 
-def test_the_hooks_agree_with_the_project_on_what_it_takes(bake: Callable[..., BakedProject]) -> None:
+def test_the_hooks_agree_with_the_project_on_what_it_takes() -> None:
     before, after = hook_module("pre_gen_project"), hook_module("post_gen_project")
     (lowest, highest) = after.SUPPORTED
+    requires = f'requires-python = ">={lowest[0]}.{lowest[1]},<{highest[0]}.{highest[1] + 1}"'
 
-    requires = tomllib.loads(bake().read("pyproject.toml"))["project"]["requires-python"]
-
-    assert requires == f">={lowest[0]}.{lowest[1]},<{highest[0]}.{highest[1] + 1}"
+    assert requires in (TEMPLATE / PROJECT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
     assert before.DATA_SUFFIXES == after.DATA_SUFFIXES
+
+
+@pytest.mark.parametrize("name", ["pre_gen_project", "post_gen_project"])
+def test_a_hook_has_nothing_to_render_but_the_answers(name: str) -> None:
+    text = (TEMPLATE / "hooks" / f"{name}.py").read_text(encoding="utf-8")
+
+    assert re.findall(r"\{\{.*?\}\}|\{[%#]", text) == ["{{ cookiecutter | tojson }}"]
 
 
 def test_an_interruption_leaves_the_rest_to_the_person(capsys: pytest.CaptureFixture[str]) -> None:
@@ -321,5 +357,5 @@ def test_an_interruption_leaves_the_rest_to_the_person(capsys: pytest.CaptureFix
         hook.Step("three", str, ""),
     ]
 
-    assert hook.carry_out(steps, lambda step: True) == {"one"}
+    assert hook.run_steps(steps, lambda step: True) == {"one"}
     assert "[2/3] two .................. interrupted" in capsys.readouterr().out

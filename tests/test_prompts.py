@@ -4,6 +4,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from cookiecutter.generate import generate_context
+from cookiecutter.prompt import prompt_for_config
 
 from tests.conftest import TEMPLATE, generate, hook_module
 
@@ -77,10 +79,10 @@ def test_a_usable_answer_is_taken(hook: ModuleType, name: str, answer: str) -> N
         ("target", "chrun", "which has customer_id, female,"),
         ("data", "", "write 'example', or"),
         ("data", "nowhere.csv", "does not exist"),
-        ("data", "hooks", "is a folder"),
+        ("data", "hooks", "is not a file"),
         ("data", "cookiecutter.json", "neither CSV nor Parquet"),
         ("data", "x" * 5000 + ".csv", "does not exist"),
-        ("data", "https://data.example.org/download?id=3", "what kind of file"),
+        ("data", "https://data.example.org/download?id=3", "does not name the kind of file"),
         ("data", "ftp://data.example.org/loans.csv", "http, https, s3"),
         ("data", "http://[broken/loans.csv", "does not exist"),
         ("dvc_remote", "store", "neither a full path nor a URL"),
@@ -135,14 +137,14 @@ def test_all_bad_answers_are_named_in_one_go_and_nothing_is_written(template: Pa
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".cookiecutter")] == []
 
 
-def test_a_title_in_another_script_gives_a_usable_folder_name(template: Path, tmp_path: Path) -> None:
-    for number, (title, folder) in enumerate(
-        [("Größe & Gewicht", "grosse-gewicht"), ("🎉", "ml-project"), ("x" * 300, "x" * 60), ('"a\\b/c"', "a-b-c")]
-    ):
-        stands = tmp_path / str(number)
-        stands.mkdir()
+@pytest.mark.parametrize(
+    ("title", "folder"),
+    [("Größe & Gewicht", "grosse-gewicht"), ("🎉", "ml-project"), ("x" * 300, "x" * 60), ('"a\\b/c"', "a-b-c")],
+)
+def test_a_title_in_another_script_gives_a_usable_folder_name(hook: ModuleType, title: str, folder: str) -> None:
+    context = generate_context(str(TEMPLATE / "cookiecutter.json"), extra_context={"project_name": title})
 
-        generation = generate(template, stands, project_name=title, setup="no")
+    answers = prompt_for_config(context, no_input=True)
 
-        assert generation.returncode == 0, generation.stderr
-        assert (stands / folder / "data").is_dir()
+    assert answers["project"] == folder
+    assert hook.refusals(answers) == []

@@ -12,7 +12,6 @@ def main(
     model: Annotated[Path, typer.Argument(help="The fitted model.")],
     test: Annotated[Path, typer.Argument(help="Test split (Parquet).")],
     reference: Annotated[Path, typer.Argument(help="Profile of the training split (Parquet).")],
-    schema: Annotated[Path, typer.Argument(help="What a valid row is.")],
     dataset: Annotated[Path, typer.Argument(help="Facts about the data (JSON).")],
     training: Annotated[Path, typer.Argument(help="Cross-validated metrics (JSON).")],
     metrics: Annotated[Path, typer.Option(help="Where the metrics go (JSON).")],
@@ -23,59 +22,32 @@ def main(
     predictions: Annotated[Path, typer.Option(help="Where the answers on the test split go (Parquet).")],
     page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
 ) -> None:
-    """Predict the test split once, and derive everything from those predictions."""
+    """Evaluate the model, and write the results as tables, as JSON and as a page."""
+    import project.estimators
+    import project.metrics
     from mlops.base import environment, files, pages, params
-    from mlops.data import profile as profiles
-    from mlops.evaluation import curves, dependence, explanation, figures, importance, intervals, results
-    from mlops.evaluation import fairness as treating
+    from mlops.data import profile
+    from mlops.evaluation import report as reporting
+    from mlops.evaluation import results
     from mlops.intake import tables
-    from mlops.training import encoding, fitting, task
+    from mlops.training import metrics as scoring
 
-    settings, layout = params.load(params.Evaluate), tables.read_schema(schema)
-    table, fitted, trained = tables.read(test), files.read_model(model), files.read_json(training)
-    learnt_from = profiles.from_frame(tables.read(reference))
-    headline, threads = task.headline(trained["task"], settings.metric), trained["threads"]
-
-    inputs = encoding.inputs(table, layout)
-    target = task.labels(table[layout.target], trained["task"])
-    found = fitting.predict(fitted, inputs, target, trained["positive"], threads)
-    scores = results.scores(found, headline)
-    spans = intervals.bootstrap(found, settings.resamples, settings.confidence, settings.seed)
-    shuffled = importance.permutation_importances(
-        fitted, inputs, found, layout, headline, settings.importance_repeats, settings.seed, threads
-    )
-    relied_on = importance.table(console.progress(shuffled, len(layout.inputs), "shuffling features"))
-    partial = dependence.partial_dependence(fitted, table, found, layout, relied_on["feature"], settings.seed, threads)
+    scoring.declare(project.metrics.METRICS)
+    settings, fitted, table = params.load(params.Evaluate), files.read_model(model), tables.read(test)
+    distributions = profile.from_frame(tables.read(reference))
     trees = environment.locks("shap")  # not: is installed, or one lock would give two reports
-    told = explanation.of_notable(fitted, table, found, layout, learnt_from, threads, trees=trees)
-    drawn = {**curves.curves(found), "importances": relied_on, "partial_dependence": partial}
-    groups = results.by_group(found, table, layout.sensitive)
-    treated = treating.report(found, table[layout.sensitive], settings.smallest_group, settings.confidence)
-    said = results.facts(found, headline, spans)
+    evaluation = reporting.evaluate(fitted, table, distributions, settings, trees=trees, progress=console.progress)
 
-    tables.write(predictions, results.to_frame(found, table, layout))
-    files.write_json(metrics, scores)
-    files.write_json(report, said)
-    files.write_csv(slices, groups)
-    files.write_json(fairness, treated)
-    for name, curve in drawn.items():
+    tables.write(predictions, results.to_frame(evaluation.predictions, table, fitted.schema))
+    files.write_json(metrics, evaluation.scores)
+    files.write_json(report, evaluation.facts)
+    files.write_csv(slices, evaluation.groups)
+    files.write_json(fairness, evaluation.fairness)
+    for name, curve in evaluation.curves.items():
         files.write_csv(plots / f"{name}.csv", curve)
-    pages.write_page(
-        page,
-        "evaluation.html",
-        trained=trained,
-        dataset=files.read_json(dataset),
-        target=layout.target,
-        confidence=settings.confidence,
-        metrics=results.metric_rows(scores, spans, trained["cross_validated"]),
-        subject=dependence.subject(found),
-        explained=told,
-        groups=groups.to_dict(orient="records"),
-        fairness=treated,
-        **figures.of_evaluation(drawn, headline, treated["columns"]),
-        **said,
-    )
-    typer.echo(results.sentence(scores, spans, headline, len(table)))
+    trained, data = files.read_json(training), files.read_json(dataset)
+    pages.write_page(page, "evaluation.html", **reporting.page(evaluation, fitted, trained, data, settings.confidence))
+    typer.echo(results.sentence(evaluation.scores, evaluation.intervals, evaluation.headline, len(table)))
 
 
 if __name__ == "__main__":

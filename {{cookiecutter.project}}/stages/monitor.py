@@ -17,17 +17,20 @@ def main(
     reference: Annotated[Path, typer.Argument(help="Profile of the training split (Parquet).")],
     model: Annotated[Path, typer.Argument(help="The fitted model.")],
     predictions: Annotated[Path, typer.Argument(help="The model's answers on the test split (Parquet).")],
-    training: Annotated[Path, typer.Argument(help="What was trained (JSON).")],
     report: Annotated[Path, typer.Option(help="Where the verdict and every test go (JSON).")],
     page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
 ) -> None:
     """Test every watched feature and the predictions for drift."""
+    import project.estimators
+    import project.metrics
     from mlops.base import files, pages, params
     from mlops.data import profile
     from mlops.evaluation import results
     from mlops.intake import deliveries, tables
     from mlops.monitoring import drift, verdict
-    from mlops.training import encoding, fitting, metrics, task
+    from mlops.training import fitting
+    from mlops.training import metrics as scoring
+    from project import features
 
     settings = params.load(params.Monitor)
     layout = tables.read_schema(schema)
@@ -38,17 +41,13 @@ def main(
         typer.echo(f"{incoming}: {found['verdict']}")
         return
 
-    trained = files.read_json(training)
-    kind: task.Task = trained["task"]
+    scoring.declare(project.metrics.METRICS)
     fitted = files.read_model(model)
-    with deliveries.collected(incoming, layout, layout.inputs, report.with_name(".delivered.parquet")) as delivered:
+    kind = fitted.task
+    aside = report.with_name(".delivered.parquet")
+    with deliveries.collected(incoming, layout, layout.needed, features.derive, aside) as delivered:
         table = delivered.table
-        answered = metrics.joined(
-            [
-                fitting.predict(fitted, encoding.inputs(batch, layout), None, trained["positive"], trained["threads"])
-                for batch in table.batches()
-            ]
-        )
+        answered = scoring.joined([fitted.predict(batch) for batch in table.batches()])
         labels = table[layout.target] if layout.target in table else None  # noqa: SIM401 – it lies in a file
         current, content = profile.profile(table, layout), table.digest()
     baseline = profile.from_frame(tables.read(reference))

@@ -19,44 +19,24 @@ def main(
     reference: Annotated[Path, typer.Option(help="Where the profile of the training split goes (Parquet).")],
     report: Annotated[Path, typer.Option(help="Where the facts about the data go (JSON).")],
 ) -> None:
-    """Read, type, clean and split the raw data."""
+    """Read, type, derive, clean and split the raw data."""
     from mlops.base import files, params
-    from mlops.data import cleaning, profile, splitting
+    from mlops.data import preparation, profile
     from mlops.intake import deliveries, tables
+    from project import features
 
-    settings = params.load(params.Prepare)
-    layout = tables.read_schema(schema)
-    with deliveries.collected(raw, layout, layout.kept, train.with_name(".delivered.parquet")) as delivered:
-        table = delivered.table
-        keys = table.columns([*layout.with_role("id"), *layout.with_role("time"), *layout.with_role("group")])
-        labelled = cleaning.labelled(table[layout.target])
-        distinct = cleaning.distinct(keys[labelled], table.hashes[labelled], layout, settings.duplicates)
-        kept = labelled.copy()
-        kept[labelled] = distinct
-
-        keys = keys.assign(**{layout.target: table[layout.target]})[kept]
-        in_test = kept.copy()
-        in_test[kept] = splitting.split(keys, layout, settings.split, settings.test_size, settings.seed)
-        tables.write_batches(train, table.batches(kept & ~in_test))
-        tables.write_batches(test, table.batches(in_test))
-        content = table.digest(kept)
+    settings, layout = params.load(params.Prepare), tables.read_schema(schema)
+    aside = train.with_name(".delivered.parquet")
+    with deliveries.collected(raw, layout, layout.delivered, features.derive, aside) as delivered:
+        rows = preparation.split(delivered.table, delivered.rejected, layout, settings)
+        tables.write_batches(train, delivered.table.batches(rows.train))
+        tables.write_batches(test, delivered.table.batches(rows.test))
+        digest = delivered.table.digest(rows.train | rows.test)
     tables.write(reference, profile.to_frame(profile.profile(tables.Stored(train), layout)))
-    files.write_json(
-        report,
-        {
-            "digest": content,
-            "rows": len(keys),
-            "columns": len(layout.kept),
-            "files": delivered.files,
-            "unparseable": delivered.unparseable,
-            "rejected": {"unparseable": delivered.rejected, "target_missing": int((~labelled).sum())},
-            "duplicates_dropped": int((~distinct).sum()),
-            "period": cleaning.period(keys, layout),
-            "target": cleaning.balance(keys[layout.target]),
-            "split": {"by": settings.split, "train": int((kept & ~in_test).sum()), "test": int(in_test.sum())},
-        },
-    )
-    typer.echo(f"{len(keys)} rows: {(kept & ~in_test).sum()} to train, {in_test.sum()} to test")
+    delivery = {"columns": len(layout.kept), "files": delivered.files, "unparseable": delivered.unparseable}
+    files.write_json(report, {"digest": digest, **delivery, **rows.facts})
+    split = rows.facts["split"]
+    typer.echo(f"{rows.facts['rows']} rows: {split['train']} to train, {split['test']} to test")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ def main(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, but record and write nothing.")] = False,
 ) -> None:
     """Judge, describe, record, and outside a sweep register."""
+    import project.estimators
+    import project.metrics
     from mlops.base import environment, files, pages, params
     from mlops.data import profile
     from mlops.evaluation import card as cards
@@ -33,7 +35,9 @@ def main(
     from mlops.intake import tables
     from mlops.registry import champion, registry
     from mlops.training import encoding, task
+    from mlops.training import metrics as scoring
 
+    scoring.declare(project.metrics.METRICS)
     settings, judging = params.load(params.Register), params.load(params.Evaluate)
     tracking = params.load(params.Tracking)
     layout, named = tables.read_schema(schema), {path.stem: path for path in reports if path.suffix == ".json"}
@@ -41,6 +45,7 @@ def main(
     groups = files.read_csv(slices, text=("column", "level")).to_dict(orient="records")
     headline = task.headline(found["training"]["task"], judging.metric)
     evidence = gate.evidence(found, groups, judging.smallest_group)
+    packages = environment.COMPUTED_WITH | environment.packages_behind(found["training"]["estimator"])
     digests = provenance.digests(model, found["dataset"]["digest"])
 
     on_its_own, against = gate.model_rules(settings.gate), gate.champion_rules(settings.gate)
@@ -59,18 +64,18 @@ def main(
     importances = files.read_csv(plots / "importances.csv", text=["feature"]).to_dict(orient="records")
     told = cards.facts(found, groups, importances, layout, judging.smallest_group, judging.confidence)
     rules = {**verdict, "mode": settings.mode, "not_here": list(against), "registration": report.as_posix()}
-    told |= {**rules, "digests": digests, "packages": environment.locked(environment.COMPUTED_WITH)}
+    told |= {**rules, "digests": digests, "packages": environment.locked(packages)}
     pages.write_both(card, "model_card.md", page, "model_card.html", **told, card=params.load(params.Card))
 
     result = registry.Result(
         name=settings.name,
         digests=digests,
-        params=params.recorded(),
+        params=params.effective(),
         metrics=results.logged(found["metrics"], found["training"]["cross_validated"]),
         tags={"model_type": found["training"]["model"], "framework": "scikit-learn", **provenance.tags()},
         model=model,
         columns=encoding.column_types(layout),
-        requirements=environment.pinned(environment.COMPUTED_WITH),
+        requirements=environment.pinned(packages),
         artifacts=[*reports, slices, plots, predictions, card, page],
         verdict="; ".join(outcome.sentence() for outcome in outcomes),
         description=f"{told['summary']}. The model card is `{card}` of the run.",

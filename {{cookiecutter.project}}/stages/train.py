@@ -17,63 +17,21 @@ def main(
     candidates: Annotated[Path, typer.Option(help="Where every candidate of a search goes (CSV).")],
 ) -> None:
     """Cross-validate, fit, save."""
+    import project.estimators
+    import project.metrics
     from mlops.base import files, params
     from mlops.intake import tables
-    from mlops.training import encoding, estimators, fitting, search, task
+    from mlops.training import metrics as scoring
+    from mlops.training import selection
 
+    scoring.declare(project.metrics.METRICS)
     settings, models = params.load(params.Train), params.load(params.Models)
-    layout = tables.read_schema(schema)
-    table = tables.read(train)
-
-    kind = task.task_of(table[layout.target], layout.columns[layout.target].type, settings.task)
-    target = task.labels(table[layout.target], kind)
-    positive = task.positive_class(target, settings.positive)
-    chosen = models.choose(settings.model)
-    path = chosen.classifier if kind == "classification" else chosen.regressor
-    inputs = encoding.inputs(table, layout)
-    many = encoding.many_levels(inputs, layout, settings.max_levels, settings.encoded_megabytes)
-    encoder = encoding.encoder(layout, many, settings.rare_level, kind, settings.seed)
-
-    groups = table[layout.with_role("group")[0]] if layout.with_role("group") else None
-    cut = fitting.folds(target, groups, kind, settings.folds, settings.seed)
-
-    wanted = settings.search
-    metric = search.metric_named(task.headline(kind, wanted.metric if wanted.candidates else "auto"))
-    configured = estimators.build(settings.model, path, chosen.arguments, kind, settings.seed)
-    space = wanted.space.get(settings.model, {})
-    arguments = search.candidates(settings.model, configured, space, wanted.candidates, settings.seed)
-    tried = [estimators.with_arguments(configured, given) for given in arguments]
-    scoring = search.search(encoder, tried, inputs, target, cut, positive, settings.threads)
-    scored = list(console.progress(scoring, len(cut) * len(tried), "cross-validating"))
-    found = search.collected(arguments, scored, metric)
-    best = search.best(found, metric)
-    summary = fitting.summarise(best.folds)
-
-    estimator = tried[best.number]
-    unfitted = fitting.pipeline(encoder, estimator)
-    files.write_model(model, fitting.fit(unfitted, inputs, target, settings.threads))
-    files.write_json(metrics, {name: spread["mean"] for name, spread in summary.items()})
-    files.write_json(
-        report,
-        {
-            "model": settings.model,
-            "estimator": path,
-            "arguments": estimator.get_params(deep=False),
-            "task": kind,
-            "positive": positive,
-            "threads": settings.threads,
-            "rows": len(table),
-            "features": layout.inputs,
-            "mean_encoded": many,
-            "rare_classes": fitting.rare_classes(target, settings.folds),
-            "cross_validated": summary,
-            "folds": best.folds,
-            "search": search.report(found, best, metric),
-        },
-    )
-    files.write_csv(candidates, search.table(found, metric))
-    which = f", candidate {best.number} of {len(found) - 1}" if best.arguments else ""
-    typer.echo(f"{settings.model}{which}: {metric} {summary[metric]['mean']:.4f} ± {summary[metric]['std']:.4f}")
+    trained = selection.train(tables.read(train), tables.read_schema(schema), settings, models, console.progress)
+    files.write_model(model, trained.model)
+    files.write_json(metrics, trained.metrics)
+    files.write_json(report, trained.report)
+    files.write_csv(candidates, trained.candidates)
+    typer.echo(trained.sentence)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 """params.yaml is read into types; every mistake in it is named, with what was probably meant."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from mlops.base import params
 from mlops.base.errors import ParameterError, StoreError
 from ruamel.yaml import YAML
+
+from tests.conftest import BakedProject
 
 GOOD = {
     "prepare": {"split": "stratified", "test_size": 0.2, "seed": 42, "duplicates": "keep"},
@@ -158,12 +161,50 @@ def test_a_value_out_of_range_is_named_with_what_was_found(
         params.load(params.SECTIONS[section], written(tmp_path, section, **{name: value}))
 
 
-def test_a_missing_value_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text("register: {name: demo, mode: enforce, gate: {}}\n", encoding="utf-8")
+@pytest.mark.parametrize("text", ["", "train:\n", "prepare: {}\n"])
+def test_a_section_that_is_not_there_has_its_defaults(text: str, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
 
-    with pytest.raises(ParameterError, match=r"register\.approval is missing"):
-        params.load(params.Register, path)
+    for kind in params.KINDS:
+        assert params.load(kind, tmp_path / "params.yaml") == kind()
+
+
+def test_a_value_that_is_not_there_has_its_default_and_the_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("evaluate: {resamples: 7}\nregister: {name: demo, gate: {}}\n", encoding="utf-8")
+
+    assert params.load(params.Evaluate, path) == params.Evaluate(resamples=7)
+    assert params.load(params.Register, path).approval == "required"
+    assert params.load(params.Register, path).gate == {}
+
+
+def test_the_generated_file_shows_every_parameter_with_its_default(bake: Callable[..., BakedProject]) -> None:
+    path = bake(ci="none").path / "params.yaml"
+    answers = {"register": {"name"}, "card": {"purpose", "owner"}, "tracking": {"experiment"}}
+    # What is long, and of use only with the models beside it.
+    shown_only = {"train": {"search"}, "sweep": {"space"}}
+
+    content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+
+    assert set(content) == set(params.SECTIONS)
+    for name, kind in params.SECTIONS.items():
+        if name == "models":
+            continue
+        apart = answers.get(name, set()) | shown_only.get(name, set())
+        assert set(content[name]) == set(kind.model_fields), name
+        assert params.load(kind, path).model_dump(exclude=apart) == kind().model_dump(exclude=apart), name
+    assert set(content["train"]["search"]) == set(params.Search.model_fields)
+
+
+def test_a_file_of_the_first_version_is_still_read_whole() -> None:
+    path = Path(__file__).with_name("params-0.1.yaml")
+
+    loaded = {kind: params.load(kind, path) for kind in params.KINDS}
+
+    assert loaded[params.Train].search.space["random_forest"]["n_estimators"] == [100, 200, 300]
+    assert next(iter(loaded[params.Models].root)) == "random_forest"
+    assert loaded[params.Register].gate["minimum"].limit == 0.75
+    assert params.effective(path)["train"]["folds"] == 5
 
 
 def test_an_unknown_section_is_answered_with_the_nearest(tmp_path: Path) -> None:
@@ -173,11 +214,10 @@ def test_an_unknown_section_is_answered_with_the_nearest(tmp_path: Path) -> None
         params.load(params.Prepare, path)
 
 
-@pytest.mark.parametrize("text", ["", "train:\n", "[]\n", "train: {}\n"])
-def test_a_missing_section_is_named(text: str, tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
+def test_a_file_without_sections_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("[]\n", encoding="utf-8")
 
-    with pytest.raises(ParameterError, match=r"params\.yaml has no section prepare: add it"):
+    with pytest.raises(ParameterError, match=r"params\.yaml holds no sections: its sections are prepare, "):
         params.load(params.Prepare, tmp_path / "params.yaml")
 
 

@@ -178,7 +178,9 @@ def delivered(folder: Path, files: dict[str, pd.DataFrame]) -> str:
             part.to_parquet(folder / name)
         else:
             part.to_csv(folder / name, index=False)
-    with deliveries.collected(folder, SCHEMA, SCHEMA.kept, folder.with_name("aside.parquet")) as found:
+    with deliveries.collected(
+        folder, SCHEMA, SCHEMA.kept, lambda table: table, folder.with_name("aside.parquet")
+    ) as found:
         return found.table.digest()
 
 

@@ -38,7 +38,7 @@ def typed(values: list[object], kind: str, dtype: object = str, **limits: object
 
 def read(folder: Path, schema: Schema, required: list[str]) -> deliveries.Delivered:
     """What was found in a folder; its rows are gone."""
-    with deliveries.collected(folder, schema, required, folder / ".aside.parquet") as delivered:
+    with deliveries.collected(folder, schema, required, lambda table: table, folder / ".aside.parquet") as delivered:
         return delivered
 
 

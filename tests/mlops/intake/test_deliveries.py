@@ -31,7 +31,7 @@ class Read:
 def read(folder: Path, schema: Schema = SCHEMA, required: list[str] | None = None) -> Read:
     aside = folder / ".aside.parquet"
     names = schema.kept if required is None else required
-    with deliveries.collected(folder, schema, names, aside) as delivered:
+    with deliveries.collected(folder, schema, names, lambda table: table, aside) as delivered:
         table = pd.concat(list(delivered.table.batches()))
     assert not aside.exists()
     return Read(table, delivered)

@@ -366,20 +366,23 @@ OUTPUTS = {
 }
 
 
-def trained(folder: Path, model: str, wanted: dict[str, Any], environment: dict[str, str]) -> subprocess.Popen[str]:
-    """`train` begun in a folder of its own, with this model and search."""
+def trained(
+    folder: Path, model: str, wanted: dict[str, Any], environment: dict[str, str], **arguments: Any
+) -> subprocess.Popen[str]:
+    """`train` begun in a folder of its own, with this model, its `arguments` and this search."""
     folder.mkdir()
     table, target = data()
     tables.write(folder / "train.parquet", table.astype({"level": "str"}).assign(y=pd.array(target, dtype="str")))
     columns = {name: column.model_dump(exclude_defaults=True) for name, column in SCHEMA.columns.items()}
     (folder / "schema.yaml").write_text(yaml.dumped({"columns": columns}), encoding="utf-8")
     models = {name: {"classifier": path} for name, path in PATHS.items()}
+    models[model] |= arguments
     content = {"train": {**TRAIN, "model": model, "search": {"metric": "auto", **wanted}}, "models": models}
     (folder / "params.yaml").write_text(yaml.dumped(content), encoding="utf-8")
     (folder / "requirements.txt").write_bytes((ROOT / "requirements.txt").read_bytes())
     where = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    arguments = [part for pair in OUTPUTS.items() for part in pair]
-    return subprocess.Popen([*STAGE, *arguments], cwd=folder, env=where, stdout=subprocess.PIPE, text=True)
+    options = [part for pair in OUTPUTS.items() for part in pair]
+    return subprocess.Popen([*STAGE, *options], cwd=folder, env=where, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_search_writes_the_same_bytes_on_any_number_of_cores_and_with_any_hash_seed(tmp_path: Path) -> None:
@@ -420,10 +423,9 @@ def test_the_best_of_a_search_put_into_params_yaml_gives_the_same_model(tmp_path
     assert trained(tmp_path / "searched", "logistic", {"candidates": 4, "space": space}, {}).wait() == 0
     report = json.loads((tmp_path / "searched" / "training.json").read_text(encoding="utf-8"))
 
-    table, target = data()
-    best = estimators.build("logistic", PATHS["logistic"], report["search"]["arguments"], "classification", seed=42)
-    inputs = encoding.inputs(table, SCHEMA)
-    encoder = encoding.encoder(SCHEMA, [], 10, "classification", seed=42)
-    files.write_model(tmp_path / "by_hand", fitting.fit(fitting.pipeline(encoder, best), inputs, target, threads=1))
+    best = report["search"]["arguments"]
+    assert trained(tmp_path / "chosen", "logistic", {"candidates": 0}, {}, **best).wait() == 0
 
-    assert (tmp_path / "by_hand").read_bytes() == (tmp_path / "searched" / "model.joblib").read_bytes()
+    searched, chosen = (tmp_path / name / "model.joblib" for name in ("searched", "chosen"))
+    assert report["search"]["chosen"] > 0
+    assert chosen.read_bytes() == searched.read_bytes()

@@ -51,6 +51,14 @@ def locked(names: Collection[str]) -> dict[str, list[str]]:
     return {name: [version for entry, version in entries if entry == name] for name in sorted(names)}
 
 
+def packages_behind(path: str) -> set[str]:
+    """The packages that the class at an import path comes from, beside scikit-learn's and the project's own."""
+    module = path.partition(".")[0]
+    if module in ("sklearn", "project"):  # the first is in COMPUTED_WITH; to look all packages through takes 0.2 s
+        return set()
+    return {name.lower().replace("_", "-") for name in metadata.packages_distributions().get(module, [])}
+
+
 def locks(name: str) -> bool:
     """Whether the lock has a package."""
     return re.search(rf"^{re.escape(name)}==", LOCK.read_text(encoding="utf-8"), re.M) is not None

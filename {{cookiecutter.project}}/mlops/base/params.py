@@ -1,7 +1,7 @@
 """`params.yaml`, typed: one class per section, named after the stage that reads it.
 
 A stage loads exactly the sections that `dvc.yaml` declares for it (a test compares them), so that no parameter takes
-effect without DVC knowing.
+effect without DVC knowing. Every parameter has a default, so that an older `params.yaml` stays valid.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,9 @@ from mlops.base.errors import ParameterError, nearest
 
 FILE = Path("params.yaml")
 
-Share = Field(ge=0, le=1)
-OpenShare = Field(gt=0, lt=1)
+Share = Annotated[float, Field(ge=0, le=1)]
+OpenShare = Annotated[float, Field(gt=0, lt=1)]
+Seed = Annotated[int, Field(ge=0)]
 Words = Annotated[str, StringConstraints(strip_whitespace=True)]
 
 
@@ -29,23 +30,23 @@ class Section(BaseModel):
 class Prepare(Section):
     """How raw data becomes a training and a test split."""
 
-    split: Literal["stratified", "random", "time", "group"]
-    test_size: float = OpenShare
-    seed: int = Field(ge=0)
-    duplicates: Literal["keep", "drop_rows", "drop_ids"]
+    split: Literal["stratified", "random", "time", "group"] = "stratified"
+    test_size: OpenShare = 0.2
+    seed: Seed = 42
+    duplicates: Literal["keep", "drop_rows", "drop_ids"] = "keep"
 
 
 class Validate(Section):
     """What of the prepared data is worth a warning, as shares of the rows."""
 
-    missing_warning: float = Share
-    duplicate_warning: float = Share
-    smallest_class_warning: float = Share
-    overlap_warning: float = Share
+    missing_warning: Share = 0.3
+    duplicate_warning: Share = 0.05
+    smallest_class_warning: Share = 0.05
+    overlap_warning: Share = 0.05
 
 
 class Range(Section):
-    """The numbers from `low` to `high`, both included; whole ones if both are, else drawn evenly, or so by `log`."""
+    """The numbers from `low` to `high`, both included; whole numbers if both are; drawn evenly or by logarithm."""
 
     low: int | FiniteFloat
     high: int | FiniteFloat
@@ -72,24 +73,24 @@ Space = dict[str, Range | Choices]
 class Search(Section):
     """How many candidates are tried inside `train`, and the arguments of each model that they differ in."""
 
-    candidates: int = Field(ge=0)
-    metric: str
-    space: dict[str, Space]
+    candidates: int = Field(default=0, ge=0)
+    metric: str = "auto"
+    space: dict[str, Space] = {}
 
 
 class Train(Section):
     """Which model is fitted to what, and how it is cross-validated."""
 
-    task: Literal["auto", "classification", "regression"]
-    positive: str | int | bool | None
-    model: str
-    folds: int = Field(ge=2)
-    seed: int = Field(ge=0)
-    threads: int = Field(ge=1)
-    rare_level: int = Field(ge=1)
-    max_levels: int = Field(ge=2)
-    encoded_megabytes: int = Field(ge=1)
-    search: Search
+    task: Literal["auto", "classification", "regression"] = "auto"
+    positive: str | int | bool | None = None
+    model: str = "random_forest"
+    folds: int = Field(default=5, ge=2)
+    seed: Seed = 42
+    threads: int = Field(default=1, ge=1)
+    rare_level: int = Field(default=10, ge=1)
+    max_levels: int = Field(default=100, ge=2)
+    encoded_megabytes: int = Field(default=500, ge=1)
+    search: Search = Search()
 
 
 class Estimator(BaseModel):
@@ -111,6 +112,12 @@ class Models(RootModel[dict[str, Estimator]]):
 
     model_config = ConfigDict(frozen=True)
 
+    root: dict[str, Estimator] = {
+        "random_forest": Estimator(
+            classifier="sklearn.ensemble.RandomForestClassifier", regressor="sklearn.ensemble.RandomForestRegressor"
+        )
+    }
+
     def choose(self, name: str) -> Estimator:
         """The estimator called `name`.
 
@@ -127,12 +134,12 @@ class Models(RootModel[dict[str, Estimator]]):
 class Evaluate(Section):
     """How the test split is judged."""
 
-    metric: str
-    resamples: int = Field(ge=1)
-    confidence: float = OpenShare
-    importance_repeats: int = Field(ge=1)
-    smallest_group: int = Field(ge=1)
-    seed: int = Field(ge=0)
+    metric: str = "auto"
+    resamples: int = Field(default=1000, ge=1)
+    confidence: OpenShare = 0.95
+    importance_repeats: int = Field(default=5, ge=1)
+    smallest_group: int = Field(default=30, ge=1)
+    seed: Seed = 42
 
 
 class Rule(Section):
@@ -145,48 +152,55 @@ class Rule(Section):
 
 
 class Register(Section):
-    """Under which name a model is registered, if, and who has to say yes before it goes into production."""
+    """Registry name, gate rules, and whether promotion needs an approval."""
 
-    name: str = Field(min_length=1)
-    mode: Literal["enforce", "dry_run"]
-    approval: Literal["required", "off"]
-    gate: dict[str, Rule]
+    name: str = Field(default="model", min_length=1)
+    mode: Literal["enforce", "dry_run"] = "enforce"
+    approval: Literal["required", "off"] = "required"
+    gate: dict[str, Rule] = {
+        "minimum": Rule(measure="test", direction="at_least", limit=0.75),
+        "overfitting": Rule(measure="overfitting", direction="below", limit=0.1),
+        "champion": Rule(measure="gain", direction="at_least", limit=-0.02),
+        "worst_group": Rule(measure="worst_group", direction="at_least", limit=0.6),
+        "fairness": Rule(measure="fairness", metric="equalised_odds", direction="at_most", limit=0.3),
+        "validation": Rule(measure="validation", metric="errors", direction="at_most", limit=0),
+    }
 
 
 class Card(Section):
     """What the model card says that no program knows; what is empty, it calls not stated. No result depends on it."""
 
-    purpose: Words
-    users: Words
-    not_for: Words
-    limits: list[Words]
-    owner: Words
+    purpose: Words = ""
+    users: Words = ""
+    not_for: Words = ""
+    limits: list[Words] = []
+    owner: Words = ""
 
 
 class Monitor(Section):
     """When a difference between the delivery and the training data is drift, and when to retrain."""
 
-    features: list[str] | Literal["all"]
-    p_value: float = OpenShare
-    ks_distance: float = Share
-    cramers_v: float = Share
-    missing_change: float = Share
-    drifted_share: float = Share
-    minimum_accuracy: float = Share
+    features: list[str] | Literal["all"] = "all"
+    p_value: OpenShare = 0.05
+    ks_distance: Share = 0.1
+    cramers_v: Share = 0.1
+    missing_change: Share = 0.05
+    drifted_share: Share = 0.3
+    minimum_accuracy: Share = 0.7
 
 
 class Sweep(Section):
     """What `python -m mlops sweep --trials` varies: parameters by their dotted names. No stage reads it."""
 
-    space: Space
-    seed: int = Field(ge=0)
+    space: Space = {}
+    seed: Seed = 42
 
 
 class Tracking(Section):
     """Where runs are kept. It changes no result, so no stage declares it."""
 
-    uri: str
-    experiment: str = Field(min_length=1)
+    uri: str = ""
+    experiment: str = Field(default="model", min_length=1)
 
     @model_validator(mode="after")
     def _no_relative_sqlite(self) -> Self:
@@ -205,25 +219,39 @@ Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def load(section: type[Kind], path: Path = FILE) -> Kind:
-    """Read one section of `params.yaml`.
+    """Read one section of `params.yaml`; a section or a parameter that is not there has its default.
 
     Raises:
-        ParameterError: a section or a name in it is unknown, missing or out of range; all of them are named.
+        ParameterError: a section or a name in it is unknown, or a value is out of range; all of them are named.
     """
-    content = yaml.read(path)
-    name = section.__name__.lower()
-    if not isinstance(content, dict) or name not in content:
-        raise ParameterError(f"{path} has no section {name}: add it (the sections are {', '.join(SECTIONS)})")
+    content = _content(path)
     for key in content:
         if key not in SECTIONS:
             raise ParameterError(f"{path} has an unknown section {key}: {nearest(str(key), list(SECTIONS))}")
+    name = section.__name__.lower()
+    if content.get(name) is None:
+        return section()
     return yaml.validate(section, content[name], f"{path}: {name}", ParameterError)
 
 
 def recorded(path: Path = FILE) -> dict[str, Any]:
-    """What a registered model depends on, as plain values: the sections that `register` declares."""
+    """The sections that a registered model depends on, as they are written: what its digest is made of."""
+    content = _content(path)
+    return {name: content.get(name) for name in RECORDED}
+
+
+def effective(path: Path = FILE) -> dict[str, Any]:
+    """The same sections with every default filled in, as plain values: what a run says of its parameters."""
+    return {name: load(SECTIONS[name], path).model_dump(mode="json") for name in RECORDED}
+
+
+def _content(path: Path) -> dict[str, Any]:
     content = yaml.read(path)
-    return {name: content[name] for name in RECORDED}
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ParameterError(f"{path} holds no sections: its sections are {', '.join(SECTIONS)}")
+    return content
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Parsed:
 
 
 def parse(delivery: pd.DataFrame, schema: Schema, source: str, required: list[str]) -> Parsed:
-    """Give every column of `schema` that is not ignored its type.
+    """Give every column that `schema` expects of a delivery its type.
 
     Columns of `delivery` (n rows; text from CSV, or any dtype from Parquet) that `schema` does not name are an error,
     so that nothing is dropped unnoticed. A column that is neither there nor `required` is left out.
@@ -76,7 +76,7 @@ def parse(delivery: pd.DataFrame, schema: Schema, source: str, required: list[st
     _refuse_other_columns(delivery, schema, source, required)
     columns, found = {}, []
     rejected = np.zeros(len(delivery), dtype=bool)
-    for name in schema.kept:
+    for name in schema.delivered:
         if name not in delivery:
             continue
         kind, values = schema.columns[name], _unwrapped(delivery[name])
@@ -134,10 +134,16 @@ def _unwrapped(values: pd.Series) -> pd.Series:
 def _refuse_other_columns(delivery: pd.DataFrame, schema: Schema, source: str, required: list[str]) -> None:
     lacking = [name for name in required if name not in delivery]
     unknown = [str(name) for name in delivery if name not in schema.columns]
+    twice = [str(name) for name in delivery if name in schema.derived]
     if lacking:
         raise DataError(
             f"{source} lacks {_columns(lacking)} that schema.yaml names (it has {', '.join(map(str, delivery))}): "
             "deliver all columns, or correct schema.yaml"
+        )
+    if twice:
+        raise DataError(
+            f"{source} has {_columns(twice)}, which project/features.py derives: rename the derived column, there and "
+            "in schema.yaml, or deliver the data without it"
         )
     if unknown:
         raise DataError(

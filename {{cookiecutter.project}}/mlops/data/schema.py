@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 ColumnType = Literal["number", "integer", "category", "boolean", "datetime", "text"]
-Role = Literal["feature", "target", "id", "time", "group", "ignore"]
+Role = Literal["feature", "target", "id", "time", "group", "source", "ignore"]
 Severity = Literal["error", "warning"]
 Decimal = Literal[".", ","]
 
@@ -19,6 +19,9 @@ MISSING = (
 
 class Column(BaseModel):
     """What one column may hold.
+
+    A column that is `derived` is in no delivery: `project/features.py` computes it. A column of the role `source` is
+    delivered for `project/features.py` to compute from, and is not kept.
 
     `max_missing` is a share of the rows (0 to 1); `min` and `max` are inclusive and in the column's own unit;
     `decimal` and `format` say how text spells a number (the decimal sign) or a datetime (as in `strptime`; ISO 8601 if
@@ -39,6 +42,7 @@ class Column(BaseModel):
     format: str | None = None
     unparseable: Literal["missing", "reject"] = "missing"
     severity: Severity = "error"
+    derived: bool = False
 
     @model_validator(mode="after")
     def _limits_fit_the_type(self) -> Self:
@@ -52,6 +56,8 @@ class Column(BaseModel):
             raise ValueError(f"decimal is for numbers and integers; this column is of type {self.type}")
         if self.format is not None and self.type != "datetime":
             raise ValueError(f"format is for datetimes; this column is of type {self.type}")
+        if self.derived and self.role in ("target", "id", "time", "source"):
+            raise ValueError(f"a derived column cannot be the {self.role}: deliver that column")
         if self.type == "text" and self.role in ("feature", "target"):
             raise ValueError(f"free text is no {self.role}: give the column the type category, or the role ignore")
         return self
@@ -82,9 +88,24 @@ class Schema(BaseModel):
         return [name for name, column in self.columns.items() if column.role == role]
 
     @property
+    def delivered(self) -> list[str]:
+        """The columns that a labelled delivery has to have: all that are neither ignored nor derived."""
+        return [name for name, column in self.columns.items() if column.role != "ignore" and not column.derived]
+
+    @property
+    def needed(self) -> list[str]:
+        """The delivered columns that a prediction needs, and the only ones that `project/features.py` computes from."""
+        return [name for name in self.delivered if name in self.inputs or self.columns[name].role == "source"]
+
+    @property
+    def derived(self) -> list[str]:
+        """The columns that `project/features.py` adds."""
+        return [name for name, column in self.columns.items() if column.derived and column.role != "ignore"]
+
+    @property
     def kept(self) -> list[str]:
-        """The columns that prepared data has: all that are not ignored."""
-        return [name for name, column in self.columns.items() if column.role != "ignore"]
+        """The columns that prepared data has: all that are neither ignored nor only a source."""
+        return [name for name, column in self.columns.items() if column.role not in ("ignore", "source")]
 
     @property
     def features(self) -> list[str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mlops.base import console, files
 from mlops.base.errors import DataError
 from mlops.data import parsing
+from mlops.data.deriving import Derive, derived
 from mlops.data.schema import Schema
 from mlops.intake import dialect, tables
 
@@ -46,10 +47,11 @@ class Delivered:
 
 
 @contextmanager
-def collected(folder: Path, schema: Schema, required: list[str], aside: Path) -> Iterator[Delivered]:
+def collected(folder: Path, schema: Schema, required: list[str], derive: Derive, aside: Path) -> Iterator[Delivered]:
     """Give every column of every file of a folder its type, in the order of their names, and lay the rows `aside`.
 
-    `aside` is the name of a Parquet file that is gone afterwards: no more than a batch is in memory at a time.
+    `derive` adds the project's own columns. `aside` is the name of a Parquet file that is gone afterwards: no more than
+    a batch is in memory at a time.
 
     Raises:
         DataError: there is no file, or one cannot be read, lacks a `required` column or has an unknown one; or every
@@ -57,14 +59,16 @@ def collected(folder: Path, schema: Schema, required: list[str], aside: Path) ->
     """
     delivered = Delivered(tables.Stored(aside))
     paths = present(folder)
-    known = {name for path in paths for name in columns(path)}
+    known = {name for path in paths for name in columns(path)} | set(schema.derived)
     try:
         delivered.rows = tables.write_batches(
             aside,
             (
                 _completed(table, schema, [name for name in schema.kept if name in known])
                 for path in paths
-                for table in console.progress(_typed(path, schema, required, delivered), None, f"reading {path.name}")
+                for table in console.progress(
+                    _typed(path, schema, required, derive, delivered), None, f"reading {path.name}"
+                )
             ),
         )
         if not delivered.rows:
@@ -79,7 +83,9 @@ def collected(folder: Path, schema: Schema, required: list[str], aside: Path) ->
         aside.unlink(missing_ok=True)
 
 
-def _typed(path: Path, schema: Schema, required: list[str], delivered: Delivered) -> Iterator[pd.DataFrame]:
+def _typed(
+    path: Path, schema: Schema, required: list[str], derive: Derive, delivered: Delivered
+) -> Iterator[pd.DataFrame]:
     """The typed batches of one file; what was found is noted in `delivered`."""
     found: dict[str, dict[str, Any]] = {}
     rows = 0
@@ -93,7 +99,7 @@ def _typed(path: Path, schema: Schema, required: list[str], delivered: Delivered
                 {"at": row, "value": value} for row, value in zip(places, wrong.values, strict=False)
             ][: parsing.EXAMPLES - len(known["examples"])]
         rows += len(raw)
-        yield parsed.table
+        yield derived(parsed.table, schema, derive)
     delivered.files[path.name] = rows
     lines = locate(path, [example["at"] for known in found.values() for example in known["examples"]])
     for known in found.values():

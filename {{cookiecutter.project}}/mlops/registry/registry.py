@@ -318,7 +318,7 @@ def _log_model(run_id: str, result: Result) -> None:
     columns = [ColSpec(kind, name, required=False) for name, kind in result.columns.items()]
     with mlflow.start_run(run_id=run_id):
         mlflow.sklearn.log_model(
-            files.read_model(result.model),
+            files.read_model(result.model).pipeline,
             name="model",
             serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_CLOUDPICKLE,
             signature=ModelSignature(inputs=Schema(columns)),

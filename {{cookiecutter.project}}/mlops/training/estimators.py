@@ -1,6 +1,7 @@
 """Estimators by name: from a few words in `params.yaml` to an unfitted scikit-learn estimator."""
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,14 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
 
-def build(name: str, path: str | None, arguments: Mapping[str, Any], task: Task, seed: int) -> "BaseEstimator":
-    """Make the estimator that `models.<name>` describes.
+def build(
+    name: str, path: str | None, arguments: Mapping[str, Any], task: Task, seed: int, threads: int = 1
+) -> "BaseEstimator":
+    """Make the estimator that `models.<name>` describes: one of scikit-learn, of another package or of the project.
 
-    Its `random_state` is `seed` unless given. It computes on its own on one core (`n_jobs`): parallel work is done
-    over folds, where it costs less and changes no result.
+    Its `random_state` is `seed` unless given. Its `n_jobs` is fixed, since a model that says how many cores there were
+    has other bytes elsewhere: parallel work is done over folds. Scikit-learn's estimators take None for one core; those
+    of other packages take None for all cores, so they get the number of `threads`.
 
     Raises:
         ParameterError: `path` is None or leads to no estimator, or an argument is not one of its own.
@@ -28,16 +32,25 @@ def build(name: str, path: str | None, arguments: Mapping[str, Any], task: Task,
         )
     estimator = _imported(path, f"params.yaml: models.{name}.{kind}")
     known = estimator.get_params(deep=False)
+    takes_others = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(type(estimator)).parameters.values())
     for argument in arguments:
-        if argument not in known:
+        if argument not in known and not takes_others:
             hint = nearest(argument, known)
             raise ParameterError(f"params.yaml: models.{name}.{argument} is no argument of {path}: {hint}")
     given = dict(arguments)
     if "random_state" in known:
         given.setdefault("random_state", seed)
     if "n_jobs" in known:
-        given["n_jobs"] = None
+        given["n_jobs"] = None if _is_of_sklearn(estimator) else threads
     return estimator.set_params(**given)
+
+
+def _is_of_sklearn(estimator: "BaseEstimator") -> bool:
+    """Whether an estimator is one of scikit-learn's, or inherits from one: its base classes alone do not count."""
+    modules = [base.__module__ for base in type(estimator).__mro__]
+    return any(
+        module.startswith("sklearn.") and not module.startswith(("sklearn.base", "sklearn.utils")) for module in modules
+    )
 
 
 def with_arguments(estimator: "BaseEstimator", arguments: Mapping[str, Any]) -> "BaseEstimator":
@@ -51,12 +64,18 @@ def with_arguments(estimator: "BaseEstimator", arguments: Mapping[str, Any]) -> 
 def _imported(path: str, where: str) -> "BaseEstimator":
     """An estimator of the class at `path`, with its own defaults."""
     module, _, name = path.rpartition(".")
+    package = module.partition(".")[0]
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError, TypeError):
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        if name and isinstance(error, ModuleNotFoundError) and error.name == package != "project":
+            raise ParameterError(
+                f"{where} is {path!r}, and the package {package} is not installed: add it to the dependencies in "
+                "pyproject.toml, compile requirements.txt (see README.md), and install that"
+            ) from None
         raise ParameterError(
             f"{where} is {path!r}, which cannot be imported: give a full path such as "
-            "sklearn.ensemble.RandomForestClassifier"
+            f"sklearn.ensemble.RandomForestClassifier ({error})"
         ) from None
     if not (isinstance(found, type) and hasattr(found, "fit") and hasattr(found, "get_params")):
         raise ParameterError(f"{where} is {path!r}, which is no estimator: it has no fit and get_params")

@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import DataError, ParameterError
+from mlops.training import parallel
 from mlops.training.metrics import Predictions, score
 from mlops.training.task import Label, Task, labels
 
@@ -73,30 +74,55 @@ def cross_validate(
     model: "Pipeline",
     table: pd.DataFrame,
     target: NDArray[np.generic],
-    cut: Sequence[Fold],
+    folds: Sequence[Fold],
     positive: Label | None,
     threads: int,
 ) -> Iterator[dict[str, float]]:
-    """Fit on each fold's training rows and score its test rows; yields one dictionary of metrics a fold, in order.
-
-    Folds run in parallel through joblib: on threads here, on a cluster under `joblib.parallel_config`.
+    """Fit on the training rows of each fold and score its test rows; yield the metrics of each fold, in order.
 
     Raises:
         ParameterError: the estimator refuses its arguments or the data.
     """
-    from joblib import Parallel, delayed
+    return _pieces(model, table, target, folds, positive, threads)
+
+
+def cross_validate_and_fit(
+    model: "Pipeline",
+    table: pd.DataFrame,
+    target: NDArray[np.generic],
+    folds: Sequence[Fold],
+    positive: Label | None,
+    threads: int,
+) -> Iterator[Any]:
+    """Yield what `cross_validate` yields, then the model fitted on all rows: one more piece of the parallel work.
+
+    Raises:
+        ParameterError: the estimator refuses its arguments or the data.
+    """
+    return _pieces(model, table, target, [*folds, None], positive, threads)
+
+
+def _pieces(
+    model: "Pipeline",
+    table: pd.DataFrame,
+    target: NDArray[np.generic],
+    folds: Sequence[Fold | None],
+    positive: Label | None,
+    threads: int,
+) -> Iterator[Any]:
+    """The scores on each fold; for None the model fitted on all rows."""
     from sklearn.base import clone
-    from threadpoolctl import threadpool_limits
 
     classes = None if target.dtype == np.float64 else np.unique(target)
 
-    def scored(train: NDArray[np.intp], test: NDArray[np.intp]) -> dict[str, float]:
+    def piece(fold: Fold | None) -> Any:
+        if fold is None:
+            return fit(clone(model), table, target, threads)
+        train, test = fold
         fitted = fit(clone(model), table.iloc[train], target[train], threads)
         return score(predict(fitted, table.iloc[test], target[test], positive, threads, classes))
 
-    # The limit of BLAS is the whole process's: held here, no fold that ends can lift it while another is running.
-    with threadpool_limits(threads):
-        yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(delayed(scored)(*fold) for fold in cut)
+    return parallel.each(piece, [(fold,) for fold in folds], threads)
 
 
 def fit(model: Model, table: pd.DataFrame | NDArray[np.float64], target: NDArray[np.generic], threads: int) -> Model:

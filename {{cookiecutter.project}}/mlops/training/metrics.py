@@ -5,7 +5,7 @@ a metric and its interval, hundreds of times faster than a call per resample. Ea
 that name to 1e-9 (with `zero_division=0`); what is undefined, such as the ROC AUC of one class, is NaN.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlops.data.own import OwnCodeError, failure, place
 from mlops.training.task import Label
 
 Weights = NDArray[np.float64]
@@ -52,6 +53,8 @@ TITLES = {
     "mape": "MAPE",
 }
 MISSING_LEVEL = "(missing)"
+# The metrics of the project, which `declare` adds to HIGHER_IS_BETTER, by their names.
+OWN: dict[str, Callable[..., float]] = {}
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,22 @@ class Predictions:
         return Predictions(self.actual[rows], self.predicted[rows], probabilities, self.classes, self.positive)
 
 
+def declare(metrics: Mapping[Callable[..., float], str]) -> None:
+    """Add the project's own metrics to those that are computed; each says if "higher" or "lower" is better.
+
+    Raises:
+        OwnCodeError: a metric has the name of another one, or says something else.
+    """
+    for function, better in metrics.items():
+        name = function.__name__
+        if name in HIGHER_IS_BETTER and name not in OWN:
+            raise OwnCodeError(f"{place(function)} has the name of another metric: rename the function")
+        if better not in ("higher", "lower"):
+            raise OwnCodeError(f'{place(function)} is {better!r} in METRICS: say "higher" or "lower"')
+        OWN[name] = function
+        HIGHER_IS_BETTER[name] = better == "higher"
+
+
 def joined(parts: Sequence[Predictions]) -> Predictions:
     """The predictions of one model on batch after batch, as one."""
     first = parts[0]
@@ -128,6 +147,7 @@ def scorer(predictions: Predictions) -> Scorer:
         parts = [_of_labels(predictions)]
         if predictions.probabilities is not None:
             parts.append(_of_probabilities(predictions, predictions.probabilities))
+    parts += [_of_project(predictions, name, function) for name, function in OWN.items()]
 
     def scores(weights: Weights) -> dict[str, Values]:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -291,6 +311,26 @@ def _ranking(
         return below / negative, average_precision
 
     return areas
+
+
+def _of_project(predictions: Predictions, name: str, function: Callable[..., float]) -> Scorer:
+    """One of the project's metrics: for each weighting of the rows, each row stands there as often as it weighs."""
+    probability = predictions.probabilities
+    if predictions.positive is not None:
+        probability = predictions.positive_probability
+
+    def scores(weights: Weights) -> dict[str, Values]:
+        values = []
+        for row in weights:
+            rows = np.repeat(np.arange(len(row)), row.astype(np.intp))
+            sure = None if probability is None else probability[rows]
+            try:
+                values.append(float(function(predictions.actual[rows], predictions.predicted[rows], sure)))
+            except Exception as error:
+                raise OwnCodeError(failure(function, error)) from None
+        return {name: np.array(values)}
+
+    return scores
 
 
 def _running(weights: Weights, rows: NDArray[np.intp]) -> Values:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from mlops.training.search import Range, Space
+from mlops.base.params import Range, Space
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

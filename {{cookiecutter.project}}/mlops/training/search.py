@@ -4,16 +4,18 @@ Random search (Bergstra and Bengio 2012): as good as a grid of many times its si
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import ParameterError, nearest
-from mlops.training.fitting import Fold, cross_validate, fit, pipeline, predict, refused, summarise
+from mlops.base.params import Range, Space
+from mlops.training import parallel
+from mlops.training.fitting import Fold, fit, predict, refused, summarise
 from mlops.training.metrics import HIGHER_IS_BETTER, score
 from mlops.training.task import Label
 
@@ -22,25 +24,11 @@ if TYPE_CHECKING:
 
 Arguments = dict[str, Any]
 Matrix = NDArray[np.float64]
-Outcome = tuple[int, dict[str, float] | str]
+# The number of a candidate, and its metrics on one fold, or why it was refused.
+FoldScore = tuple[int, dict[str, float] | str]
 
 # Of a drawn number: few enough to be copied to params.yaml, where they give the same model.
 DIGITS = 6
-
-
-class Range(Protocol):
-    """The numbers from `low` to `high`, both included: whole ones or not, evenly, or so by their logarithm."""
-
-    low: float
-    high: float
-    log: bool
-
-    @property
-    def whole(self) -> bool:
-        """Whether only whole numbers are meant."""
-
-
-Space = Mapping[str, Range | Sequence[Any]]
 
 
 @dataclass(frozen=True)
@@ -131,30 +119,23 @@ def search(
     cut: Sequence[Fold],
     positive: Label | None,
     threads: int,
-) -> Iterator[Outcome]:
+) -> Iterator[FoldScore]:
     """Fit each of m estimators on each fold; yield its number and its metrics there, or why it was refused.
 
     The scores are those of `fitting.cross_validate` for the encoder and the estimator as one pipeline, but a fold is
-    encoded once for all of them. One encoded fold is in memory at a time; its candidates run in parallel. A single
-    estimator has nothing to share: its folds run in parallel then, and what refuses it is raised.
+    encoded once for all of them. One encoded fold is in memory at a time; its candidates run in parallel.
 
     Raises:
-        ParameterError: the encoder, or a single estimator, refuses the data.
+        ParameterError: the encoder refuses the data.
     """
-    from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits
 
-    if len(estimators) == 1:
-        alone = pipeline(encoder, estimators[0])
-        yield from ((0, scores) for scores in cross_validate(alone, table, target, cut, positive, threads))
-        return
     classes = None if target.dtype == np.float64 else np.unique(target)
 
-    def on(train: NDArray[np.intp], test: NDArray[np.intp]) -> Iterator[Outcome]:
+    def on(train: NDArray[np.intp], test: NDArray[np.intp]) -> Iterator[FoldScore]:
         rows = (*_encoded(encoder, table.iloc[train], target[train], table.iloc[test]), target[test])
-        yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
-            delayed(_judged)(number, one, *rows, positive, threads, classes) for number, one in enumerate(estimators)
-        )
+        items = [(number, one, *rows, positive, threads, classes) for number, one in enumerate(estimators)]
+        yield from parallel.each(_judged, items, threads)
 
     with threadpool_limits(threads):  # see mlops.training.fitting.cross_validate
         for fold in cut:
@@ -187,7 +168,7 @@ def _judged(
     positive: Label | None,
     threads: int,
     classes: NDArray[np.generic] | None,
-) -> Outcome:
+) -> FoldScore:
     from sklearn.base import clone
 
     try:
@@ -197,7 +178,7 @@ def _judged(
     return number, score(predict(fitted, outside, actual, positive, threads, classes))
 
 
-def collected(arguments: Sequence[Arguments], outcomes: Sequence[Outcome], metric: str) -> list[Candidate]:
+def collected(arguments: Sequence[Arguments], outcomes: Sequence[FoldScore], metric: str) -> list[Candidate]:
     """What `search` yielded, by candidate.
 
     One that was refused in any fold has failed; and in a search, one for which the metric is not defined.

@@ -22,6 +22,7 @@ from mlops.data import checks, parsing
 from mlops.data.schema import Schema
 from mlops.history import paths
 from mlops.intake import deliveries, sources, tables
+from project import features
 
 ASIDE = Path(".dvc/tmp")
 FOLDERS = {True: paths.RAW, False: paths.INCOMING}
@@ -53,9 +54,11 @@ def ingest(
         inbox.mkdir()
         try:
             path = sources.fetch(source, query, inbox)
-            required = layout.kept if labelled else layout.inputs
+            required = layout.delivered if labelled else layout.needed
             _refuse_columns(path, layout, required)
-            with deliveries.collected(inbox, layout, required, Path(aside, "typed.parquet")) as delivered:
+            with deliveries.collected(
+                inbox, layout, required, features.derive, Path(aside, "typed.parquet")
+            ) as delivered:
                 _refuse(delivered.table, layout)
                 facts = _facts(delivered, layout)
         except ProjectError as error:
@@ -113,7 +116,7 @@ def _facts(delivered: deliveries.Delivered, schema: Schema) -> dict[str, Any]:
     [rows] = delivered.files.values()
     return {
         "rows": rows,
-        "columns": sum(name in table for name in schema.kept),
+        "columns": sum(name in table for name in schema.kept if name not in schema.derived),
         "period": period,
         "digest": table.digest(),
         "unparseable": delivered.unparseable,
@@ -123,7 +126,7 @@ def _facts(delivered: deliveries.Delivered, schema: Schema) -> dict[str, Any]:
 def _as_kept(path: Path, schema: Schema, unclean: set[str]) -> Iterator[pd.DataFrame]:
     """The delivery as it is written: each column typed if nothing is lost by it, the others as they came."""
     for batch in deliveries.batches(path):
-        clean = [name for name in schema.kept if name in batch and name not in unclean]
+        clean = [name for name in schema.delivered if name in batch and name not in unclean]
         yield batch.assign(
             **{name: parsing.column(batch[name], schema.columns[name], schema.missing) for name in clean}
         )

@@ -39,16 +39,14 @@ def explain(
     """
     from mlops.data import digest
     from mlops.evaluation import explanation, results
-    from mlops.training import encoding, fitting
 
     revision, known = _asked(version)
-    layout, trained = revision.schema(), revision.json(paths.TRAINING)
+    layout = revision.schema()
     table = _of_test(ids, revision, layout) if ids else _delivered(delivery, rows, layout)
     model = files.read_model(revision.kept(paths.MODEL), known)
-    positive, threads = trained["positive"], trained["threads"]
-    told = explanation.explain(model, table, layout, revision.profile(), positive, threads).rows(table)
-    inputs = encoding.inputs(table, layout)
-    answers = results.answers(fitting.predict(model, inputs, None, positive, threads)).to_dict(orient="records")
+    parts = explanation.explain(model.pipeline, table, layout, revision.profile(), model.positive, model.threads)
+    told = parts.rows(table)
+    answers = results.answers(model.predict(table)).to_dict(orient="records")
     names = digest.prediction_ids(known, table[layout.inputs])
     key = layout.with_role("id")[:1]
     keys = table[key[0]].tolist() if key and key[0] in table else [None] * len(table)
@@ -104,13 +102,16 @@ def _of_test(ids: list[str], revision: Revision, layout: Schema) -> "pd.DataFram
 def _delivered(delivery: Path, rows: int, layout: Schema) -> "pd.DataFrame":
     """The first typed rows of a delivery's first file."""
     from mlops.data import parsing
+    from mlops.data.deriving import derived
+    from project import features
 
     path = deliveries.present(delivery)[0] if delivery.is_dir() else delivery
     if not path.is_file():
         raise DataError(f"{path} is missing: name a delivery, a CSV or Parquet file")
     cells = rows * len(deliveries.columns(path))
     raw = next(islice(deliveries.batches(path, cells=cells), 1))
-    table = parsing.parse(raw.head(rows), layout, str(path), layout.inputs).table
+    typed = parsing.parse(raw.head(rows), layout, str(path), layout.needed).table
+    table = derived(typed, layout, features.derive)
     if table.empty:
         raise DataError(
             f"{path}: each of its first {len(raw.head(rows))} rows is rejected: see `unparseable` in schema.yaml"

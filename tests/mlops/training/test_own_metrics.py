@@ -1,0 +1,113 @@
+"""The project's own metrics: beside the others everywhere, and one sentence where a metric fails."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from mlops.data.own import OwnCodeError
+from mlops.evaluation import comparison, intervals
+from mlops.training import metrics, search
+from mlops.training.metrics import Predictions
+
+RNG = np.random.default_rng(7)
+ACTUAL = RNG.choice(["No", "Yes"], 300).astype(object)
+PROBABILITY = np.clip(0.5 + 0.3 * (ACTUAL == "Yes") - 0.15 + RNG.normal(0, 0.2, 300), 0.01, 0.99)
+PREDICTIONS = Predictions(
+    ACTUAL,
+    np.where(PROBABILITY > 0.5, "Yes", "No").astype(object),
+    np.column_stack([1 - PROBABILITY, PROBABILITY]),
+    ("No", "Yes"),
+    "Yes",
+)
+
+
+def cost(actual: np.ndarray, predicted: np.ndarray, probability: np.ndarray) -> float:
+    assert probability.shape == actual.shape == predicted.shape
+    missed = (actual == "Yes") & (predicted == "No")
+    alarms = (actual == "No") & (predicted == "Yes")
+    return (500 * missed.sum() + 20 * alarms.sum()) / len(actual)
+
+
+def accuracy_again(actual: np.ndarray, predicted: np.ndarray, probability: np.ndarray) -> float:
+    return float(np.mean(actual == predicted))
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """What a test declares is gone after it."""
+    known = dict(metrics.HIGHER_IS_BETTER)
+    yield
+    metrics.OWN.clear()
+    metrics.HIGHER_IS_BETTER.clear()
+    metrics.HIGHER_IS_BETTER.update(known)
+
+
+def test_a_metric_of_the_project_stands_beside_the_others() -> None:
+    plain = metrics.score(PREDICTIONS)
+    metrics.declare({cost: "lower", accuracy_again: "higher"})
+
+    scores = metrics.score(PREDICTIONS)
+
+    assert scores == {
+        **plain,
+        "cost": cost(ACTUAL, PREDICTIONS.predicted, PROBABILITY),
+        "accuracy_again": plain["accuracy"],
+    }
+    assert metrics.HIGHER_IS_BETTER["cost"] is False
+    assert metrics.title("accuracy_again") == "accuracy again"
+    assert search.metric_named("cost") == "cost"
+
+
+def test_its_interval_comes_from_the_same_resamples_as_that_of_the_others() -> None:
+    metrics.declare({accuracy_again: "higher"})
+
+    spans = intervals.bootstrap(PREDICTIONS, 200, 0.95, seed=1)
+
+    assert spans["accuracy_again"] == pytest.approx(spans["accuracy"])
+
+
+def test_two_models_are_compared_by_it_in_its_own_direction() -> None:
+    metrics.declare({cost: "lower"})
+    always = Predictions(ACTUAL, np.full(300, "No", dtype=object), None, ("No", "Yes"), "Yes")
+    better = Predictions(ACTUAL, ACTUAL, None, ("No", "Yes"), "Yes")
+
+    def quietly(actual: np.ndarray, predicted: np.ndarray, probability: Any) -> float:
+        return float(500 * ((actual == "Yes") & (predicted == "No")).mean())
+
+    metrics.OWN["cost"] = quietly
+    found = {one.metric: one for one in comparison.paired_bootstrap(always, better, 200, 0.95, 1)}
+
+    assert found["cost"].difference < 0
+    assert found["cost"].verdict == "better"
+
+
+def fails(actual: np.ndarray, predicted: np.ndarray, probability: np.ndarray) -> float:
+    return float(actual["money"])
+
+
+@pytest.mark.parametrize(
+    ("declared", "sentence"),
+    [
+        ({fails: "lower"}, r"test_own_metrics\.py: fails \(line \d+\) fails at line \d+ \(return float\(actual"),
+        ({lambda *_: "much": "lower"}, "could not convert string to float"),
+    ],
+    ids=["fails", "no number"],
+)
+def test_a_metric_that_fails_is_one_sentence_with_its_own_line(declared: dict[Any, str], sentence: str) -> None:
+    metrics.declare(declared)
+
+    with pytest.raises(OwnCodeError, match=sentence):
+        metrics.score(PREDICTIONS)
+
+
+def test_a_name_that_is_taken_and_a_direction_that_is_none_are_refused() -> None:
+    def recall(actual: np.ndarray, predicted: np.ndarray, probability: np.ndarray) -> float:
+        return 0.0
+
+    with pytest.raises(OwnCodeError, match=r"recall .*has the name of another metric: rename the function"):
+        metrics.declare({recall: "higher"})
+    with pytest.raises(OwnCodeError, match='\'smaller\' in METRICS: say "higher" or "lower"'):
+        metrics.declare({cost: "smaller"})
+    metrics.declare({cost: "lower"})
+    metrics.declare({cost: "lower"})  # a stage and a command in one process

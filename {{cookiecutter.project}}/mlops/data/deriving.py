@@ -1,0 +1,77 @@
+"""The columns that the project's own `derive` adds to a typed table; the one place where it is called."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from mlops.data import parsing
+from mlops.data.own import OwnCodeError, failure, place
+from mlops.data.schema import Schema
+
+Derive = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def derived(table: pd.DataFrame, schema: Schema, derive: Derive) -> pd.DataFrame:
+    """The columns of a typed table (n rows) that prepared data has, the derived ones among them, in schema order.
+
+    `derive` gets the columns that a prediction needs (`schema.needed`), never the target, so that it computes the same
+    in training, server and monitor. A derived column is given the type that `schema` says.
+
+    Raises:
+        OwnCodeError: `derive` fails, drops or moves rows, changes a column that it was given, leaves out a column that
+            `schema` calls derived, adds one that `schema` does not have, or a column is not of its type.
+    """
+    given = table[[name for name in schema.needed if name in table]]
+    added = new_columns(given, derive)
+    if lacking := [name for name in schema.derived if name not in added]:
+        raise OwnCodeError(
+            f"{place(derive)} does not add {', '.join(lacking)}, which schema.yaml calls derived: add that column, or "
+            "remove its line from schema.yaml"
+        )
+    if unknown := [str(name) for name in added if name not in schema.columns or not schema.columns[name].derived]:
+        raise OwnCodeError(
+            f"{place(derive)} adds {', '.join(unknown)}, which schema.yaml does not call derived: `python -m mlops "
+            "schema infer --update` adds what it lacks"
+        )
+    columns = {name: _typed(added[name], name, schema, derive) for name in schema.derived}
+    return table.assign(**columns)[[name for name in schema.kept if name in table or name in columns]]
+
+
+def new_columns(given: pd.DataFrame, derive: Derive) -> pd.DataFrame:
+    """The columns that `derive` adds to a table (n rows).
+
+    Raises:
+        OwnCodeError: it fails, returns no table of the same rows, or changes a column that it was given.
+    """
+    try:
+        result = derive(given.copy())
+    except Exception as error:
+        raise OwnCodeError(failure(derive, error)) from None
+    if not isinstance(result, pd.DataFrame):
+        raise OwnCodeError(f"{place(derive)} returns a {type(result).__name__}: return the table with its new columns")
+    if not result.index.equals(given.index):
+        raise OwnCodeError(
+            f"{place(derive)} returns {len(result)} rows for {len(given)}, or in another order: return the same rows, "
+            "with new values that are computed from each row alone"
+        )
+    if twice := result.columns[result.columns.duplicated()].unique().tolist():
+        names = ", ".join(map(str, twice))
+        raise OwnCodeError(f"{place(derive)} returns several columns called {names}: give each its own name")
+    for name in given:
+        if name in result and not result[name].equals(given[name]):
+            raise OwnCodeError(
+                f"{place(derive)} changes {name}, which was delivered so: write the new values to a column of their own"
+            )
+    return result.drop(columns=given.columns, errors="ignore")
+
+
+def _typed(values: pd.Series, name: str, schema: Schema, derive: Derive) -> pd.Series:
+    kind = schema.columns[name].type
+    typed = parsing.typed(values, kind)
+    wrong = values[values.notna() & typed.isna()]
+    if len(wrong):
+        raise OwnCodeError(
+            f"{place(derive)} gives {name} the value {wrong.iloc[0]!r} ({len(wrong)} such rows), which is no {kind}: "
+            "correct the function, or the type in schema.yaml"
+        )
+    return typed

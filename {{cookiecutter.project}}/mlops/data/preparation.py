@@ -1,0 +1,61 @@
+"""The work of the stage `prepare`: which rows of the deliveries are kept, and which of them train and which test."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlops.base.params import Prepare
+from mlops.data import cleaning, splitting
+from mlops.data.schema import Schema
+
+
+class Table(Protocol):
+    """A typed table of n rows, whole or in a file."""
+
+    @property
+    def hashes(self) -> NDArray[np.uint64]:
+        """A hash of each row, shape (n,)."""
+
+    def columns(self, names: list[str], /) -> pd.DataFrame:
+        """Some of the columns, all rows."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Masks (n,) of the rows that train and of those that test, disjoint; and facts about the rows for the report."""
+
+    train: NDArray[np.bool_]
+    test: NDArray[np.bool_]
+    facts: dict[str, Any]
+
+
+def split(table: Table, rejected: int, schema: Schema, settings: Prepare) -> Split:
+    """Leave out the rows without a label and the duplicates, and split the others.
+
+    `rejected` rows were left out before, when values were typed.
+
+    Raises:
+        DataError: no row has a label, all have the same, or too few rows are left to split.
+    """
+    rows = table.columns(
+        [*schema.with_role("id"), *schema.with_role("time"), *schema.with_role("group"), schema.target]
+    )
+    labelled = cleaning.labelled(rows[schema.target])
+    distinct = cleaning.distinct(rows[labelled], table.hashes[labelled], schema, settings.duplicates)
+    kept = labelled.copy()
+    kept[labelled] = distinct
+    test = kept.copy()
+    test[kept] = splitting.split(rows[kept], schema, settings.split, settings.test_size, settings.seed)
+    train = kept & ~test
+    facts = {
+        "rows": int(kept.sum()),
+        "rejected": {"unparseable": rejected, "target_missing": int((~labelled).sum())},
+        "duplicates_dropped": int((~distinct).sum()),
+        "period": cleaning.period(rows[kept], schema),
+        "target": cleaning.balance(rows[schema.target][kept]),
+        "split": {"by": settings.split, "train": int(train.sum()), "test": int(test.sum())},
+    }
+    return Split(train, test, facts)

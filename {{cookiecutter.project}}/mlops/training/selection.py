@@ -1,0 +1,91 @@
+"""The work of the stage `train`: cross-validate the chosen model, or candidates of it, and fit the best on all rows."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mlops.base import params
+from mlops.data.schema import Schema
+from mlops.training import encoding, estimators, fitting, search, task
+from mlops.training.model import FittedModel, fitted_model
+
+# Passes the finished pieces of work on while it shows a person how many of them there are.
+Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The fitted model; the mean of each cross-validated metric; a report; a row per candidate; a line for people."""
+
+    model: FittedModel
+    metrics: dict[str, float]
+    report: dict[str, Any]
+    candidates: pd.DataFrame
+    sentence: str
+
+
+def train(
+    table: pd.DataFrame, schema: Schema, settings: params.Train, models: params.Models, progress: Progress
+) -> Trained:
+    """Train the model that `settings` chooses from `models` on the n rows of the training split.
+
+    Raises:
+        DataError: there are too few rows for the folds.
+        ParameterError: there is no such model, or it refuses its arguments or the data.
+    """
+    kind = task.task_of(table[schema.target], schema.columns[schema.target].type, settings.task)
+    target = task.labels(table[schema.target], kind)
+    positive = task.positive_class(target, settings.positive)
+    inputs = encoding.inputs(table, schema)
+    many = encoding.many_levels(inputs, schema, settings.max_levels, settings.encoded_megabytes)
+    encoder = encoding.encoder(schema, many, settings.rare_level, kind, settings.seed)
+    groups = table[schema.with_role("group")[0]] if schema.with_role("group") else None
+    folds = fitting.folds(target, groups, kind, settings.folds, settings.seed)
+
+    chosen, space = models.choose(settings.model), settings.search.space.get(settings.model, {})
+    path = chosen.classifier if kind == "classification" else chosen.regressor
+    configured = estimators.build(settings.model, path, chosen.arguments, kind, settings.seed, settings.threads)
+    arguments = search.candidates(settings.model, configured, space, settings.search.candidates, settings.seed)
+    metric = search.metric_named(task.headline(kind, settings.search.metric if settings.search.candidates else "auto"))
+
+    tried = [estimators.with_arguments(configured, values) for values in arguments]
+    outcomes: list[search.FoldScore]
+    if len(tried) == 1:
+        pipeline = fitting.pipeline(encoder, tried[0])
+        pieces = fitting.cross_validate_and_fit(pipeline, inputs, target, folds, positive, settings.threads)
+        *scores, fitted = progress(pieces, len(folds) + 1, "cross-validating")
+        outcomes = [(0, score) for score in scores]
+    else:
+        searching = search.search(encoder, tried, inputs, target, folds, positive, settings.threads)
+        outcomes = list(progress(searching, len(folds) * len(tried), "cross-validating"))
+    found = search.collected(arguments, outcomes, metric)
+    best = search.best(found, metric)
+    if len(tried) > 1:
+        pipeline = fitting.pipeline(encoder, tried[best.number])
+        [fitted] = fitting.cross_validate_and_fit(pipeline, inputs, target, [], positive, settings.threads)
+
+    summary = fitting.summarise(best.folds)
+    report = {
+        "model": settings.model,
+        "estimator": path,
+        "arguments": tried[best.number].get_params(deep=False),
+        "task": kind,
+        "positive": positive,
+        "rows": len(table),
+        "features": schema.inputs,
+        "mean_encoded": many,
+        "rare_classes": fitting.rare_classes(target, settings.folds),
+        "cross_validated": summary,
+        "folds": best.folds,
+        "search": search.report(found, best, metric),
+    }
+    which = f", candidate {best.number} of {len(tried) - 1}" if len(tried) > 1 else ""
+    return Trained(
+        model=fitted_model(fitted, schema, kind, positive, settings.threads),
+        metrics={name: spread["mean"] for name, spread in summary.items()},
+        report=report,
+        candidates=search.table(found, metric),
+        sentence=f"{settings.model}{which}: {metric} {summary[metric]['mean']:.4f} ± {summary[metric]['std']:.4f}",
+    )

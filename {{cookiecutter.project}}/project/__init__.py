@@ -1,1 +1,0 @@
-"""The project's own code: what its owner writes."""

@@ -1,0 +1,8 @@
+"""Your own estimators: classes with scikit-learn's interface (`fit`, `predict`, `get_params`).
+
+A class `Mine` here is used as a model of `params.yaml`, with its arguments below it:
+
+    models:
+      mine:
+        classifier: project.estimators.Mine
+"""

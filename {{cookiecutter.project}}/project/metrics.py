@@ -1,0 +1,21 @@
+"""Your own metrics, such as money.
+
+A metric is a function of what was (`actual`), what the model said (`predicted`), and how sure it was (`probability`),
+each with one entry per row: labels, or numbers to regress. The probability is that of the positive class; of more than
+two classes it has a column per class, in sorted order; it is None to regress. For example:
+
+    def cost(actual, predicted, probability):
+        missed = (actual == "Yes") & (predicted == "No")
+        alarms = (actual == "No") & (predicted == "Yes")
+        return float(500 * missed.sum() + 20 * alarms.sum()) / len(actual)
+
+    METRICS = {cost: "lower"}
+
+Then `cost` stands beside the other metrics everywhere: folds, test with its interval, gate, search, sweep, review.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+# Each function, and whether a higher or a lower value is better.
+METRICS: dict[Callable[..., float], Literal["higher", "lower"]] = {}

@@ -1,0 +1,27 @@
+"""Derived columns are a function of single rows: a server that gets one row computes what training computed."""
+
+import pandas as pd
+
+from mlops.data.deriving import derived
+from mlops.data.schema import Schema
+from project import features
+
+
+def test_rows_one_by_one_have_the_columns_that_they_have_together(delivered: pd.DataFrame, schema: Schema) -> None:
+    together = derived(delivered, schema, features.derive)
+    one_by_one = [derived(delivered.iloc[[row]], schema, features.derive) for row in range(len(delivered))]
+
+    pd.testing.assert_frame_equal(pd.concat(one_by_one), together)
+
+
+def test_the_order_of_the_rows_does_not_matter(delivered: pd.DataFrame, schema: Schema) -> None:
+    together = derived(delivered, schema, features.derive)
+
+    pd.testing.assert_frame_equal(derived(delivered[::-1], schema, features.derive)[::-1], together)
+
+
+def test_a_row_without_its_label_has_the_same_columns(delivered: pd.DataFrame, schema: Schema) -> None:
+    together = derived(delivered, schema, features.derive)
+    unlabelled = derived(delivered[schema.needed], schema, features.derive)
+
+    pd.testing.assert_frame_equal(unlabelled, together[list(unlabelled)])
