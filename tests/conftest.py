@@ -322,21 +322,36 @@ def tracking(
         yield server
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put first what takes long, so that all workers end together; while one bakes, the others need no bake.
+    """Keep in one worker what shares more than a project, and put first what takes long, so that all end together.
 
-    The order is kept where xdist hands out one test after the other (`--no-loadscope-reorder`).
+    While one worker bakes, the other has the tables, which need no bake. The order is kept where xdist hands out one
+    test, or one group, after the other (`--no-loadscope-reorder`).
     """
-    shared_projects = {"pipeline", "quick", "stub"}
+    bakes = {"pipeline", "quick"}
 
     def turn(item: pytest.Item) -> int:
-        fixtures = set(getattr(item, "fixturenames", ()))
         if item.name == FIRST:
             return 0
         if item.path.name == "test_tables.py":
             return 1
-        if "servers" in {argument for mark in item.iter_markers("xdist_group") for argument in mark.args}:
+        if "servers" in groups_of(item):
             return 2
-        return 3 if fixtures & shared_projects else 4
+        return 3 if bakes & set(getattr(item, "fixturenames", ())) else 4
 
+    for item in items:
+        if "module" in scopes_of(item) and not groups_of(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     items.sort(key=turn)
+
+
+def groups_of(item: pytest.Item) -> set[str]:
+    """The groups of tests that one worker runs, which a test is in."""
+    return {name for mark in item.iter_markers("xdist_group") for name in mark.args}
+
+
+def scopes_of(item: pytest.Item) -> set[str]:
+    """How long the fixtures of a test live."""
+    known = item._fixtureinfo.name2fixturedefs.values()
+    return {definition.scope for definitions in known for definition in definitions}
