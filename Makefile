@@ -18,7 +18,7 @@ demo: .demo/ready
 	.demo/bin/python -m tests.summary demo/customer-churn
 
 test: .venv/ready lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations=15
 
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

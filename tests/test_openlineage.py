@@ -19,7 +19,9 @@ from openlineage.client import generated
 from openlineage.client.generated.base import RunEvent
 
 from tests.conftest import BakedProject, bake_copy
-from tests.test_experiments_for_real import OPS, succeeds
+from tests.projects import MLOPS, answers, succeeds
+
+pytestmark = pytest.mark.xdist_group("openlineage")  # one chain for all tests
 
 Event = dict[str, Any]
 
@@ -93,18 +95,18 @@ def by(project: BakedProject, name: str) -> BakedProject:
 
 
 @pytest.fixture(scope="module")
-def project(pipeline: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+def project(quick: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
     """The example, its version approved and promoted, with a remote in whose address a password stands."""
-    copy = bake_copy(pipeline, tmp_path_factory.mktemp("traced"))
+    copy = bake_copy(quick, tmp_path_factory.mktemp("traced"))
     succeeds(copy, "git", "remote", "add", "origin", "https://ada:hunter2@localhost/churn.git")
-    succeeds(by(copy, "bob"), *OPS, "approve", "1", "--reason", "looks good")
-    succeeds(by(copy, "bob"), *OPS, "promote", "1", "--reason", "first model")
+    answers(by(copy, "bob"), "approve", "1", "--reason", "looks good")
+    answers(by(copy, "bob"), "promote", "1", "--reason", "first model")
     return copy
 
 
 @pytest.fixture(scope="module")
 def text(project: BakedProject) -> str:
-    succeeds(project, *OPS, "trace", "1", "--openlineage", "lineage.jsonl")
+    succeeds(project, *MLOPS, "trace", "1", "--openlineage", "lineage.jsonl")
     return project.read("lineage.jsonl")
 
 
@@ -180,7 +182,7 @@ def test_they_lead_from_the_raw_file_to_production(events: list[Event]) -> None:
 
 
 def test_a_second_export_has_the_same_bytes_and_neither_has_a_password(project: BakedProject, text: str) -> None:
-    printed = succeeds(project, *OPS, "trace", "1", "--openlineage", "again.jsonl", "--json")
+    printed = answers(project, "trace", "1", "--openlineage", "again.jsonl", "--json")
 
     assert project.read("again.jsonl") == text
     assert "https://localhost/churn.git" in text
@@ -190,7 +192,7 @@ def test_a_second_export_has_the_same_bytes_and_neither_has_a_password(project: 
 def test_the_export_says_how_much_went_where_beside_the_json(project: BakedProject, text: str, tmp_path: Path) -> None:
     to = tmp_path / "new" / "lineage.jsonl"
 
-    done = project.run(*OPS, "trace", "models/model.joblib", "--openlineage", str(to), "--json")
+    done = project.call("trace", "models/model.joblib", "--openlineage", str(to), "--json")
 
     assert json.loads(done.stdout)[0]["name"] == "customer-churn"
     assert done.stderr == f"8 OpenLineage events are in {to}\n"
@@ -198,7 +200,7 @@ def test_the_export_says_how_much_went_where_beside_the_json(project: BakedProje
 
 
 def test_a_file_that_cannot_be_written_gets_one_sentence(project: BakedProject) -> None:
-    done = project.run(*OPS, "trace", "1", "--openlineage", "reports")
+    done = project.call("trace", "1", "--openlineage", "reports")
 
     assert done.returncode == 1
     assert done.stderr == "Error: reports could not be written: Is a directory\n"

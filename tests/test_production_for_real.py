@@ -1,4 +1,7 @@
-"""From a trained model to production and back: on SQLite, and for a team with MLflow's server, PostgreSQL and S3."""
+"""From a trained model to production and back: on SQLite, and for a team with MLflow's server, PostgreSQL and S3.
+
+On the server runs what differs there: what is done at once, accounts, secrets, and data on S3.
+"""
 
 import base64
 import http.client
@@ -17,12 +20,11 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import BakedProject, bake_copy, found_in
+from tests.conftest import BakedProject, bake_copy, found_in, shared
+from tests.projects import DVC, MLOPS, REPRO, answers, change, commit, succeeds
 from tests.services import BUCKET, S3, Postgres, Tracking
-from tests.test_experiments_for_real import DVC, OPS, commit, quick, succeeds
-from tests.test_pipeline import change
 
-__all__ = ["quick"]  # a fixture
+SERVERS = pytest.mark.xdist_group("servers")  # one worker starts them
 DELETE = "import mlflow, sys; mlflow.MlflowClient().delete_registered_model(sys.argv[1])"
 EDIT = """
 import mlflow, sys
@@ -60,46 +62,88 @@ class Team:
 
     def versions(self) -> list[dict[str, object]]:
         """What `registry show` has, the newest first."""
-        return json.loads(succeeds(self("rita"), *OPS, "registry", "show", "--json"))["versions"]
-
-
-@pytest.fixture(scope="module", params=["SQLite", "server"])
-def stored(
-    request: pytest.FixtureRequest, quick: BakedProject, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[BakedProject, Tracking | None]:
-    """A project, and the server that its team has; its data then is on S3, too."""
-    copy = bake_copy(quick, tmp_path_factory.mktemp("stored"))
-    if request.param == "SQLite":
-        return copy, None
-    storage: S3 = request.getfixturevalue("s3")
-    keep = ("remote", "modify", "storage")
-    succeeds(copy, *DVC, *keep, "url", f"s3://{BUCKET}/dvc")
-    succeeds(copy, *DVC, *keep, "endpointurl", storage.url)
-    succeeds(copy, *DVC, *keep, "--local", "access_key_id", storage.key_id)
-    succeeds(copy, *DVC, *keep, "--local", "secret_access_key", storage.key)
-    return copy, request.getfixturevalue("tracking")
+        return json.loads(answers(self("rita"), "registry", "show", "--json"))["versions"]
 
 
 @pytest.fixture
-def team(stored: tuple[BakedProject, Tracking | None], tmp_path: Path) -> Team:
-    """A team whose model has no version yet."""
-    team = Team(bake_copy(stored[0], tmp_path), stored[1])
+def registered(quick: BakedProject, tmp_path: Path) -> Team:
+    """A team on SQLite, whose model has one version."""
+    return Team(bake_copy(quick, tmp_path), None)
+
+
+@pytest.fixture(scope="session")
+def stricter(quick: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """The quick project with a second version, which Ada has made and committed."""
+
+    def make(stands: Path) -> BakedProject:
+        team = Team(bake_copy(quick, stands), None)
+        another_version(team)
+        return team.project
+
+    return shared(tmp_path_factory, "stricter", make)
+
+
+@pytest.fixture
+def with_two(stricter: BakedProject, tmp_path: Path) -> Team:
+    """A team on SQLite, whose model has two versions."""
+    return Team(bake_copy(stricter, tmp_path), None)
+
+
+@pytest.fixture(scope="module")
+def remote(quick: BakedProject, s3: S3, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """The quick project, with its data on S3."""
+    copy = bake_copy(quick, tmp_path_factory.mktemp("remote"))
+    keep = ("remote", "modify", "storage")
+    succeeds(copy, *DVC, *keep, "url", f"s3://{BUCKET}/dvc")
+    succeeds(copy, *DVC, *keep, "endpointurl", s3.url)
+    succeeds(copy, *DVC, *keep, "--local", "access_key_id", s3.key_id)
+    succeeds(copy, *DVC, *keep, "--local", "secret_access_key", s3.key)
+    return copy
+
+
+def named(project: BakedProject, server: Tracking) -> Team:
+    """A team with a server, whose model has a name of its own, and no version yet."""
+    team = Team(project, server)
     name = f"churn-{uuid4().hex[:8]}"
     change(team.project, "register", "name", name)
     change(team.project, "tracking", "experiment", name)
     # Results without a registry, as an experiment has them: the version is each test's own affair.
-    aside = f"sqlite:///{tmp_path.as_posix()}/aside.db"
-    succeeds(team("ada").with_env(MLFLOW_TRACKING_URI=aside), *DVC, "repro", "--quiet")
+    aside = f"sqlite:///{project.path.as_posix()}/mlflow.db"
+    succeeds(team("ada").with_env(MLFLOW_TRACKING_URI=aside), *REPRO, "--quiet")
     commit(team.project, "A name of its own")
-    succeeds(team.project, *DVC, "push", "--quiet")
     return team
 
 
-def test_five_who_register_at_once_make_one_run_and_one_version(team: Team) -> None:
+@pytest.fixture
+def served(remote: BakedProject, tracking: Tracking, tmp_path: Path) -> Team:
+    """A team with a server, whose model has no version yet."""
+    return named(bake_copy(remote, tmp_path), tracking)
+
+
+@pytest.fixture(scope="module")
+def one_served(remote: BakedProject, tracking: Tracking, tmp_path_factory: pytest.TempPathFactory) -> Team:
+    """A team with a server, whose model has one version, which stays as it is."""
+    team = named(bake_copy(remote, tmp_path_factory.mktemp("served")), tracking)
+    succeeds(team("ada"), *DVC, "push", "--quiet")
+    succeeds(team("ada"), *MLOPS, "sync")
+    return team
+
+
+@pytest.fixture
+def copied(one_served: Team, tmp_path: Path) -> Team:
+    """The same in a copy of its project, to be changed."""
+    return Team(bake_copy(one_served.project, tmp_path), one_served.server)
+
+
+@pytest.mark.parametrize("store", ["SQLite", pytest.param("server", marks=SERVERS)])
+def test_five_who_register_at_once_make_one_run_and_one_version(request: pytest.FixtureRequest, store: str) -> None:
+    team: Team = request.getfixturevalue("served" if store == "server" else "registered")
+    if store == "SQLite":
+        (team.project.path / "mlflow.db").unlink()
     ada = team("ada")
     at_once = [
         subprocess.Popen(
-            [*OPS, "sync"],
+            [*MLOPS, "sync"],
             cwd=ada.path,
             env=ada.surroundings,
             stdout=subprocess.PIPE,
@@ -118,39 +162,24 @@ def test_five_who_register_at_once_make_one_run_and_one_version(team: Team) -> N
     assert [tags["registered"] for tags in runs if tags.get("result")] == ["true"]
 
 
-def test_the_gate_refuses_a_dummy_and_names_the_rules(team: Team) -> None:
-    change(team.project, "train", "model", "dummy")
-
-    printed = succeeds(team("ada"), *DVC, "repro")
-
-    failed = [line.split()[2].rstrip(":") for line in printed.splitlines() if line.startswith("gate FAILED")]
-    rules = json.loads(team.project.read("reports/registration.json"))["rules"]
-    assert failed == [rule["rule"] for rule in rules if not rule["passed"]]
-    assert "minimum" in failed
-    assert team.versions() == []
-    (run,) = json.loads(succeeds(team("rita"), "python", "-c", RECORDED, team.name))
-    assert run["registered"] == "false"
-
-
-def test_a_version_goes_live_and_back_and_the_log_has_who_and_why(team: Team) -> None:
+def test_a_version_goes_live_and_back_and_the_log_has_who_and_why(with_two: Team) -> None:
+    team = with_two
     ada, bob = team("ada"), team("bob")
-    succeeds(ada, *OPS, "sync")
-    another_version(team)
 
-    own = ada.run(*OPS, "approve", "1", "--reason", "mine is good")
+    own = ada.call("approve", "2", "--reason", "mine is good")
     for number in "12":
-        early = ada.run(*OPS, "promote", number, "--reason", "now")
-        succeeds(bob, *OPS, "approve", number, "--reason", "looked at it")
-        succeeds(ada, *OPS, "promote", number, "--reason", f"go, {number}")
+        early = ada.call("promote", number, "--reason", "now")
+        answers(bob, "approve", number, "--reason", "looked at it")
+        succeeds(ada, *MLOPS, "promote", number, "--reason", f"go, {number}")
         assert "is not approved" in early.stderr
     live = [version["aliases"] for version in team.versions()]
-    succeeds(bob, *OPS, "rollback", "--reason", "complaints")
+    succeeds(bob, *MLOPS, "rollback", "--reason", "complaints")
 
     assert own.returncode == 1
     assert "your own" in own.stderr
     assert live == [["challenger", "champion"], []]
     assert [version["aliases"] for version in team.versions()] == [["challenger"], ["champion"]]
-    entries = json.loads(succeeds(team("rita"), *OPS, "registry", "history", "--json"))["entries"]
+    entries = json.loads(answers(team("rita"), "registry", "history", "--json"))["entries"]
     assert [(entry["action"], entry["from"], entry["to"], entry["reason"]) for entry in entries] == [
         ("approve", "1", "1", "looked at it"),
         ("promote", None, "1", "go, 1"),
@@ -160,50 +189,56 @@ def test_a_version_goes_live_and_back_and_the_log_has_who_and_why(team: Team) ->
     ]
     assert [entry["who"].split()[0].lower() for entry in entries] == ["bob", "ada", "bob", "ada", "bob"]
     assert [json.loads(line) for line in ada.read("reports/audit.jsonl").splitlines()] == entries
-    assert "5 entries, each follows the one before" in succeeds(team("rita"), *OPS, "audit", "verify")
+    assert "5 entries, each follows the one before" in answers(team("rita"), "audit", "verify")
 
     edited = entries[2] | {"who": "Eve"}
-    succeeds(ada, "python", "-c", EDIT, team.name, json.dumps(edited))
-    found = team("rita").run(*OPS, "audit", "verify")
+    store = f"sqlite:///{ada.path.as_posix()}/mlflow.db"
+    succeeds(ada.with_env(MLFLOW_TRACKING_URI=store), "python", "-c", EDIT, team.name, json.dumps(edited))
+    found = team("rita").call("audit", "verify")
     assert found.returncode == 1
     assert "entry 3 was edited" in found.stdout
 
 
-def test_of_promotions_at_once_one_is_entered_after_the_other_or_told(team: Team) -> None:
+@pytest.mark.parametrize("store", ["SQLite", pytest.param("server", marks=SERVERS)])
+def test_of_promotions_at_once_one_is_entered_after_the_other_or_told(
+    request: pytest.FixtureRequest, store: str
+) -> None:
+    team: Team = request.getfixturevalue("served" if store == "server" else "with_two")
     ada, bob = team("ada"), team("bob")
-    succeeds(ada, *OPS, "sync")
-    another_version(team)
+    if store == "server":
+        succeeds(ada, *MLOPS, "sync")
+        another_version(team)
     for number in "12":
-        succeeds(bob, *OPS, "approve", number)
+        answers(bob, "approve", number)
 
     def promote(number: str) -> "subprocess.Popen[str]":
-        command = [*OPS, "promote", number, "--reason", "now"]
+        command = [*MLOPS, "promote", number, "--reason", "now"]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, cwd=ada.path, env=ada.surroundings, stdout=pipe, stderr=pipe, text=True)
 
     both = {number: promote(number) for number in "12"}
     said = {number: process.communicate() for number, process in both.items()}
-    succeeds(bob, *OPS, "approve", "1", "--reason", "the log goes on")
+    answers(bob, "approve", "1", "--reason", "the log goes on")
 
     won = {number for number, process in both.items() if process.returncode == 0}
-    entries = json.loads(succeeds(ada, *OPS, "registry", "history", "--json"))["entries"]
+    entries = json.loads(answers(ada, "registry", "history", "--json"))["entries"]
     promoted = [entry["to"] for entry in entries if entry["action"] == "promote"]
     assert won, said
     assert set(promoted) == won
     assert all("another change came first" in said[number][1] for number in both if number not in won)
     live = {version["version"]: version["aliases"] for version in team.versions()}
     assert [number for number, aliases in live.items() if "champion" in aliases] == [promoted[-1]]
-    assert "each follows the one before" in succeeds(ada, *OPS, "audit", "verify")
+    assert "each follows the one before" in answers(ada, "audit", "verify")
 
 
-def test_a_version_three_commits_back_is_made_again_to_the_byte(team: Team) -> None:
-    ada = team("ada")
-    succeeds(ada, *OPS, "sync")
+@SERVERS
+def test_a_version_three_commits_back_is_made_again_to_the_byte(copied: Team) -> None:
+    team, ada = copied, copied("ada")
     made = moves_on(team)
     before = state(team)
-    shutil.rmtree(ada.path / ".dvc" / "cache")  # its data is fetched from the remote
+    shutil.rmtree(ada.path / ".dvc" / "cache")  # its data is fetched from S3
 
-    found = json.loads(succeeds(team("rita"), *OPS, "reproduce", "1", "--json"))
+    found = json.loads(succeeds(team("rita"), *MLOPS, "reproduce", "1", "--json"))
 
     assert found["verdict"] == "identical bytes"
     assert found["commit"] == made
@@ -211,9 +246,8 @@ def test_a_version_three_commits_back_is_made_again_to_the_byte(team: Team) -> N
     assert not list((ada.path / ".dvc" / "tmp" / "reproduce").iterdir())
 
 
-def test_data_that_is_no_longer_what_it_was_is_named(team: Team) -> None:
-    ada = team("ada")
-    succeeds(ada, *OPS, "sync")
+def test_data_that_is_no_longer_what_it_was_is_named(registered: Team) -> None:
+    ada = registered("ada")
     (raw,) = (ada.path / "data" / "raw").glob("*.csv")
     listing = ada.read("data/raw.dvc")
     folder = listing.split("md5: ")[1].split()[0]
@@ -224,19 +258,18 @@ def test_data_that_is_no_longer_what_it_was_is_named(team: Team) -> None:
     kept.write_bytes(kept.read_bytes().replace(b"Month-to-month", b"Month-by-month", 1))
     os.utime(kept)
 
-    done = ada.run(*OPS, "reproduce", "1")
+    done = ada.run(*MLOPS, "reproduce", "1")
 
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"not reproducible; the first that differs is data/raw/{raw.name}" in done.stdout
     assert not list((ada.path / ".dvc" / "tmp" / "reproduce").iterdir())
 
 
-def test_the_chain_behind_a_version_is_found_from_any_end(team: Team) -> None:
-    ada = team("ada")
-    succeeds(ada, *OPS, "sync")
+def test_the_chain_behind_a_version_is_found_from_any_end(registered: Team) -> None:
+    team, ada = registered, registered("ada")
     (raw,) = (ada.path / "data" / "raw").glob("*.csv")
     from_version, from_model, from_data = (
-        json.loads(succeeds(team("rita"), *OPS, "trace", what, "--json"))
+        json.loads(answers(team("rita"), "trace", what, "--json"))
         for what in ("1", "models/model.joblib", f"data/raw/{raw.name}")
     )
 
@@ -248,25 +281,24 @@ def test_the_chain_behind_a_version_is_found_from_any_end(team: Team) -> None:
     model = chain["stages"]["train"]["outs"]["models/model.joblib"]
     assert chain["stages"]["evaluate"]["deps"]["models/model.joblib"] == model
     assert chain["metrics"] == json.loads(ada.read("reports/metrics.json"))
-    assert "train: data/prepared/train.parquet" in succeeds(ada, *OPS, "trace", "1")
-    refused, missing = ada.run(*OPS, "trace", "README.md"), ada.run(*OPS, "reproduce", "9")
+    assert "train: data/prepared/train.parquet" in succeeds(ada, *MLOPS, "trace", "1")
+    refused, missing = ada.call("trace", "README.md"), ada.call("reproduce", "9")
     assert (refused.returncode, missing.returncode) == (1, 1)
     assert refused.stderr.startswith("Error: README.md is the model of no version")
     assert missing.stderr.startswith(f"Error: {team.name} has no version 9: there are 1")
 
 
-def test_a_prediction_is_explained_and_leads_back_to_its_version(team: Team) -> None:
-    succeeds(team("ada"), *OPS, "sync")
-    rita = team("rita")
-    (row, _) = json.loads(succeeds(rita, *OPS, "explain", "--rows", "2", "--version", "1", "--json"))["rows"]
-    same = json.loads(succeeds(rita, *OPS, "explain", "--rows", "1", "--json"))["rows"]
+def test_a_prediction_is_explained_and_leads_back_to_its_version(registered: Team) -> None:
+    rita = registered("rita")
+    (row, _) = json.loads(succeeds(rita, *MLOPS, "explain", "--rows", "2", "--version", "1", "--json"))["rows"]
+    same = json.loads(answers(rita, "explain", "--rows", "1", "--json"))["rows"]
 
     assert same == [row]
     assert row["base"] + sum(part["contribution"] for part in row["features"]) == pytest.approx(row["answer"])
     assert 1 / (1 + math.exp(-row["answer"])) == pytest.approx(row["probability"])
-    (chain,) = json.loads(succeeds(rita, *OPS, "trace", row["prediction_id"], "--json"))
+    (chain,) = json.loads(answers(rita, "trace", row["prediction_id"], "--json"))
     assert chain["version"]["version"] == "1"
-    assert "probability of Yes" in succeeds(rita, *OPS, "explain", "--id", row_id(rita))
+    assert "probability of Yes" in answers(rita, "explain", "--id", row_id(rita))
 
 
 def row_id(project: BakedProject) -> str:
@@ -287,16 +319,15 @@ class Trap:
 
 @pytest.mark.parametrize("version", [(), ("--version", "1")])
 def test_a_model_that_the_registry_does_not_know_is_not_even_opened(
-    team: Team, tmp_path: Path, version: tuple[str, ...]
+    registered: Team, tmp_path: Path, version: tuple[str, ...]
 ) -> None:
-    ada = team("ada")
-    succeeds(ada, *OPS, "sync")
+    ada = registered("ada")
     digest = ada.read("dvc.lock").split("path: models/model.joblib")[1].split("md5: ")[1].split()[0]
     kept = ada.path / ".dvc" / "cache" / "files" / "md5" / digest[:2] / digest[2:]
     kept.chmod(0o644)
     kept.write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
 
-    done = ada.run(*OPS, "explain", *version)
+    done = ada.call("explain", *version)
 
     assert done.returncode == 1, done.stdout + done.stderr
     assert "not loaded" in done.stderr
@@ -310,7 +341,7 @@ def another_version(team: Team) -> None:
     """Let Ada train, register and commit a second model."""
     estimator = YAML().load(team.project.read("params.yaml"))["models"]["logistic_regression"]
     change(team.project, "models", "logistic_regression", {**estimator, "C": 0.3})
-    succeeds(team("ada"), *DVC, "repro", "--quiet")
+    succeeds(team("ada"), *REPRO, "--quiet")
     commit(team.project, "Stricter")
 
 
@@ -319,7 +350,7 @@ def moves_on(team: Team) -> str:
     made = succeeds(team.project, "git", "rev-parse", "HEAD").strip()
     change(team.project, "train", "model", "random_forest")
     commit(team.project, "Another model")
-    with (team.project.path / "ml" / "metrics.py").open("a") as file:
+    with (team.project.path / "mlops" / "training" / "metrics.py").open("a") as file:
         file.write("\nraise RuntimeError('not what it was')\n")
     commit(team.project, "Broken code")
     (team.project.path / "notes.txt").write_text("mine")
@@ -340,35 +371,34 @@ def state(team: Team) -> dict[str, object]:
 # ---- accounts, which only a server has
 
 
-@pytest.fixture
-def served(team: Team) -> tuple[Team, Tracking]:
-    """A team with a server, and the server."""
-    if team.server is None:
-        pytest.skip("SQLite knows no accounts")
-    return team, team.server
-
-
-def test_readers_read_editors_edit_and_the_administrator_deletes(served: tuple[Team, Tracking]) -> None:
-    team, _ = served
-    succeeds(team("ada"), *OPS, "sync")
+@SERVERS
+def test_readers_read_editors_edit_and_the_administrator_deletes(served: Team) -> None:
+    team = served
+    succeeds(team("ada"), *MLOPS, "sync")
     rita, bob, admin = team("rita"), team("bob"), team("admin")
 
     for command in (("registry", "show"), ("registry", "history"), ("audit", "verify"), ("trace", "1")):
-        succeeds(rita, *OPS, *command)
-    refused = [rita.run(*OPS, "approve", "1"), rita.run(*OPS, "sync")]
+        answers(rita, *command)
+    refused = [rita.call("approve", "1"), rita.run(*MLOPS, "sync")]
     assert all("does not allow rita to do this: ask" in one.stderr for one in refused), refused
     assert all("Traceback" not in one.stderr for one in refused)
     assert [one.returncode for one in refused] == [1, 1]
-    assert json.loads(succeeds(rita, *OPS, "registry", "history", "--json"))["entries"] == []
+    assert json.loads(answers(rita, "registry", "history", "--json"))["entries"] == []
 
-    succeeds(bob, *OPS, "approve", "1", "--reason", "looked at it")
-    succeeds(bob, *OPS, "promote", "1", "--reason", "go")
+    answers(bob, "approve", "1", "--reason", "looked at it")
+    answers(bob, "promote", "1", "--reason", "go")
+    entries = json.loads(answers(rita, "registry", "history", "--json"))["entries"]
+    assert [(entry["action"], entry["who"].split()[0].lower()) for entry in entries] == [
+        ("approve", "bob"),
+        ("promote", "bob"),
+    ]
     assert "Permission denied" in bob.run("python", "-c", DELETE, team.name).stderr
     assert team.versions()[0]["aliases"] == ["challenger", "champion"]
     succeeds(admin, "python", "-c", DELETE, team.name)
     assert team.versions() == []
 
 
+@SERVERS
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
@@ -377,12 +407,11 @@ def test_readers_read_editors_edit_and_the_administrator_deletes(served: tuple[T
     ],
 )
 def test_who_the_server_does_not_know_gets_one_sentence(
-    served: tuple[Team, Tracking], environment: dict[str, str], sentence: str
+    copied: Team, environment: dict[str, str], sentence: str
 ) -> None:
-    team, _ = served
-    stranger = team("ada").with_env(**environment)
+    stranger = copied("ada").with_env(**environment)
 
-    for command in ((*OPS, "registry", "show"), (*DVC, "repro", "--single-item", "--force", "register")):
+    for command in ((*MLOPS, "registry", "show"), (*REPRO, "--single-item", "--force", "register")):
         done = stranger.run(*command)
         errors = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error: ")]
         assert done.returncode != 0
@@ -391,8 +420,9 @@ def test_who_the_server_does_not_know_gets_one_sentence(
         assert "Traceback" not in done.stderr
 
 
-def test_the_server_refuses_who_calls_it_by_another_name(served: tuple[Team, Tracking]) -> None:
-    _, server = served
+@SERVERS
+def test_the_server_refuses_who_calls_it_by_another_name(tracking: Tracking) -> None:
+    server = tracking
     known = base64.b64encode(f"ada:{server.passwords['ada']}".encode()).decode()
 
     def answer(host: str) -> int:
@@ -406,15 +436,15 @@ def test_the_server_refuses_who_calls_it_by_another_name(served: tuple[Team, Tra
     assert answer("mlflow.evil.example") == 403
 
 
-def test_no_secret_is_left_anywhere(served: tuple[Team, Tracking], postgres: Postgres, s3: S3) -> None:
-    team, server = served
-    ada = team("ada")
-    printed = [succeeds(ada, *OPS, "sync"), succeeds(team("bob"), *OPS, "approve", "1", "--reason", "looked at it")]
-    wrong = ada.with_env(MLFLOW_TRACKING_PASSWORD=server.passwords["bob"]).run(*OPS, "registry", "show")
+@SERVERS
+def test_no_secret_is_left_anywhere(copied: Team, tracking: Tracking, postgres: Postgres, s3: S3) -> None:
+    team, server, ada = copied, tracking, copied("ada")
+    printed = [succeeds(ada, *MLOPS, "sync"), succeeds(team("bob"), *MLOPS, "approve", "1", "--reason", "looked at it")]
+    wrong = ada.with_env(MLFLOW_TRACKING_PASSWORD=server.passwords["bob"]).run(*MLOPS, "registry", "show")
     unreachable = ada.with_env(MLFLOW_TRACKING_URI=f"http://ada:{server.passwords['ada']}@127.0.0.1:9").run(
-        *OPS, "sync"
+        *MLOPS, "sync"
     )
-    printed += [wrong.stderr, unreachable.stderr, succeeds(ada, *OPS, "trace", "1", "--json")]
+    printed += [wrong.stderr, unreachable.stderr, succeeds(ada, *MLOPS, "trace", "1", "--json")]
     commit(team.project, "Approved")
     kept = {one.key: one.get()["Body"].read() for one in s3.bucket.objects.all()}
 

@@ -1,7 +1,6 @@
 """What the READMEs show is what happens."""
 
 import re
-import shutil
 from pathlib import Path
 
 from tests.conftest import TEMPLATE, BakedProject, bake_copy
@@ -51,9 +50,7 @@ def test_make_has_the_targets_that_the_readme_names() -> None:
 
 
 def test_the_summary_of_the_demo_shows_metrics_gate_and_drift(pipeline: BakedProject) -> None:
-    shutil.copy(TEMPLATE / "tests" / "summary.py", pipeline.path.parent / "summary.py")
-
-    done = pipeline.run("python", str(pipeline.path.parent / "summary.py"), str(pipeline.path))
+    done = pipeline.run("python", str(TEMPLATE / "tests" / "summary.py"), str(pipeline.path))
 
     assert done.returncode == 0, done.stderr
     gate = "Gate: passed (minimum, overfitting, worst_group, fairness, validation)"

@@ -1,53 +1,71 @@
-"""A merge that conflicts in dvc.lock and in the reports, resolved by the real pipeline."""
+"""Merges that conflict in dvc.lock and in the reports, resolved by the whole pipeline."""
 
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.conftest import BakedProject, bake_copy
-from tests.test_experiments_for_real import DVC, OPS, commit, succeeds
-from tests.test_pipeline import change
+from tests.projects import DVC, MLOPS, REPRO, change, commit, keep_rows, succeeds
 
 
-@pytest.fixture
-def project(pipeline: BakedProject, tmp_path: Path) -> BakedProject:
-    """A copy of the real bake, in the middle of a merge: each branch has changed a parameter, one of them the data."""
-    copy = bake_copy(pipeline, tmp_path)
+def known(project: BakedProject) -> BakedProject:
+    """The same, by someone whom Git knows."""
     for name, value in {"user.name": "Ada", "user.email": "ada@localhost"}.items():
-        succeeds(copy, "git", "config", name, value)
-    change(copy, "train", "model", "logistic_regression")
-    change(copy, "evaluate", "importance_repeats", 1)
-    succeeds(copy, *DVC, "repro", "--quiet")
-    commit(copy, "As little as it can take")
-    succeeds(copy, "git", "switch", "--quiet", "--create", "theirs")
-    change(copy, "evaluate", "resamples", 500)
-    (raw,) = (copy.path / "data" / "raw").glob("*.csv")
-    raw.write_text("".join(raw.read_text().splitlines(keepends=True)[:3001]))
-    succeeds(copy, *DVC, "add", "--quiet", "data/raw")
-    succeeds(copy, *DVC, "repro", "--quiet")
-    commit(copy, "Half of the data")
-    succeeds(copy, "git", "switch", "--quiet", "--create", "ours", "HEAD~1")
-    succeeds(copy, *DVC, "checkout", "--quiet")
-    change(copy, "train", "folds", 3)
-    succeeds(copy, *DVC, "repro", "--quiet")
-    commit(copy, "Three folds")
-    merged = copy.run("git", "merge", "theirs")
-    assert merged.returncode == 1, merged.stderr
-    return copy
+        succeeds(project, "git", "config", name, value)
+    return project
 
 
-def test_resolve_ends_a_merge_with_what_the_pipeline_gives_for_both_changes(project: BakedProject) -> None:
+def resolved(project: BakedProject) -> set[str]:
+    """Merge the branch theirs, which conflicts, resolve and commit that; the files that were in conflict."""
+    assert project.run("git", "merge", "theirs").returncode == 1
     before = succeeds(project, "git", "diff", "--name-only", "--diff-filter=U").split()
 
-    printed = succeeds(project, *OPS, "resolve")
+    printed = succeeds(project, *MLOPS, "resolve")
 
-    assert {"dvc.lock", "reports/training.json"} <= set(before)
     assert "go on with `git commit`" in printed
     assert succeeds(project, "git", "diff", "--name-only", "--diff-filter=U") == ""
     succeeds(project, "git", "commit", "--quiet", "--no-edit")
     assert succeeds(project, "git", "status", "--porcelain") == ""
     assert succeeds(project, *DVC, "status") == "Data and pipelines are up to date.\n"
+    return set(before)
+
+
+def test_resolve_ends_a_merge_with_what_the_pipeline_gives_for_both_changes(stub: BakedProject, tmp_path: Path) -> None:
+    project = known(bake_copy(stub, tmp_path))
+    succeeds(project, "git", "switch", "--quiet", "--create", "theirs")
+    change(project, "evaluate", "resamples", 500)
+    keep_rows(project, "raw", 3000)
+    succeeds(project, *DVC, "add", "--quiet", "data/raw")
+    succeeds(project, *REPRO, "--quiet")
+    commit(project, "Half of the data")
+    succeeds(project, "git", "switch", "--quiet", "main")
+    succeeds(project, *DVC, "checkout", "--quiet")
+    change(project, "train", "folds", 3)
+    succeeds(project, *REPRO, "--quiet")
+    commit(project, "Three folds")
+
+    conflicts = resolved(project)
+
+    assert {"dvc.lock", "reports/training.json"} <= conflicts
     assert len(json.loads(project.read("reports/training.json"))["folds"]) == 3
     assert json.loads(project.read("reports/dataset.json"))["rows"] == 3000
     assert succeeds(project, "git", "diff", "theirs", "--", "data") == ""
+
+
+def test_a_merge_of_two_limits_of_the_gate_is_judged_by_both(quick: BakedProject, tmp_path: Path) -> None:
+    project = known(bake_copy(quick, tmp_path))
+    for branch, limits in {"theirs": ("0.76", "0.6"), "ours": ("0.75", "0.61")}.items():
+        succeeds(project, "git", "switch", "--quiet", "--create", branch, "main")
+        text = project.read("params.yaml")
+        for rule, old, new in zip(("minimum", "worst_group"), ("0.75", "0.6"), limits, strict=True):
+            start = text.index(f"{rule}: {{")
+            text = text[:start] + text[start:].replace(f"limit: {old}}}", f"limit: {new}}}", 1)
+        (project.path / "params.yaml").write_text(text)
+        succeeds(project, *REPRO, "--quiet")
+        commit(project, f"Limits of {branch}")
+        succeeds(project, *DVC, "checkout", "--quiet")
+
+    conflicts = resolved(project)
+
+    rules = {rule["rule"]: rule for rule in json.loads(project.read("reports/registration.json"))["rules"]}
+    assert {"dvc.lock", "reports/registration.json"} <= conflicts
+    assert (rules["minimum"]["limit"], rules["worst_group"]["limit"]) == (0.76, 0.61)

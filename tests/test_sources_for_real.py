@@ -12,6 +12,8 @@ import sqlalchemy
 from tests.conftest import BakedProject, bake_copy, found_in
 from tests.services import BUCKET, S3, Postgres
 
+pytestmark = pytest.mark.xdist_group("servers")  # one worker starts them
+
 
 def url_of(postgres: Postgres, password: str = "") -> str:
     """A URL with a password in it, by default the right one."""
@@ -19,9 +21,9 @@ def url_of(postgres: Postgres, password: str = "") -> str:
 
 
 @pytest.fixture
-def project(pipeline: BakedProject, tmp_path: Path) -> BakedProject:
-    """The example project, to be changed."""
-    return bake_copy(pipeline, tmp_path)
+def project(quick: BakedProject, tmp_path: Path) -> BakedProject:
+    """A copy of the quick project, to be changed."""
+    return bake_copy(quick, tmp_path)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""`sweep` for real: grids and trials, two at once, killed and continued; the work tree is never touched."""
+"""`sweep` for real: grids and trials, two at once, killed and continued; the work tree is never touched.
+
+The stages are stubs where only the sweep is looked at, and the real ones where what they train and record is.
+"""
 
 import json
 import os
@@ -11,35 +14,33 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import BakedProject, bake_copy, surroundings
-from tests.test_experiments_for_real import commit, experiment_runs, experiments, quick, succeeds
-from tests.test_pipeline import change, versions
+from tests.conftest import BakedProject, bake_copy
+from tests.projects import (
+    MLOPS,
+    change,
+    experiment_runs,
+    experiments,
+    reported,
+    started,
+    stub_runs,
+    succeeds,
+    versions,
+)
 
-__all__ = ["quick"]  # a fixture
-SWEEP = ("python", "-m", "mlops", "sweep")
+SWEEP = (*MLOPS, "sweep")
 GRID = (*SWEEP, "-S", "models.logistic_regression.C=0.25,0.5,1.0", "--jobs", "2")
 
 
 @pytest.fixture
-def project(quick: BakedProject, tmp_path: Path) -> BakedProject:
-    """A copy of the quick project, with a space to sweep over."""
-    copy = bake_copy(quick, tmp_path)
-    change(copy, "sweep", "space", {"models.logistic_regression.C": {"low": 0.01, "high": 10.0, "log": True}})
-    commit(copy, "A space")
-    return copy
+def project(stub: BakedProject, tmp_path: Path) -> BakedProject:
+    """A copy of the stub project, to be changed."""
+    return bake_copy(stub, tmp_path)
 
 
-def started(project: BakedProject, *command: str) -> "subprocess.Popen[str]":
-    """A sweep that goes on while the test does something else."""
-    return subprocess.Popen(
-        command,
-        cwd=project.path,
-        env=surroundings(project.path, HOME=str(project.path.parent)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+@pytest.fixture
+def real(quick: BakedProject, tmp_path: Path) -> BakedProject:
+    """A copy of the quick project, to be changed."""
+    return bake_copy(quick, tmp_path)
 
 
 def wait_for_one(project: BakedProject, process: "subprocess.Popen[str]") -> None:
@@ -57,7 +58,6 @@ def clones(project: BakedProject) -> list[Path]:
 
 
 def test_a_grid_runs_beside_the_work_tree_and_every_experiment_is_a_run(project: BakedProject) -> None:
-    registered = versions(project)
     change(project, "train", "folds", 3)  # not committed, and part of what is swept
     process = started(project, *GRID, "--json")
     wait_for_one(project, process)
@@ -69,19 +69,15 @@ def test_a_grid_runs_beside_the_work_tree_and_every_experiment_is_a_run(project:
     assert process.returncode == 0, said
     ranking = json.loads(said[said.index("[\n") :])
     assert [one["mean"] for one in ranking] == sorted((one["mean"] for one in ranking), reverse=True)
-    assert {one["name"] for one in ranking} == experiments(project) == experiment_runs(project).keys()
-    assert len(ranking) == 3  # C = 1.0 is what the project has: an experiment and a run all the same
-    assert versions(project) == registered
+    assert [one["overrides"] for one in ranking] == [[f"models.logistic_regression.C={C}"] for C in (1.0, 0.5, 0.25)]
+    assert {one["name"] for one in ranking} == experiments(project) == stub_runs(project)
     for one in ranking:
-        training = json.loads(succeeds(project, "git", "show", f"{ref(project, one['name'])}:reports/training.json"))
+        training = reported(project, one["name"], "training")
         assert len(training["folds"]) == 3
+        assert f"models.logistic_regression.C={training['arguments']['C']}" in one["overrides"]
     assert project.read("params.yaml") == before
     assert succeeds(project, "git", "status", "--porcelain").split() == ["M", "params.yaml"]
     assert clones(project) == []
-
-
-def ref(project: BakedProject, name: str) -> str:
-    return succeeds(project, "git", "for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}").strip()
 
 
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
@@ -100,21 +96,19 @@ def test_a_sweep_that_was_ended_goes_on_with_what_is_missing(project: BakedProje
     assert len(experiments(project)) == 3
     assert finished < experiments(project)
     assert again.stderr.count("accuracy") + again.stderr.count("±") == 3 - len(finished)
-    assert experiment_runs(project).keys() == experiments(project)
+    assert stub_runs(project) >= experiments(project)
     assert clones(project) == []
     if kind != signal.SIGKILL:
         assert process.returncode == 128 + kind
         assert f"{len(finished)} of 3 are finished and kept; the same command goes on" in said
-    assert "3 of" in project.run(*command, "--dry-run").stdout.replace("3 trials, 3", "3 of 3")
+    assert "3 trials, 3 of them finished" in project.call(*command[3:], "--dry-run").stdout
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_a_sweep_that_is_ended_while_it_records_takes_half_a_run_back(
-    project: BakedProject, kind: signal.Signals
-) -> None:
-    before = recorded(project)
-    process = started(project, *SWEEP, "-S", "models.logistic_regression.C=0.5")
-    while recorded(project) == before:
+def test_a_sweep_that_is_ended_while_it_records_takes_half_a_run_back(real: BakedProject, kind: signal.Signals) -> None:
+    before = recorded(real)
+    process = started(real, *SWEEP, "-S", "register.gate.minimum.limit=0.7")
+    while recorded(real) == before:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
 
@@ -122,9 +116,9 @@ def test_a_sweep_that_is_ended_while_it_records_takes_half_a_run_back(
     said, _ = process.communicate()
 
     assert process.returncode == 128 + kind, said
-    assert recorded(project) == before
-    assert experiments(project) == set()
-    assert clones(project) == []
+    assert recorded(real) == before
+    assert experiments(real) == set()
+    assert clones(real) == []
 
 
 def recorded(project: BakedProject) -> list[tuple[str, str]]:
@@ -133,18 +127,25 @@ def recorded(project: BakedProject) -> list[tuple[str, str]]:
         return store.execute("SELECT run_uuid, status FROM runs WHERE lifecycle_stage = 'active'").fetchall()
 
 
-def test_two_sweeps_at_once_on_a_fresh_store_do_not_disturb_each_other(project: BakedProject) -> None:
-    (project.path / "mlflow.db").unlink()
-    both = [
-        started(project, *SWEEP, "--name", name, "-S", f"register.gate.minimum.limit={limits}")
-        for name, limits in (("low", "0.5,0.55"), ("high", "0.7,0.71"))
-    ]
+def test_two_sweeps_at_once_on_a_fresh_store_train_and_record_what_each_has_to(real: BakedProject) -> None:
+    (real.path / "mlflow.db").unlink()
+    # 1.0 is what the project has: nothing runs for it, and it is an experiment and a run all the same.
+    grids = {"train": "models.logistic_regression.C=0.001,1.0", "register": "register.gate.minimum.limit=0.7,0.71"}
+    both = [started(real, *SWEEP, "--name", name, "-S", grid, "--json") for name, grid in grids.items()]
 
     said = [process.communicate()[0] for process in both]
 
     assert [process.returncode for process in both] == [0, 0], said
-    assert len(experiments(project)) == 4
-    assert experiment_runs(project).keys() == experiments(project)
+    trained, judged = (json.loads(text[text.index("[\n") :]) for text in said)
+    assert {one["name"] for one in [*trained, *judged]} == experiments(real) == experiment_runs(real).keys()
+    assert len(experiments(real)) == 4
+    assert [one["overrides"] for one in trained] == [[f"models.logistic_regression.C={C}"] for C in (1.0, 0.001)]
+    assert trained[0]["mean"] == judged[0]["mean"] == judged[1]["mean"] > trained[1]["mean"]
+    for one in trained:
+        found = reported(real, one["name"], "training")
+        assert found["cross_validated"]["accuracy"]["mean"] == one["mean"]
+        assert f"models.logistic_regression.C={found['arguments']['C']}" in one["overrides"]
+    assert versions(real) == []
 
 
 def test_a_trial_that_fails_is_reported_and_the_others_go_on(project: BakedProject) -> None:
@@ -153,11 +154,11 @@ def test_a_trial_that_fails_is_reported_and_the_others_go_on(project: BakedProje
     alone = project.run(*SWEEP, "-S", "models.logistic_regression.C=-1.0")
 
     assert done.returncode == 0, done.stderr
-    assert "failed: LogisticRegression could not be fitted" in done.stdout
+    assert "failed: logistic_regression could not be fitted" in done.stdout
     assert len(experiments(project)) == 1
-    assert experiment_runs(project).keys() == experiments(project)
+    assert stub_runs(project) == experiments(project)
     assert alone.returncode == 1
-    assert "Error: all 1 trials failed, the first one with: LogisticRegression" in alone.stderr
+    assert "Error: all 1 trials failed, the first one with: logistic_regression" in alone.stderr
     assert "Traceback" not in alone.stderr
 
 
@@ -171,8 +172,8 @@ def test_a_trial_that_fails_is_reported_and_the_others_go_on(project: BakedProje
         (["-S", "train.model=[a"], "-S is not as DVC takes it"),
     ],
 )
-def test_what_cannot_be_swept_is_one_sentence(quick: BakedProject, options: list[str], words: str) -> None:
-    done = quick.run(*SWEEP, *options)
+def test_what_cannot_be_swept_is_one_sentence(project: BakedProject, options: list[str], words: str) -> None:
+    done = project.call("sweep", *options)
 
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
