@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlops.__main__ import app
 from mlops.base import files
 from mlops.base.errors import ProjectError
-from mlops.registry import audit, registry
+from mlops.registry import audit, recording, registry
 from sklearn.dummy import DummyClassifier
 from typer.testing import CliRunner, Result
 
@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with three versions by Ada, in a folder of its own."""
     folder = tmp_path_factory.mktemp("made")
     files.write_model(folder / "model.joblib", DummyClassifier().fit([[0.0], [1.0]], ["no", "yes"]))
-    result = registry.Result(
+    result = recording.Result(
         name="demo",
         digests={"model": "1" * 64, "data": "d" * 64, "params": "p" * 64, "code": "c" * 64},
         params={},
@@ -48,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         for number in "123":
             digests = {**result.digests, "model": number * 64}
-            registry.record(replace(result, digests=digests), True, f"sqlite:///{folder}/mlflow.db", "demo")
+            recording.record(replace(result, digests=digests), True, f"sqlite:///{folder}/mlflow.db", "demo")
     return folder
 
 
