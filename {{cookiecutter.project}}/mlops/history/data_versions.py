@@ -10,6 +10,7 @@ from typing import Any
 
 from mlops.base.errors import DataError, StoreError
 from mlops.history import cache, git, paths, revisions
+from mlops.history.revisions import Revision
 from mlops.intake import deliveries
 
 FOLDERS = (paths.RAW.as_posix(), paths.INCOMING.as_posix())  # folders of deliveries
@@ -57,20 +58,20 @@ def log(folder: str, *, counted: bool = True) -> list[DataVersion]:
     outs = _outs([commit for commit, *_ in commits], folder)
     found: list[DataVersion] = []
     state: dict[str, DataVersion] = {}
-    for commit, parents, when, who, message in commits:
-        if commit in outs:
+    for commit, parents, *facts in commits:
+        if out := outs.get(commit):
             before = [state[parent] for parent in parents.split() if parent in state]
-            same = [version for version in before if version.digest == outs[commit]["md5"]]
-            known = same or [_version(len(found) + 1, folder, commit, when, who, message, outs[commit], counted)]
-            state[commit] = known[0]
-            found += [] if same else known
+            same = [version for version in before if version.digest == out["md5"]]
+            new = [] if same else [_version(len(found) + 1, folder, commit, facts, out, counted)]
+            [state[commit], *_] = same + new
+            found += new
     for name, commit in _tags():
         if commit in state:
             state[commit].tags.append(name)
     file = Path(f"{folder}.dvc")
     out = _out(file.read_text(encoding="utf-8")) if file.exists() else None
     if out and (head not in state or state[head].digest != out["md5"]):
-        found.append(_version(len(found) + 1, folder, revisions.WORK_TREE, "", "", "", out, counted))
+        found.append(_version(len(found) + 1, folder, revisions.WORK_TREE, ["", "", ""], out, counted))
     return found
 
 
@@ -85,8 +86,8 @@ def find(name: str, folder: str) -> DataVersion:
     commit = git.run("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}", default="").strip()
     if out := _outs([commit], folder).get(commit) if commit else None:
         same = [version for version in known if version.digest == out["md5"]]
-        when, who, message = git.run("log", "-1", "--format=%aI%x1f%an%x1f%s", commit).strip("\n").split("\x1f")
-        meant += same[-1:] or [_version(0, folder, commit, when, who, message, out, counted=False)]
+        facts = git.run("log", "-1", "--format=%aI%x1f%an%x1f%s", commit).strip("\n").split("\x1f")
+        meant += same[-1:] or [_version(0, folder, commit, facts, out, counted=False)]
     if len(name) >= LEAST_DIGITS:
         meant += [version for version in known if version.digest.startswith(name)]
     if not meant:
@@ -127,22 +128,25 @@ def check_out(version: DataVersion, goal: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def files_of(revision: Revision) -> dict[str, str]:
+    """The MD5 of each data file of a commit by its path, as far as DVC's cache has the lists of files."""
+    folders = {folder: revision.data(folder) for folder in FOLDERS}
+    return {
+        f"{folder}/{entry['relpath']}": entry["md5"]
+        for folder, digest in folders.items()
+        if digest and cache.path_of(digest).exists()
+        for entry in cache.listing(digest)
+    }
+
+
 def _version(
-    number: int, folder: str, commit: str, when: str, who: str, message: str, out: dict[str, Any], counted: bool
+    number: int, folder: str, commit: str, facts: list[str], out: dict[str, Any], counted: bool
 ) -> DataVersion:
-    return DataVersion(
-        number=number,
-        folder=folder,
-        when=datetime.fromisoformat(when).astimezone(UTC).isoformat() if when else "",
-        who=who,
-        commit=commit,
-        message=message,
-        digest=out["md5"],
-        files=out.get("nfiles", 1),
-        size=out.get("size", 0),
-        rows=_rows(out["md5"]) if counted else None,
-        origin=out.get("desc", ""),
-    )
+    """The version that a commit made; its `facts` are the author's date, the author and the message."""
+    when, who, message = facts
+    utc = datetime.fromisoformat(when).astimezone(UTC).isoformat() if when else ""
+    content = (out["md5"], out.get("nfiles", 1), out.get("size", 0), _rows(out["md5"]) if counted else None)
+    return DataVersion(number, folder, utc, who, commit, message, *content, out.get("desc", ""))
 
 
 def _outs(commits: list[str], folder: str) -> dict[str, dict[str, Any]]:

@@ -15,12 +15,7 @@ STAGES_OF_MODEL = ("prepare", "validate", "train", "evaluate")
 
 def digests(model: Path, data: str) -> dict[str, str]:
     """The SHA-256 digests that identify a result: model file, data (a content digest), parameters and code."""
-    return {
-        "model": files.sha256(model),
-        "data": data,
-        "params": digest(params.recorded()),
-        "code": code_digest(),
-    }
+    return {"model": files.sha256(model), "data": data, "params": digest(params.recorded()), "code": code_digest()}
 
 
 def code_digest() -> str:

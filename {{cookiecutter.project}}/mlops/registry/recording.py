@@ -75,8 +75,9 @@ def record(result: Result, register: bool, uri: str, experiment: str) -> Recorde
         StoreError: the store cannot be reached or refuses; a run that was begun is deleted.
     """
     with registry.opened(uri) as client:
-        home = _experiment(client, experiment, backend.database(backend.address(uri)))
-        if backend.database(backend.address(uri)):
+        database = backend.database(backend.address(uri))
+        home = _experiment(client, experiment, database)
+        if database:
             _delete_interrupted(client, home, result)
         found = _runs(client, home, result)
         run_id = found[0] if found else _new_run(client, home, result)
@@ -185,14 +186,9 @@ def _version(client: "Client", run_id: str, result: Result) -> str:
     # The run may be older, by an experiment: the result's own tags, such as the commit, win.
     known = {**run.data.tags, **result.tags}
     tags = {name: known[name] for name in VERSION_TAGS if name in known}
-    made = client.create_model_version(
-        result.name,
-        registry.MODEL_URI + model_id,
-        run_id,
-        tags={**tags, **result.digest_tags, "gate": result.verdict},
-        description=result.description,
-        model_id=model_id,
-    )
+    tags |= {**result.digest_tags, "gate": result.verdict}
+    source, text = registry.MODEL_URI + model_id, result.description
+    made = client.create_model_version(result.name, source, run_id, tags, description=text, model_id=model_id)
     first = _registered(client, result)[0]
     if first == str(made.version):
         client.set_registered_model_alias(result.name, CHALLENGER, first)

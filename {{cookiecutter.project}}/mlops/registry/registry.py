@@ -43,13 +43,8 @@ class Version:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; every tag is a key of its own."""
-        return {
-            "version": self.number,
-            "aliases": list(self.aliases),
-            "created": self.created,
-            "run_id": self.run_id,
-            **self.tags,
-        }
+        own = {"version": self.number, "aliases": list(self.aliases), "created": self.created, "run_id": self.run_id}
+        return {**own, **self.tags}
 
 
 @contextmanager
@@ -106,12 +101,11 @@ def version(client: "Client", name: str, number: str) -> Version:
     Raises:
         StoreError: no version has this number.
     """
-    known = versions(client, name)
-    for found in known:
-        if found.number == number:
-            return found
-    numbers = ", ".join(found.number for found in known) or "none"
-    raise StoreError(f"{name} has no version {number}: there are {numbers} (`python -m mlops registry show`)")
+    known = {found.number: found for found in versions(client, name)}
+    if number in known:
+        return known[number]
+    there = ", ".join(known) or "none"
+    raise StoreError(f"{name} has no version {number}: there are {there} (`python -m mlops registry show`)")
 
 
 def in_production(client: "Client", name: str) -> Version | None:
@@ -198,8 +192,8 @@ def _create_sqlite(address: str) -> None:
 
 def _all_pages(search: Callable[[str | None], Any]) -> Iterator[Any]:
     """The items of every page of a search; `search` takes the token of a page."""
-    page = search(None)
-    yield from page
-    while page.token:
-        page = search(page.token)
+    token = None
+    while token is None or token:
+        page = search(token)
         yield from page
+        token = page.token or ""

@@ -21,7 +21,7 @@ Number = Annotated[str, typer.Argument(help="Number of the version.")]
 def approve(version: Number, reason: Reason = "", dry_run: DryRun = False) -> None:
     """Approve a version that someone else has made.
 
-    Without an approval, a version cannot be promoted.
+    A version needs an approval before its promotion, unless register.approval is off.
 
     Raises:
         StoreError: there is no version with this number, or this person made it.

@@ -76,21 +76,17 @@ def _environment(project: Path, fresh: bool) -> str:
 
 def _damaged(project: Path, revision: Revision) -> dict[str, Any] | None:
     """The verdict if a data file does not have the content that Git says; None if all files have it."""
-    for folder in data_versions.FOLDERS:
-        digest = revision.data(folder)
-        for entry in cache.listing(digest) if digest else ():
-            path = f"{folder}/{entry['relpath']}"
-            if cache.md5(project / path) != entry["md5"]:
-                return {"verdict": "not reproducible", "differing": [path], "why": "its content is not what Git says"}
+    for path, digest in data_versions.files_of(revision).items():
+        if cache.md5(project / path) != digest:
+            return {"verdict": "not reproducible", "differing": [path], "why": "its content is not what Git says"}
     return None
 
 
 def _rerun(project: Path, revision: Revision, python: str) -> dict[str, Any]:
     """The verdict after running the whole pipeline and comparing its results with the commit."""
-    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{project.as_posix()}/mlflow.db"}
     path = os.pathsep.join([str(Path(python).parent), clones.environment()["PATH"]])
+    environment = clones.environment(PATH=path, MLFLOW_TRACKING_URI=f"sqlite:///{project.as_posix()}/mlflow.db")
     command = [python, "-m", "dvc", "repro", "--force"]
-    environment = clones.environment(**store) | {"PATH": path}
     log = project / "said"
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=project, env=environment, stdout=output, stderr=subprocess.STDOUT)

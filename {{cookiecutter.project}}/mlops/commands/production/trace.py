@@ -13,7 +13,6 @@ from mlops.commands.options import AsJson
 from mlops.commands.production import lineage
 from mlops.data import digest
 from mlops.history import cache, data_versions, git, paths, revisions
-from mlops.history.revisions import Revision
 from mlops.registry import audit, registry
 from mlops.registry.registry import Version
 
@@ -84,20 +83,9 @@ def _with_model(known: list[Version], start: str) -> list[Version]:
 def _data_digests(version: Version) -> set[str]:
     """The MD5s of all data files behind a version; none if its commit is not in this clone."""
     try:
-        return {file["md5"] for file in _data_files(revisions.of_result(version.tags))}
+        return set(data_versions.files_of(revisions.of_result(version.tags)).values())
     except StoreError:
         return set()
-
-
-def _data_files(revision: Revision) -> list[dict[str, str]]:
-    """Path and MD5 of each data file of a commit, as far as DVC's cache has the lists of files."""
-    folders = {folder: revision.data(folder) for folder in data_versions.FOLDERS}
-    return [
-        {"path": f"{folder}/{entry['relpath']}", "md5": entry["md5"]}
-        for folder, content in folders.items()
-        if content and cache.path_of(content).exists()
-        for entry in cache.listing(content)
-    ]
 
 
 def _chain(version: Version, changes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -109,7 +97,7 @@ def _chain(version: Version, changes: list[dict[str, Any]]) -> dict[str, Any]:
         "commit": revision.commit,
         "committed": datetime.fromtimestamp(seconds, UTC).isoformat(),
         "repository": lineage.source(git.run("remote", "get-url", "origin", default="").strip()),
-        "data": _data_files(revision),
+        "data": [{"path": path, "md5": md5} for path, md5 in data_versions.files_of(revision).items()],
         "stages": {
             name: {
                 side: {entry["path"]: entry["md5"] for entry in stage.get(side, []) if not paths.is_code(entry["path"])}
