@@ -33,7 +33,7 @@ def main(
     from mlops.evaluation import gate, results
     from mlops.history import provenance
     from mlops.intake import tables
-    from mlops.registry import champion, registry
+    from mlops.registry import champion, recording
     from mlops.training import encoding, task
     from mlops.training import metrics as scoring
 
@@ -67,7 +67,7 @@ def main(
     told |= {**rules, "digests": digests, "packages": environment.locked(packages)}
     pages.write_both(card, "model_card.md", page, "model_card.html", **told, card=params.load(params.Card))
 
-    result = registry.Result(
+    result = recording.Result(
         name=settings.name,
         digests=digests,
         params=params.effective(),
@@ -81,8 +81,8 @@ def main(
         description=f"{told['summary']}. The model card is `{card}` of the run.",
         example=encoding.typical(profile.from_frame(tables.read(reference)), layout),
     )
-    entry = registry.record(result, candidate and gate.passed(outcomes), tracking.uri, tracking.experiment)
-    typer.echo(f"{'new' if entry.new else 'known'} run {entry.run_id}, version {entry.version or 'none'}")
+    recorded = recording.record(result, candidate and gate.passed(outcomes), tracking.uri, tracking.experiment)
+    typer.echo(f"{'new' if recorded.new else 'known'} run {recorded.run_id}, version {recorded.version or 'none'}")
     files.write_json(report, {**verdict, "model_digest": digests["model"], "data_digest": digests["data"]})
 
 

@@ -12,13 +12,17 @@ from mlflow import MlflowClient
 from mlops.__main__ import app
 from mlops.base import files
 from mlops.base.errors import ProjectError
-from mlops.registry import audit, registry
+from mlops.data.schema import Schema
+from mlops.registry import audit, recording, registry
+from mlops.training.model import fitted_model
 from sklearn.dummy import DummyClassifier
+from sklearn.pipeline import make_pipeline
 from typer.testing import CliRunner, Result
 
 from tests.conftest import PROJECT, TEMPLATE
 
 ROOT = TEMPLATE / PROJECT
+SCHEMA = Schema.model_validate({"columns": {"x": {"type": "number"}, "y": {"type": "category", "role": "target"}}})
 PARAMS = """\
 prepare: {split: random, test_size: 0.2, seed: 1, duplicates: keep}
 register: {name: demo, mode: enforce, approval: APPROVAL, gate: {}}
@@ -31,8 +35,12 @@ ADA, BOB = ("Ada", "ada@localhost"), ("Bob", "bob@localhost")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with three versions by Ada, in a folder of its own."""
     folder = tmp_path_factory.mktemp("made")
-    files.write_model(folder / "model.joblib", DummyClassifier().fit([[0.0], [1.0]], ["no", "yes"]))
-    result = registry.Result(
+    pipeline = make_pipeline(DummyClassifier())
+    files.write_model(
+        folder / "model.joblib",
+        fitted_model(pipeline.fit([[0.0], [1.0]], ["no", "yes"]), SCHEMA, "classification", "yes", 1),
+    )
+    result = recording.Result(
         name="demo",
         digests={"model": "1" * 64, "data": "d" * 64, "params": "p" * 64, "code": "c" * 64},
         params={},
@@ -48,7 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         for number in "123":
             digests = {**result.digests, "model": number * 64}
-            registry.record(replace(result, digests=digests), True, f"sqlite:///{folder}/mlflow.db", "demo")
+            recording.record(replace(result, digests=digests), True, f"sqlite:///{folder}/mlflow.db", "demo")
     return folder
 
 

@@ -14,7 +14,7 @@ def log(length: int) -> list[Entry]:
     entries: list[Entry] = []
     for number in range(1, length + 1):
         facts = {"action": "promote", "to": f"{number}", "who": "Ada", "reason": "größer"}
-        entries.append(ledger.linked(facts, number, entries[-1]["hash"] if entries else ledger.FIRST))
+        entries.append(ledger.linked(facts, entries))
     return entries
 
 

@@ -12,12 +12,16 @@ import pytest
 from mlflow import MlflowClient
 from mlops.base import files
 from mlops.base.errors import StoreError
-from mlops.registry import backend, registry
+from mlops.data.schema import Schema
+from mlops.registry import backend, recording, registry
+from mlops.training.model import fitted_model
 from sklearn.dummy import DummyClassifier
+from sklearn.pipeline import make_pipeline
 
 from tests.conftest import PROJECT, TEMPLATE
 
 ROOT = TEMPLATE / PROJECT
+SCHEMA = Schema.model_validate({"columns": {"x": {"type": "number"}, "y": {"type": "category", "role": "target"}}})
 EXPERIMENT = "demo"
 
 
@@ -34,13 +38,17 @@ def _no_server_of_the_person_who_tests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def result(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> registry.Result:
+def result(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> recording.Result:
     """A result under the name of the test that uses it, in a folder of its own that stands for the project."""
     monkeypatch.chdir(tmp_path)
     name = request.node.name
-    files.write_model(tmp_path / "model.joblib", DummyClassifier().fit([[0.0], [1.0]], ["no", "yes"]))
+    pipeline = make_pipeline(DummyClassifier())
+    files.write_model(
+        tmp_path / "model.joblib",
+        fitted_model(pipeline.fit([[0.0], [1.0]], ["no", "yes"]), SCHEMA, "classification", "yes", 1),
+    )
     files.write_text(tmp_path / "reports" / "facts.json", "{}\n")
-    return registry.Result(
+    return recording.Result(
         name=name,
         digests={"model": f"m-{name}", "data": "d" * 64, "params": "p" * 64, "code": f"{name:.16}"},
         params={"train": {"folds": 5, "model": "dummy"}, "prepare": {"seed": 1}},
@@ -53,7 +61,7 @@ def result(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.M
     )
 
 
-def runs(store: str, result: registry.Result) -> list[str]:
+def runs(store: str, result: recording.Result) -> list[str]:
     """The runs that have this model, finished or not."""
     client = MlflowClient(store)
     experiment = client.get_experiment_by_name(EXPERIMENT)
@@ -63,13 +71,13 @@ def runs(store: str, result: registry.Result) -> list[str]:
     return [run.info.run_id for run in found]
 
 
-def versions(store: str, result: registry.Result) -> list[str]:
+def versions(store: str, result: recording.Result) -> list[str]:
     return [str(found.version) for found in MlflowClient(store).search_model_versions(f"name = '{result.name}'")]
 
 
-def test_a_result_that_is_recorded_twice_is_there_once(store: str, result: registry.Result) -> None:
-    first = registry.record(result, True, store, EXPERIMENT)
-    again = registry.record(result, True, store, EXPERIMENT)
+def test_a_result_that_is_recorded_twice_is_there_once(store: str, result: recording.Result) -> None:
+    first = recording.record(result, True, store, EXPERIMENT)
+    again = recording.record(result, True, store, EXPERIMENT)
 
     assert (first.new, again.new) == (True, False)
     assert (first.run_id, first.version) == (again.run_id, again.version) == (first.run_id, "1")
@@ -77,11 +85,11 @@ def test_a_result_that_is_recorded_twice_is_there_once(store: str, result: regis
     assert versions(store, result) == ["1"]
 
 
-def test_a_run_holds_parameters_metrics_tags_digests_files_and_the_model(store: str, result: registry.Result) -> None:
-    entry = registry.record(result, True, store, EXPERIMENT)
+def test_a_run_holds_parameters_metrics_tags_digests_files_and_the_model(store: str, result: recording.Result) -> None:
+    recorded = recording.record(result, True, store, EXPERIMENT)
 
     client = MlflowClient(store)
-    run = client.get_run(entry.run_id)
+    run = client.get_run(recorded.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params == {"train.folds": "5", "train.model": "dummy", "prepare.seed": "1"}
     assert run.data.metrics == {"accuracy": 0.5}
@@ -89,14 +97,14 @@ def test_a_run_holds_parameters_metrics_tags_digests_files_and_the_model(store: 
     assert run.data.tags["registered"] == "true"
     assert run.data.tags["data_digest"] == "d" * 64
     version = client.get_model_version(result.name, "1")
-    assert version.run_id == entry.run_id
+    assert version.run_id == recorded.run_id
     assert version.tags[registry.MODEL_DIGEST] == result.digests["model"]
-    assert [file.path for file in client.list_artifacts(entry.run_id, "reports")] == ["reports/facts.json"]
+    assert [file.path for file in client.list_artifacts(recorded.run_id, "reports")] == ["reports/facts.json"]
     assert mlflow.sklearn.load_model(f"models:/{result.name}/1").predict([[0.0]]).tolist() == ["no"]
 
 
-def test_a_run_that_a_killed_process_began_is_deleted_by_the_next(store: str, result: registry.Result) -> None:
-    entry = registry.record(result, False, store, EXPERIMENT)
+def test_a_run_that_a_killed_process_began_is_deleted_by_the_next(store: str, result: recording.Result) -> None:
+    recorded = recording.record(result, False, store, EXPERIMENT)
     client = MlflowClient(store)
     home = client.get_experiment_by_name(EXPERIMENT)
     assert home is not None
@@ -104,18 +112,20 @@ def test_a_run_that_a_killed_process_began_is_deleted_by_the_next(store: str, re
     begun = client.create_run(home.experiment_id, tags=tags).info.run_id
     other = client.create_run(home.experiment_id, tags={**tags, "code_digest": "other"}).info.run_id
 
-    again = registry.record(result, False, store, EXPERIMENT)
+    again = recording.record(result, False, store, EXPERIMENT)
 
-    assert again.run_id == entry.run_id
+    assert again.run_id == recorded.run_id
     assert client.get_run(begun).info.lifecycle_stage == "deleted"
     assert client.get_run(other).info.lifecycle_stage == "active"
 
 
-def test_another_digest_is_another_run_and_the_same_model_the_same_version(store: str, result: registry.Result) -> None:
-    first = registry.record(result, True, store, EXPERIMENT)
+def test_another_digest_is_another_run_and_the_same_model_the_same_version(
+    store: str, result: recording.Result
+) -> None:
+    first = recording.record(result, True, store, EXPERIMENT)
     other_code = replace(result, digests={**result.digests, "code": "other"})
 
-    second = registry.record(other_code, True, store, EXPERIMENT)
+    second = recording.record(other_code, True, store, EXPERIMENT)
 
     assert second.new
     assert second.run_id != first.run_id
@@ -124,47 +134,47 @@ def test_another_digest_is_another_run_and_the_same_model_the_same_version(store
     assert versions(store, result) == ["1"]
 
 
-def test_another_model_is_another_version(store: str, result: registry.Result) -> None:
-    registry.record(result, True, store, EXPERIMENT)
+def test_another_model_is_another_version(store: str, result: recording.Result) -> None:
+    recording.record(result, True, store, EXPERIMENT)
     better = replace(result, digests={**result.digests, "model": "better" + result.digests["model"]})
 
-    entry = registry.record(better, True, store, EXPERIMENT)
+    recorded = recording.record(better, True, store, EXPERIMENT)
 
-    assert entry.version == "2"
+    assert recorded.version == "2"
     assert sorted(versions(store, result)) == ["1", "2"]
 
 
 def test_a_result_that_may_not_be_registered_is_a_run_without_a_version_until_it_may(
-    store: str, result: registry.Result
+    store: str, result: recording.Result
 ) -> None:
-    refused = registry.record(result, False, store, EXPERIMENT)
+    refused = recording.record(result, False, store, EXPERIMENT)
 
     assert refused.version is None
     assert versions(store, result) == []
     assert MlflowClient(store).get_run(refused.run_id).data.tags["registered"] == "false"
 
-    accepted = registry.record(result, True, store, EXPERIMENT)
+    accepted = recording.record(result, True, store, EXPERIMENT)
     assert (accepted.run_id, accepted.version, accepted.new) == (refused.run_id, "1", False)
     assert MlflowClient(store).get_run(refused.run_id).data.tags["registered"] == "true"
 
 
-def as_experiment(result: registry.Result, name: str, commit: str = "c1") -> registry.Result:
+def as_experiment(result: recording.Result, name: str, commit: str = "c1") -> recording.Result:
     return replace(result, tags={**result.tags, "experiment": name, "commit": commit})
 
 
 def test_each_experiment_has_one_run_of_its_own_though_they_have_the_same_result(
-    store: str, result: registry.Result
+    store: str, result: recording.Result
 ) -> None:
     experiments = [as_experiment(result, *names) for names in (("lunar",), ("solar",), ("lunar", "c2"))]
 
-    first = [registry.record(one, False, store, EXPERIMENT) for one in experiments]
-    again = [registry.record(one, False, store, EXPERIMENT) for one in experiments]
+    first = [recording.record(one, False, store, EXPERIMENT) for one in experiments]
+    again = [recording.record(one, False, store, EXPERIMENT) for one in experiments]
 
-    assert [entry.new for entry in first] == [True] * 3
-    assert [entry.new for entry in again] == [False] * 3
-    assert [entry.run_id for entry in again] == [entry.run_id for entry in first]
-    assert sorted(runs(store, result)) == sorted(entry.run_id for entry in first)
-    found = [MlflowClient(store).get_run(entry.run_id) for entry in first]
+    assert [recorded.new for recorded in first] == [True] * 3
+    assert [recorded.new for recorded in again] == [False] * 3
+    assert [recorded.run_id for recorded in again] == [recorded.run_id for recorded in first]
+    assert sorted(runs(store, result)) == sorted(recorded.run_id for recorded in first)
+    found = [MlflowClient(store).get_run(recorded.run_id) for recorded in first]
     assert [(run.info.run_name, run.data.tags["commit"]) for run in found] == [
         ("lunar", "c1"),
         ("solar", "c1"),
@@ -172,33 +182,33 @@ def test_each_experiment_has_one_run_of_its_own_though_they_have_the_same_result
     ]
 
 
-def test_outside_an_experiment_a_result_is_the_earliest_run_that_had_it(store: str, result: registry.Result) -> None:
-    lunar = registry.record(as_experiment(result, "lunar"), False, store, EXPERIMENT)
-    registry.record(as_experiment(result, "solar"), False, store, EXPERIMENT)
+def test_outside_an_experiment_a_result_is_the_earliest_run_that_had_it(store: str, result: recording.Result) -> None:
+    lunar = recording.record(as_experiment(result, "lunar"), False, store, EXPERIMENT)
+    recording.record(as_experiment(result, "solar"), False, store, EXPERIMENT)
 
-    applied = registry.record(result, True, store, EXPERIMENT)
+    applied = recording.record(result, True, store, EXPERIMENT)
 
     assert (applied.run_id, applied.new, applied.version) == (lunar.run_id, False, "1")
     assert len(runs(store, result)) == 2
 
 
-def test_a_result_that_was_there_is_a_run_again_when_an_experiment_has_it(store: str, result: registry.Result) -> None:
-    plain = registry.record(result, True, store, EXPERIMENT)
+def test_a_result_that_was_there_is_a_run_again_when_an_experiment_has_it(store: str, result: recording.Result) -> None:
+    plain = recording.record(result, True, store, EXPERIMENT)
 
-    tried = registry.record(as_experiment(result, "lunar"), False, store, EXPERIMENT)
+    tried = recording.record(as_experiment(result, "lunar"), False, store, EXPERIMENT)
 
     assert (tried.new, tried.run_id != plain.run_id) == (True, True)
     assert MlflowClient(store).get_run(tried.run_id).data.tags["registered"] == "true"
-    assert registry.record(result, False, store, EXPERIMENT).run_id == plain.run_id
+    assert recording.record(result, False, store, EXPERIMENT).run_id == plain.run_id
 
 
 @pytest.mark.parametrize("broken", ["model", "artifacts"])
-def test_a_file_that_cannot_be_kept_leaves_no_run_behind(store: str, result: registry.Result, broken: str) -> None:
+def test_a_file_that_cannot_be_kept_leaves_no_run_behind(store: str, result: recording.Result, broken: str) -> None:
     nothing = Path("nothing.joblib")
     unusable = replace(result, **{broken: nothing if broken == "model" else [nothing]})
 
     with pytest.raises(StoreError, match="nothing"):
-        registry.record(unusable, True, store, EXPERIMENT)
+        recording.record(unusable, True, store, EXPERIMENT)
 
     assert runs(store, result) == []
     assert versions(store, result) == []
@@ -206,14 +216,14 @@ def test_a_file_that_cannot_be_kept_leaves_no_run_behind(store: str, result: reg
 
 @pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "sqlite://", "sqlite:///./mlflow.db"])
 def test_a_relative_tracking_uri_is_refused(
-    uri: str, result: registry.Result, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    uri: str, result: recording.Result, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     before = set(tmp_path.rglob("*"))
 
     with pytest.raises(StoreError, match="is a relative path: give an absolute one"):
-        registry.record(result, True, "", EXPERIMENT)
+        recording.record(result, True, "", EXPERIMENT)
 
     assert set(tmp_path.rglob("*")) == before
 
@@ -234,16 +244,16 @@ import multiprocessing, sys
 from pathlib import Path
 import mlflow
 from mlops.base.errors import StoreError
-from mlops.registry import registry
+from mlops.registry import recording
 
-result = registry.Result(
+result = recording.Result(
     name="shared", digests={kind: kind for kind in ("model", "data", "params", "code")}, params={}, metrics={},
     tags={}, model=Path(sys.argv[2]), columns={"x": "double"}, requirements=["scikit-learn"], artifacts=[],
 )
 
 def record(_):
     try:
-        return str(registry.record(result, True, sys.argv[1], "demo"))
+        return str(recording.record(result, True, sys.argv[1], "demo"))
     except StoreError as error:
         return str(error)
 
@@ -256,7 +266,7 @@ else:
 """
 
 
-def record_elsewhere(uri: str, result: registry.Result, processes: int) -> list[str]:
+def record_elsewhere(uri: str, result: recording.Result, processes: int) -> list[str]:
     """Record `result` in other processes at once; what each of them says."""
     command = [sys.executable, "-c", RECORD, uri, str(result.model), str(processes)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
@@ -266,7 +276,7 @@ def record_elsewhere(uri: str, result: registry.Result, processes: int) -> list[
     return done.stdout.splitlines()
 
 
-def test_a_server_that_does_not_answer_is_one_sentence_without_its_secrets(result: registry.Result) -> None:
+def test_a_server_that_does_not_answer_is_one_sentence_without_its_secrets(result: recording.Result) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -279,21 +289,21 @@ def test_a_server_that_does_not_answer_is_one_sentence_without_its_secrets(resul
 
 
 @pytest.mark.parametrize("user", ["token", "me:token", "me:to%2Fken"])
-def test_no_secret_of_an_address_is_told(user: str, result: registry.Result) -> None:
+def test_no_secret_of_an_address_is_told(user: str, result: recording.Result) -> None:
     with pytest.raises(StoreError, match="the tracking store nosuch://host/x could not be used") as error:
-        registry.record(result, True, f"nosuch://{user}@host/x", EXPERIMENT)
+        recording.record(result, True, f"nosuch://{user}@host/x", EXPERIMENT)
 
     assert user not in str(error.value)
 
 
-def test_a_folder_that_is_missing_is_one_sentence(tmp_path: Path, result: registry.Result) -> None:
+def test_a_folder_that_is_missing_is_one_sentence(tmp_path: Path, result: recording.Result) -> None:
     with pytest.raises(StoreError, match=r"missing/mlflow\.db could not be used \(unable to open database file\)"):
-        registry.record(result, True, f"sqlite:///{tmp_path.as_posix()}/missing/mlflow.db", EXPERIMENT)
+        recording.record(result, True, f"sqlite:///{tmp_path.as_posix()}/missing/mlflow.db", EXPERIMENT)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks processes")
 def test_processes_that_record_the_same_at_once_on_a_fresh_store_make_one_run_and_one_version(
-    tmp_path: Path, result: registry.Result
+    tmp_path: Path, result: recording.Result
 ) -> None:
     uri = f"sqlite:///{tmp_path.as_posix()}/mlflow.db"
 

@@ -66,8 +66,8 @@ def _fetch(digests: Iterable[str]) -> None:
 
 @cache
 def folder() -> Path:
-    """The folder of MD5s in the cache of this project."""
-    from dvc.repo import Repo
+    """The folder of MD5s in the project's cache: only DVC's configuration is read, since `dvc.repo` loads slowly."""
+    from dvc.config import Config
 
-    with Repo() as repo:
-        return Path(repo.cache.local.path).resolve()
+    place = Config(".dvc")["cache"].get("dir", ".dvc/cache")
+    return Path(place, "files", "md5").resolve()

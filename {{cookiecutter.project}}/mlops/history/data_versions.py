@@ -1,9 +1,8 @@
-"""Versions of the data, as Git has them in `data/*.dvc` and DVC has them in its cache."""
+"""Versions of the data: Git has their `data/*.dvc` files, and DVC's cache has their content."""
 
 import functools
 import shutil
 import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -11,18 +10,20 @@ from typing import Any
 
 from mlops.base.errors import DataError, StoreError
 from mlops.history import cache, git, paths, revisions
+from mlops.history.revisions import Revision
 from mlops.intake import deliveries
 
-LEAST_DIGITS = 4  # of a digest that names a version
+FOLDERS = (paths.RAW.as_posix(), paths.INCOMING.as_posix())  # folders of deliveries
+LEAST_DIGITS = 4  # a shorter start of a digest names no version
 
 
 @dataclass(frozen=True)
-class Version:
-    """One state of a folder of data: its number (1 is the oldest), who committed it when, and what it holds.
+class DataVersion:
+    """One state of a data folder: its number (1 is the oldest), its commit, and its content.
 
-    `digest` is DVC's MD5 of the folder, `size` in bytes, `rows` None where the data is not in the cache or was not to
-    be counted; `origin` is what `ops ingest` noted. `tags` are those of the commits that have this version. The number
-    is 0 if the commit is none of the history that is checked out.
+    `digest` is DVC's MD5 of the folder, `size` is in bytes, and `rows` is None if the data is not in the cache or was
+    not counted. `origin` is the note of `ingest`. `tags` are the Git tags of all commits with this state. The number
+    is 0 if the commit is not in the history of HEAD.
     """
 
     number: int
@@ -43,10 +44,10 @@ class Version:
         return asdict(self)
 
 
-def log(folder: str, *, counted: bool = True) -> list[Version]:
-    """Every version of a folder, the oldest first; a state that is not committed yet is the last.
+def log(folder: str, *, counted: bool = True) -> list[DataVersion]:
+    """All versions of a data folder, the oldest first; data that is not committed yet is the last version.
 
-    A commit makes a version if none of its parents has the same data. Files that were renamed are followed.
+    A commit makes a version if none of its parents has the same data. Renamed `.dvc` files are followed.
 
     Raises:
         StoreError: this is no Git repository.
@@ -55,38 +56,38 @@ def log(folder: str, *, counted: bool = True) -> list[Version]:
     shown = ["log", "--reverse", "--date-order", "--format=%H%x1f%P%x1f%aI%x1f%an%x1f%s"]
     commits = [line.split("\x1f") for line in git.run(*shown).splitlines()] if head else []
     outs = _outs([commit for commit, *_ in commits], folder)
-    found: list[Version] = []
-    state: dict[str, Version] = {}
-    for commit, parents, when, who, message in commits:
-        if commit in outs:
+    found: list[DataVersion] = []
+    state: dict[str, DataVersion] = {}
+    for commit, parents, *facts in commits:
+        if out := outs.get(commit):
             before = [state[parent] for parent in parents.split() if parent in state]
-            same = [version for version in before if version.digest == outs[commit]["md5"]]
-            known = same or [_version(len(found) + 1, folder, commit, when, who, message, outs[commit], counted)]
-            state[commit] = known[0]
-            found += [] if same else known
+            same = [version for version in before if version.digest == out["md5"]]
+            new = [] if same else [_version(len(found) + 1, folder, commit, facts, out, counted)]
+            [state[commit], *_] = same + new
+            found += new
     for name, commit in _tags():
         if commit in state:
             state[commit].tags.append(name)
     file = Path(f"{folder}.dvc")
     out = _out(file.read_text(encoding="utf-8")) if file.exists() else None
     if out and (head not in state or state[head].digest != out["md5"]):
-        found.append(_version(len(found) + 1, folder, revisions.WORK_TREE, "", "", "", out, counted))
+        found.append(_version(len(found) + 1, folder, revisions.WORK_TREE, ["", "", ""], out, counted))
     return found
 
 
-def find(name: str, folder: str) -> Version:
-    """The version that a number, a tag, a branch, a commit or the first digits of a digest name.
+def find(name: str, folder: str) -> DataVersion:
+    """The version with this number, tag, branch, commit or start of its digest.
 
     Raises:
-        DataError: none or several are called so.
+        DataError: no version or more than one version fits.
     """
     known = log(folder, counted=False)
     meant = [version for version in known if name == f"{version.number}"]
     commit = git.run("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}", default="").strip()
     if out := _outs([commit], folder).get(commit) if commit else None:
         same = [version for version in known if version.digest == out["md5"]]
-        when, who, message = git.run("log", "-1", "--format=%aI%x1f%an%x1f%s", commit).strip("\n").split("\x1f")
-        meant += same[-1:] or [_version(0, folder, commit, when, who, message, out, counted=False)]
+        facts = git.run("log", "-1", "--format=%aI%x1f%an%x1f%s", commit).strip("\n").split("\x1f")
+        meant += same[-1:] or [_version(0, folder, commit, facts, out, counted=False)]
     if len(name) >= LEAST_DIGITS:
         meant += [version for version in known if version.digest.startswith(name)]
     if not meant:
@@ -102,12 +103,12 @@ def find(name: str, folder: str) -> Version:
     return meant[0]
 
 
-def check_out(version: Version, goal: Path) -> None:
-    """Lay the files of a version into a new folder, from DVC's cache or remote; nothing else is touched.
+def check_out(version: DataVersion, goal: Path) -> None:
+    """Copy the files of a version from DVC's cache or remote to the new folder `goal`.
 
     Raises:
-        DataError: there is such a folder already.
-        StoreError: they cannot be had.
+        DataError: the folder exists already.
+        StoreError: the files cannot be had, or the folder cannot be written.
     """
     if goal.exists() or goal.is_symlink():
         raise DataError(f"{goal} is there already: name another folder with --to")
@@ -127,33 +128,31 @@ def check_out(version: Version, goal: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def folders() -> Iterator[str]:
-    """The folders of deliveries."""
-    yield from (paths.RAW.as_posix(), paths.INCOMING.as_posix())
+def files_of(revision: Revision) -> dict[str, str]:
+    """The MD5 of each data file of a commit by its path, as far as DVC's cache has the lists of files."""
+    folders = {folder: revision.data(folder) for folder in FOLDERS}
+    return {
+        f"{folder}/{entry['relpath']}": entry["md5"]
+        for folder, digest in folders.items()
+        if digest and cache.path_of(digest).exists()
+        for entry in cache.listing(digest)
+    }
 
 
 def _version(
-    number: int, folder: str, commit: str, when: str, who: str, message: str, out: dict[str, Any], counted: bool
-) -> Version:
-    return Version(
-        number=number,
-        folder=folder,
-        when=datetime.fromisoformat(when).astimezone(UTC).isoformat() if when else "",
-        who=who,
-        commit=commit,
-        message=message,
-        digest=out["md5"],
-        files=out.get("nfiles", 1),
-        size=out.get("size", 0),
-        rows=_rows(out["md5"]) if counted else None,
-        origin=out.get("desc", ""),
-    )
+    number: int, folder: str, commit: str, facts: list[str], out: dict[str, Any], counted: bool
+) -> DataVersion:
+    """The version that a commit made; its `facts` are the author's date, the author and the message."""
+    when, who, message = facts
+    utc = datetime.fromisoformat(when).astimezone(UTC).isoformat() if when else ""
+    content = (out["md5"], out.get("nfiles", 1), out.get("size", 0), _rows(out["md5"]) if counted else None)
+    return DataVersion(number, folder, utc, who, commit, message, *content, out.get("desc", ""))
 
 
 def _outs(commits: list[str], folder: str) -> dict[str, dict[str, Any]]:
-    """What the `.dvc` file of a folder tracks, for each of the commits that have one."""
+    """For each commit that tracks the folder, the entry in its `.dvc` file."""
     names = [git.run("rev-parse", "--show-prefix").strip() + f"{folder}.dvc"]
-    # Only renames of one file to another are looked at, the newest first; not copies, nor in merges.
+    # Renames, the newest first; copies and renames in merges are ignored.
     renamed = git.run(
         "log", "--diff-filter=R", "-M", "--name-status", "-z", "--format=", "--", ":(top)*.dvc", default=""
     )
@@ -176,7 +175,7 @@ def _blob(name: str) -> str:
 
 
 def _out(text: str) -> dict[str, Any] | None:
-    """What a `.dvc` file tracks; None if it is none, as with the marks of a merge in it."""
+    """The entry in the text of a `.dvc` file; None if the text is not valid, such as in a merge conflict."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -190,7 +189,7 @@ def _out(text: str) -> dict[str, Any] | None:
 
 @functools.cache
 def _rows(digest: str) -> int | None:
-    """The rows of all files of a folder, counted in DVC's cache."""
+    """The number of rows in all files of a folder; None if DVC's cache lacks a file."""
     if not cache.path_of(digest).exists():
         return None
     counts = [_rows_of_file(entry["md5"], PurePosixPath(entry["relpath"]).name) for entry in cache.listing(digest)]
@@ -206,7 +205,7 @@ def _rows_of_file(digest: str, name: str) -> int | None:
 
         return int(pq.read_metadata(cache.path_of(digest)).num_rows)
     with tempfile.TemporaryDirectory() as aside:
-        path = Path(aside, name)  # its name says what kind of file it is
+        path = Path(aside, name)  # the ending of the name decides how the file is read
         path.symlink_to(cache.path_of(digest))
         try:
             return sum(len(batch) for batch in deliveries.batches(path, deliveries.columns(path)[:1]))
@@ -215,7 +214,7 @@ def _rows_of_file(digest: str, name: str) -> int | None:
 
 
 def _tags() -> list[tuple[str, str]]:
-    """The tags, each with its commit."""
+    """All Git tags, each with its commit."""
     shown = "--format=%(refname:short) %(objectname) %(*objectname)"
     lines = (line.split() for line in git.run("for-each-ref", shown, "refs/tags").splitlines())
     return [(name, commits[-1]) for name, *commits in lines]

@@ -1,4 +1,4 @@
-"""Where a result comes from: digests of the code and the parameters, the commit, and who ran it."""
+"""Where a result comes from: digests of the model, data, parameters and code, the commit, and the person."""
 
 import getpass
 import hashlib
@@ -10,33 +10,28 @@ from typing import Any
 from mlops.base import files, params, yaml
 from mlops.history import git, paths
 
-MADE_BY = ("prepare", "validate", "train", "evaluate")
+STAGES_OF_MODEL = ("prepare", "validate", "train", "evaluate")
 
 
 def digests(model: Path, data: str) -> dict[str, str]:
-    """The identity of a result (SHA-256): its model file, its data (a content digest), the parameters and the code."""
-    return {
-        "model": files.sha256(model),
-        "data": data,
-        "params": digest(params.recorded()),
-        "code": code_digest(),
-    }
+    """The SHA-256 digests that identify a result: model file, data (a content digest), parameters and code."""
+    return {"model": files.sha256(model), "data": data, "params": digest(params.recorded()), "code": code_digest()}
 
 
 def code_digest() -> str:
-    """SHA-256 of the code behind a model: all code that the stages up to its metrics depend on, and the lock."""
+    """SHA-256 of the code behind a model: requirements.txt and all code that the stages up to `evaluate` depend on."""
     stages = yaml.read(paths.PIPELINE)["stages"]
-    deps = {Path(path) for name in MADE_BY for path in stages[name]["deps"] if paths.is_code(path)}
+    deps = {Path(path) for name in STAGES_OF_MODEL for path in stages[name]["deps"] if paths.is_code(path)}
     return digest({file.as_posix(): files.sha256(file) for dep in deps for file in paths.files_of(dep)})
 
 
 def digest(content: dict[str, Any]) -> str:
-    """SHA-256 of plain values, whatever the order in which they are written."""
+    """SHA-256 of plain values, independent of the order of keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def tags() -> dict[str, str]:
-    """Who made a run, where, from which commit, and why: by hand, automatically (CI) or as an experiment of a sweep."""
+    """Tags of a run: author, commit, environment (CI or local), and whether a DVC experiment or a person started it."""
     in_ci, name = bool(os.environ.get("CI")), experiment()
     tags = {
         "author": identity() or git.run("log", "-1", "--format=%an <%ae>", default="").strip() or _user(),
@@ -49,28 +44,28 @@ def tags() -> dict[str, str]:
 
 
 def account() -> str:
-    """Who this is to the tracking server; empty where it does not ask."""
+    """This person's account at the tracking server; empty if there is none."""
     return os.environ.get("MLFLOW_TRACKING_USERNAME", "")
 
 
 def identity() -> str:
-    """Who this is to Git, as `Name <address>`; empty where Git does not know."""
+    """This person's name in Git, as `Name <address>`; empty if Git has none."""
     name, address = (git.run("config", f"user.{part}", default="").strip() for part in ("name", "email"))
     return f"{name} <{address}>" if name or address else ""
 
 
 def experiment() -> str | None:
-    """The name of the DVC experiment that this process belongs to, if any."""
+    """The name of the DVC experiment that runs this process; None outside an experiment."""
     return os.environ.get("DVC_EXP_NAME")
 
 
 def root() -> Path:
-    """The project: under `dvc exp run --temp` and `--queue` the parent repository, not the clone that runs."""
+    """The folder of the project; in `dvc exp run --temp` and `--queue` the original project, not its copy."""
     return Path(os.environ.get("DVC_ROOT", Path.cwd())).resolve()
 
 
 def _user() -> str:
-    """The name of the account; its number where it has none, as in many a container."""
+    """The user name of this process; the user id if there is no name, as in many containers."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

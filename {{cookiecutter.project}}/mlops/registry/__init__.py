@@ -1,1 +1,1 @@
-"""Runs and versions in MLflow; no other area imports it."""
+"""Runs and versions in MLflow: the only area that imports MLflow."""

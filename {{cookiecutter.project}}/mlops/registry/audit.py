@@ -1,12 +1,14 @@
-"""The audit log of a model: every approval and every change of what is in production, in the registry and in Git.
+"""The audit log of a model: every approval, promotion and rollback, in the registry and in Git.
 
-In the registry an entry is a version of a model of its own, `<name>.audit`: the registry gives out version numbers one
-by one, so of two changes at once it is plain which came first. The mirror in Git shows what the registry forgot.
+In the registry, an entry is a version of a second registered model, `<name>.audit`: the registry numbers versions one
+by one, so of two changes at once it is certain which came first. The copy in Git shows what the registry has lost.
 """
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops.base import files
 from mlops.base.errors import StoreError
@@ -14,38 +16,48 @@ from mlops.history import paths
 from mlops.registry import ledger, registry
 from mlops.registry.ledger import Entry
 
+if TYPE_CHECKING:
+    from mlops.registry.registry import Client, Version
+
 TAG = "entry"
+FIELDS = ("when", "action", "who", "from", "to", "reason", "previous", "hash")
+CHANGES = ("promote", "rollback")  # actions that change which version is in production
 
 
-def read(client: "registry.Client", name: str) -> list[Entry]:
-    """All entries, the oldest first; of those that were to follow the same one, the first is the entry."""
+def log_of(name: str) -> str:
+    """The name of the registered model that holds the audit log."""
+    return f"{name}.audit"
+
+
+def read(client: "Client", name: str) -> list[Entry]:
+    """All entries, the oldest first; if several claim the same number, the first of them counts."""
     first: dict[int, Entry] = {}
-    for version in reversed(registry.versions(client, registry.log_of(name))):
-        entry = _parsed(version.tags.get(TAG, ""), version.number)
+    for found in registry.search_versions(client, f"name = '{log_of(name)}'"):
+        entry = _parse(found.tags.get(TAG, ""), int(found.version))
         first.setdefault(entry["number"], entry)
     return list(first.values())
 
 
-def append(
-    client: "registry.Client", name: str, facts: dict[str, Any], source: registry.Version, known: list[Entry]
-) -> Entry:
-    """Add an entry after those that are `known`, and bring the mirror up to date.
+def append(client: "Client", name: str, facts: Mapping[str, Any], version: "Version", known: list[Entry]) -> None:
+    """Add an entry about `version` to the log, and update the copy in Git.
 
     Raises:
-        StoreError: another change came first.
+        StoreError: the log has entries beyond `known`, or another process added one at the same time.
     """
     entries = read(client, name)
     if entries[len(known) :]:
         raise _overtaken(entries[-1])
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    previous = entries[-1]["hash"] if entries else ledger.FIRST
-    entry = ledger.linked({"when": when, **facts}, len(entries) + 1, previous)
-    registry.add_entry(client, name, source, {TAG: json.dumps(entry, ensure_ascii=False, sort_keys=True)})
+    entry = ledger.linked({"when": when, **facts}, entries)
+    registry.ensure_model(client, log_of(name))
+    model_id = version.source.removeprefix(registry.MODEL_URI)
+    client.create_model_version(
+        log_of(name), version.source, version.run_id, tags={TAG: _dump(entry)}, model_id=model_id
+    )
     winner = read(client, name)[len(entries)]
     if winner != entry:
         raise _overtaken(winner)
-    mirror([*entries, entry])
-    return entry
+    files.write_text(paths.AUDIT, "".join(f"{_dump(each)}\n" for each in [*entries, entry]))
 
 
 def _overtaken(first: Entry) -> StoreError:
@@ -56,28 +68,25 @@ def _overtaken(first: Entry) -> StoreError:
 
 
 def last_change(entries: list[Entry]) -> str | None:
-    """The version that the log says is in production; None if none ever was."""
-    return next((entry["to"] for entry in reversed(entries) if entry.get("action") in ("promote", "rollback")), None)
-
-
-def mirror(entries: list[Entry]) -> None:
-    """Write the log into the project, to be committed."""
-    lines = [json.dumps(entry, ensure_ascii=False, sort_keys=True) for entry in entries]
-    files.write_text(paths.AUDIT, "".join(f"{line}\n" for line in lines))
+    """The version that is in production according to the log; None if the log has no promotion."""
+    return next((entry["to"] for entry in reversed(entries) if entry.get("action") in CHANGES), None)
 
 
 def mirrored() -> list[Entry]:
-    """The log as Git has it."""
+    """The entries of the copy in Git."""
     if not paths.AUDIT.exists():
         return []
     lines = paths.AUDIT.read_text(encoding="utf-8").splitlines()
-    return [_parsed(line, f"{number}") for number, line in enumerate(lines, 1)]
+    return [_parse(line, number) for number, line in enumerate(lines, 1)]
 
 
-def _parsed(text: str, number: str) -> Entry:
-    """An entry; what is none any more is one that was edited."""
-    try:
-        entry: Entry = {"number": int(number), **json.loads(text)}
-    except (ValueError, TypeError):
-        return {"number": int(number), "hash": "", "previous": ""}
+def _dump(entry: Entry) -> str:
+    return json.dumps(entry, ensure_ascii=False, sort_keys=True)
+
+
+def _parse(text: str, number: int) -> Entry:
+    """The entry in a JSON text; what somebody removed from the text is unreadable, and no hash fits it any more."""
+    entry: Entry = {"number": number, **dict.fromkeys(FIELDS, "unreadable")}
+    with suppress(ValueError, TypeError):
+        entry |= json.loads(text)
     return entry

@@ -1,4 +1,4 @@
-"""Where runs and versions are kept, and one sentence when that place does not answer, does not know us, or says no."""
+"""The address of MLflow's store, its lock, and its errors as sentences."""
 
 import os
 import re
@@ -10,23 +10,24 @@ from mlops.base import locks
 from mlops.base.errors import StoreError
 from mlops.history import provenance
 
-# MLflow's own ways: it draws bars and links into logs, and tries for minutes to reach what is not there.
-QUIET_AND_SOON = {
+# By default MLflow draws bars and links into logs, and retries for minutes to reach a server that is not there.
+SETTINGS = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 DRIVERS = ("mlflow", "sqlite3", "sqlalchemy", "psycopg", "requests", "boto3", "botocore")
-LONGEST_TURN = 600  # seconds to wait for other processes to record what they have
-UNKNOWN, FORBIDDEN = 401, 403  # what a server answers (RFC 9110)
+LOCK_TIMEOUT = 600  # seconds to wait for other processes that record results
+UNAUTHORIZED, FORBIDDEN = 401, 403  # HTTP status codes (RFC 9110)
 
 
 def address(configured: str) -> str:
-    """Where runs are kept: MLFLOW_TRACKING_URI, else what is `configured`, else `mlflow.db` in the project.
+    """The store's address: MLFLOW_TRACKING_URI, else `configured`, else `mlflow.db` in the project.
 
     Raises:
-        StoreError: it is a relative SQLite path, which in a queued experiment is another store, soon deleted.
+        StoreError: the address is a relative SQLite path: in a queued experiment it would be another store, soon
+            deleted.
     """
     chosen = os.environ.get("MLFLOW_TRACKING_URI") or configured
     if not chosen:
@@ -42,22 +43,22 @@ def database(uri: str) -> Path | None:
 
 
 def exclusive(uri: str) -> AbstractContextManager[None]:
-    """Keep other processes out of a SQLite store meanwhile; a server sees to itself."""
+    """Keep other processes out of a SQLite store; a server needs no lock."""
     path = database(uri)
     if path is None:
         return nullcontext()
     message = f"the tracking store {path} is in use by another process: try again when it has ended"
-    return locks.exclusive(path.with_name(f"{path.name}.lock"), message, LONGEST_TURN)
+    return locks.exclusive(path.with_name(f"{path.name}.lock"), message, LOCK_TIMEOUT)
 
 
 @contextmanager
 def errors_as_sentences(uri: str) -> Iterator[None]:
-    """Turn what MLflow and its drivers raise into one sentence, soon instead of after minutes of retries.
+    """Turn an error of MLflow or its drivers into one sentence, without minutes of retries.
 
     Raises:
         StoreError: the store at `uri` cannot be reached, does not know this account, or refuses.
     """
-    for name, value in QUIET_AND_SOON.items():
+    for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
         yield
@@ -68,13 +69,13 @@ def errors_as_sentences(uri: str) -> Iterator[None]:
 
 
 def refused(error: Exception) -> bool:
-    """Whether a server knows who asks, and does not let them."""
+    """Whether a server denied the account its permission."""
     return _status(error) == FORBIDDEN
 
 
 def _sentence(uri: str, error: Exception) -> str:
     account = provenance.account()
-    if _status(error) == UNKNOWN:
+    if _status(error) == UNAUTHORIZED:
         found = f"does not know {account} with this password" if account else "asks who this is"
         return (
             f"the tracking server {uri} {found}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an "
@@ -93,7 +94,7 @@ def _sentence(uri: str, error: Exception) -> str:
 
 
 def _status(error: Exception) -> int:
-    """What a server answered, of errors by MLflow and by its artifacts' client; 0 of any other error."""
+    """The HTTP status code in an error of MLflow or of its artifact client; 0 if the error has none."""
     if hasattr(error, "get_http_status_code"):
         return int(error.get_http_status_code())
     return int(getattr(getattr(error, "response", None), "status_code", 0))

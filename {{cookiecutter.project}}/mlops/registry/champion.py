@@ -1,4 +1,4 @@
-"""The version in production, as something to compare with."""
+"""Compare a model with the champion, the version in production."""
 
 import tempfile
 from pathlib import Path
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def gain(predictions: Path, evaluation: Path, name: str, uri: str) -> dict[str, float | None] | None:
-    """By what a model's metrics are better than the champion's, on the test rows that both were judged on.
+    """Improvement of each metric over the champion on shared test rows, positive if the model is better.
 
-    More is better for each of them; None where there is no champion.
+    None if there is no champion.
 
     Raises:
-        StoreError: the registry cannot be reached, or does not have the champion's predictions any more.
+        StoreError: the registry cannot be reached, or no longer has the champion's predictions.
     """
     from mlops.evaluation import comparison
     from mlops.training.metrics import HIGHER_IS_BETTER, score
@@ -31,16 +31,17 @@ def gain(predictions: Path, evaluation: Path, name: str, uri: str) -> dict[str, 
         version = registry.in_production(client, name)
         if version is None:
             return None
-        kept = [registry.artifact(client, version.run_id, path, Path(folder)) for path in (predictions, evaluation)]
-        sides = [_read(*kept), _read(predictions, evaluation)]
-    pairs = comparison.shared_rows(*(rows for rows, _ in sides))
-    one, other = comparison.on_the_same_rows(sides[0][1], sides[1][1], pairs)
-    if not len(pairs.one) or one.classes != other.classes:
+        paths = [registry.artifact(client, version.run_id, path, Path(folder)) for path in (predictions, evaluation)]
+        champion_rows, champion = _read(*paths)
+    rows, challenger = _read(predictions, evaluation)
+    pairs = comparison.shared_rows(champion_rows, rows)
+    champion, challenger = comparison.on_the_same_rows(champion, challenger, pairs)
+    if not len(pairs.one) or champion.classes != challenger.classes:
         raise StoreError(
             f"version {version.number}, the champion, was judged on other rows or classes: compare it by hand "
             "(`python -m mlops review`), and take the rule of measure gain out of register.gate meanwhile"
         )
-    before, now = score(one), score(other)
+    before, now = score(champion), score(challenger)
     return {
         metric: (value - before[metric]) * (1 if HIGHER_IS_BETTER[metric] else -1)
         for metric, value in now.items()
@@ -49,7 +50,8 @@ def gain(predictions: Path, evaluation: Path, name: str, uri: str) -> dict[str, 
 
 
 def _read(predictions: Path, evaluation: Path) -> "tuple[NDArray[np.uint64], Predictions]":
+    """The row digests (n,) and the predictions of a model on its test split."""
     from mlops.evaluation import results
 
-    kept, said = tables.read(predictions), files.read_json(evaluation)
-    return kept["row"].to_numpy(), results.from_frame(kept, said["labels"], said["positive"])
+    table, report = tables.read(predictions), files.read_json(evaluation)
+    return table["row"].to_numpy(), results.from_frame(table, report["labels"], report["positive"])

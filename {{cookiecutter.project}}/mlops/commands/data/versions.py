@@ -16,7 +16,7 @@ PIPE = 250  # columns of text, for whoever reads it in a file
 
 def log(as_json: AsJson = False) -> None:
     """List every version of the data: when, who, commit, digest, files, rows, size, message."""
-    found = [version for folder in data_versions.folders() for version in data_versions.log(folder)]
+    found = [version for folder in data_versions.FOLDERS for version in data_versions.log(folder)]
     if as_json:
         console.print_json([version.as_dict() for version in found])
         return

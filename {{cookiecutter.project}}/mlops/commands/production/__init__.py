@@ -1,1 +1,1 @@
-"""Commands about versions of the model: registry, approval, lineage."""
+"""Commands about versions of the model."""

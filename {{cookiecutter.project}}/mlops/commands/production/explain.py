@@ -1,4 +1,4 @@
-"""`explain`: why the model answers as it does on single rows, feature by feature."""
+"""`explain`: the contribution of each feature to the predictions for single rows."""
 
 from itertools import islice
 from pathlib import Path
@@ -24,59 +24,60 @@ BAR = 12  # characters of the longest bar, to either side
 
 def explain(
     delivery: Annotated[Path, typer.Argument(help="A CSV or Parquet file, or a folder of them.")] = paths.INCOMING,
-    rows: Annotated[int, typer.Option(min=1, help="How many of its first rows.")] = 5,
-    ids: Annotated[list[str] | None, typer.Option("--id", help="Rows of the test split, by id, instead.")] = None,
-    version: Annotated[str | None, typer.Option(help="Whose model, instead of that of the work tree.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="How many rows, from the first.")] = 5,
+    ids: Annotated[list[str] | None, typer.Option("--id", help="Id of a row of the test split, instead.")] = None,
+    version: Annotated[str | None, typer.Option(help="Number of a version, instead of the work tree.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what each feature added to the model's answer, row by row.
+    """Explain predictions by the contribution of each feature.
 
     Raises:
-        DataError: there are no such rows.
-        ParameterError: the model is of a kind that is not explained.
-        ProjectError: it takes a package that is not installed.
-        StoreError: there is no such version, or the model is not the one that the registry knows.
+        DataError: the rows do not exist.
+        ParameterError: this kind of model cannot be explained.
+        ProjectError: the explanation needs a package that is not installed.
+        StoreError: there is no version with this number, or the registry does not know the model.
     """
     from mlops.data import digest
     from mlops.evaluation import explanation, results
 
-    revision, known = _asked(version)
+    revision, sha256 = _model(version)
     layout = revision.schema()
-    table = _of_test(ids, revision, layout) if ids else _delivered(delivery, rows, layout)
-    model = files.read_model(revision.kept(paths.MODEL), known)
+    table = _test_rows(ids, revision, layout) if ids else _delivered_rows(delivery, rows, layout)
+    model = files.read_model(revision.kept(paths.MODEL), sha256)
     parts = explanation.explain(model.pipeline, table, layout, revision.profile(), model.positive, model.threads)
-    told = parts.rows(table)
+    explained = parts.rows(table)
     answers = results.answers(model.predict(table)).to_dict(orient="records")
-    names = digest.prediction_ids(known, table[layout.inputs])
+    names = digest.prediction_ids(sha256, table[layout.inputs])
     key = layout.with_role("id")[:1]
     keys = table[key[0]].tolist() if key and key[0] in table else [None] * len(table)
     source = paths.TEST if ids else delivery
     found = [
         {"row": int(place) + 1, "id": None if value is None else str(value), "prediction_id": name, **answer, **row}
-        for place, value, name, answer, row in zip(table.index, keys, names, answers, told, strict=True)
+        for place, value, name, answer, row in zip(table.index, keys, names, answers, explained, strict=True)
     ]
     if as_json:
         console.print_json({"source": source.as_posix(), "rows": found})
         return
     for row in found:
-        for line in _lines(row, source, layout.target):
-            typer.echo(line)
+        typer.echo("\n".join(_lines(row, source, layout.target)))
 
 
-def _asked(number: str | None) -> tuple[Revision, str]:
-    """Where the model is, and its SHA-256 as the registry has it: a joblib file is code, and none other is loaded.
+def _model(number: str | None) -> tuple[Revision, str]:
+    """The commit or work tree that has the model, and the model's SHA-256 in the registry.
+
+    A joblib file is code: only a model that the registry knows is loaded.
 
     Raises:
-        StoreError: there is no such version, no commit here holds it, or the registry does not know this model.
+        StoreError: there is no version with this number, no commit here holds it, or the registry does not know the
+            model.
     """
-    tracking, settings = params.load(params.Tracking), params.load(params.Register)
     revision = revisions.find("")
     digest = "" if number else files.sha256(revision.kept(paths.MODEL))
-    with registry.opened(tracking.uri) as client:
+    with registry.configured() as (client, settings):
         if number:
-            version = registry.version(client, settings.name, number)
-            return revisions.of_result(version.tags), version.tags[registry.MODEL_DIGEST]
-        if registry.has_model(client, tracking.experiment, digest):
+            tags = registry.version(client, settings.name, number).tags
+            return revisions.of_result(tags), tags[registry.MODEL_DIGEST]
+        if registry.has_model(client, params.load(params.Tracking).experiment, digest):
             return revision, digest
     raise StoreError(
         f"{paths.MODEL} (SHA-256 {digest[:12]}…) is of no run in the registry, and was not loaded: if your own "
@@ -84,8 +85,8 @@ def _asked(number: str | None) -> tuple[Revision, str]:
     )
 
 
-def _of_test(ids: list[str], revision: Revision, layout: Schema) -> "pd.DataFrame":
-    """The test rows with these ids, in the order asked for."""
+def _test_rows(ids: list[str], revision: Revision, layout: Schema) -> "pd.DataFrame":
+    """The test rows with these ids, in the order of the ids."""
     key = layout.with_role("id")[:1]
     if not key:
         raise ParameterError("schema.yaml has no column of the role id to find rows by: explain a delivery instead")
@@ -99,8 +100,8 @@ def _of_test(ids: list[str], revision: Revision, layout: Schema) -> "pd.DataFram
     return table.loc[[known.eq(value).idxmax() for value in ids]]
 
 
-def _delivered(delivery: Path, rows: int, layout: Schema) -> "pd.DataFrame":
-    """The first typed rows of a delivery's first file."""
+def _delivered_rows(delivery: Path, rows: int, layout: Schema) -> "pd.DataFrame":
+    """The first rows of the first file of a delivery, typed."""
     from mlops.data import parsing
     from mlops.data.deriving import derived
     from project import features
@@ -120,17 +121,17 @@ def _delivered(delivery: Path, rows: int, layout: Schema) -> "pd.DataFrame":
 
 
 def _lines(row: dict[str, Any], source: Path, target: str) -> list[str]:
-    """One explanation for people: what every feature adds, as a number and as a bar to the left or right."""
+    """An explanation for people: each feature's contribution as a number and as a bar to the left or right."""
     name = f"{source} row {row['row']}" + (f" ({row['id']})" if row["id"] is not None else "")
     unit = target if row["of"] is None else f"{row['scale']} of {row['of']}"
-    sure = f", probability of {row['of']} {row['probability']:.3f}" if "probability" in row else ""
+    probability = f", probability of {row['of']} {row['probability']:.3f}" if "probability" in row else ""
     parts = [(f"{part['feature']} = {_value(part['value'])}", part["contribution"]) for part in row["features"]]
     if rest := parts[SHOWN:]:
         parts = [*parts[:SHOWN], (f"{len(rest)} others", sum(added for _, added in rest))]
     largest = max(abs(added) for _, added in parts) or 1.0
     wide = max(len(label) for label, _ in [*parts, (f"= {unit}", 0)])
     return [
-        f"{name}: {target} is {_value(row['prediction'])}{sure}",
+        f"{name}: {target} is {_value(row['prediction'])}{probability}",
         f"  {'mean of training':<{wide}}  {_signed(row['base']):>10}",
         *(f"  {label:<{wide}}  {_signed(added):>10}  {_bar(added / largest)}".rstrip() for label, added in parts),
         f"  {f'= {unit}':<{wide}}  {_signed(row['answer']):>10}",
@@ -139,7 +140,7 @@ def _lines(row: dict[str, Any], source: Path, target: str) -> list[str]:
 
 
 def _bar(share: float) -> str:
-    """A bar of a length in -1 … 1, from the middle to the left or to the right."""
+    """A bar from the middle to the left (`share` from -1) or to the right (`share` up to 1)."""
     length = round(abs(share) * BAR)
     return f"{'█' * length:>{BAR}}|" if share < 0 else f"{'':>{BAR}}|{'█' * length}"
 

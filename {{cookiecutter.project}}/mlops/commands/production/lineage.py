@@ -1,4 +1,4 @@
-"""The chain behind a version as OpenLineage events (specification 2-0-2), for the catalogues that read them."""
+"""The history of a version as OpenLineage events (specification 2-0-2), which data catalogues read."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
 
-from mlops.commands.production.promotion import DIGESTS
 from mlops.history import paths
 from mlops.registry import registry
 
@@ -21,13 +20,13 @@ TAGS = f"{SPECIFICATION}/facets/1-0-0/TagsRunFacet.json#/$defs/TagsRunFacet"
 
 
 def events(chain: Mapping[str, Any]) -> list[Plain]:
-    """One COMPLETE event per stage, then one per approval and change of production; `chain` is as `trace` has it.
+    """One COMPLETE event per stage, then one per approval, promotion and rollback; `chain` comes from `trace`.
 
-    The same chain gives the same events, run ids included. A stage's time is its commit's, for the pipeline keeps none;
-    that of the stage which registers is when the version was made.
+    The same chain gives the same events with the same run ids. The time of a stage is the time of its commit, since
+    the pipeline keeps no times; the time of the stage that registers is the time when the version was made.
     """
     version, name = chain["version"], chain["name"]
-    digests = {kind: version.get(kind, "") for kind in DIGESTS}
+    digests = {kind: version.get(kind, "") for kind in registry.DIGESTS}
     registered = _dataset(chain["store"], name, version["version"])
     code = _facet(SOURCE, type="git", url=chain["repository"], version=chain["commit"])
     found = []
@@ -52,14 +51,14 @@ def events(chain: Mapping[str, Any]) -> list[Plain]:
 
 
 def public(address: str) -> str:
-    """An address without the user, password, query and fragment that it may have."""
-    # A raw password may hold a slash, which database drivers take as part of it.
+    """An address without user, password, query and fragment."""
+    # A password that is not encoded may contain a slash.
     bare = re.sub(r"^([\w+.:-]+://)(?:[^/?#]*|[^:/@]*:[^@]*)@", r"\1", address)
     return re.split(r"[?#]", bare)[0] if "://" in bare else bare
 
 
 def source(remote: str) -> str:
-    """The public URL of a Git remote, also of one written as user@host:path; "" if it is a mere path."""
+    """The public URL of a Git remote, which may be written as user@host:path; "" if the remote is a path."""
     if "://" not in remote:
         host = re.fullmatch(r"(?:[^/:@]+@)?([^/:@]{2,}):([^:].*)", remote)  # one letter is a drive
         remote = f"ssh://{host[1]}/{host[2].lstrip('/')}" if host else ""
@@ -67,7 +66,7 @@ def source(remote: str) -> str:
 
 
 def _read(deps: Mapping[str, str], data: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:
-    """What a stage reads, with MD5s; of a folder of data also the files, as far as this clone knows them."""
+    """Path and MD5 of everything that a stage reads; a data folder is followed by its known files."""
     folders = tuple(f"{dep}/" for dep in deps)
     return [*deps.items(), *((file["path"], file["md5"]) for file in data if file["path"].startswith(folders))]
 
@@ -75,14 +74,14 @@ def _read(deps: Mapping[str, str], data: Iterable[Mapping[str, str]]) -> list[tu
 def _event(
     job: Plain, identity: str, when: str, inputs: list[Plain], outputs: list[Plain], tags: Mapping[str, Any]
 ) -> Plain:
-    """A run that has ended; its id comes from the job and from what tells this run of it from others."""
-    said = [{"key": key, "value": str(value)} for key, value in tags.items() if value is not None]
+    """The event of a finished run; its id is derived from the job and the `identity` of the run."""
+    facets = [{"key": key, "value": str(value)} for key, value in tags.items() if value is not None]
     return {
         "eventType": "COMPLETE",
         "eventTime": when,
         "run": {
             "runId": str(uuid5(NAMESPACE_URL, f"{job['namespace']}/{job['name']}/{identity}")),
-            "facets": {"tags": _facet(TAGS, tags=said)} if said else {},
+            "facets": {"tags": _facet(TAGS, tags=facets)} if facets else {},
         },
         "job": job,
         "inputs": inputs,

@@ -1,4 +1,4 @@
-"""`reproduce`: make a version again, from its commit and its data, and say whether the same came out."""
+"""`reproduce`: run the pipeline of a version again, and compare the results."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.base import console, params
+from mlops.base import console
 from mlops.base.errors import StoreError
 from mlops.commands.options import AsJson
 from mlops.history import cache, clones, data_versions, dvc, paths, revisions
@@ -21,44 +21,44 @@ FOLDER = Path(".dvc/tmp/reproduce")
 
 
 def reproduce(
-    version: Annotated[str, typer.Argument(help="Its number.")],
-    fresh_env: Annotated[bool, typer.Option("--fresh-env", help="Make the environment of its lock anew.")] = False,
+    version: Annotated[str, typer.Argument(help="Number of the version.")],
+    fresh_env: Annotated[bool, typer.Option("--fresh-env", help="Install the requirements.txt of its commit.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a version again from its commit and its data, beside the work tree, and say whether the same came out.
+    """Run the pipeline of a version again and compare the results.
 
-    The exit code is 1 if something else came out.
+    The commit and the data of the version are used, in a clone; the work tree stays as it is. The exit code is 1 if
+    the results differ.
 
     Raises:
-        StoreError: there is no such version, its commit or data cannot be had, or its environment is another one.
+        StoreError: there is no version with this number, its commit or data cannot be had, or this environment is not
+            the environment of its commit.
     """
-    settings, tracking = params.load(params.Register), params.load(params.Tracking)
-    with registry.opened(tracking.uri) as client:
+    with registry.configured() as (client, settings):
         tags = registry.version(client, settings.name, version).tags
     revision = revisions.of_result(tags)
-    data = {f"{folder}.dvc": revision.data(folder) for folder in data_versions.folders()}
+    data = {f"{folder}.dvc": revision.data(folder) for folder in data_versions.FOLDERS}
     cache.fetch([digest for digest in data.values() if digest], f"the data of {revision.short}")
     folder = (FOLDER / f"{os.getpid()}").resolve()
     with clones.clone(State(revision.commit), folder, [name for name, digest in data.items() if digest]) as project:
         python = _environment(project, fresh_env)
-        verdict = _damaged(project, revision) or _again(project, revision, python)
+        verdict = _damaged(project, revision) or _rerun(project, revision, python)
     found = {"version": version, "commit": revision.commit, **verdict}
-    typer.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else _sentence(found))
+    console.print_json(found) if as_json else typer.echo(_sentence(found))
     if verdict["verdict"] == "not reproducible":
         sys.exit(1)
 
 
 def _environment(project: Path, fresh: bool) -> str:
-    """The Python to run: this one, if it is what the commit's lock describes, or a new one that is.
+    """The Python for the pipeline: this one if its packages are those of the commit, or with `fresh` a new one.
 
     Raises:
-        StoreError: it is not, or cannot be made.
+        StoreError: the packages differ, or the new environment cannot be made.
     """
     if fresh:
-        made = project / ".venv"
-        python = str(made / "bin" / "python")
+        python = str(project / ".venv" / "bin" / "python")
         steps = [
-            [sys.executable, "-m", "venv", str(made)],
+            [sys.executable, "-m", "venv", str(project / ".venv")],
             [python, "-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", "requirements.txt"],
         ]
         for step in console.progress(steps, len(steps), "making the environment"):
@@ -67,41 +67,38 @@ def _environment(project: Path, fresh: bool) -> str:
                 why = " ".join(done.stderr.split())[-300:]
                 raise StoreError(f"the environment of requirements.txt could not be made ({why})")
         return python
-    checked = [sys.executable, "-m", "mlops.base.environment"]
-    done = subprocess.run(checked, cwd=project, env=clones.environment(), capture_output=True, text=True, check=False)
+    check = [sys.executable, "-m", "mlops.base.environment"]
+    done = subprocess.run(check, cwd=project, env=clones.environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise StoreError(f"{done.stderr.strip().removeprefix('Error: ')} Or give --fresh-env.")
     return sys.executable
 
 
 def _damaged(project: Path, revision: Revision) -> dict[str, Any] | None:
-    """The first file of the data whose content is not what its digest says, if there is one."""
-    for folder in data_versions.folders():
-        digest = revision.data(folder)
-        for entry in cache.listing(digest) if digest else ():
-            path = f"{folder}/{entry['relpath']}"
-            if cache.md5(project / path) != entry["md5"]:
-                return {"verdict": "not reproducible", "differing": [path], "why": "its content is not what Git says"}
+    """The verdict if a data file does not have the content that Git says; None if all files have it."""
+    for path, digest in data_versions.files_of(revision).items():
+        if cache.md5(project / path) != digest:
+            return {"verdict": "not reproducible", "differing": [path], "why": "its content is not what Git says"}
     return None
 
 
-def _again(project: Path, revision: Revision, python: str) -> dict[str, Any]:
-    """Run everything, and compare what it wrote with what the commit says."""
-    aside = {"MLFLOW_TRACKING_URI": f"sqlite:///{project.as_posix()}/mlflow.db"}
+def _rerun(project: Path, revision: Revision, python: str) -> dict[str, Any]:
+    """The verdict after running the whole pipeline and comparing its results with the commit."""
     path = os.pathsep.join([str(Path(python).parent), clones.environment()["PATH"]])
+    environment = clones.environment(PATH=path, MLFLOW_TRACKING_URI=f"sqlite:///{project.as_posix()}/mlflow.db")
     command = dvc.command("repro", "--force", python=python)
-    environment = clones.environment(**aside) | {"PATH": path}
-    with (project / "said").open("w") as said:
-        process = subprocess.Popen(command, cwd=project, env=environment, stdout=said, stderr=subprocess.STDOUT)
+    log = project / "said"
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=project, env=environment, stdout=output, stderr=subprocess.STDOUT)
         try:
             process.wait()
         except BaseException:
             process.terminate()
             process.wait()
             raise
-    text = (project / "said").read_text(encoding="utf-8", errors="replace")
     if process.returncode:
-        errors = [line for line in text.splitlines() if line.startswith(("Error: ", "ERROR: "))]
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        errors = [line for line in lines if line.startswith(("Error: ", "ERROR: "))]
         return {"verdict": "not reproducible", "differing": [], "why": errors[0] if errors else "the pipeline failed"}
     now = revisions.locked((project / paths.LOCK).read_text(encoding="utf-8"))
     differing = [path for path, digest in revision.digests.items() if now.get(path) != digest]
@@ -112,9 +109,9 @@ def _again(project: Path, revision: Revision, python: str) -> dict[str, Any]:
 
 
 def _sentence(found: dict[str, Any]) -> str:
-    said = f"version {found['version']}, made of {found['commit'][:8]}: {found['verdict']}"
+    start = f"version {found['version']}, made of {found['commit'][:8]}: {found['verdict']}"
     if found["verdict"] == "identical bytes":
-        return f"{said} ({found['outputs']} files and folders)"
+        return f"{start} ({found['outputs']} files and folders)"
     first = f"; the first that differs is {found['differing'][0]}" if found["differing"] else ""
     others = f" (of {len(found['differing'])})" if len(found["differing"]) > 1 else ""
-    return f"{said}{first}{others}" + (f"; {found['why']}" if found.get("why") else "")
+    return f"{start}{first}{others}" + (f"; {found['why']}" if found.get("why") else "")

@@ -1,4 +1,4 @@
-"""`sync`: run what the stage `register` runs, whatever DVC thinks of it: of what is checked out, or of experiments."""
+"""`sync`: record results in MLflow without DVC, for the work tree or for experiments."""
 
 import os
 import shlex
@@ -21,13 +21,16 @@ FOLDER = Path(".dvc/tmp/sync")
 
 
 def sync(
-    experiments: Annotated[bool, typer.Option("--experiments", help="Those that have no run yet, instead.")] = False,
+    experiments: Annotated[bool, typer.Option("--experiments", help="Record experiments that have no run.")] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Record the result that is checked out, as the stage `register` does: for a fresh clone, or an empty registry.
+    """Record the result of the work tree in MLflow.
+
+    This runs the command of the stage `register`, even if DVC finds nothing to do: after a clone, or for a new
+    registry.
 
     Raises:
-        StoreError: it failed, and has said why; or the model is not that of dvc.lock, and was not loaded.
+        StoreError: the command failed, and has said why; or the model is not the model of dvc.lock.
     """
     if experiments:
         _sync_experiments(dry_run=dry_run)
@@ -47,16 +50,16 @@ def sync(
 def _sync_experiments(*, dry_run: bool) -> None:
     """Record every experiment of HEAD that has no MLflow run.
 
-    DVC skips `register` where nothing that it reads has changed.
+    DVC skips `register` in an experiment that changes nothing that the stage reads: then there is no run.
 
     Raises:
-        StoreError: an experiment's results cannot be had, or recording one failed; it has said why.
+        StoreError: the results of an experiment cannot be had, or recording failed, and has said why.
     """
     tracking = params.load(params.Tracking)
     with registry.opened(tracking.uri) as client:
         recorded = registry.experiments(client, tracking.experiment)
     baseline = revisions.find("HEAD").commit
-    missing = [one for one in revisions.experiments() if (one.name, baseline) not in recorded]
+    missing = [each for each in revisions.experiments() if (each.name, baseline) not in recorded]
     for experiment in missing:
         if not dry_run:
             _record(experiment, baseline, backend.address(tracking.uri))
