@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mlops.base import yaml
 from mlops.base.errors import DataError, StoreError
 from mlops.history import cache, git, paths, revisions
 from mlops.history.revisions import Revision
@@ -176,15 +177,11 @@ def _blob(name: str) -> str:
 
 def _out(text: str) -> dict[str, Any] | None:
     """The entry in the text of a `.dvc` file; None if the text is not valid, such as in a merge conflict."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
-        content = YAML(typ="safe", pure=True).load(text)
-        out = content["outs"][0]
-    except (YAMLError, TypeError, KeyError, IndexError):
+        out = yaml.parsed(text, "a .dvc file")["outs"][0]
+        return out if "md5" in out else None
+    except (StoreError, TypeError, KeyError, IndexError):
         return None
-    return out if "md5" in out else None
 
 
 @functools.cache

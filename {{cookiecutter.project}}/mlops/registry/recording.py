@@ -3,7 +3,7 @@
 However often and from however many processes `record` is called for the same result, MLflow has one run of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,13 +149,20 @@ def _new_run(client: "Client", home: str, result: Result) -> str:
 
 def _take_back_run(client: "Client", run_id: str) -> None:
     """Delete a run; an account that may not delete marks the run as failed instead."""
+    if not _deleted(client.delete_run, run_id):
+        client.set_terminated(run_id, "FAILED")
+        client.set_tag(run_id, RESULT_KEY, "")
+
+
+def _deleted(delete: Callable[..., None], *arguments: str) -> bool:
+    """Whether `delete` succeeds; False if this account may not delete."""
     try:
-        client.delete_run(run_id)
+        delete(*arguments)
     except Exception as error:
         if not backend.refused(error):
             raise
-        client.set_terminated(run_id, "FAILED")
-        client.set_tag(run_id, RESULT_KEY, "")
+        return False
+    return True
 
 
 def _log_model(run_id: str, result: Result) -> None:
@@ -179,7 +186,10 @@ def _log_model(run_id: str, result: Result) -> None:
 
 
 def _version(client: "Client", run_id: str, result: Result) -> str:
-    """Find or create the version of this model; a new version is the challenger."""
+    """Find or create the version of this model; a new version is the challenger.
+
+    If another process was faster, its version counts, and this one is deleted or marked as taken back.
+    """
     if found := _registered(client, result):
         return found[0]
     for name in (result.name, audit.log_of(result.name)):  # only the account that creates a model has every right to it
@@ -195,19 +205,9 @@ def _version(client: "Client", run_id: str, result: Result) -> str:
     first = _registered(client, result)[0]
     if first == str(made.version):
         client.set_registered_model_alias(result.name, CHALLENGER, first)
-    else:
-        _take_back_version(client, result.name, str(made.version))
+    elif not _deleted(client.delete_model_version, result.name, str(made.version)):
+        client.set_model_version_tag(result.name, str(made.version), TAKEN_BACK, "true")
     return first
-
-
-def _take_back_version(client: "Client", name: str, number: str) -> None:
-    """Delete a version; an account that may not delete marks the version as taken back instead."""
-    try:
-        client.delete_model_version(name, number)
-    except Exception as error:
-        if not backend.refused(error):
-            raise
-        client.set_model_version_tag(name, number, TAKEN_BACK, "true")
 
 
 def _registered(client: "Client", result: Result) -> list[str]:
