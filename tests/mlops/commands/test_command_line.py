@@ -11,6 +11,7 @@ from mlops.base import files
 from mlops.base.errors import DataError, SchemaError, StoreError
 from mlops.history import cache
 from mlops.intake import tables
+from project import features
 from typer.testing import CliRunner
 
 from tests.conftest import PROJECT, TEMPLATE
@@ -175,3 +176,26 @@ def test_a_sync_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(StoreError, match="nothing was synchronised"):
         CliRunner().invoke(app, ["sync"], catch_exceptions=False)
+
+
+def test_a_column_that_the_project_derives_gets_its_line_in_the_schema(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "schema.yaml"
+    infer(data, out)
+    before = out.read_text(encoding="utf-8")
+    monkeypatch.setattr(
+        features, "derive", lambda table: table.assign(doubled=table["size"] * 2, big=table["size"] > 2)
+    )
+
+    printed = infer(data, out, "--update")
+
+    assert printed == f"{out}: added doubled, big\n"
+    assert out.read_text(encoding="utf-8").startswith(before)
+    columns = tables.read_schema(out).columns
+    assert {name: column.type for name, column in columns.items() if column.derived} == {
+        "doubled": "number",
+        "big": "boolean",
+    }
+    assert tables.read_schema(out).features == ["size", "level", "doubled", "big"]
+    assert infer(data, out, "--update") == f"{out}: nothing to add\n"

@@ -71,9 +71,7 @@ def infer(frames: Iterable[pd.DataFrame], target: pd.Series, *, commas: bool) ->
     """
     name = str(target.name)
     goal = _target(target, commas=commas)
-    truth = parsing.typed(
-        target.where(parsing.given(target, MISSING)), goal.column.type, goal.column.decimal, goal.column.format
-    )
+    truth = _typed_target(target, goal)
     guesses: dict[str, Guess] = {}
     with ThreadPoolExecutor() as pool:  # Arrow and numpy work outside the interpreter's lock
         for frame in frames:
@@ -87,6 +85,21 @@ def infer(frames: Iterable[pd.DataFrame], target: pd.Series, *, commas: bool) ->
         reasons = "; ".join(f"{name}: {guess.reason}" for name, guess in guesses.items() if guess.reason)
         raise DataError(f"no column of the data is of use to predict {name} ({reasons}): deliver others beside it")
     return guesses
+
+
+def infer_derived(table: pd.DataFrame, target: pd.Series, *, commas: bool) -> dict[str, Guess]:
+    """Guess type, role and limits of each column that the project derives; `table` and `target` have the same n rows.
+
+    Raises:
+        DataError: the target cannot be predicted.
+    """
+    truth = _typed_target(target, _target(target, commas=commas))
+    guesses = {str(name): _guess(table[name], truth, commas=False) for name in table}
+    roles = {name: "ignore" if guess.column.role == "ignore" else "feature" for name, guess in guesses.items()}
+    return {
+        name: Guess(guess.column.model_copy(update={"role": roles[name], "derived": True}), guess.reason)
+        for name, guess in guesses.items()
+    }
 
 
 def to_yaml(guesses: dict[str, Guess]) -> str:
@@ -103,6 +116,11 @@ def lines(guesses: dict[str, Guess]) -> list[str]:
         reason = "".join(character if character.isprintable() else " " for character in guess.reason)
         found.append(f"{_scalar(name)}: " + "{" + written + "}" + (f"  # {reason}" if reason else ""))
     return found
+
+
+def _typed_target(raw: pd.Series, guess: Guess) -> pd.Series:
+    column = guess.column
+    return parsing.typed(raw.where(parsing.given(raw, MISSING)), column.type, column.decimal, column.format)
 
 
 def _target(raw: pd.Series, *, commas: bool) -> Guess:

@@ -10,6 +10,9 @@ import typer
 from mlops.base import files, yaml
 from mlops.base.errors import DataError, ParameterError, SchemaError, nearest
 from mlops.commands.options import DryRun
+from mlops.data import parsing
+from mlops.data.deriving import new_columns
+from mlops.data.schema import Schema
 from mlops.drafting import draft, spelling
 from mlops.history import paths
 from mlops.intake import deliveries, dialect, tables
@@ -46,6 +49,10 @@ def infer(
     if target not in names:
         raise DataError(f"the target {target} is no column of {data}: {nearest(target, names)}")
     guesses = _guesses(sources, names, target)
+    columns = {name: guess.column for name, guess in guesses.items()}
+    if update:
+        columns |= tables.read_schema(out).columns
+    guesses |= _derived_guesses(sources, Schema(columns=columns))
     text = draft.to_yaml(guesses)
     if update:
         text, added = _updated(out, guesses)
@@ -83,6 +90,23 @@ def _guesses(paths: list[Path], names: list[str], target: str) -> dict[str, draf
     groups = [names[at : at + width] for at in range(0, len(names), width)]
     frames: Iterator[pd.DataFrame] = (_whole(paths, group) for group in groups)
     return draft.infer(frames, goal, commas=spelling.commas(start, separators))
+
+
+def _derived_guesses(paths: list[Path], schema: Schema) -> dict[str, draft.Guess]:
+    """The guesses for the columns that `project/features.py` adds and the schema lacks."""
+    from project import features
+
+    parts = []
+    for path in paths:
+        for raw in deliveries.batches(path):
+            needed = {name: schema.columns[name] for name in schema.needed if name in raw}
+            typed = {name: parsing.column(raw[name], column, schema.missing) for name, column in needed.items()}
+            added = new_columns(pd.DataFrame(typed, index=raw.index), features.derive)
+            parts.append(added[[name for name in added if name not in schema.columns]])
+            if parts[0].columns.empty:
+                return {}
+    target = _whole(paths, [schema.target])[schema.target]
+    return draft.infer_derived(pd.concat(parts, ignore_index=True), target, commas=False)
 
 
 def _whole(paths: list[Path], names: list[str]) -> pd.DataFrame:
