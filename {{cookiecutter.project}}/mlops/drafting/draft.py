@@ -95,11 +95,12 @@ def infer_derived(table: pd.DataFrame, target: pd.Series, *, commas: bool) -> di
     """
     truth = _typed_target(target, _target(target, commas=commas))
     guesses = {str(name): _guess(table[name], truth, commas=False) for name in table}
-    roles = {name: "ignore" if guess.column.role == "ignore" else "feature" for name, guess in guesses.items()}
-    return {
-        name: Guess(guess.column.model_copy(update={"role": roles[name], "derived": True}), guess.reason)
-        for name, guess in guesses.items()
-    }
+    for name, guess in guesses.items():
+        changes: dict[str, Any] = {"derived": True, "role": "ignore" if guess.column.role == "ignore" else "feature"}
+        if guess.column.type == "integer" and pd.api.types.is_float_dtype(table[name].dtype):
+            changes["type"] = "number"  # a quotient that came out whole in these rows
+        guesses[name] = Guess(guess.column.model_copy(update=changes), guess.reason)
+    return guesses
 
 
 def to_yaml(guesses: dict[str, Guess]) -> str:
