@@ -2,7 +2,9 @@
 
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
@@ -10,6 +12,8 @@ import typer
 from mlops.base.errors import ProjectError
 
 T = TypeVar("T")
+# Where the project's owner writes Python.
+OWN = Path(__file__).parents[2] / "project"
 
 
 def run(command: Callable[..., None] | typer.Typer) -> None:
@@ -22,6 +26,23 @@ def run(command: Callable[..., None] | typer.Typer) -> None:
         command()
     except ProjectError as error:
         sys.exit(f"Error: {error}")
+    except Exception as error:
+        if place := _own_line(error):
+            said = " ".join(str(error).split()) or "no message"
+            sys.exit(f"Error: {place} fails with {type(error).__name__}: {said}; correct it there")
+        raise
+
+
+def _own_line(error: Exception) -> str:
+    """The line of the project's own code where an error comes from; "" if it comes from elsewhere."""
+    frames = [(frame.filename, frame.lineno, frame.line) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        frames.append((error.filename or "", error.lineno, error.text))
+    own = [frame for frame in frames if Path(frame[0]).is_relative_to(OWN)]
+    if not own:
+        return ""
+    file, number, text = own[-1]
+    return f"{Path(file).relative_to(OWN.parent).as_posix()} at line {number} ({(text or '').strip()})"
 
 
 def progress(items: Iterable[T], total: int | None, what: str) -> Iterator[T]:

@@ -9,6 +9,8 @@ from collections.abc import Collection
 from importlib import metadata
 from pathlib import Path
 
+from mlops.base.errors import ParameterError
+
 LOCK = Path(__file__).parents[2] / "requirements.txt"
 # What the bytes of results depend on; to look at all of the lock takes 0.2 s, too long for every stage.
 COMPUTED_WITH = frozenset({"joblib", "matplotlib", "numpy", "pandas", "pandera", "pyarrow", "scikit-learn", "scipy"})
@@ -57,6 +59,22 @@ def packages_behind(path: str) -> set[str]:
     if module in ("sklearn", "project"):  # the first is in COMPUTED_WITH; to look all packages through takes 0.2 s
         return set()
     return {name.lower().replace("_", "-") for name in metadata.packages_distributions().get(module, [])}
+
+
+def require_locked(paths: Collection[str]) -> None:
+    """See that the lock has every package that the classes at these import paths come from, in the version in use.
+
+    Raises:
+        ParameterError: it does not, so that the same lock would give other bytes elsewhere.
+    """
+    for name in sorted(set().union(*map(packages_behind, paths))):
+        if not locks(name):
+            raise ParameterError(
+                f"{name} is not in requirements.txt: add it to the dependencies in pyproject.toml, and compile the "
+                "lock (see README.md)"
+            )
+        if wrong := mismatches([name]):
+            raise ParameterError(f"{wrong[0]} as in requirements.txt: install the lock (see README.md)")
 
 
 def locks(name: str) -> bool:

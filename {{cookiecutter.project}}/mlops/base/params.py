@@ -118,6 +118,11 @@ class Models(RootModel[dict[str, Estimator]]):
         )
     }
 
+    def paths(self, name: str) -> list[str]:
+        """The import paths of the estimator called `name`; none if there is no such name."""
+        chosen = self.root.get(name, Estimator())
+        return [path for path in (chosen.classifier, chosen.regressor) if path]
+
     def choose(self, name: str) -> Estimator:
         """The estimator called `name`.
 

@@ -1,0 +1,183 @@
+"""The owner's rooms for real: a feature, a metric, an estimator, and an estimator of another package."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import TEMPLATE, BakedProject, bake_copy
+from tests.projects import DVC, MLOPS, REPRO, change, commit, succeeds, versions
+
+FEATURE = 'table.assign(charges_per_month=table["total_charges"] / table["tenure"].clip(lower=1))'
+METRIC = """
+
+def cost(actual, predicted, probability):
+    \"\"\"Dollars a customer: a missed one costs 500, a false alarm 20.\"\"\"
+    missed = (actual == "Yes") & (predicted == "No")
+    alarms = (actual == "No") & (predicted == "Yes")
+    return float(500 * missed.sum() + 20 * alarms.sum()) / len(actual)
+
+
+METRICS = {cost: "lower"}
+"""
+ESTIMATOR = '''
+from sklearn.linear_model import LogisticRegression
+
+
+class Mine(LogisticRegression):
+    """Says yes as soon as it is no less likely than one in four."""
+
+    def predict_proba(self, rows):
+        """Probabilities (n, 2), those of a yes raised."""
+        probability = super().predict_proba(rows)[:, 1] ** 0.5
+        return __import__("numpy").column_stack([1 - probability, probability])
+'''
+BOOSTING = {"classifier": "lightgbm.LGBMClassifier", "n_estimators": 20, "verbosity": -1}
+
+
+def edit(project: BakedProject, name: str, old: str, new: str) -> None:
+    """Replace a text, which has to be there, in a file."""
+    text = project.read(name)
+    assert old in text
+    (project.path / name).write_text(text.replace(old, new), encoding="utf-8")
+
+
+def append(project: BakedProject, name: str, text: str) -> None:
+    """Write more to the end of a file."""
+    (project.path / name).write_text(project.read(name) + text, encoding="utf-8")
+
+
+def report(project: BakedProject, name: str) -> dict:
+    """A JSON report of the work tree."""
+    return json.loads(project.read(f"reports/{name}.json"))
+
+
+def test_a_feature_a_metric_and_an_estimator_of_the_project_are_everywhere(quick: BakedProject, tmp_path: Path) -> None:
+    project = bake_copy(quick, tmp_path)
+    edit(project, "project/features.py", "return table\n", f"return {FEATURE}\n")
+    append(project, "project/metrics.py", METRIC)
+    append(project, "project/estimators.py", ESTIMATOR)
+    change(project, "models", "mine", {"classifier": "project.estimators.Mine", "C": 2.0, "max_iter": 1000})
+    change(project, "train", "model", "mine")
+    change(project, "evaluate", "metric", "cost")
+    rule = {"measure": "test", "metric": "cost", "direction": "at_most", "limit": 500}
+    change(project, "register", "gate", {"cheap": rule})
+
+    added = succeeds(project, *MLOPS, "schema", "infer", "--update")
+    ran = succeeds(project, *REPRO)
+
+    assert added == "schema.yaml: added charges_per_month\n"
+    assert re.search(
+        r"^  charges_per_month: {type: number, .*derived: true}", project.read("schema.yaml"), re.MULTILINE
+    )
+    assert "gate passed  cheap: test cost is " in ran
+    # Training, checks, evaluation, monitoring have the feature …
+    train = pd.read_parquet(project.path / "data" / "prepared" / "train.parquet")
+    assert (train["charges_per_month"] == train["total_charges"] / train["tenure"].clip(lower=1)).sum() > len(train) / 2
+    assert "charges_per_month" in report(project, "training")["features"]
+    assert "charges_per_month" in {check["column"] for check in report(project, "validation")["checks"]}
+    assert "charges_per_month" in project.read("reports/plots/importances.csv")
+    assert "charges_per_month" in {column["column"] for column in report(project, "drift")["columns"]}
+    # … folds, test, its interval and the gate the metric …
+    assert all("cost" in fold for fold in report(project, "training")["folds"])
+    assert next(iter(report(project, "metrics"))) == "cost"
+    low, high = report(project, "evaluation")["intervals"]["cost"]
+    assert low < report(project, "metrics")["cost"] < high
+    # … and the registry the estimator, with the code that it takes to load it.
+    assert len(versions(project)) == 2
+    assert list((project.path / "mlruns").rglob("code/project/estimators.py"))
+
+    review = json.loads(succeeds(project, *MLOPS, "review", "HEAD", "--json"))
+    explained = json.loads(succeeds(project, *MLOPS, "explain", "--rows", "1", "--json"))
+    commit(project, "Ours")
+    compared = json.loads(succeeds(project, *MLOPS, "compare", "HEAD", "HEAD~1", "--metric", "accuracy", "--json"))
+
+    (row,) = [row for row in review["metrics"]["rows"] if row["metric"] == "cost"]
+    assert None not in (row["before"], row["now"], row["low"], row["verdict"])
+    assert "charges_per_month" in {part["feature"] for part in explained["rows"][0]["features"]}
+    assert {one["model"] for one in compared["models"]} == {"mine", "logistic_regression"}
+    for command in (("pytest", "-q"), ("dvc", "status")):
+        succeeds(project, "python", "-m", *command)
+
+    # Only what depends on a room runs again.
+    append(project, "project/metrics.py", "# the same\n")
+    stale = succeeds(project, *DVC, "status")
+    assert {line.rstrip(":") for line in stale.splitlines() if line and not line[0].isspace()} == {
+        *("train", "evaluate", "register", "monitor")
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "sentence"),
+    [
+        (
+            "features",
+            "return table\n",
+            'return table.assign(x=table["age"])\n',
+            "fails at line 16 (return table.assign",
+        ),
+        ("features", "return table\n", "return table.head(3)\n", "returns 3 rows for "),
+        ("features", "return table\n", "return table.assign(x=1)\n", "adds x, which schema.yaml does not call derived"),
+        ("features", "import pandas", "import pandsa", "project/features.py"),
+    ],
+    ids=["fails", "drops", "undeclared", "import"],
+)
+def test_a_feature_that_is_wrong_is_one_sentence_with_its_own_line(
+    quick: BakedProject, tmp_path: Path, name: str, old: str, new: str, sentence: str
+) -> None:
+    project = bake_copy(quick, tmp_path)
+    edit(project, f"project/{name}.py", old, new)
+
+    done = project.run(*REPRO, "prepare")
+
+    printed = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in printed
+    (error,) = [line for line in printed.splitlines() if line.startswith("Error: ")]
+    assert "project/features.py" in error
+    assert sentence in error
+
+
+def test_an_estimator_of_another_package_is_trained_registered_and_made_again_to_the_same_bytes(
+    quick: BakedProject, tmp_path: Path
+) -> None:
+    project = bake_copy(quick, tmp_path)
+    change(project, "models", "boosting", BOOSTING)
+    change(project, "train", "model", "boosting")
+    change(project, "train", "search", {"candidates": 2, "space": {"boosting": {"num_leaves": [4, 8, 16]}}})
+
+    unlocked = project.run(*REPRO)
+    lock = (TEMPLATE / "requirements-dev.txt").read_text(encoding="utf-8")
+    (pinned,) = re.findall(r"^lightgbm==.*?(?=^\S)", lock, re.MULTILINE | re.DOTALL)
+    append(project, "requirements.txt", pinned)
+    succeeds(project, *REPRO)
+    commit(project, "Boosting")
+    first = project.read("dvc.lock")
+    succeeds(project, *REPRO, "--force")
+
+    assert unlocked.returncode != 0
+    assert "lightgbm is not in requirements.txt" in unlocked.stdout + unlocked.stderr
+    assert project.read("dvc.lock") == first
+    assert report(project, "training")["estimator"] == "lightgbm.LGBMClassifier"
+    assert len(versions(project)) == 2
+    requirements = [path.read_text(encoding="utf-8") for path in (project.path / "mlruns").rglob("requirements.txt")]
+    assert sum("lightgbm==" in text for text in requirements) == 1
+    assert "identical bytes" in succeeds(project, *MLOPS, "reproduce", "2")
+
+
+def test_parameters_of_the_first_version_run_as_they_are(quick: BakedProject, tmp_path: Path) -> None:
+    project = bake_copy(quick, tmp_path)
+    first = YAML().load((TEMPLATE / "tests" / "mlops" / "base" / "params-0.1.yaml").read_text(encoding="utf-8"))
+    now = YAML().load(project.read("params.yaml"))
+    for section, name in (("train", "folds"), ("train", "model"), ("evaluate", "resamples")):
+        first[section][name] = now[section][name]
+    with (project.path / "params.yaml").open("w") as file:
+        YAML().dump(first, file)
+
+    ran = succeeds(project, *REPRO)
+
+    assert "Error" not in ran
+    assert report(project, "metrics").keys() == json.loads(quick.read("reports/metrics.json")).keys()
