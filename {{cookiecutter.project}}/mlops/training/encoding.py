@@ -1,4 +1,4 @@
-"""The one definition of the features: what training, evaluation, serving and monitoring give to a model."""
+"""The one definition of the model's inputs, for training, evaluation, serving and monitoring, and their encoder."""
 
 from typing import TYPE_CHECKING
 
@@ -37,7 +37,7 @@ def inputs(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
 
 
 def typical(profile: Profile, schema: Schema) -> pd.DataFrame:
-    """One made-up row of `inputs`: of each column the middle value, or the most frequent level; no person's data."""
+    """One made-up row of `inputs`: the median or the most frequent level of each column, and no person's data."""
     row: dict[str, object] = {}
     for name in schema.inputs:
         kind, known = schema.columns[name].type, profile.get(name)
@@ -140,7 +140,7 @@ def _categories(schema: Schema) -> list[str]:
 
 
 def _calendar_name(name: str, part: str, schema: Schema) -> str:
-    """What a part of a datetime is called; a column that is called so itself keeps its name."""
+    """The name of a part of a datetime; it differs from every column's name."""
     called = f"{name} {part}"
     while called in schema.columns:
         called += "_"

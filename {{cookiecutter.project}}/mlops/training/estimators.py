@@ -46,7 +46,7 @@ def build(
 
 
 def _is_of_sklearn(estimator: "BaseEstimator") -> bool:
-    """Whether an estimator is one of scikit-learn's, or inherits from one: its base classes alone do not count."""
+    """Whether an estimator is scikit-learn's own or inherits from one; its abstract base classes do not count."""
     modules = [base.__module__ for base in type(estimator).__mro__]
     return any(
         module.startswith("sklearn.") and not module.startswith(("sklearn.base", "sklearn.utils")) for module in modules
@@ -54,7 +54,7 @@ def _is_of_sklearn(estimator: "BaseEstimator") -> bool:
 
 
 def with_arguments(estimator: "BaseEstimator", arguments: Mapping[str, Any]) -> "BaseEstimator":
-    """An unfitted copy with other arguments, all of its own."""
+    """An unfitted copy of an estimator, with other arguments."""
     from sklearn.base import clone
 
     copy: BaseEstimator = clone(estimator).set_params(**arguments)

@@ -32,7 +32,7 @@ ROWS = 20_000
 
 
 def pipeline(encoder: "BaseEstimator", estimator: "BaseEstimator") -> "Pipeline":
-    """Encoder and estimator as one model, so that whatever is learnt of the data is learnt from training rows only."""
+    """Encoder and estimator as one model: both learn from the rows that it is fitted on, and from no others."""
     from sklearn.pipeline import Pipeline
 
     return Pipeline([("encoder", encoder), ("estimator", estimator)])
@@ -126,7 +126,7 @@ def _pieces(
 
 
 def fit(model: Model, table: pd.DataFrame | NDArray[np.float64], target: NDArray[np.generic], threads: int) -> Model:
-    """Fit `model` in place on n rows, given as features or as what the encoder made of them, and target (n,).
+    """Fit `model` in place on n rows, given as features or as encoded rows, and their target (n,).
 
     Raises:
         ParameterError: the estimator refuses its arguments or the data.
@@ -141,7 +141,7 @@ def fit(model: Model, table: pd.DataFrame | NDArray[np.float64], target: NDArray
 
 @contextmanager
 def refused(estimator: "BaseEstimator") -> Iterator[None]:
-    """Turn what an estimator says to arguments or data that it cannot take into one sentence.
+    """Turn the error of an estimator that refuses its arguments or the data into one sentence.
 
     Raises:
         ParameterError: with that sentence.
@@ -163,7 +163,7 @@ def predict(
     threads: int,
     classes: NDArray[np.generic] | None = None,
 ) -> Predictions:
-    """Predict n rows, given as features or as what the encoder made of them; labels are the most probable class.
+    """Predict n rows, given as features or as encoded rows; a label is the most probable class.
 
     `target` (n,) are the actual values, None where they are not known. `classes` are all that exist, sorted; one that a
     fitted model does not know (rare, and in no training row of the fold) gets probability 0. Some rows at a time are
@@ -189,7 +189,7 @@ def predict(
 
 
 def with_labels(predictions: Predictions, actual: pd.Series | None, task: Task) -> Predictions | None:
-    """The predictions of the rows whose actual value has come (`actual`, shape (n,)); None if none has."""
+    """The predictions of the rows that have an `actual` value, shape (n,), as labelled rows; None without any."""
     if actual is None or actual.isna().all():
         return None
     known = actual.notna().to_numpy(dtype=bool)
@@ -203,7 +203,7 @@ def summarise(scores: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]
 
 
 def rare_classes(target: NDArray[np.generic], folds: int) -> dict[str, int]:
-    """The classes with fewer rows than there are folds, with their rows: their metrics rest on next to nothing."""
+    """The classes that have fewer rows than there are folds, and their rows: their metrics are unreliable."""
     if target.dtype == np.float64:
         return {}
     classes, rows = np.unique(target, return_counts=True)

@@ -59,7 +59,7 @@ OWN: dict[str, Callable[..., float]] = {}
 
 @dataclass(frozen=True)
 class Predictions:
-    """What was, and what a model said, for n rows.
+    """Actual and predicted values of n rows.
 
     `actual` and `predicted` have shape (n,): labels, or float64 to regress. `probabilities` are float64 (n, k) with a
     column per entry of `classes`, which is sorted; None where the model gives none. `classes` is empty to regress, and
@@ -204,9 +204,9 @@ def _precision_recall_f1(hit: Values, actual: Values, predicted: Values) -> tupl
 
 
 def _class_counts(predictions: Predictions) -> Callable[[Weights], tuple[Values, Values, Values]]:
-    """Of weights (b, n), those of each label's rows that are of it and predicted so, are of it, are predicted so.
+    """Weighted true positives, actual and predicted rows per label, each of shape (b, k), from weights (b, n).
 
-    The three have shape (b, k), for the k `labels` of the predictions.
+    The k labels are the `labels` of the predictions.
     """
     labels = predictions.labels
     actual, predicted = positions(labels, predictions.actual), positions(labels, predictions.predicted)
@@ -330,7 +330,7 @@ def _of_project(predictions: Predictions, name: str, function: Callable[..., flo
 
 
 def _running(weights: Weights, rows: NDArray[np.intp]) -> Values:
-    """Of weights (b, n), the sums over the first 0, 1, … m of `rows` (m,): shape (b, m + 1)."""
+    """The sums of weights (b, n) over the first 0, 1, … m of `rows` (m,), shape (b, m + 1)."""
     sums = np.zeros((len(weights), len(rows) + 1))
     weights.take(rows, axis=1).cumsum(axis=1, out=sums[:, 1:])
     return sums

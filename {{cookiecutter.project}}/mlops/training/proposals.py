@@ -1,4 +1,4 @@
-"""Which candidate of a sweep to try next: at random, or where what was tried so far promises most."""
+"""The next trial of a sweep: drawn at random, or by what the trials so far promise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ DIGITS = 4  # significant ones of a number that is drawn: who reads a parameter 
 
 @dataclass(frozen=True)
 class Tried:
-    """Parameters by dotted name, and what came of them; None while that is still being found out."""
+    """Parameters by dotted name, and their result; None while the trial runs."""
 
     parameters: Parameters
     value: float | None
@@ -33,11 +33,11 @@ def propose(
     seed: int,
     number: int,
 ) -> Parameters:
-    """The parameters of trial `number`; arguments of a model that it does not take are left out.
+    """The parameters of trial `number`, without the arguments of models that it does not train.
 
     `model` is the one that is taken where the space has no `train.model`. At random, a trial depends on `seed` and
     `number` alone; by the tree-structured Parzen estimator (Bergstra et al. 2011, as Optuna has it) also on what was
-    tried: of what is still running a poor result is supposed, so that parallel trials keep apart.
+    tried. Running trials count as bad (constant liar), so that parallel trials keep apart.
     """
     import optuna
 
@@ -59,7 +59,7 @@ def propose(
 
 
 def belongs(name: str, model: str) -> bool:
-    """Whether a parameter is of any use while `model` is the one that is trained."""
+    """Whether a parameter matters when `model` is trained."""
     section, _, rest = name.partition(".")
     return section != "models" or rest.partition(".")[0] == model
 

@@ -33,7 +33,7 @@ DIGITS = 6
 
 @dataclass(frozen=True)
 class Candidate:
-    """Arguments that were tried (0: the model's own), the metrics of each fold, and mean and spread of the one sought.
+    """The arguments of one candidate, its metrics on each fold, and mean and spread of the metric that is sought.
 
     One that `failed` says why; its mean and spread are NaN.
     """
@@ -47,9 +47,9 @@ class Candidate:
 
 
 def candidates(name: str, estimator: "BaseEstimator", space: Space, count: int, seed: int) -> list[Arguments]:
-    """What the estimator has, then `count` other draws from the space, or all there are if they are fewer.
+    """The estimator's own arguments, then `count` other draws from the space; all others if there are fewer.
 
-    They depend on `seed` alone, and more begin with those of fewer. Without a search (`count` 0) no argument varies.
+    They depend on `seed` alone. For one seed, a longer list starts with the shorter one. Without a search (`count` 0) no argument varies.
 
     Raises:
         ParameterError: the model called `name` has no space, or it names an argument that cannot be varied.
@@ -76,7 +76,7 @@ def candidates(name: str, estimator: "BaseEstimator", space: Space, count: int, 
 
 
 def _size(dimension: Range | Sequence[Any]) -> float:
-    """How many different values can be drawn; of numbers that are not whole, so many at least."""
+    """The number of different values that can be drawn; a lower bound of it for numbers that are not whole."""
     if isinstance(dimension, Sequence):
         return len({repr(value) for value in dimension})
     low, high = dimension.low, dimension.high
@@ -116,11 +116,11 @@ def search(
     estimators: "Sequence[BaseEstimator]",
     table: pd.DataFrame,
     target: NDArray[np.generic],
-    cut: Sequence[Fold],
+    folds: Sequence[Fold],
     positive: Label | None,
     threads: int,
 ) -> Iterator[FoldScore]:
-    """Fit each of m estimators on each fold; yield its number and its metrics there, or why it was refused.
+    """Fit each of m estimators on each fold; yield its number, and its metrics on the fold or the reason of a refusal.
 
     The scores are those of `fitting.cross_validate` for the encoder and the estimator as one pipeline, but a fold is
     encoded once for all of them. One encoded fold is in memory at a time; its candidates run in parallel.
@@ -138,14 +138,14 @@ def search(
         yield from parallel.each(_judged, items, threads)
 
     with threadpool_limits(threads):  # see mlops.training.fitting.cross_validate
-        for fold in cut:
+        for fold in folds:
             yield from on(*fold)
 
 
 def _encoded(
     encoder: "BaseEstimator", train: pd.DataFrame, target: NDArray[np.generic], test: pd.DataFrame
 ) -> tuple[Matrix, NDArray[np.generic], Matrix]:
-    """Training rows with their target, and test rows, encoded by what was learnt from the former."""
+    """The encoded training rows with their target, and the test rows, encoded as the training rows taught."""
     from sklearn.base import clone
 
     coder = clone(encoder)
@@ -179,9 +179,9 @@ def _judged(
 
 
 def collected(arguments: Sequence[Arguments], outcomes: Sequence[FoldScore], metric: str) -> list[Candidate]:
-    """What `search` yielded, by candidate.
+    """The fold scores that `search` yielded, by candidate.
 
-    One that was refused in any fold has failed; and in a search, one for which the metric is not defined.
+    A candidate fails if any fold refused it, or if the metric of a search is not defined for it.
     """
     found = []
     for number, given in enumerate(arguments):
@@ -229,7 +229,7 @@ def table(tried: Sequence[Candidate], metric: str) -> pd.DataFrame:
 
 
 def report(tried: Sequence[Candidate], chosen: Candidate, metric: str) -> dict[str, Any] | None:
-    """What is said of a search: how many candidates, which won, and by how much; None where there was none."""
+    """The facts about a search: the number of candidates, the best, and its gain; None without a search."""
     if not chosen.arguments:
         return None
     ends = {"configured": tried[0], "best": chosen}

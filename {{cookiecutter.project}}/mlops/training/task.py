@@ -1,4 +1,4 @@
-"""What is to be learnt: classes or a number, and which class is the positive one."""
+"""The task: classification or regression, its labels, and the positive class."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ YES = ("yes", "true", "y", "t", "1", "positive", "pos", "on", "ja", "oui", "si",
 
 
 def task_of(target: pd.Series, column: ColumnType, asked: str) -> Task:
-    """The task that `train.task` asks for; on `auto`, the one that the target's type stands for.
+    """The task that `train.task` names; `auto` follows the type of the target.
 
     Categories and booleans are classes, numbers are numbers; integers are classes if there are two of them only.
 
@@ -36,7 +36,7 @@ def task_of(target: pd.Series, column: ColumnType, asked: str) -> Task:
 
 
 def labels(target: pd.Series, task: Task) -> NDArray[np.generic]:
-    """The target as scikit-learn wants it, shape (n,): float64 to regress, else str objects, int64 or bool.
+    """The target in the dtype that scikit-learn takes, shape (n,): float64 to regress, else str objects, int64 or bool.
 
     Raises:
         DataError: a label is missing.
@@ -53,7 +53,7 @@ def labels(target: pd.Series, task: Task) -> NDArray[np.generic]:
 
 
 def positive_class(target: NDArray[np.generic], chosen: Label | None) -> Label | None:
-    """The class of `target` (n,) that precision and recall speak of; None unless there are two classes.
+    """The class of `target` (n,) that precision and recall are about; None unless there are two classes.
 
     It is the one chosen as `train.positive`, else the one that reads as a yes (see `YES`), else
     the last in sorted order.
@@ -73,7 +73,7 @@ def positive_class(target: NDArray[np.generic], chosen: Label | None) -> Label |
 
 
 def headline(task: Task, asked: str) -> str:
-    """The metric that speaks for a model: the one asked for; on `auto`, accuracy for classes and R² for a number."""
+    """The headline metric: `asked`; `auto` is accuracy for classes and R² for a number."""
     if asked != "auto":
         return asked
     return "accuracy" if task == "classification" else "r2"
