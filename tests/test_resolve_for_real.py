@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from tests.conftest import BakedProject, bake_copy
 from tests.projects import DVC, MLOPS, REPRO, change, commit, keep_rows, succeeds
 
@@ -53,18 +51,18 @@ def test_resolve_ends_a_merge_with_what_the_pipeline_gives_for_both_changes(stub
     assert succeeds(project, "git", "diff", "theirs", "--", "data") == ""
 
 
-def test_a_merge_of_two_limits_of_the_gate_is_judged_by_both(quick: BakedProject, tmp_path: Path) -> None:
+def test_a_merge_of_two_words_for_the_model_card_gives_a_card_with_both(quick: BakedProject, tmp_path: Path) -> None:
     project = known(bake_copy(quick, tmp_path))
-    gate = YAML(typ="safe").load(project.read("params.yaml"))["register"]["gate"]
-    for branch, rule, limit in (("theirs", "minimum", 0.76), ("ours", "worst_group", 0.61)):
+    for branch, name, word in (("theirs", "users", "the call centre"), ("ours", "owner", "Grace Hopper")):
         succeeds(project, "git", "switch", "--quiet", "--create", branch, "main")
-        change(project, "register", "gate", {**gate, rule: {**gate[rule], "limit": limit}})
+        change(project, "card", name, word)
         succeeds(project, *REPRO, "--quiet")
-        commit(project, f"Limits of {branch}")
+        commit(project, f"Words of {branch}")
         succeeds(project, *DVC, "checkout", "--quiet")
 
     conflicts = resolved(project)
 
-    rules = {rule["rule"]: rule for rule in json.loads(project.read("reports/registration.json"))["rules"]}
+    card = project.read("reports/model_card.md")
     assert "dvc.lock" in conflicts
-    assert (rules["minimum"]["limit"], rules["worst_group"]["limit"]) == (0.76, 0.61)
+    assert "the call centre" in card
+    assert "Grace Hopper" in card
