@@ -26,8 +26,8 @@ from tests.projects import (
 
 RUN = (*DVC, "exp", "run", "--quiet")
 WEAKER = ("-S", "models.logistic_regression.C=0.5")
-# Every answer drawn by lot: even on few rows nobody takes that for as good as a model.
-GUESS = {"train.model": "dummy", "+models.dummy.strategy": "uniform"}
+# Every answer is drawn by lot: nobody takes that for as good as a model, be the rows ever so few.
+GUESS = {"train.model": "dummy", "+models.dummy.strategy": "stratified"}
 QUEUE_ENDS = 600  # seconds
 
 
@@ -75,7 +75,7 @@ def guessed(quick: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> Ba
 
 def guess(project: BakedProject) -> None:
     """Choose a model that guesses."""
-    change(project, "models", "dummy", {"classifier": "sklearn.dummy.DummyClassifier", "strategy": "uniform"})
+    change(project, "models", "dummy", {"classifier": "sklearn.dummy.DummyClassifier", "strategy": "stratified"})
     change(project, "train", "model", "dummy")
 
 

@@ -383,6 +383,7 @@ def test_a_broken_check_stops_the_pipeline_with_its_report_on_disk(project: Bake
 def test_a_wrong_parameter_gets_one_sentence(
     project: BakedProject, section: str, name: str, value: object, words: list[str]
 ) -> None:
+    change(project, "train", "model", "random_forest")
     change(project, section, name, value)
 
     sentence = sentence_of(project.stage("prepare" if section == "prepare" else "train"))

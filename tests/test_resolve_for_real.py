@@ -51,21 +51,18 @@ def test_resolve_ends_a_merge_with_what_the_pipeline_gives_for_both_changes(stub
     assert succeeds(project, "git", "diff", "theirs", "--", "data") == ""
 
 
-def test_a_merge_of_two_limits_of_the_gate_is_judged_by_both(quick: BakedProject, tmp_path: Path) -> None:
+def test_a_merge_of_two_words_for_the_model_card_gives_a_card_with_both(quick: BakedProject, tmp_path: Path) -> None:
     project = known(bake_copy(quick, tmp_path))
-    for branch, limits in {"theirs": ("0.76", "0.6"), "ours": ("0.75", "0.61")}.items():
+    for branch, name, word in (("theirs", "users", "the call centre"), ("ours", "owner", "Grace Hopper")):
         succeeds(project, "git", "switch", "--quiet", "--create", branch, "main")
-        text = project.read("params.yaml")
-        for rule, old, new in zip(("minimum", "worst_group"), ("0.75", "0.6"), limits, strict=True):
-            start = text.index(f"{rule}: {{")
-            text = text[:start] + text[start:].replace(f"limit: {old}}}", f"limit: {new}}}", 1)
-        (project.path / "params.yaml").write_text(text)
+        change(project, "card", name, word)
         succeeds(project, *REPRO, "--quiet")
-        commit(project, f"Limits of {branch}")
+        commit(project, f"Words of {branch}")
         succeeds(project, *DVC, "checkout", "--quiet")
 
     conflicts = resolved(project)
 
-    rules = {rule["rule"]: rule for rule in json.loads(project.read("reports/registration.json"))["rules"]}
-    assert {"dvc.lock", "reports/registration.json"} <= conflicts
-    assert (rules["minimum"]["limit"], rules["worst_group"]["limit"]) == (0.76, 0.61)
+    card = project.read("reports/model_card.md")
+    assert "dvc.lock" in conflicts
+    assert "the call centre" in card
+    assert "Grace Hopper" in card
