@@ -49,7 +49,8 @@ class Candidate:
 def candidates(name: str, estimator: "BaseEstimator", space: Space, count: int, seed: int) -> list[Arguments]:
     """The estimator's own arguments, then `count` other draws from the space; all others if there are fewer.
 
-    They depend on `seed` alone. For one seed, a longer list starts with the shorter one. Without a search (`count` 0) no argument varies.
+    They depend on `seed` alone. For one seed, a longer list starts with the shorter one. Without a search
+    (`count` 0) no argument varies.
 
     Raises:
         ParameterError: the model called `name` has no space, or it names an argument that cannot be varied.
