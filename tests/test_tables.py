@@ -22,8 +22,21 @@ from tests.tables import LEARNT, REFUSED, Table
 STAGES = ("prepare", "validate", "train", "evaluate", "register", "monitor")
 COMMANDS = ("infer", *STAGES)
 CODE = ("mlops", "project", "stages")
-# Enough to run every line; the defaults are run by the real pipeline.
-QUICK = {"folds": 3, "n_estimators": 10, "resamples": 50, "importance_repeats": 1}
+# Enough to run every line. What is left out has the default that the generated params.yaml shows, with which the real
+# pipeline runs; a stage reads its parameters several times, and they are to be read soon.
+QUICK = {
+    "train": {"model": "random_forest", "folds": 3},
+    "models": {
+        "random_forest": {
+            "classifier": "sklearn.ensemble.RandomForestClassifier",
+            "regressor": "sklearn.ensemble.RandomForestRegressor",
+            "n_estimators": 10,
+            "max_depth": 10,
+        }
+    },
+    "evaluate": {"resamples": 50, "importance_repeats": 1},
+    "register": {"name": "customer-churn"},
+}
 # Metrics that every prediction has, by task.
 CERTAIN = {
     "binary": ("accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
@@ -49,10 +62,8 @@ def files_only(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     for example in project.glob("data/*/*.csv"):
         example.unlink()
     (project / "schema.yaml").unlink()
-    params = (project / "params.yaml").read_text()
-    for name, value in QUICK.items():
-        params = re.sub(rf"^( +{name}:) \d+", rf"\1 {value}", params, flags=re.MULTILINE)
-    (project / "params.yaml").write_text(params)
+    with (project / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML().dump(QUICK, file)
     return project
 
 
