@@ -5,4 +5,6 @@ A class `Mine` here is used as a model of `params.yaml`, with its arguments belo
     models:
       mine:
         classifier: project.estimators.Mine
+
+What its `predict` says is the answer, so that it may have a threshold of its own.
 """

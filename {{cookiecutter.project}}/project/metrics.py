@@ -11,7 +11,8 @@ two classes it has a column per class, in sorted order; it is None to regress. F
 
     METRICS = {cost: "lower"}
 
-Then `cost` stands beside the other metrics everywhere: folds, test with its interval, gate, search, sweep, review.
+Then `cost` stands beside the other metrics everywhere: folds, test with its interval, gate, review. To choose by it,
+name it in `evaluate.metric`, `train.search.metric`, or `--metric` of `sweep` and `compare`.
 """
 
 from collections.abc import Callable

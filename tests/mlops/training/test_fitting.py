@@ -360,3 +360,22 @@ def test_predictions_are_judged_by_the_rows_whose_actual_value_has_come() -> Non
     assert judged.predicted.tolist() == predictions.predicted[:30].tolist()
     assert fitting.with_labels(predictions, None, "classification") is None
     assert fitting.with_labels(predictions, actual.where(actual == "?"), "classification") is None
+
+
+class Cautious(LogisticRegression):
+    """Says yes from a probability of 0.2."""
+
+    def predict(self, rows: np.ndarray) -> np.ndarray:
+        return np.where(self.predict_proba(rows)[:, 1] >= 0.2, "yes", "no").astype(object)
+
+
+def test_an_estimator_of_the_project_decides_by_its_own_threshold() -> None:
+    table, target = data()
+    inputs, labels = table[["size"]].fillna(0.0).to_numpy(), target
+    fitted = fitting.fit(Cautious(), inputs, labels, threads=1)
+
+    found = fitting.predict(fitted, inputs, labels, "yes", threads=1)
+
+    assert found.probabilities is not None
+    assert (found.predicted == np.where(found.probabilities[:, 1] >= 0.2, "yes", "no")).all()
+    assert (found.predicted != np.where(found.probabilities[:, 1] >= 0.5, "yes", "no")).any()

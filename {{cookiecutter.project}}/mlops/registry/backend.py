@@ -84,7 +84,7 @@ def _sentence(uri: str, error: Exception) -> str:
     if refused(error):
         return (
             f"the tracking server {uri} does not allow {account} to do this: ask who administers it for EDIT on the "
-            "experiment, the model and its audit log (see README.md); nothing was recorded"
+            "experiment, the model and its audit log (see docs/tracking-server.md); nothing was recorded"
         )
     reason = " ".join(str(error).split())[:300]
     return (

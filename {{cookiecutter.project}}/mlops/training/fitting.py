@@ -163,7 +163,10 @@ def predict(
     threads: int,
     classes: NDArray[np.generic] | None = None,
 ) -> Predictions:
-    """Predict n rows, given as features or as encoded rows; a label is the most probable class.
+    """Predict n rows, given as features or as encoded rows.
+
+    The label of a row is the most probable class. An estimator that is not scikit-learn's own may have another
+    threshold, so that its `predict` is asked.
 
     `target` (n,) are the actual values, None where they are not known. `classes` are all that exist, sorted; one that a
     fitted model does not know (rare, and in no training row of the fold) gets probability 0. Some rows at a time are
@@ -174,15 +177,18 @@ def predict(
     fitted: NDArray[np.generic] | None = getattr(model, "classes_", None)
     known = fitted if classes is None else classes
     has_probabilities = fitted is not None and hasattr(model, "predict_proba")
-    answer = model.predict_proba if has_probabilities else model.predict
+    parts = [table[start : start + ROWS] for start in range(0, len(table), ROWS)]
+    estimator = model[-1] if hasattr(model, "named_steps") else model
     with threadpool_limits(threads):
-        raw = np.concatenate([answer(table[start : start + ROWS]) for start in range(0, len(table), ROWS)])
+        raw = np.concatenate([(model.predict_proba if has_probabilities else model.predict)(part) for part in parts])
+        says_itself = has_probabilities and not type(estimator).__module__.startswith("sklearn.")
+        said = np.concatenate([model.predict(part) for part in parts]) if says_itself else None
     if fitted is None or known is None or not has_probabilities:
         names = () if fitted is None or known is None else tuple(known.tolist())
         return Predictions(raw if target is None else target, raw, None, names, positive)
     probabilities = np.zeros((len(raw), len(known)))
     probabilities[:, np.searchsorted(known, fitted)] = raw
-    predicted = known[probabilities.argmax(axis=1)]
+    predicted = known[probabilities.argmax(axis=1)] if said is None else said.astype(known.dtype)
     return Predictions(
         predicted if target is None else target, predicted, probabilities, tuple(known.tolist()), positive
     )

@@ -53,11 +53,13 @@ def infer(
     if update:
         columns |= tables.read_schema(out).columns
     guesses |= _derived_guesses(sources, Schema(columns=columns))
-    text = draft.to_yaml(guesses)
+    text, added = draft.to_yaml(guesses), list(guesses)
     if update:
         text, added = _updated(out, guesses)
     if dry_run:
-        typer.echo(text, nl=False)
+        # Of an update only what is new: the rest of the file stays as it is.
+        lines = draft.lines({name: guesses[name] for name in added}) if update else [text.rstrip("\n")]
+        typer.echo("\n".join(lines) or f"nothing to add to {out}")
         return
     if out.exists() and out.read_text(encoding="utf-8") != text and not force and not update:
         raise SchemaError(

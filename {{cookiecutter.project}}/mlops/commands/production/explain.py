@@ -1,5 +1,6 @@
 """`explain`: the contribution of each feature to the predictions for single rows."""
 
+from functools import wraps
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,7 +113,14 @@ def _delivered_rows(delivery: Path, rows: int, layout: Schema) -> "pd.DataFrame"
     cells = rows * len(deliveries.columns(path))
     raw = next(islice(deliveries.batches(path, cells=cells), 1))
     typed = parsing.parse(raw.head(rows), layout, str(path), layout.needed).table
-    table = derived(typed, layout, features.derive)
+
+    @wraps(features.derive)
+    def derive(table: "pd.DataFrame") -> "pd.DataFrame":
+        """The columns that this model knows: an older version has no column that was derived later."""
+        result = features.derive(table)
+        return result.drop(columns=[name for name in result if name not in layout.columns], errors="ignore")
+
+    table = derived(typed, layout, derive)
     if table.empty:
         raise DataError(
             f"{path}: each of its first {len(raw.head(rows))} rows is rejected: see `unparseable` in schema.yaml"

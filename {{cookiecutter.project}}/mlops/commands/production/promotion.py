@@ -83,7 +83,9 @@ def _change(action: str, number: str | None, reason: str, *, dry_run: bool) -> N
     verb = "would be" if dry_run else "is"
     typer.echo(f"version {goal} of {settings.name} {verb} in production, instead of {live or 'none'}")
     if not dry_run:
-        typer.echo(f"commit {paths.AUDIT}: git commit {paths.AUDIT} -m '{action} version {goal}'")
+        typer.echo(
+            f"commit {paths.AUDIT}: git add {paths.AUDIT} && git commit {paths.AUDIT} -m '{action} version {goal}'"
+        )
 
 
 def _update_champion(client: "Client", name: str) -> None:
