@@ -295,3 +295,13 @@ def test_a_shallow_clone_says_what_to_fetch_and_that_is_enough(project, tmp_path
 
     assert not revisions.is_shallow()
     assert revisions.merge_base().commit == revisions.find("main").commit == first
+
+
+def test_where_a_run_was_stopped_what_a_stage_wrote_counts_and_not_what_a_later_stage_had_read() -> None:
+    text = """
+    stages:
+      train: {outs: [{path: models/model.joblib, md5: new}]}
+      register: {deps: [{path: models/model.joblib, md5: old}]}
+    """
+
+    assert revisions.locked(text) == {"models/model.joblib": "new"}

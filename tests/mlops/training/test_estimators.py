@@ -70,3 +70,12 @@ def test_an_argument_like_no_other_is_answered_with_all() -> None:
 def test_a_model_that_is_not_for_the_task_says_so(task: str, kind: str) -> None:
     with pytest.raises(ParameterError, match=rf"the task is {task}, but models\.line has no {kind}"):
         estimators.build("line", None, {}, task, seed=3)  # type: ignore[arg-type]
+
+
+def test_a_misspelt_argument_of_an_estimator_that_takes_others_is_named() -> None:
+    with pytest.raises(ParameterError, match=r"models.boosting.num_leave is no argument .*did you mean num_leaves"):
+        estimators.build("boosting", "lightgbm.LGBMClassifier", {"num_leave": 4}, "classification", 1)
+    built = estimators.build("boosting", "lightgbm.LGBMClassifier", {"verbosity": -1}, "classification", 7, threads=2)
+
+    assert built.get_params()["verbosity"] == -1
+    assert (built.get_params()["random_state"], built.get_params()["n_jobs"]) == (7, 2)

@@ -379,3 +379,33 @@ def test_an_estimator_of_the_project_decides_by_its_own_threshold() -> None:
     assert found.probabilities is not None
     assert (found.predicted == np.where(found.probabilities[:, 1] >= 0.2, "yes", "no")).all()
     assert (found.predicted != np.where(found.probabilities[:, 1] >= 0.5, "yes", "no")).any()
+
+
+class Broken(LogisticRegression):
+    """Gives what it is told instead of probabilities."""
+
+    def predict_proba(self, rows: np.ndarray) -> np.ndarray:
+        both = super().predict_proba(rows)
+        return {"nan": both * np.nan, "three": both * 3, "one": both[:, 0]}[self.solver_]
+
+
+@pytest.mark.parametrize("fault", ["nan", "three", "one"])
+def test_what_are_no_probabilities_is_refused(fault: str) -> None:
+    table, target = data()
+    fitted = fitting.fit(Broken(), table[["size"]].fillna(0.0).to_numpy(), target, threads=1)
+    fitted.solver_ = fault
+
+    with pytest.raises(ParameterError, match=r"Broken gives probabilities of shape \(200.*that do not sum to 1"):
+        fitting.predict(fitted, table[["size"]].fillna(0.0).to_numpy(), target, "yes", threads=1)
+
+
+class Falls(LogisticRegression):
+    """Cannot be fitted."""
+
+    def fit(self, rows: np.ndarray, target: np.ndarray) -> "Falls":
+        raise RuntimeError("no such file")
+
+
+def test_whatever_an_estimator_raises_is_one_sentence() -> None:
+    with pytest.raises(ParameterError, match="Falls could not be fitted: RuntimeError: no such file"):
+        fitting.fit(Falls(), np.zeros((2, 1)), np.array(["no", "yes"]), threads=1)

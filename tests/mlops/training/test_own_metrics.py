@@ -86,11 +86,15 @@ def fails(actual: np.ndarray, predicted: np.ndarray, probability: np.ndarray) ->
     return float(actual["money"])
 
 
+def says(actual: np.ndarray, predicted: np.ndarray, probability: np.ndarray) -> str:
+    return "much"
+
+
 @pytest.mark.parametrize(
     ("declared", "sentence"),
     [
         ({fails: "lower"}, r"test_own_metrics\.py: fails \(line \d+\) fails at line \d+ \(return float\(actual"),
-        ({lambda *_: "much": "lower"}, "could not convert string to float"),
+        ({says: "lower"}, "could not convert string to float"),
     ],
     ids=["fails", "no number"],
 )
@@ -105,9 +109,19 @@ def test_a_name_that_is_taken_and_a_direction_that_is_none_are_refused() -> None
     def recall(actual: np.ndarray, predicted: np.ndarray, probability: np.ndarray) -> float:
         return 0.0
 
-    with pytest.raises(OwnCodeError, match=r"recall .*has the name of another metric: rename the function"):
+    with pytest.raises(OwnCodeError, match=r"recall .*has the name of another metric or column: rename the function"):
         metrics.declare({recall: "higher"})
     with pytest.raises(OwnCodeError, match='\'smaller\' in METRICS: say "higher" or "lower"'):
         metrics.declare({cost: "smaller"})
+    with pytest.raises(OwnCodeError, match="METRICS is a list: a dictionary was expected"):
+        metrics.declare([cost])  # type: ignore[arg-type]
+    with pytest.raises(OwnCodeError, match=r"<lambda> .*is no function with a name"):
+        metrics.declare({lambda *_: 0.0: "lower"})
+
+    def rows(actual: np.ndarray, predicted: np.ndarray, probability: np.ndarray) -> float:  # as in reports/slices.csv
+        return 0.0
+
+    with pytest.raises(OwnCodeError, match="has the name of another metric or column"):
+        metrics.declare({rows: "lower"})
     metrics.declare({cost: "lower"})
     metrics.declare({cost: "lower"})  # a stage and a command in one process

@@ -38,6 +38,9 @@ def _own_line(error: Exception) -> str:
     frames = [(frame.filename, frame.lineno, frame.line) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
         frames.append((error.filename or "", error.lineno, error.text))
+    module = getattr(getattr(error, "obj", None), "__name__", "")  # of an AttributeError
+    if str(module).startswith("project."):
+        return f"{str(module).replace('.', '/')}.py"
     own = [frame for frame in frames if Path(frame[0]).is_relative_to(OWN)]
     if not own:
         return ""

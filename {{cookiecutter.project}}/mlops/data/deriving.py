@@ -1,6 +1,7 @@
 """The columns that the project's own `derive` adds to a typed table; the one place where it is called."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
@@ -28,7 +29,11 @@ def derived(table: pd.DataFrame, schema: Schema, derive: Derive) -> pd.DataFrame
             f"{place(derive)} does not add {', '.join(lacking)}, which schema.yaml calls derived: add that column, or "
             "remove its line from schema.yaml"
         )
-    if unknown := [str(name) for name in added if name not in schema.columns or not schema.columns[name].derived]:
+    if twice := [name for name in added if name in schema.columns and not schema.columns[name].derived]:
+        raise OwnCodeError(
+            f"{place(derive)} adds {', '.join(twice)}, which schema.yaml has as a delivered column: choose another name"
+        )
+    if unknown := [str(name) for name in added if name not in schema.columns]:
         raise OwnCodeError(
             f"{place(derive)} adds {', '.join(unknown)}, which schema.yaml does not call derived: `python -m mlops "
             "schema infer --update` adds what it lacks"
@@ -43,6 +48,7 @@ def new_columns(given: pd.DataFrame, derive: Derive) -> pd.DataFrame:
     Raises:
         OwnCodeError: it fails, returns no table of the same rows, or changes a column that it was given.
     """
+    index, given = given.index, given.reset_index(drop=True)  # a row's number says in which batch it came
     try:
         result = derive(given.copy())
     except Exception as error:
@@ -62,12 +68,26 @@ def new_columns(given: pd.DataFrame, derive: Derive) -> pd.DataFrame:
             raise OwnCodeError(
                 f"{place(derive)} changes {name}, which was delivered so: write the new values to a column of their own"
             )
-    return result.drop(columns=given.columns, errors="ignore")
+    added = result.drop(columns=given.columns, errors="ignore").set_axis(index)
+    if odd := [name for name in added if not (isinstance(name, str) and _is_usual(added[name].dtype))]:
+        raise OwnCodeError(
+            f"{place(derive)} adds {odd[0]!r} of the type {added[odd[0]].dtype}: name it by a text, and give it "
+            "numbers, truth values, dates or texts"
+        )
+    return added
+
+
+def _is_usual(dtype: Any) -> bool:
+    if isinstance(dtype, pd.CategoricalDtype):
+        return _is_usual(dtype.categories.dtype)
+    types = pd.api.types
+    real = types.is_numeric_dtype(dtype) and not types.is_complex_dtype(dtype)
+    return real or types.is_datetime64_any_dtype(dtype) or types.is_string_dtype(dtype) or types.is_object_dtype(dtype)
 
 
 def _typed(values: pd.Series, name: str, schema: Schema, derive: Derive) -> pd.Series:
     kind = schema.columns[name].type
-    typed = parsing.typed(values, kind)
+    typed = parsing.column(values, schema.columns[name], schema.missing)
     wrong = values[values.notna() & typed.isna()]
     if len(wrong):
         raise OwnCodeError(

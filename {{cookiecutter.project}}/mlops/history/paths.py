@@ -1,5 +1,6 @@
 """The names of the pipeline's files, as `dvc.yaml` has them (a test compares). Stages get theirs as arguments."""
 
+import re
 from pathlib import Path
 
 PIPELINE = Path("dvc.yaml")
@@ -27,6 +28,11 @@ DRIFT = Path("reports/drift.json")
 # Not written by the pipeline: the mirror of the audit log.
 AUDIT = Path("reports/audit.jsonl")
 
+# What .dvcignore keeps out of a folder of code.
+LEFTOVER = re.compile(
+    r"/__pycache__/|~$|\.sw.$|/\.#|#$|/\.(ipynb_checkpoints|mypy_cache|ruff_cache)/|/\.DS_Store$|\.part$"
+)
+
 # Where code is, of all that a stage depends on.
 CODE = ("mlops/", "project/", "stages/", REQUIREMENTS.as_posix())
 
@@ -40,4 +46,4 @@ def files_of(path: Path) -> list[Path]:
     """The files of a dependency, sorted: a file itself, or those in a folder, without what Python leaves there."""
     if path.is_file():
         return [path]
-    return sorted(file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    return sorted(file for file in path.rglob("*") if file.is_file() and not LEFTOVER.search(file.as_posix()))

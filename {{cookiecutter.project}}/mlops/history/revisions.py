@@ -184,7 +184,8 @@ def locked(text: str) -> dict[str, str]:
 
 
 def _digests(stages: Mapping[str, Any]) -> dict[str, str]:
-    entries = [entry for stage in stages.values() for side in ("deps", "outs") for entry in stage.get(side, [])]
+    # Outputs last: where a run was stopped, a later stage still names the dependency as it was.
+    entries = [entry for side in ("deps", "outs") for stage in stages.values() for entry in stage.get(side, [])]
     return {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}  # a URL has an etag instead
 
 

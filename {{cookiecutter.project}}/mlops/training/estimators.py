@@ -34,7 +34,7 @@ def build(
     known = estimator.get_params(deep=False)
     takes_others = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(type(estimator)).parameters.values())
     for argument in arguments:
-        if argument not in known and not takes_others:
+        if argument not in known and not (takes_others and "mean" not in nearest(argument, known)):
             hint = nearest(argument, known)
             raise ParameterError(f"params.yaml: models.{name}.{argument} is no argument of {path}: {hint}")
     given = dict(arguments)
@@ -42,7 +42,11 @@ def build(
         given.setdefault("random_state", seed)
     if "n_jobs" in known:
         given["n_jobs"] = None if _is_of_sklearn(estimator) else threads
-    return estimator.set_params(**given)
+    try:
+        return estimator.set_params(**given)
+    except (ValueError, TypeError) as error:
+        said = " ".join(str(error).split())
+        raise ParameterError(f"params.yaml: models.{name} has arguments that {path} does not take: {said}") from None
 
 
 def _is_of_sklearn(estimator: "BaseEstimator") -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlops.base.errors import DataError, ParameterError
+from mlops.base.errors import DataError, ParameterError, ProjectError
 from mlops.training import parallel
 from mlops.training.metrics import Predictions, score
 from mlops.training.task import Label, Task, labels
@@ -29,6 +29,8 @@ Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 # Rows that are encoded and predicted at once: a thousand encoded columns make them 160 MB.
 ROWS = 20_000
+# By which the probabilities of a row may miss 1; some packages compute with 32 bits.
+NOT_ONE = 1e-3
 
 
 def pipeline(encoder: "BaseEstimator", estimator: "BaseEstimator") -> "Pipeline":
@@ -140,7 +142,7 @@ def fit(model: Model, table: pd.DataFrame | NDArray[np.float64], target: NDArray
 
 
 @contextmanager
-def refused(estimator: "BaseEstimator") -> Iterator[None]:
+def refused(estimator: "BaseEstimator", what: str = "fitted") -> Iterator[None]:
     """Turn the error of an estimator that refuses its arguments or the data into one sentence.
 
     Raises:
@@ -148,11 +150,14 @@ def refused(estimator: "BaseEstimator") -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, TypeError) as error:
-        said = " ".join(str(error).split())
+    except ProjectError:
+        raise
+    except Exception as error:  # an estimator of the project or of another package may raise anything
+        kind = "" if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: "
+        said = kind + " ".join(str(error).split())
         # scikit-learn names the values to choose from as a set, whose order changes from process to process.
         said = re.sub(r"{([^{}]*)}", lambda found: "{" + ", ".join(sorted(found[1].split(", "))) + "}", said)
-        raise ParameterError(f"{type(estimator).__name__} could not be fitted: {said}") from None
+        raise ParameterError(f"{type(estimator).__name__} could not be {what}: {said}") from None
 
 
 def predict(
@@ -179,13 +184,18 @@ def predict(
     has_probabilities = fitted is not None and hasattr(model, "predict_proba")
     parts = [table[start : start + ROWS] for start in range(0, len(table), ROWS)]
     estimator = model[-1] if hasattr(model, "named_steps") else model
-    with threadpool_limits(threads):
+    with threadpool_limits(threads), refused(estimator, "asked"):
         raw = np.concatenate([(model.predict_proba if has_probabilities else model.predict)(part) for part in parts])
         says_itself = has_probabilities and not type(estimator).__module__.startswith("sklearn.")
         said = np.concatenate([model.predict(part) for part in parts]) if says_itself else None
     if fitted is None or known is None or not has_probabilities:
         names = () if fitted is None or known is None else tuple(known.tolist())
         return Predictions(raw if target is None else target, raw, None, names, positive)
+    if raw.shape != (len(table), len(fitted)) or not (np.abs(raw.sum(axis=1) - 1) < NOT_ONE).all():
+        raise ParameterError(
+            f"{type(estimator).__name__} gives probabilities of shape {raw.shape} that do not sum to 1 in every row: "
+            f"expected is one for each of the {len(fitted)} classes"
+        )
     probabilities = np.zeros((len(raw), len(known)))
     probabilities[:, np.searchsorted(known, fitted)] = raw
     predicted = known[probabilities.argmax(axis=1)] if said is None else said.astype(known.dtype)

@@ -55,6 +55,8 @@ TITLES = {
 }
 # The metrics of the project, which `declare` adds to HIGHER_IS_BETTER, by their names.
 OWN: dict[str, Callable[..., float]] = {}
+# Columns beside metrics in reports, and the word for the headline.
+TAKEN = {"auto", "column", "level", "rows"}
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,14 @@ def declare(metrics: Mapping[Callable[..., float], str]) -> None:
     Raises:
         OwnCodeError: a metric has the name of another one, or says something else.
     """
+    if not isinstance(metrics, Mapping):
+        raise OwnCodeError(f"project/metrics.py: METRICS is a {type(metrics).__name__}: a dictionary was expected")
     for function, better in metrics.items():
-        name = function.__name__
-        if name in HIGHER_IS_BETTER and name not in OWN:
-            raise OwnCodeError(f"{place(function)} has the name of another metric: rename the function")
+        name = getattr(function, "__name__", "")
+        if not callable(function) or not name.isidentifier():
+            raise OwnCodeError(f"project/metrics.py: {function!r} in METRICS is no function with a name: define one")
+        if name in TAKEN or (name in HIGHER_IS_BETTER and OWN.get(name) is not function):
+            raise OwnCodeError(f"{place(function)} has the name of another metric or column: rename the function")
         if better not in ("higher", "lower"):
             raise OwnCodeError(f'{place(function)} is {better!r} in METRICS: say "higher" or "lower"')
         OWN[name] = function
