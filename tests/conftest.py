@@ -35,6 +35,7 @@ NOBODY = {
     "PYTHONIOENCODING": "utf-8",
 }
 # Byte code stays beside the code, so that copies of a project and all of them together compile nothing again.
+FOREIGN = ("GIT_", "MLFLOW_")
 WITHOUT = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "VIRTUAL_ENV", "EMAIL"}
 
 
@@ -109,7 +110,8 @@ class BakedProject:
 
 def surroundings(home: Path, **more: str) -> dict[str, str]:
     """Environment variables of someone who stands in `home`, unknown to Git, with the tests' Python first."""
-    kept = {name: value for name, value in os.environ.items() if name not in WITHOUT and not name.startswith("GIT_")}
+    # MLflow keeps where it last was in the environment of the whole process.
+    kept = {name: value for name, value in os.environ.items() if name not in WITHOUT and not name.startswith(FOREIGN)}
     path = os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])
     return kept | NOBODY | {"PATH": path, "HOME": str(home), "USERPROFILE": str(home), "PWD": str(home)} | more
 
