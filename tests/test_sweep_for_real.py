@@ -104,11 +104,7 @@ def test_a_sweep_that_was_ended_goes_on_with_what_is_missing(project: BakedProje
     assert "3 trials, 3 of them finished" in project.call(*command[3:], "--dry-run").stdout
 
 
-# By SIGTERM one of two full runs failed, on a busy machine; the cause is not found yet.
-BY_TERM = pytest.param(signal.SIGTERM, marks=pytest.mark.xfail(strict=False, reason="failed once, not understood"))
-
-
-@pytest.mark.parametrize("kind", [signal.SIGINT, BY_TERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_a_sweep_that_is_ended_while_it_records_takes_half_a_run_back(real: BakedProject, kind: signal.Signals) -> None:
     before = recorded(real)
     process = started(real, *SWEEP, "-S", "register.gate.minimum.limit=0.7")

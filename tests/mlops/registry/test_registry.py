@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -101,6 +102,24 @@ def test_a_run_holds_parameters_metrics_tags_digests_files_and_the_model(store: 
     assert version.tags[registry.MODEL_DIGEST] == result.digests["model"]
     assert [file.path for file in client.list_artifacts(recorded.run_id, "reports")] == ["reports/facts.json"]
     assert mlflow.sklearn.load_model(f"models:/{result.name}/1").predict([[0.0]]).tolist() == ["no"]
+
+
+def test_an_interruption_between_a_run_and_its_id_leaves_no_run(
+    store: str, result: recording.Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_run = MlflowClient.create_run
+    made = []
+
+    def interrupted(self: MlflowClient, *arguments: Any, **options: Any) -> None:
+        made.append(create_run(self, *arguments, **options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MlflowClient, "create_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        recording.record(result, True, store, EXPERIMENT)
+
+    [run] = made
+    assert MlflowClient(store).search_runs([run.info.experiment_id]) == []  # whatever its tags
 
 
 def test_a_run_that_a_killed_process_began_is_deleted_by_the_next(store: str, result: recording.Result) -> None:

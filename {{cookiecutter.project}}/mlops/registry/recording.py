@@ -80,7 +80,12 @@ def record(result: Result, register: bool, uri: str, experiment: str) -> Recorde
         if database:
             _delete_interrupted(client, home, result)
         found = _runs(client, home, result)
-        run_id = found[0] if found else _new_run(client, home, result)
+        try:
+            run_id = found[0] if found else _new_run(client, home, result)
+        except BaseException:
+            if database:  # an interruption may fall between the making of a run and its id
+                _delete_interrupted(client, home, result)
+            raise
         version = _version(client, run_id, result) if register else None
         client.set_tag(run_id, "registered", str(bool(_registered(client, result))).lower())
         return Recorded(run_id, version, new=not found)
@@ -123,14 +128,15 @@ def _new_run(client: "Client", home: str, result: Result) -> str:
     """Create the run; its key is set last, so that an interrupted run is never taken for the result."""
     from mlflow.entities import Metric, Param, RunTag
 
-    run = client.create_run(home, run_name=result.tags.get("experiment"))
+    # With its digests from the first moment, so that it is found if this is interrupted.
+    run = client.create_run(home, run_name=result.tags.get("experiment"), tags=result.digest_tags)
     run_id = run.info.run_id
     try:
         client.log_batch(
             run_id,
             metrics=[Metric(name, value, run.info.start_time, 0) for name, value in result.metrics.items()],
             params=[Param(name, str(value)) for name, value in params.flat(result.params).items()],
-            tags=[RunTag(name, value) for name, value in {**result.tags, **result.digest_tags}.items()],
+            tags=[RunTag(name, value) for name, value in result.tags.items()],
         )
         for path in result.artifacts:
             client.log_artifact(run_id, str(path), path.parent.as_posix())
