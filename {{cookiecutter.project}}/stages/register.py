@@ -1,7 +1,4 @@
-"""Decide by the gate whether the model may become a version, write its card, and record the result in MLflow.
-
-The one stage that reaches outside. What it writes here is the verdict and facts only, the same whoever runs it where.
-"""
+"""Judge the result by the gate, write its model card, and record it in MLflow: the one stage that reaches outside."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,63 +24,35 @@ def main(
     """Judge, describe, record, and outside a sweep register."""
     import project.estimators  # the model may be one of its classes
     import project.metrics
-    from mlops.base import environment, files, pages, params
-    from mlops.data import profile
-    from mlops.evaluation import card as cards
-    from mlops.evaluation import gate, results
+    from mlops.base import files, pages, params
     from mlops.history import provenance
     from mlops.intake import tables
-    from mlops.registry import champion, recording
-    from mlops.training import encoding, task
+    from mlops.registry import recording, registration
     from mlops.training import metrics as scoring
 
     scoring.declare(project.metrics.METRICS)
     settings, judging = params.load(params.Register), params.load(params.Evaluate)
     tracking = params.load(params.Tracking)
     layout, named = tables.read_schema(schema), {path.stem: path for path in reports if path.suffix == ".json"}
-    found = {name: files.read_json(path) for name, path in named.items()}
+    facts = {name: files.read_json(path) for name, path in named.items()}
     groups = files.read_csv(slices, text=("column", "level")).to_dict(orient="records")
-    headline = task.headline(found["training"]["task"], judging.metric)
-    evidence = gate.evidence(found, groups, judging.smallest_group)
-    packages = environment.COMPUTED_WITH | environment.packages_behind(found["training"]["estimator"])
-    digests = provenance.digests(model, found["dataset"]["digest"])
-
-    on_its_own, against = gate.model_rules(settings.gate), gate.champion_rules(settings.gate)
-    outcomes = gate.judge(evidence, headline, on_its_own)
-    verdict = gate.verdict(settings.name, outcomes)
-    candidate = verdict["passed"] and settings.mode == "enforce" and provenance.experiment() is None
-    # What is in production is no property of the result: this is judged, but stands in no file of it.
-    if candidate and against:
-        gain = champion.gain(predictions, named["evaluation"], settings.name, tracking.uri)
-        outcomes += gate.judge(evidence.with_gain(gain), headline, against)
-    for outcome in outcomes:
-        typer.echo(f"gate {'passed' if outcome.passed else 'FAILED'}  {outcome.sentence()}")
+    judgement = registration.judge(facts, groups, predictions, named["evaluation"], settings, judging, tracking)
+    for rule in judgement.rules:
+        typer.echo(f"gate {'passed' if rule.passed else 'FAILED'}  {rule.sentence()}")
     if dry_run:
         return
 
+    digests = provenance.digests(model, facts["dataset"]["digest"])
     importances = files.read_csv(plots / "importances.csv", text=["feature"]).to_dict(orient="records")
-    told = cards.facts(found, groups, importances, layout, judging.smallest_group, judging.confidence)
-    rules = {**verdict, "mode": settings.mode, "not_here": list(against), "registration": report.as_posix()}
-    told |= {**rules, "digests": digests, "packages": environment.locked(packages)}
-    pages.write_both(card, "model_card.md", page, "model_card.html", **told, card=params.load(params.Card))
+    said = registration.card_facts(facts, groups, importances, judgement, digests, layout, settings, judging)
+    said |= {"registration": report.as_posix(), "card": params.load(params.Card)}
+    pages.write_both(card, "model_card.md", page, "model_card.html", **said)
 
-    result = recording.Result(
-        name=settings.name,
-        digests=digests,
-        params=params.effective(),
-        metrics=results.logged(found["metrics"], found["training"]["cross_validated"]),
-        tags={"model_type": found["training"]["model"], "framework": "scikit-learn", **provenance.tags()},
-        model=model,
-        columns=encoding.column_types(layout),
-        requirements=environment.pinned(packages),
-        artifacts=[*reports, slices, plots, predictions, card, page],
-        verdict="; ".join(outcome.sentence() for outcome in outcomes),
-        description=f"{told['summary']}. The model card is `{card}` of the run.",
-        example=encoding.typical(profile.from_frame(tables.read(reference)), layout),
-    )
-    recorded = recording.record(result, candidate and gate.passed(outcomes), tracking.uri, tracking.experiment)
+    kept = [*reports, slices, plots, predictions, card, page]
+    result = registration.result(facts, judgement, said, model, card, layout, tables.read(reference), kept)
+    recorded = recording.record(result, judgement.registers, tracking.uri, tracking.experiment)
     typer.echo(f"{'new' if recorded.new else 'known'} run {recorded.run_id}, version {recorded.version or 'none'}")
-    files.write_json(report, {**verdict, "model_digest": digests["model"], "data_digest": digests["data"]})
+    files.write_json(report, {**judgement.verdict, "model_digest": digests["model"], "data_digest": digests["data"]})
 
 
 if __name__ == "__main__":

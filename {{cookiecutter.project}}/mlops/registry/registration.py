@@ -1,0 +1,111 @@
+"""The work of the stage `register`: the gate's verdict, the facts of the model card, and what MLflow is to record."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mlops.base import environment, params
+from mlops.data import profile
+from mlops.data.schema import Schema
+from mlops.evaluation import card as cards
+from mlops.evaluation import gate, results
+from mlops.history import provenance
+from mlops.registry import champion
+from mlops.registry.recording import Result
+from mlops.training import encoding, task
+
+Rows = Sequence[Mapping[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The gate on one result.
+
+    `verdict` depends on the result alone, and stands in its report. `rules` are all that were judged, the rules about
+    production among them, which depend on the day; `registers` says whether a version may be made today.
+    """
+
+    verdict: dict[str, Any]
+    rules: list[gate.RuleResult]
+    registers: bool
+
+
+def judge(
+    reports: Mapping[str, Any],
+    groups: Rows,
+    predictions: Path,
+    evaluation: Path,
+    settings: params.Register,
+    judging: params.Evaluate,
+    tracking: params.Tracking,
+) -> Judgement:
+    """Judge a result by its reports (by name), its metrics per group, and where it would register by the champion.
+
+    Raises:
+        ParameterError: a rule asks for a metric that there is not.
+        StoreError: the registry cannot be reached, or the champion cannot be compared with.
+    """
+    headline = task.headline(reports["training"]["task"], judging.metric)
+    evidence = gate.evidence(reports, groups, judging.smallest_group)
+    rules = gate.judge(evidence, headline, gate.model_rules(settings.gate))
+    verdict = gate.verdict(settings.name, rules)
+    candidate = verdict["passed"] and settings.mode == "enforce" and provenance.experiment() is None
+    if candidate and (about_production := gate.champion_rules(settings.gate)):
+        gain = champion.gain(predictions, evaluation, settings.name, tracking.uri)
+        rules += gate.judge(evidence.with_gain(gain), headline, about_production)
+    return Judgement(verdict, rules, candidate and gate.passed(rules))
+
+
+def card_facts(
+    reports: Mapping[str, Any],
+    groups: Rows,
+    importances: Rows,
+    judgement: Judgement,
+    digests: Mapping[str, str],
+    schema: Schema,
+    settings: params.Register,
+    judging: params.Evaluate,
+) -> dict[str, Any]:
+    """What the model card says of a result, as plain values."""
+    rules = {"mode": settings.mode, "not_here": list(gate.champion_rules(settings.gate))}
+    packages = environment.locked(_packages(reports))
+    facts = cards.facts(reports, groups, importances, schema, judging.smallest_group, judging.confidence)
+    return {**facts, **judgement.verdict, **rules, "digests": digests, "packages": packages}
+
+
+def result(
+    reports: Mapping[str, Any],
+    judgement: Judgement,
+    said: Mapping[str, Any],
+    model: Path,
+    card: Path,
+    schema: Schema,
+    reference: pd.DataFrame,
+    artifacts: Sequence[Path],
+) -> Result:
+    """What MLflow records of a result: its `model` file, its `artifacts`, and what the card says of it (`card_facts`).
+
+    `reference` is the profile of the training split as a table.
+    """
+    trained = reports["training"]
+    return Result(
+        name=judgement.verdict["name"],
+        digests=said["digests"],
+        params=params.effective(),
+        metrics=results.logged(reports["metrics"], trained["cross_validated"]),
+        tags={"model_type": trained["model"], "framework": "scikit-learn", **provenance.tags()},
+        model=model,
+        columns=encoding.column_types(schema),
+        requirements=environment.pinned(_packages(reports)),
+        artifacts=artifacts,
+        verdict="; ".join(rule.sentence() for rule in judgement.rules),
+        description=f"{said['summary']}. The model card is `{card}` of the run.",
+        example=encoding.typical(profile.from_frame(reference), schema),
+    )
+
+
+def _packages(reports: Mapping[str, Any]) -> frozenset[str]:
+    return environment.COMPUTED_WITH | environment.packages_behind(reports["training"]["estimator"])
