@@ -34,23 +34,7 @@ COLUMNS = {
 PARAMS: dict[str, dict[str, Any]] = {
     "train": {"model": "forest", "folds": 5, "seed": 42},
     "models": {"forest": {"max_depth": 10}},
-    "evaluate": {
-        "metric": "auto",
-        "resamples": 100,
-        "confidence": 0.95,
-        "importance_repeats": 1,
-        "smallest_group": 30,
-        "seed": 42,
-    },
-    "monitor": {
-        "features": "all",
-        "p_value": 0.05,
-        "ks_distance": 0.1,
-        "cramers_v": 0.1,
-        "missing_change": 0.05,
-        "drifted_share": 0.3,
-        "minimum_accuracy": 0.7,
-    },
+    "evaluate": {"resamples": 100, "confidence": 0.95, "importance_repeats": 1},
 }
 PIPELINE = {
     "prepare": {"cmd": "prepare", "deps": ["schema.yaml"], "outs": []},

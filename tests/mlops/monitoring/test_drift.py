@@ -16,15 +16,7 @@ from scipy import stats
 
 # The same code gets the same verdict, on a slow machine too.
 EXAMPLES = settings(max_examples=50, deadline=None, derandomize=True)
-LIMITS = Monitor(
-    features="all",
-    p_value=0.05,
-    ks_distance=0.1,
-    cramers_v=0.1,
-    missing_change=0.05,
-    drifted_share=0.3,
-    minimum_accuracy=0.7,
-)
+LIMITS = Monitor()
 TIED = st.integers(-3, 3).map(float)
 SAMPLE = st.lists(TIED, min_size=1, max_size=40) | st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
 LEVELS = st.lists(st.sampled_from("abcde"), min_size=1, max_size=60)

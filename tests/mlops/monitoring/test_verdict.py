@@ -13,15 +13,7 @@ from mlops.monitoring import drift, verdict
 from mlops.training.metrics import Predictions
 
 EXAMPLES = settings(max_examples=50, deadline=None, derandomize=True)
-LIMITS = Monitor(
-    features="all",
-    p_value=0.05,
-    ks_distance=0.1,
-    cramers_v=0.1,
-    missing_change=0.05,
-    drifted_share=0.5,
-    minimum_accuracy=0.7,
-)
+LIMITS = Monitor(drifted_share=0.5)
 NUMBERS = st.lists(st.none() | st.integers(-3, 3).map(float) | st.floats(-1e9, 1e9), max_size=40)
 LEVELS = st.lists(st.none() | st.sampled_from("abcdefghijklmno"), max_size=40)
 

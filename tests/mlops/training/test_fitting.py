@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from mlops.base import files
 from mlops.base.errors import DataError, ParameterError
-from mlops.data.schema import Schema
 from mlops.training import encoding, estimators, fitting
 from mlops.training.metrics import Predictions, joined
 from sklearn.linear_model import LogisticRegression
@@ -19,31 +18,9 @@ from sklearn.model_selection import cross_validate
 from sklearn.pipeline import Pipeline
 
 from tests.conftest import PROJECT, TEMPLATE
+from tests.mlops.training.samples import PATHS, SCHEMA, data
 
 ROOT = TEMPLATE / PROJECT
-SCHEMA = Schema(
-    columns={
-        "size": {"type": "number"},
-        "level": {"type": "category"},
-        "y": {"type": "category", "role": "target"},
-    }
-)
-PATHS = {
-    "forest": "sklearn.ensemble.RandomForestClassifier",
-    "boosting": "sklearn.ensemble.HistGradientBoostingClassifier",
-    "logistic": "sklearn.linear_model.LogisticRegression",
-    "dummy": "sklearn.dummy.DummyClassifier",
-}
-
-
-def data(rows: int = 200) -> tuple[pd.DataFrame, np.ndarray]:
-    """Features with missing values and a rare level, and a target that depends on them."""
-    rng = np.random.default_rng(1)
-    size = rng.normal(size=rows)
-    level = rng.choice(["a", "b", "c"], p=[0.6, 0.37, 0.03], size=rows).astype(object)
-    target = np.where(size + (level == "b") + rng.normal(size=rows) > 0.5, "yes", "no").astype(object)
-    size[::9], level[::11] = np.nan, np.nan
-    return pd.DataFrame({"size": size, "level": level}), target
 
 
 def model(name: str, **arguments: object) -> Pipeline:

@@ -17,51 +17,18 @@ from hypothesis import strategies as st
 from joblib import parallel_config
 from mlops.base import files, params, yaml
 from mlops.base.errors import ParameterError
-from mlops.data.schema import Schema
 from mlops.intake import tables
 from mlops.training import encoding, estimators, fitting, search
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_info
 
 from tests.conftest import PROJECT, TEMPLATE
+from tests.mlops.training.samples import PATHS, SCHEMA, data
 
 ROOT = TEMPLATE / PROJECT
-SCHEMA = Schema(
-    columns={
-        "size": {"type": "number"},
-        "level": {"type": "category"},
-        "y": {"type": "category", "role": "target"},
-    }
-)
-PATHS = {
-    "forest": "sklearn.ensemble.RandomForestClassifier",
-    "boosting": "sklearn.ensemble.HistGradientBoostingClassifier",
-    "logistic": "sklearn.linear_model.LogisticRegression",
-    "descent": "sklearn.linear_model.SGDClassifier",
-}
-TRAIN = {
-    "task": "auto",
-    "positive": None,
-    "model": "forest",
-    "folds": 3,
-    "seed": 42,
-    "threads": 1,
-    "rare_level": 10,
-    "max_levels": 100,
-    "encoded_megabytes": 500,
-}
+TRAIN = {"model": "forest", "folds": 3}
 C = params.Range(low=0.001, high=100.0, log=True)
 DEPTH = params.Range(low=1, high=4)
-
-
-def data(rows: int = 200) -> tuple[pd.DataFrame, np.ndarray]:
-    """Features with missing values and a rare level, and a target that depends on them."""
-    rng = np.random.default_rng(1)
-    size = rng.normal(size=rows)
-    level = rng.choice(["a", "b", "c"], p=[0.6, 0.37, 0.03], size=rows).astype(object)
-    target = np.where(size + (level == "b") + rng.normal(size=rows) > 0.5, "yes", "no").astype(object)
-    size[::9], level[::11] = np.nan, np.nan
-    return pd.DataFrame({"size": size, "level": level}), target
 
 
 def drawn(name: str, space: search.Space, count: int, seed: int = 7, **arguments: object) -> list[dict[str, Any]]:
