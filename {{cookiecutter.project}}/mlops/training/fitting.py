@@ -76,43 +76,17 @@ def cross_validate(
     model: "Pipeline",
     table: pd.DataFrame,
     target: NDArray[np.generic],
-    folds: Sequence[Fold],
-    positive: Label | None,
-    threads: int,
-) -> Iterator[dict[str, float]]:
-    """Fit on the training rows of each fold and score its test rows; yield the metrics of each fold, in order.
-
-    Raises:
-        ParameterError: the estimator refuses its arguments or the data.
-    """
-    return _pieces(model, table, target, folds, positive, threads)
-
-
-def cross_validate_and_fit(
-    model: "Pipeline",
-    table: pd.DataFrame,
-    target: NDArray[np.generic],
-    folds: Sequence[Fold],
-    positive: Label | None,
-    threads: int,
-) -> Iterator[Any]:
-    """Yield what `cross_validate` yields, then the model fitted on all rows: one more piece of the parallel work.
-
-    Raises:
-        ParameterError: the estimator refuses its arguments or the data.
-    """
-    return _pieces(model, table, target, [*folds, None], positive, threads)
-
-
-def _pieces(
-    model: "Pipeline",
-    table: pd.DataFrame,
-    target: NDArray[np.generic],
     folds: Sequence[Fold | None],
     positive: Label | None,
     threads: int,
 ) -> Iterator[Any]:
-    """The scores on each fold; for None the model fitted on all rows."""
+    """Fit on the training rows of each fold and score its test rows; yield the metrics of each fold, in order.
+
+    For None in place of a fold, yield the model fitted on all rows: one more piece of the parallel work.
+
+    Raises:
+        ParameterError: the estimator refuses its arguments or the data.
+    """
     from sklearn.base import clone
 
     classes = None if target.dtype == np.float64 else np.unique(target)

@@ -54,7 +54,7 @@ def train(
     outcomes: list[search.FoldScore]
     if len(tried) == 1:
         pipeline = fitting.pipeline(encoder, tried[0])
-        pieces = fitting.cross_validate_and_fit(pipeline, inputs, target, folds, positive, settings.threads)
+        pieces = fitting.cross_validate(pipeline, inputs, target, [*folds, None], positive, settings.threads)
         *scores, fitted = progress(pieces, len(folds) + 1, "cross-validating")
         outcomes = [(0, score) for score in scores]
     else:
@@ -64,7 +64,7 @@ def train(
     best = search.best(found, metric)
     if len(tried) > 1:
         pipeline = fitting.pipeline(encoder, tried[best.number])
-        [fitted] = fitting.cross_validate_and_fit(pipeline, inputs, target, [], positive, settings.threads)
+        [fitted] = fitting.cross_validate(pipeline, inputs, target, [None], positive, settings.threads)
 
     summary = fitting.summarise(best.folds)
     report = {
