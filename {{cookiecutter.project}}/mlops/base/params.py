@@ -5,6 +5,7 @@ effect without DVC knowing. Every parameter has a default, so that an older `par
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -251,12 +252,18 @@ def effective(path: Path = FILE) -> dict[str, Any]:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    content = yaml.read(path)
+    content = _parsed(yaml.text_of(path), str(path))
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ParameterError(f"{path} holds no sections: its sections are {', '.join(SECTIONS)}")
     return content
+
+
+@lru_cache(maxsize=2)
+def _parsed(text: str, where: str) -> Any:
+    """The content of one text, parsed once: `register` reads ten sections of it."""
+    return yaml.parsed(text, where)
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

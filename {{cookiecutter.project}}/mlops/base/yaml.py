@@ -16,11 +16,19 @@ def read(path: Path) -> Any:
     Raises:
         StoreError: the file is missing, unreadable or no YAML.
     """
+    return parsed(text_of(path), str(path))
+
+
+def text_of(path: Path) -> str:
+    """The text of a file that people write.
+
+    Raises:
+        StoreError: the file is missing or unreadable.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StoreError(f"{path} could not be read: {error}") from None
-    return parsed(text, str(path))
 
 
 def parsed(text: str, where: str) -> Any:
