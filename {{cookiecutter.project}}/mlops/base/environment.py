@@ -18,7 +18,7 @@ NEEDED_TO_START = frozenset({"dvc", "mlflow", "pydantic", "rich", "ruamel-yaml",
 
 
 def mismatches(only: Collection[str] = ()) -> list[str]:
-    """Name each package (of `only`, else all of the lock) that is not installed in a version which the lock pins.
+    """Name each package whose installed version the lock does not pin: of `only`, or of the whole lock.
 
     A package may be pinned twice, for older and newer Pythons; one that the lock wants on other systems only may be
     missing.
@@ -48,13 +48,13 @@ def pinned(names: Collection[str]) -> list[str]:
 
 
 def locked(names: Collection[str]) -> dict[str, list[str]]:
-    """The versions that the lock pins of `names`, in order: one, or one for older and one for newer Pythons."""
+    """The versions that the lock pins for each of `names`: one, or one for older and one for newer Pythons."""
     entries = re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text(encoding="utf-8"), re.M)
     return {name: [version for entry, version in entries if entry == name] for name in sorted(names)}
 
 
 def packages_behind(path: str) -> set[str]:
-    """The packages that the class at an import path comes from, beside scikit-learn's and the project's own."""
+    """The packages that have the class at an import path; none for scikit-learn's classes and the project's own."""
     module = path.partition(".")[0]
     if module in ("sklearn", "project"):  # the first is in COMPUTED_WITH; to look all packages through takes 0.2 s
         return set()
@@ -62,10 +62,10 @@ def packages_behind(path: str) -> set[str]:
 
 
 def require_locked(paths: Collection[str]) -> None:
-    """See that the lock has every package that the classes at these import paths come from, in the version in use.
+    """Check that the lock pins the packages behind these import paths, in the installed versions.
 
     Raises:
-        ParameterError: it does not, so that the same lock would give other bytes elsewhere.
+        ParameterError: the lock lacks a package or pins another version: elsewhere it would give other bytes.
     """
     for name in sorted(set().union(*map(packages_behind, paths))):
         if not locks(name):
@@ -83,7 +83,7 @@ def locks(name: str) -> bool:
 
 
 def require(only: Collection[str] = ()) -> None:
-    """End the process with one sentence if this Python is another than the lock describes."""
+    """End the process with one sentence if the installed packages are not those of the lock."""
     found = mismatches(only)
     if found:
         sys.exit(

@@ -1,4 +1,4 @@
-"""Files: text, JSON, small CSV tables and models. Whatever is written appears under its name whole or not at all."""
+"""Files: text, JSON, small CSV tables and models. A file appears under its name whole, or not at all."""
 
 import hashlib
 import io
@@ -47,7 +47,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON for people and Git: indented, rounded to 12 significant digits, what is not finite as null."""
+    """Write JSON for people and Git: indented, numbers rounded to 12 significant digits, null for numbers that are not finite."""
     text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
 
@@ -92,7 +92,7 @@ def unreadable(name: object, error: Exception) -> StoreError:
 
 
 def write_model(path: Path, model: Any) -> None:
-    """Write a fitted model; the same model gives the same bytes (see `mlops.training.fitting` on what that takes)."""
+    """Write a fitted model; the same model gives the same bytes (`mlops.training.fitting` says why)."""
     import joblib
 
     with written_whole(path) as part:
@@ -100,7 +100,7 @@ def write_model(path: Path, model: Any) -> None:
 
 
 def read_model(path: Path, digest: str = "") -> Any:
-    """Read a model that this pipeline wrote. A joblib file is code: of any other origin, give its SHA-256 as `digest`.
+    """Read a model that this pipeline wrote. A joblib file is code: give the SHA-256 of a file of other origin as `digest`.
 
     Raises:
         StoreError: it is missing, broken, was written with other versions of the packages, or is not the file of that
@@ -139,7 +139,7 @@ def sha256(path: Path) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The same content in the types that JSON has."""
+    """The content as plain values that JSON can hold."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -38,7 +38,7 @@ class Prepare(Section):
 
 
 class Validate(Section):
-    """What of the prepared data is worth a warning, as shares of the rows."""
+    """From which shares of the rows on a check of the prepared data warns."""
 
     missing_warning: Share = 0.3
     duplicate_warning: Share = 0.05
@@ -72,7 +72,7 @@ Space = dict[str, Range | Choices]
 
 
 class Search(Section):
-    """How many candidates are tried inside `train`, and the arguments of each model that they differ in."""
+    """The number of candidates of a search, and the arguments that vary, per model."""
 
     candidates: int = Field(default=0, ge=0)
     metric: str = "auto"
@@ -174,7 +174,7 @@ class Register(Section):
 
 
 class Card(Section):
-    """What the model card says that no program knows; what is empty, it calls not stated. No result depends on it."""
+    """The words of people in the model card; the card calls an empty one "not stated". No result depends on them."""
 
     purpose: Words = ""
     users: Words = ""
@@ -241,13 +241,13 @@ def load(section: type[Kind], path: Path = FILE) -> Kind:
 
 
 def recorded(path: Path = FILE) -> dict[str, Any]:
-    """The sections that a registered model depends on, as they are written: what its digest is made of."""
+    """The sections that a registered model depends on, as they are written; its digest is made of them."""
     content = _content(path)
     return {name: content.get(name) for name in RECORDED}
 
 
 def effective(path: Path = FILE) -> dict[str, Any]:
-    """The same sections with every default filled in, as plain values: what a run says of its parameters."""
+    """The same sections with every default filled in, as plain values: the parameters of a run."""
     return {name: load(SECTIONS[name], path).model_dump(mode="json") for name in RECORDED}
 
 

@@ -60,7 +60,7 @@ def dumped(content: Any) -> str:
 
 
 def end_of(path: Path, key: str) -> tuple[int, int]:
-    """Where the mapping below a top-level `key` ends: the number of lines up to its last entry, and its indent."""
+    """The end of the mapping below a top-level `key`: the number of lines up to its last entry, and its indent."""
     from ruamel.yaml import YAML
 
     nodes = YAML(typ="safe", pure=True).compose(path.read_text(encoding="utf-8"))
