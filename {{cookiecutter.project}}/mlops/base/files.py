@@ -47,7 +47,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON for people and Git: indented, numbers rounded to 12 significant digits, null for numbers that are not finite."""
+    """Write JSON for people and Git: indented, with 12 significant digits, and null for a number that is not finite."""
     text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
 
@@ -100,7 +100,7 @@ def write_model(path: Path, model: Any) -> None:
 
 
 def read_model(path: Path, digest: str = "") -> Any:
-    """Read a model that this pipeline wrote. A joblib file is code: give the SHA-256 of a file of other origin as `digest`.
+    """Read a model that this pipeline wrote; for a file of other origin, which is code, give its SHA-256 as `digest`.
 
     Raises:
         StoreError: it is missing, broken, was written with other versions of the packages, or is not the file of that
