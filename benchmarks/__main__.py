@@ -109,7 +109,7 @@ def nothing(repeat: int) -> Result:
     """`dvc repro` with nothing to do against `dvc status`."""
     project = generated()
     return compare(
-        "nothing to do", Side([*DVC, "repro"], project), Side([*DVC, "status"], project), 1.5, "dvc status", repeat
+        "nothing to do", Side([*DVC, "repro"], project), Side([*DVC, "status"], project), 1.3, "dvc status", repeat
     )
 
 
@@ -121,7 +121,7 @@ def drift(repeat: int) -> Result:
     ours, peer = (
         Side([sys.executable, "-m", "benchmarks.drift", side, str(tables)], TEMPLATE) for side in ("ours", "loop")
     )
-    return compare("drift", ours, peer, 0.8, "scipy ks_2samp and chi2_contingency in a loop", repeat)
+    return compare("drift", ours, peer, 0.6, "scipy ks_2samp and chi2_contingency in a loop", repeat)
 
 
 def generation(repeat: int) -> Result:
@@ -139,14 +139,14 @@ def generation(repeat: int) -> Result:
     if checkout is None:
         times = [seconds(ours) for _ in range(repeat + 1)][1:]
         note = "cookiecutter-data-science: not on PyPI; give a checkout as DATA_SCIENCE_TEMPLATE"
-        return Result("generation", statistics.median(times), None, 1.2, note)
+        return Result("generation", statistics.median(times), None, 0.8, note)
     theirs = FOLDER / "theirs"
     peer = Side(
         [sys.executable, "-m", "ccds", "--no-input", "--output-dir", str(theirs), checkout],
         FOLDER,
         lambda: shutil.rmtree(theirs, ignore_errors=True),
     )
-    return compare("generation", ours, peer, 1.2, "cookiecutter-data-science", repeat)
+    return compare("generation", ours, peer, 0.8, "cookiecutter-data-science", repeat)
 
 
 COMPARISONS: dict[str, Callable[[int], Result]] = {

@@ -1,8 +1,6 @@
 """The MLflow registry: open the store, and read the model's versions, its runs and their files."""
 
-import gc
 import logging
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,10 +67,10 @@ def opened(uri: str) -> Iterator["Client"]:
     """
     address = backend.address(uri)
     with backend.errors_as_sentences(address):
-        _import_mlflow(address)
-        with backend.exclusive(address):
-            import mlflow
+        import mlflow  # takes a second, so it comes before the lock
 
+        logging.getLogger("mlflow").setLevel(logging.ERROR)  # its remarks are about how it works, not about the result
+        with backend.exclusive(address):
             _create_sqlite(address)
             mlflow.set_tracking_uri(address)
             yield mlflow.MlflowClient()
@@ -155,26 +153,6 @@ def ensure_model(client: "Client", name: str) -> None:
 def artifact_root(database: Path) -> Path:
     """The folder of all artifacts of a SQLite store: it lies beside the database."""
     return database.parent / "mlruns"
-
-
-def _import_mlflow(address: str) -> None:
-    """Import MLflow, and its SQLite store if `address` needs one, with the garbage collector paused.
-
-    What the import makes lives as long as the process. Without the pause the collector visits all of that again and
-    again, and once more at exit: that took two fifths of the time of `registry show`.
-    """
-    if "mlflow" in sys.modules:
-        return
-    gc.disable()
-    try:
-        import mlflow
-
-        if backend.database(address):
-            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
-    finally:
-        gc.freeze()
-        gc.enable()
-    logging.getLogger("mlflow").setLevel(logging.ERROR)  # its remarks are about how it works, not about the result
 
 
 def _create_sqlite(address: str) -> None:
