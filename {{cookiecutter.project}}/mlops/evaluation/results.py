@@ -46,8 +46,10 @@ def sentence(scores: Mapping[str, float], intervals: Mapping[str, Interval], hea
 
 
 def logged(test: Mapping[str, float], cross_validated: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The metrics to log for a run: test metrics, and means over the folds with the prefix `cross_validated.`."""
-    return {**test, **{f"cross_validated.{name}": spread["mean"] for name, spread in cross_validated.items()}}
+    """The metrics to log for a run: of the test split, and mean and spread over the folds."""
+    means = {f"cross_validated.{name}": spread["mean"] for name, spread in cross_validated.items()}
+    spreads = {f"cross_validated_std.{name}": spread["std"] for name, spread in cross_validated.items()}
+    return {**test, **means, **spreads}
 
 
 def metrics_by_group(predictions: Predictions, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

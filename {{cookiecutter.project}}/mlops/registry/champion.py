@@ -28,7 +28,7 @@ def gain(predictions: Path, evaluation: Path, name: str, uri: str) -> dict[str, 
     from mlops.training.metrics import HIGHER_IS_BETTER, score
 
     with registry.opened(uri) as client, tempfile.TemporaryDirectory() as folder:
-        version = registry.in_production(client, name)
+        version = registry.in_production(registry.versions(client, name))
         if version is None:
             return None
         paths = [registry.artifact(client, version.run_id, path, Path(folder)) for path in (predictions, evaluation)]

@@ -12,7 +12,7 @@ from mlops.data import profile
 from mlops.data.schema import Schema
 from mlops.evaluation import card as cards
 from mlops.evaluation import gate, results
-from mlops.history import provenance
+from mlops.history import provenance, revisions
 from mlops.registry import champion
 from mlops.registry.recording import Result
 from mlops.training import encoding, task
@@ -90,21 +90,31 @@ def result(
 
     `reference` is the profile of the training split as a table.
     """
-    trained = reports["training"]
+    trained, dataset = reports["training"], reports["dataset"]
+    # More than one commit may have brought it, such as one that was rebased.
+    commits = revisions.commits_of(said["digests"])
     return Result(
         name=judgement.verdict["name"],
         digests=said["digests"],
-        params=params.effective(),
+        params={**params.effective(), "estimator": trained["arguments"]},
         metrics=results.logged(reports["metrics"], trained["cross_validated"]),
-        tags={"model_type": trained["model"], "framework": "scikit-learn", **provenance.tags()},
+        tags={"model_type": trained["model"], "framework": _framework(trained["estimator"]), **provenance.tags()},
         model=model,
         columns=encoding.column_types(schema),
         requirements=environment.pinned(_packages(reports)),
         artifacts=artifacts,
+        data={"rows": dataset["rows"], "columns": dataset["columns"], "digest": dataset["digest"]},
+        commit=commits[0].digest if commits else "",
+        author=", ".join(dict.fromkeys(commit.author for commit in commits)),
         verdict="; ".join(rule.sentence() for rule in judgement.rules),
         description=f"{said['summary']}. The model card is `{card}` of the run.",
         example=encoding.typical(profile.from_frame(reference), schema),
     )
+
+
+def _framework(estimator: str) -> str:
+    """The package behind the import path of an estimator; a class of the project's own is one of scikit-learn's API."""
+    return next(iter(sorted(environment.packages_behind(estimator))), "scikit-learn")
 
 
 def _packages(reports: Mapping[str, Any]) -> frozenset[str]:
