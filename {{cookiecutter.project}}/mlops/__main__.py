@@ -30,6 +30,7 @@ COMMANDS: dict[str, Any] = {
     "audit": {"verify": "production.audit_log", "restore": "production.audit_log"},
     "trace": "production.trace",
     "reproduce": "production.reproduce",
+    "trust": "production.trust",
     "explain": "production.explain",
     "check-drift": "monitoring.check_drift",
 }

@@ -19,7 +19,7 @@ def main(
     """Cross-validate, fit, save."""
     import project.estimators  # params.yaml may name its classes
     import project.metrics
-    from mlops.base import environment, files, params
+    from mlops.base import environment, files, model_files, params
     from mlops.intake import tables
     from mlops.training import metrics as scoring
     from mlops.training import selection
@@ -28,7 +28,7 @@ def main(
     settings, models = params.load(params.Train), params.load(params.Models)
     environment.require_locked(models.paths(settings.model))
     trained = selection.train(tables.read(train), tables.read_schema(schema), settings, models, console.progress)
-    files.write_model(model, trained.model)
+    model_files.write(model, trained.model)
     files.write_json(metrics, trained.metrics)
     files.write_json(report, trained.report)
     files.write_csv(candidates, trained.candidates)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlops.__main__ import app
-from mlops.base import files, params
+from mlops.base import files, model_files, params
 from mlops.base.errors import ProjectError, StoreError
 from mlops.data.schema import Schema
 from mlops.history import paths, provenance
@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with three versions by Ada, in a folder of its own."""
     folder = tmp_path_factory.mktemp("made")
     pipeline = make_pipeline(DummyClassifier())
-    files.write_model(
+    model_files.write(
         folder / "model.joblib",
         fitted_model(pipeline.fit([[0.0], [1.0]], ["no", "yes"]), SCHEMA, "classification", "yes", 1),
     )

@@ -12,7 +12,7 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from mlops.base import files
+from mlops.base import files, model_files
 from mlops.base.errors import StoreError
 from mlops.data.schema import Schema
 from mlops.registry import backend, recording, registry, sqlite_store
@@ -46,7 +46,7 @@ def result(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     name = request.node.name
     pipeline = make_pipeline(DummyClassifier())
-    files.write_model(
+    model_files.write(
         tmp_path / "model.joblib",
         fitted_model(pipeline.fit([[0.0], [1.0]], ["no", "yes"]), SCHEMA, "classification", "yes", 1),
     )

@@ -167,7 +167,7 @@ class Register(Section):
     gate: dict[str, Rule] = {
         "minimum": Rule(measure="test", direction="at_least", limit=0.75),
         "overfitting": Rule(measure="overfitting", direction="below", limit=0.1),
-        "champion": Rule(measure="gain", direction="at_least", limit=-0.02),
+        "champion": Rule(measure="gain", direction="at_least", limit=-0.05),
         "worst_group": Rule(measure="worst_group", direction="at_least", limit=0.6),
         "fairness": Rule(measure="fairness", metric="equalised_odds", direction="at_most", limit=0.3),
         "validation": Rule(measure="validation", metric="errors", direction="at_most", limit=0),

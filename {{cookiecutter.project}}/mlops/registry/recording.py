@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops.base import files, params
+from mlops.base import model_files, params
 from mlops.history.provenance import EXPERIMENT
 from mlops.registry import audit, backend, registry, sqlite_store
 from mlops.registry.registry import CHALLENGER, MODEL_DIGEST, RESULT_KEY, STAGE, TAKEN_BACK
@@ -247,7 +247,7 @@ def _log_model(run_id: str, result: Result) -> None:
     from mlflow.types import ColSpec, Schema
 
     columns = [ColSpec(kind, name, required=False) for name, kind in result.columns.items()]
-    pipeline = files.read_model(result.model).pipeline
+    pipeline = model_files.read(result.model).pipeline
     own = type(pipeline[-1]).__module__.partition(".")[0] == "project"
     mlflow.start_run(run_id=run_id)
     try:

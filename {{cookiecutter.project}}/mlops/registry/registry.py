@@ -145,13 +145,6 @@ def experiments(client: "Client", name: str) -> set[tuple[str, str]]:
     return {(each["experiment"], each.get("baseline", each.get("commit", ""))) for each in tags}
 
 
-def has_model(client: "Client", experiment: str, digest: str) -> bool:
-    """Whether a run of the MLflow experiment has recorded the model with this SHA-256."""
-    home = client.get_experiment_by_name(experiment)
-    found = home and client.search_runs([home.experiment_id], f"tags.{MODEL_DIGEST} = '{digest}'", max_results=1)
-    return bool(found)
-
-
 def artifact(client: "Client", run_id: str, path: Path, into: Path) -> Path:
     """Download a file of a run into a folder."""
     return Path(client.download_artifacts(run_id, path.as_posix(), str(into)))
