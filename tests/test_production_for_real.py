@@ -195,8 +195,38 @@ def test_a_version_goes_live_and_back_and_the_log_has_who_and_why(with_two: Team
     store = f"sqlite:///{ada.path.as_posix()}/mlflow.db"
     succeeds(ada.with_env(MLFLOW_TRACKING_URI=store), "python", "-c", EDIT, team.name, json.dumps(edited))
     found = team("rita").call("audit", "verify")
-    assert found.returncode == 1
+    assert found.returncode == 3
     assert "entry 3 was edited" in found.stdout
+
+
+def test_in_a_second_clone_no_model_is_opened_on_trust_and_the_log_goes_on(with_two: Team, tmp_path: Path) -> None:
+    ada = with_two("ada")
+    answers(with_two("bob"), "approve", "2", "--reason", "looked at it")
+    answers(ada, "promote", "2", "--reason", "go")
+    commit(ada, "In production")
+    succeeds(ada, *DVC, "push", "--quiet")
+    succeeds(ada, "git", "clone", "--quiet", ".", str(ada.path.with_name("clone")))
+    clone = Team(BakedProject(ada.path.with_name("clone"), ""), None)
+    carl = clone("carl").with_env(XDG_STATE_HOME=str(tmp_path / "state"))
+    log = carl.read("reports/audit.jsonl")
+    succeeds(carl, *DVC, "pull", "--quiet")
+
+    early = [carl.call(*command) for command in (["sync"], ["explain"])]
+    succeeds(carl, *MLOPS, "reproduce", "HEAD")
+    answers(carl, "sync")
+    refused = carl.call("approve", "1")
+    said = answers(carl, "audit", "restore")
+
+    assert [done.returncode for done in early] == [1, 1]
+    assert "was made elsewhere" in early[1].stderr
+    assert "the registry lacks the entries from 1 on" in refused.stderr
+    assert said == "2 entries are restored; version 1 is in production\n"
+    assert "2 entries, each follows the one before" in answers(carl, "audit", "verify")
+    answers(carl, "approve", "1", "--reason", "as good here")
+    assert carl.read("reports/audit.jsonl").startswith(log)
+    (version,) = clone.versions()
+    assert version["author"] == "Ada <ada@localhost>"
+    assert version["commit"] == succeeds(ada, "git", "rev-parse", "HEAD~1").strip()
 
 
 @pytest.mark.parametrize("store", ["SQLite", pytest.param("server", marks=SERVERS)])
@@ -260,7 +290,7 @@ def test_data_that_is_no_longer_what_it_was_is_named(registered: Team) -> None:
 
     done = ada.run(*MLOPS, "reproduce", "1")
 
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.returncode == 3, done.stdout + done.stderr
     assert f"not reproducible; the first that differs is data/raw/{raw.name}" in done.stdout
     assert not list((ada.path / ".dvc" / "tmp" / "reproduce").iterdir())
 
