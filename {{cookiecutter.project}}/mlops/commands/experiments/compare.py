@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.base import console, params
+from mlops.base import console, pages, params
 from mlops.base.errors import ParameterError, StoreError
 from mlops.commands.options import AsJson
 from mlops.history import paths, revisions
@@ -192,8 +192,8 @@ def _print(models: list[ComparedModel], title: str) -> None:
             model.model,
             model.score,
             number(model.difference, "+.4f"),
-            number(model.p_folds, ".3f"),
-            number(model.p_rows, ".3f"),
+            pages.p_value(model.p_folds),
+            pages.p_value(model.p_rows),
             number(model.test, ".4f"),
             model.verdict,
         )
