@@ -285,6 +285,7 @@ def test_a_failing_gate_registers_nothing_and_names_the_rule(project: BakedProje
     assert failed == [name for name, rule in rules.items() if not rule["passed"]]
     assert rules["minimum"]["passed"] is False
     assert rules["minimum"]["actual"] < 0.75
+    assert f", version none: the gate failed ({', '.join(failed)})\n" in printed
     assert len(versions(project)) == 1
     assert sorted(tags["registered"] for tags in runs(project)) == ["false", "true"]
 

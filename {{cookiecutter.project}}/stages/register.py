@@ -25,6 +25,7 @@ def main(
     import project.estimators  # the model may be one of its classes
     import project.metrics
     from mlops.base import files, pages, params
+    from mlops.evaluation import gate
     from mlops.history import provenance
     from mlops.intake import tables
     from mlops.registry import recording, registration
@@ -47,11 +48,11 @@ def main(
     said = registration.card_facts(facts, groups, importances, judgement, digests, layout, settings, judging)
     said |= {"registration": report.as_posix(), "card": params.load(params.Card)}
     pages.write_both(card, "model_card.md", page, "model_card.html", **said)
-
     kept = [*reports, slices, plots, predictions, card, page]
     result = registration.result(facts, judgement, said, model, card, layout, tables.read(reference), kept)
     recorded = recording.record(result, judgement.registers, tracking.uri, tracking.experiment)
-    typer.echo(f"{'new' if recorded.new else 'known'} run {recorded.run_id}, version {recorded.version or 'none'}")
+    version = recorded.version or f"none: {gate.why_no_version(judgement.rules, settings.mode)}"
+    typer.echo(f"{'new' if recorded.new else 'known'} run {recorded.run_id}, version {version}")
     files.write_json(report, {**judgement.verdict, "model_digest": digests["model"], "data_digest": digests["data"]})
 
 

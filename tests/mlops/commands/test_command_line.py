@@ -1,12 +1,13 @@
 """The command line `python -m mlops`: what it says, what it changes, and its exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from mlops.__main__ import app
+from mlops.__main__ import COMMANDS, GROUPS, _first_line, app
 from mlops.base import files
 from mlops.base.errors import DataError, SchemaError, StoreError
 from mlops.history import cache
@@ -47,6 +48,21 @@ def test_help_names_every_command_with_what_it_does() -> None:
     for command in ("check-drift", "schema", "sync"):
         assert command in done.stdout
     assert done.stderr == ""
+
+
+def test_every_line_of_help_fits_into_a_list_of_commands() -> None:
+    lines = [*GROUPS.values()]
+    for name, found in COMMANDS.items():
+        commands = found if isinstance(found, dict) else {name: found}
+        lines += [_first_line(f"mlops.commands.{module}", command) for command, module in commands.items()]
+
+    assert [line for line in lines if len(line) > 63 or not re.fullmatch("[A-Z].*[.]", line)] == []
+
+
+def test_a_paragraph_of_help_is_as_wide_as_the_terminal() -> None:
+    done = CliRunner().invoke(app, ["ingest", "--help"], env={"COLUMNS": "400"})
+
+    assert "tracked with DVC. A labelled delivery is added to `data/raw/`; any other" in done.output
 
 
 @pytest.mark.parametrize("alarm", [True, False])

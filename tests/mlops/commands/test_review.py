@@ -92,6 +92,19 @@ def test_a_change_is_called_by_what_is_more_than_noise(project, classifier, gain
     assert ("gate **FAILED** (before: passed)" in first) is not passed
 
 
+def test_a_new_delivery_is_a_change_and_has_its_verdict(project):
+    drifted = {"delivery": {"digest": "d" * 64}, "verdict": "1 of 4 features drifted (age)"}
+    project.write("reports/drift.json", json.dumps(drifted))
+
+    found, said = reviewed()["delivery"], review().stdout
+
+    assert found["changed"] is True
+    assert (
+        "**Newest delivery** in data/incoming – → dddddddddddd: 1 of 4 features drifted (age) (before: not looked at)\n"
+    ) in said
+    assert "Nothing: parameters" not in said
+
+
 def test_a_gate_that_was_shut_before_is_no_regression(project, classifier):
     project.result(classifier(RIGHT), passed=False)
     project.commit("Shut")

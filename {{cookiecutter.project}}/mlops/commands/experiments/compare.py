@@ -61,10 +61,10 @@ class ComparedModel:
 
 def compare(
     experiments: Annotated[list[str] | None, typer.Argument(help="Experiments, commits or branches.")] = None,
-    metric: Annotated[str, typer.Option(help="Cross-validated metric; auto is the headline.")] = "auto",
+    metric: Annotated[str, typer.Option(help="Metric of reports/cross_validated.json; auto: accuracy or r2.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Test whether the best model is really better than the others.
+    """Rank models, and test which the best is really better than.
 
     The models are compared under the same folds and on the same test rows. Without names, they are HEAD and the
     experiments that started there.

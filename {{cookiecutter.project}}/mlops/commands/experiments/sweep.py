@@ -79,20 +79,22 @@ class Plan:
 def sweep(
     set_param: Annotated[
         list[str] | None,
-        typer.Option("--set-param", "-S", help="A parameter and its values, as DVC takes them: a.b=1,2."),
+        typer.Option("--set-param", "-S", help="A parameter and the values to try: train.folds=5,10."),
     ] = None,
-    trials: Annotated[int, typer.Option(min=0, help="Number of trials of sweep.space, instead of a grid.")] = 0,
-    sampler: Annotated[Literal["random", "tpe"], typer.Option(help="How trials are chosen.")] = "tpe",
-    jobs: Annotated[int, typer.Option(min=1, help="Number of experiments at once.")] = 1,
-    metric: Annotated[str, typer.Option(help="Cross-validated metric; auto is the headline.")] = "auto",
+    trials: Annotated[int, typer.Option(min=0, help="Try so many combinations of sweep.space, not all of -S.")] = 0,
+    sampler: Annotated[
+        Literal["random", "tpe"], typer.Option(help="How they are chosen: tpe learns from the finished.")
+    ] = "tpe",
+    jobs: Annotated[int, typer.Option(min=1, help="Experiments at the same time.")] = 1,
+    metric: Annotated[str, typer.Option(help="Metric of reports/cross_validated.json; auto: accuracy or r2.")] = "auto",
     maximize: Annotated[
-        bool | None, typer.Option("--maximize/--minimize", help="By default the better direction of the metric.")
+        bool | None, typer.Option("--maximize/--minimize", help="Which is better; by default as the metric means it.")
     ] = None,
-    name: Annotated[str, typer.Option(help="First part of the experiments' names.")] = "sweep",
+    name: Annotated[str, typer.Option(help="The experiments are called NAME-…")] = "sweep",
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run experiments with many parameters, and rank them.
+    """Run many experiments with other parameters, and rank them.
 
     The same command continues a sweep that was stopped.
 

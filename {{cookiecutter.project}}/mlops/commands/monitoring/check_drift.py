@@ -12,10 +12,13 @@ from mlops.history import paths
 
 
 def check_drift(
-    report: Annotated[Path, typer.Option(help="What `monitor` wrote.")] = paths.DRIFT,
+    report: Annotated[Path, typer.Option(help="Report of the stage `monitor`.")] = paths.DRIFT,
     as_json: AsJson = False,
 ) -> None:
-    """Say whether the newest delivery has drifted, or the model got worse on it; exit with 1 if so."""
+    """Say whether the newest delivery drifted.
+
+    The exit code is 1 if its columns or the predictions drifted, or if retraining is recommended.
+    """
     found = files.read_json(report)
     if as_json:
         console.print_json(found)
