@@ -76,8 +76,8 @@ def get(
     names = [name for name in version if name.rstrip("/") not in data_versions.FOLDERS]
     if len(names) != 1 or len(folders) > 1:
         raise ParameterError(
-            f"{' '.join(version)} is not one version: give {' or '.join(data_versions.FOLDERS)} and one of its versions "
-            "(see `python -m mlops data log`)"
+            f"{' '.join(version)} is not one version: give {' or '.join(data_versions.FOLDERS)} and one of its "
+            "versions (see `python -m mlops data log`)"
         )
     [name], [folder] = names, folders or [paths.RAW.as_posix()]
     found = data_versions.find(name, folder)

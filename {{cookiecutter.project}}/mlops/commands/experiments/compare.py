@@ -61,7 +61,7 @@ class ComparedModel:
 
 def compare(
     experiments: Annotated[list[str] | None, typer.Argument(help="Experiments, commits or branches.")] = None,
-    metric: Annotated[str, typer.Option(help="Metric of reports/cross_validated.json; auto: accuracy or r2.")] = "auto",
+    metric: Annotated[str, typer.Option(help="Cross-validated metric; auto: accuracy, or r2 for a number.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Rank models, and test which the best is really better than.

@@ -86,7 +86,7 @@ def sweep(
         Literal["random", "tpe"], typer.Option(help="How they are chosen: tpe learns from the finished.")
     ] = "tpe",
     jobs: Annotated[int, typer.Option(min=1, help="Experiments at the same time.")] = 1,
-    metric: Annotated[str, typer.Option(help="Metric of reports/cross_validated.json; auto: accuracy or r2.")] = "auto",
+    metric: Annotated[str, typer.Option(help="Cross-validated metric; auto: accuracy, or r2 for a number.")] = "auto",
     maximize: Annotated[
         bool | None, typer.Option("--maximize/--minimize", help="Which is better; by default as the metric means it.")
     ] = None,
