@@ -61,8 +61,8 @@ def infer(
         return
     if out.exists() and out.read_text(encoding="utf-8") != text and not force and not update:
         raise SchemaError(
-            f"{out} says something else: see the draft with --dry-run, add new columns with --update, or replace the "
-            "file with --force"
+            f"{out} is there and differs from the draft: see the draft with --dry-run, add new columns with --update, "
+            "or replace the file with --force"
         )
     files.write_text(out, text)
     if update:

@@ -123,7 +123,7 @@ def sweep(
         typer.echo(f"{name}: {plan.total} trials, {len(results)} of them finished; the best {metric} wins")
         return
     if files := clones.untracked():
-        typer.echo(f"not known to Git, and so to no experiment: {', '.join(files[:5])} (`git add` them)", err=True)
+        typer.echo(f"experiments lack what Git does not know: {', '.join(files[:5])} (`git add` them)", err=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     with locks.exclusive(FOLDER / f"{name}.lock", f"the sweep {name} is running already: let it end, or stop it"):
         _run(plan, state, jobs, results)
@@ -171,7 +171,7 @@ def _plan(
     try:
         grid = [tuple(changes[params.FILE.name]) for changes in get_hydra_sweeps({params.FILE.name: overrides})]
     except (HydraException, InvalidArgumentError) as error:
-        raise ParameterError(f"-S is not as DVC takes it: {' '.join(str(error).split())}") from None
+        raise ParameterError(f"-S cannot be read: {' '.join(str(error).split())}") from None
     if not trials:
         if not overrides:
             raise ParameterError("nothing is to be tried: give -S name=value,value … or --trials")
