@@ -20,6 +20,20 @@ from tests import reproducibility
 from tests.conftest import BakedProject, bake_copy, storage_of, surroundings
 from tests.projects import MLOPS, REPRO, change, example, runs, succeeds, versions
 
+# Names what is wider than its box, but for boxes that scroll.
+OVERFLOWS = """
+onload = () => {
+  const seen = []
+  const frames = document.querySelectorAll("iframe")
+  for (const { contentWindow: frame } of frames) {
+    for (const box of frame.document.querySelectorAll("html, body, body *:not(.scroll, .wide, .scroll *, svg *)")) {
+      if (getComputedStyle(box).display !== "inline" && box.scrollWidth > box.clientWidth + 1)
+        seen.push(`${frame.document.title} ${frame.innerWidth}: ${box.tagName} ${box.scrollWidth} > ${box.clientWidth}`)
+    }
+  }
+  document.getElementById("seen").textContent = [...seen, `looked at ${frames.length}`].join("\\n")
+}
+"""
 STAGES = ["prepare", "validate", "train", "evaluate", "register", "monitor"]
 
 
@@ -116,6 +130,33 @@ def test_the_model_card_is_kept_with_the_version_and_leads_to_its_commit(
     assert pipeline.run("bash", "-c", f"echo {command}").stdout == pipeline.run("git", "rev-parse", "HEAD").stdout
     page = pipeline.read("reports/model_card.html")
     assert all(f"<h2>{title}</h2>" in page for title in re.findall(r"^## (.*)$", card, re.MULTILINE))
+
+
+def test_every_page_fits_every_window_light_or_dark(quick: BakedProject, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    reports = [quick.path / "reports" / f"{name}.html" for name in ("evaluation", "model_card", "drift")]
+    frames = "".join(
+        f'<iframe src="{page.as_uri()}" style="width: {width}px"></iframe>'
+        for page in reports
+        for width in (320, 400, 1200, 1600, 1920)
+    )
+    look = tmp_path / "look.html"
+    look.write_text(f"{frames}<pre id=seen></pre><script>{OVERFLOWS}</script>", encoding="utf-8")
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--allow-file-access-from-files",
+        f"--user-data-dir={tmp_path}",
+    ]
+
+    done = subprocess.run([chromium, *flags, "--dump-dom", look.as_uri()], capture_output=True, text=True, timeout=60)
+
+    assert "Explanations of single rows" in quick.read("reports/evaluation.html")
+    (seen,) = re.findall('<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert seen.splitlines() == ["looked at 15"]
 
 
 def test_the_second_run_does_nothing(example_project: BakedProject) -> None:
@@ -244,6 +285,7 @@ def test_a_failing_gate_registers_nothing_and_names_the_rule(project: BakedProje
     assert failed == [name for name, rule in rules.items() if not rule["passed"]]
     assert rules["minimum"]["passed"] is False
     assert rules["minimum"]["actual"] < 0.75
+    assert f", version none: the gate failed ({', '.join(failed)})\n" in printed
     assert len(versions(project)) == 1
     assert sorted(tags["registered"] for tags in runs(project)) == ["false", "true"]
 

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 import signal
 import sys
 from pathlib import Path
@@ -35,10 +36,10 @@ COMMANDS: dict[str, Any] = {
     "check-drift": "monitoring.check_drift",
 }
 GROUPS = {
-    "data": "List the versions of the data, and check them out.",
+    "data": "List the versions of the data, and get one of them.",
     "schema": "Draft schema.yaml from the data.",
-    "registry": "List the versions of the model, and what was in production.",
-    "audit": "Check the log of what was in production, and restore it.",
+    "registry": "List the versions of the model, and who promoted which.",
+    "audit": "Check the log of promotions, and bring it back from Git.",
 }
 
 
@@ -71,8 +72,9 @@ class LazyGroup(TyperGroup):
 
 def _command(function: Any, name: str) -> Any:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    # What may be raised is for who reads the code.
-    app.command(name, help=inspect.cleandoc(function.__doc__).partition("\n\nRaises:")[0])(function)
+    # What may be raised is for who reads the code; a paragraph is one line, which the terminal breaks.
+    text = inspect.cleandoc(function.__doc__).partition("\n\nRaises:")[0]
+    app.command(name, help=re.sub(r"(?<!\n)\n(?!\n)", " ", text))(function)
     return typer.main.get_command(app)
 
 
@@ -89,7 +91,7 @@ app = typer.Typer(cls=LazyGroup, add_completion=False, no_args_is_help=True, pre
 
 @app.callback()
 def main() -> None:
-    """Everything that is done beside `dvc repro`."""
+    """Work with data, experiments and versions of the model; `dvc repro` runs the pipeline."""
 
 
 if __name__ == "__main__":

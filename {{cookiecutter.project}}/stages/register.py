@@ -47,14 +47,10 @@ def main(
     said = registration.card_facts(facts, groups, importances, judgement, digests, layout, settings, judging)
     said |= {"registration": report.as_posix(), "card": params.load(params.Card)}
     pages.write_both(card, "model_card.md", page, "model_card.html", **said)
-
     kept = [*reports, slices, plots, predictions, card, page]
     result = registration.result(facts, judgement, said, model, card, layout, tables.read(reference), kept)
     recorded = recording.record(result, judgement.registers, tracking.uri, tracking.experiment)
-    run = f"{'new' if recorded.new else 'known'} run {recorded.run_id}, data {digests['data'][:12]}"
-    typer.echo(f"{run}, version {recorded.version or 'none'}")
-    if recorded.version and not result.commit:
-        typer.echo(f"version {recorded.version} is in no commit yet: once it is, it can be approved")
+    typer.echo(registration.sentence(recorded, result, judgement, settings.mode))
     files.write_json(report, {**judgement.verdict, "model_digest": digests["model"], "data_digest": digests["data"]})
 
 

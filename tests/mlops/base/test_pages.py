@@ -17,6 +17,7 @@ MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethro
         (0.0, "+0.0000"),
         (-0.0108333, "−0.0108"),
         (1234.5, "+1,234.5000"),
+        (-1234567.8, "−1,234,568"),
         (-0.0000123, "−1.2e−05"),
         (None, "–"),
         (math.nan, "–"),
@@ -24,6 +25,37 @@ MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethro
 )
 def test_a_difference_has_its_sign(value, text):
     assert pages._signed(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.12345, "0.1235"),
+        (1234.5, "1,234"),
+        (36278.4, "36,278"),
+        (-1234567.8, "-1,234,568"),
+        (1e20, "1e+20"),
+        (None, "–"),
+    ],
+)
+def test_a_number_has_four_digits_and_no_exponent_that_nobody_reads(value, text):
+    assert pages._number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "< 0.001"),
+        (0.00099, "< 0.001"),
+        (0.001, "0.001"),
+        (0.5, "0.500"),
+        (1.0, "1.000"),
+        (None, "–"),
+        (math.nan, "–"),
+    ],
+)
+def test_no_p_value_is_zero(value, text):
+    assert pages.p_value(value) == text
 
 
 @pytest.mark.parametrize(

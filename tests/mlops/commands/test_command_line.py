@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlops.__main__ import app
+from mlops.__main__ import COMMANDS, GROUPS, _first_line, app
 from mlops.base import files
 from mlops.base.errors import DataError, SchemaError, StoreError
 from mlops.history import cache, paths
@@ -62,6 +63,21 @@ def test_help_names_every_command_with_what_it_does() -> None:
     for command in ("check-drift", "schema", "sync"):
         assert command in done.stdout
     assert done.stderr == ""
+
+
+def test_every_line_of_help_fits_into_a_list_of_commands() -> None:
+    lines = [*GROUPS.values()]
+    for name, found in COMMANDS.items():
+        commands = found if isinstance(found, dict) else {name: found}
+        lines += [_first_line(f"mlops.commands.{module}", command) for command, module in commands.items()]
+
+    assert [line for line in lines if len(line) > 63 or not re.fullmatch("[A-Z].*[.]", line)] == []
+
+
+def test_a_paragraph_of_help_is_as_wide_as_the_terminal() -> None:
+    done = CliRunner().invoke(app, ["ingest", "--help"], env={"COLUMNS": "400"})
+
+    assert "tracked with DVC. A labelled delivery is added to `data/raw/`; any other" in done.output
 
 
 @pytest.mark.parametrize(("alarm", "retraining", "code"), [(False, False, 0), (True, False, 3), (True, True, 4)])
@@ -125,7 +141,7 @@ def test_a_schema_that_a_person_wrote_is_replaced_only_by_force(data: Path, tmp_
     out = tmp_path / "schema.yaml"
     out.write_text("# mine\n", encoding="utf-8")
 
-    with pytest.raises(SchemaError, match=r"schema\.yaml says something else: .*--dry-run.*--force"):
+    with pytest.raises(SchemaError, match=r"schema\.yaml is there and differs from the draft: .*--dry-run.*--force"):
         infer(data, out)
     assert out.read_text(encoding="utf-8") == "# mine\n"
 

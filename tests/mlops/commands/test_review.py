@@ -131,6 +131,19 @@ def test_a_result_that_no_change_explains_is_named_and_fails(project, classifier
     assert done.exit_code == 3
 
 
+def test_a_new_delivery_is_a_change_and_has_its_verdict(project):
+    drifted = {"delivery": {"digest": "d" * 64}, "verdict": "1 of 4 features drifted (age)"}
+    project.write("reports/drift.json", json.dumps(drifted))
+
+    found, said = reviewed()["delivery"], review().stdout
+
+    assert found["changed"] is True
+    assert (
+        "**Newest delivery** in data/incoming – → dddddddddddd: 1 of 4 features drifted (age) (before: not looked at)\n"
+    ) in said
+    assert "Nothing: parameters" not in said
+
+
 def test_a_gate_that_was_shut_before_is_no_regression(project, classifier):
     project.result(classifier(RIGHT), passed=False)
     project.commit("Shut")

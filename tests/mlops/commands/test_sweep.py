@@ -92,7 +92,7 @@ def test_a_trial_is_the_same_whether_the_ones_before_ran_just_now_or_are_read_fr
     [
         (["train.modle=forest"], 0, "did you mean train.model?"),
         (["train.model=forest,ridge"], 3, "give -S one value each"),
-        (["train.model=[forest"], 0, "-S is not as DVC takes it"),
+        (["train.model=[forest"], 0, "-S cannot be read"),
         ([], 0, "nothing is to be tried"),
     ],
 )

@@ -36,7 +36,7 @@ FOUND: dict[str, Any] = {
     "training": {
         "model": "forest",
         "estimator": "sklearn.ensemble.RandomForestClassifier",
-        "arguments": {"max_depth": 5, "class_weight": None},
+        "arguments": {"max_depth": 5, "class_weight": None, "penalty": "deprecated", "scoring": "warn"},
         "cross_validated": {"accuracy": {"mean": 0.8, "std": 0.01}, "recall": {"mean": 0.7, "std": 0.02}},
         "folds": [{}] * 5,
         "rare_classes": {},
@@ -97,7 +97,7 @@ def written(template: str = "model_card.md", **other: Any) -> str:
         "**accuracy 0.8125** (95% interval 0.7900 to 0.8300) on 200 test rows · gate passed",
         "- **Purpose:** Whom to call",
         "- **Intended users:** *not stated: fill in `card.users` in params.yaml*",
-        "`sklearn.ensemble.RandomForestClassifier` with `max_depth=5`",
+        "`sklearn.ensemble.RandomForestClassifier` with `max_depth=5`\n",
         "1,000 of 3 columns, from `march.csv` (600), `april.csv` (400)",
         "2 without a target, 1 rejected for a value of another type, 3 duplicates",
         "`2026-01-01` to `2026-04-30` (`day`)",
@@ -159,6 +159,19 @@ def test_the_page_holds_the_card_as_html() -> None:
 
     assert opening in page
     assert rest in page
+
+
+@pytest.mark.parametrize(
+    ("passed", "said", "colour"), [(True, "gate passed", "good"), (False, "gate <strong>FAILED", "bad")]
+)
+def test_the_page_begins_with_the_verdict_and_leads_to_the_others(passed: bool, said: str, colour: str) -> None:
+    page = written("model_card.html", passed=passed)
+
+    (top,) = re.findall(rf'<header class="{colour}">(.*?)</header>', page, re.DOTALL)
+    assert said in top
+    assert "accuracy 0.8125" in top
+    assert re.findall('<a href="(.*?)"', page) == ["evaluation.html", "model_card.html", "drift.html"]
+    assert '<a href="model_card.html" aria-current="page">' in page
 
 
 def test_a_headline_that_is_undefined_is_said_so() -> None:

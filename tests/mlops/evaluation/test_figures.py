@@ -3,7 +3,9 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
+from mlops.base import pages
 from mlops.evaluation import curves, figures
 from mlops.training.metrics import Predictions
 
@@ -77,3 +79,33 @@ def test_labels_are_text_and_nothing_else():
     assert "$\\broken$" in texts(svg)
     assert "<script" not in svg
     assert "&lt;script&gt;x&lt;/script&gt; &amp; more" in texts(svg)
+
+
+def test_every_ink_is_one_that_the_page_has_for_light_and_for_dark():
+    drawn = figures.of_curves(binary(0), binary(1)) + figures.of_curves(regression(0), regression(1))
+    svg = "".join(figure["svg"] for figure in drawn)
+
+    assert set(re.findall("(?:fill|stroke): (#[0-9a-f]+)", svg)) <= {"#ffffff"}  # on the dark cells of a confusion
+    page = (pages.TEMPLATES / "page.html").read_text(encoding="utf-8")
+    for name in set(re.findall(r"var\(--(\w+)", svg)):
+        assert len(re.findall(rf"--{name}: #", page)) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (-0.25, "−0.25"), (2019, "2019"), (12500, "12.5k"), (-800000, "−800k"), (1.2e6, "1.2M"), (3e9, "3G")],
+)
+def test_a_number_at_an_axis_is_short(value, text):
+    assert figures._tick(value) == text
+
+
+def test_the_first_and_the_last_date_of_an_axis_end_inside_the_figure():
+    days = ["2019-01-09T00:00:00", "2021-05-01T00:00:00", "2023-12-21T00:00:00"]
+    table = pd.DataFrame({"feature": "listed", "kind": "time", "value": days, "mean": [1e6, 2e6, 3e6]})
+
+    (figure,) = figures.partial_dependences(table)
+
+    first, last = (re.search(f'<text style="([^"]*)"[^>]*>{day[:10]}</text>', figure["svg"])[1] for day in days[::2])
+    assert "text-anchor: end" in last
+    assert "text-anchor: middle" not in first
+    assert "3M" in texts(figure["svg"])  # and no power of ten, for which there is no room

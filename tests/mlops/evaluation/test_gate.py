@@ -190,3 +190,16 @@ def test_a_rule_on_the_wrong_side_of_a_metric_is_refused(metric: str, direction:
 )
 def test_a_result_reads_as_a_sentence(result: gate.RuleResult, sentence: str) -> None:
     assert result.sentence() == sentence
+
+
+@pytest.mark.parametrize(
+    ("test", "mode", "why"),
+    [
+        (0.7, "enforce", "the gate failed (rule)"),
+        (0.7, "dry_run", "the gate failed (rule)"),
+        (0.8, "dry_run", "register.mode is dry_run"),
+        (0.8, "enforce", "experiments register none"),
+    ],
+)
+def test_a_model_that_becomes_no_version_has_a_reason(test: float, mode: str, why: str) -> None:
+    assert gate.why_no_version([on_test("f1", 0.75, test)], mode) == why

@@ -124,6 +124,25 @@ def test_a_version_is_found_by_each_of_its_names_and_leaves_the_tree_alone(proje
     assert tree(project) == before
 
 
+@pytest.mark.parametrize("words", [("data/raw", "2"), ("data/raw/", "2"), ("2", "data/raw")])
+def test_a_version_is_named_as_the_log_names_it(project: Path, words: tuple[str, str]) -> None:
+    done = data("get", *words, "--dry-run")
+
+    assert done.output.startswith("version 2 of data/raw (")
+
+
+@pytest.mark.parametrize("words", [("1", "2"), ("data/raw",), ("data/raw", "data/incoming", "1"), ("data/other", "1")])
+def test_what_names_no_version_or_several_is_one_sentence(project: Path, words: tuple[str, ...]) -> None:
+    done = data("get", *words)
+
+    assert isinstance(done.exception, ProjectError)
+    assert f"{' '.join(words)} is not one version: give data/raw or data/incoming" in str(done.exception)
+
+
+def test_a_version_of_the_other_folder_is_looked_for_there(project: Path) -> None:
+    assert "1 is no version of data/incoming" in str(data("get", "data/incoming", "1").exception)
+
+
 def test_a_version_is_laid_beside_the_data_by_default(project: Path) -> None:
     data("get", "v1")
 

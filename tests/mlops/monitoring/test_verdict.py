@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlops.base import pages
 from mlops.base.params import Monitor
 from mlops.data.profile import Distribution, distribution
+from mlops.data.schema import Column, Schema
 from mlops.monitoring import drift, verdict
 from mlops.training.metrics import Predictions
 
@@ -160,6 +162,43 @@ def test_a_report_is_plain_json() -> None:
     found = report({"age": 0.5}, moved=0.5, labelled=binary(6, 4))
 
     assert json.loads(json.dumps(found, allow_nan=False))["alarm"] is True
+
+
+@pytest.mark.parametrize(
+    ("moved", "labels", "why"),
+    [
+        (0, "yes", None),
+        (1, None, "below 0.7 (no actual values have come yet)"),
+        (
+            1,
+            "yes",
+            "than 50.0% of the features drifted (33.3% did), or if accuracy on the delivery is below 0.7 (it is 1)",
+        ),
+        (1, "no", None),  # retraining is recommended
+    ],
+)
+def test_the_page_says_why_drift_is_no_reason_to_retrain(moved: float, labels: str | None, why: str | None) -> None:
+    columns = {name: numbers(np.linspace(0, 1, 500)) for name in ("age", "income", "tenure")}
+    schema = Schema(
+        columns={name: Column(type="number") for name in columns} | {"left": Column(type="category", role="target")}
+    )
+    answered = Predictions(np.full(4, "yes"), np.full(4, "yes"), None, ("no", "yes"), "yes")
+    actual = None if labels is None else pd.Series([labels] * 4)
+
+    _, shown = verdict.compare(
+        columns,
+        columns | {"age": numbers(np.linspace(0, 1, 500) + moved)},
+        pd.DataFrame({"prediction": answered.predicted}),
+        *(answered, actual, schema, "classification", LIMITS),
+    )
+
+    delivery = {"rows": 4, "files": {"may.csv": 4}, "digest": "d" * 64}
+    page = pages.filled("drift.html", delivery=delivery, **shown)
+    top = page[page.index("<header") : page.index("</header>")]
+    assert f"{int(moved)} of 3 features drifted" in top
+    assert ("Still, retraining is not needed" in top) == bool(why)
+    assert (why or "") in top
+    assert ("p &lt; 0.001" in page) == bool(moved)
 
 
 def test_no_delivery_is_a_normal_state() -> None:

@@ -10,6 +10,8 @@ from mlops.base import files
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST_CODE = 80  # characters
 SMALLEST_DECIMAL = 0.00005  # smaller numbers are zero in four decimals
+SMALLEST_P = 0.001  # smaller p-values are not told apart
+LARGE, HUGE = 1e4, 1e15  # numbers between them are written out, without decimals
 
 
 def write_page(path: Path, template: str, **content: Any) -> None:
@@ -42,7 +44,7 @@ def filled(template: str, **content: Any) -> str:
         comment_start_string="[#",
         comment_end_string="#]",
     )
-    environment.filters |= {"number": partial(_formatted, form=",.4g"), "share": partial(_formatted, form=".1%")}
+    environment.filters |= {"number": _number, "share": partial(_formatted, form=".1%"), "p_value": p_value}
     environment.filters |= {"signed": _signed, "code": _code, "cell": _cell}
     environment.filters |= {"text": _text, "markdown": from_markdown}
     return environment.get_template(template).render(content)
@@ -64,7 +66,17 @@ def from_markdown(text: str) -> str:
 
     html = str(MarkdownIt("commonmark", {"html": False}).enable("table").render(str(text)))
     html = html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
-    return html.replace("<pre>", '<div class="scroll"><pre style="margin: 12px">').replace("</pre>", "</pre></div>")
+    return html.replace("<pre>", '<div class="scroll"><pre>').replace("</pre>", "</pre></div>")
+
+
+def p_value(value: float | None) -> str:
+    """A p-value with three decimals; never zero, because no test is that sure."""
+    return f"< {SMALLEST_P}" if value is not None and value < SMALLEST_P else _formatted(value, ".3f")
+
+
+def _number(value: float | None) -> str:
+    """A number with four digits; a large one is written out, without an exponent."""
+    return _formatted(value, ",.0f" if LARGE <= abs(value or 0) < HUGE else ",.4g")
 
 
 def _formatted(value: float | None, form: str) -> str:
@@ -73,8 +85,9 @@ def _formatted(value: float | None, form: str) -> str:
 
 
 def _signed(value: float | None) -> str:
-    """A difference with its sign and four decimals; a difference too small for those has two significant digits."""
-    form = "+.2g" if value and abs(value) < SMALLEST_DECIMAL else "+,.4f"
+    """A difference with its sign and four decimals; a tiny one has two significant digits, a large one no decimals."""
+    size = abs(value or 0)
+    form = "+.2g" if 0 < size < SMALLEST_DECIMAL else "+,.0f" if LARGE <= size < HUGE else "+,.4f"
     return _formatted(value, form).replace("-", "−")
 
 

@@ -13,7 +13,9 @@ from mlops.training import metrics
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-INK, FAINT, ACCENT, SECOND = "#1f2933", "#9aa5b1", "#2563eb", "#f59e0b"
+INK, FAINT, ACCENT, SECOND, LINE = "#1f2933", "#9aa5b1", "#2563eb", "#f59e0b", "#e4e7eb"
+# The page's own names of these inks, which are others in its dark mode.
+NAMES = {INK: "ink", FAINT: "faint", ACCENT: "accent", SECOND: "second", LINE: "line"}
 STYLE: Any = {
     "svg.hashsalt": "figures",  # without a salt, the ids of elements are random
     "svg.fonttype": "none",  # text stays text: smaller, searchable, in the page's own font
@@ -24,7 +26,10 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
-    "grid.color": "#e4e7eb",
+    "axes.axisbelow": True,
+    "grid.color": LINE,
+    "figure.facecolor": "none",  # the page is behind it
+    "axes.facecolor": "none",
     "xtick.color": INK,
     "ytick.color": INK,
     "text.color": INK,
@@ -40,18 +45,19 @@ CURVES: dict[str, tuple[str, str, str, str, str, dict[str, Any]]] = {
     ),
     "residuals": (
         *("Residuals", "predicted", "residual", "predicted", "actual − predicted"),
-        {"linestyle": "", "marker": "o", "markersize": 3, "alpha": 0.5},
+        {"linestyle": "", "marker": "o", "markersize": 4, "alpha": 0.5},
     ),
 }
 RATES = {"selection_rate": "selected", "tpr": "true positive rate", "fpr": "false positive rate"}
 # Sizes in inches; the place of the axes (left, bottom, width, height) as shares of the figure.
-SQUARE, INSIDE = (3.4, 3.2), (0.17, 0.15, 0.79, 0.81)
-WIDE, INSIDE_WIDE = (6.8, 3.2), (0.11, 0.15, 0.87, 0.81)
-SMALL, INSIDE_LABELS = (3.4, 2.2), (0.42, 0.15, 0.54, 0.81)
+SQUARE, INSIDE = (3.4, 3.2), (0.17, 0.15, 0.76, 0.81)
+WIDE, INSIDE_WIDE = (6.8, 3.2), (0.11, 0.15, 0.86, 0.81)
+SMALL, INSIDE_LABELS = (3.4, 2.2), (0.42, 0.15, 0.51, 0.81)
 LONGEST_LABEL = 19  # characters that have room beside INSIDE_LABELS
 MOST_FEATURES = 15
 MOST_GROUPS = 40
 DARK = 0.7  # share of a class above which the text in its cell is white
+UNITS = ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))  # from which number on, its size, its sign
 MOST_NAMED = 12  # classes of a confusion up to which the cells have text
 
 
@@ -64,14 +70,27 @@ def _svg(
     """
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import ScalarFormatter
 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout=None if inside else "constrained")
-        draw(figure.add_axes(inside) if inside else figure.add_subplot())
+        axes = figure.add_axes(inside) if inside else figure.add_subplot()
+        draw(axes)
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(axis.get_major_formatter(), ScalarFormatter):  # its power of ten has no room
+                axis.set_major_formatter(_tick)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = buffer.getvalue()
+    for ink, name in NAMES.items():
+        svg = svg.replace(f": {ink}", f": var(--{name}, {ink})")
     return svg[svg.index("<svg") :]
+
+
+def _tick(value: float, _: object = None) -> str:
+    """A number at an axis in few characters: 1.2M instead of 1200000."""
+    size, sign = next(((size, sign) for least, size, sign in UNITS if abs(value) >= least), (1, ""))
+    return f"{value / size:g}{sign}".replace("-", "−")
 
 
 def of_evaluation(tables: Mapping[str, pd.DataFrame], headline: str, fairness: list[dict[str, Any]]) -> dict[str, Any]:
@@ -128,9 +147,11 @@ def confusion(counts: pd.DataFrame, before: pd.DataFrame) -> str:
     table = counts["rows"].to_numpy().reshape(len(classes), -1)
     earlier = {(str(actual), str(predicted)): rows for actual, predicted, rows in before.itertuples(index=False)}
 
+    from matplotlib.colors import to_rgba
+
     def draw(axes: "Axes") -> None:
         shares = table / np.maximum(table.sum(axis=1)[:, None], 1)
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.2)
+        axes.imshow([[to_rgba(ACCENT, share) for share in row] for row in shares])  # light or dark is behind it
         axes.grid(visible=False)
         axes.set(xlabel="predicted", ylabel="actual")
         axes.set_xticks(range(len(classes)), classes)
@@ -186,6 +207,9 @@ def _values(axes: "Axes", part: pd.DataFrame, limits: tuple[float, float]) -> No
     axes.set(ylim=limits)
     if not is_number:
         axes.set_xticks([0, len(part) - 1], part["value"].iloc[[0, -1]].str[:10])
+        first, last = axes.get_xticklabels()
+        first.set_horizontalalignment("left")
+        last.set_horizontalalignment("right")  # or it would end outside the figure
 
 
 def group_rates(columns: list[dict[str, Any]]) -> str:

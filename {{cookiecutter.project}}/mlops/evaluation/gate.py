@@ -94,6 +94,13 @@ def passed(results: Sequence[RuleResult]) -> bool:
     return all(result.passed for result in results)
 
 
+def why_no_version(results: Sequence[RuleResult], mode: str) -> str:
+    """The reason why a model that was judged so becomes no version; if there is no other one, it is an experiment."""
+    if failed := [result.rule for result in results if not result.passed]:
+        return f"the gate failed ({', '.join(failed)})"
+    return "register.mode is dry_run" if mode == "dry_run" else "experiments register none"
+
+
 def model_rules(rules: Mapping[str, Rule]) -> dict[str, Rule]:
     """The rules whose result depends on the model alone, so that it is the same wherever the model is judged."""
     return {name: rule for name, rule in rules.items() if rule.measure != "gain"}

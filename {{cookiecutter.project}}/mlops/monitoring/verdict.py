@@ -64,8 +64,15 @@ def compare(
     found = report(inputs, outputs, predictions, with_labels(predictions, labels, task), task, settings)
     sides = [(reference[column.column], delivery[column.column]) for column in inputs]
     sides += [(then[column.column], now[column.column]) for column in outputs]
+    metric = headline(task, "auto")
+    limits = {
+        "drifted_share": settings.drifted_share,
+        "metric": title(metric),
+        "minimum": settings.minimum_accuracy,
+        "actual": found["predictions"]["metrics"].get(metric),
+    }
     sketches = [{**column, "sketch": sketch(*both)} for column, both in zip(found["columns"], sides, strict=True)]
-    return found, {**found, "columns": sketches}
+    return found, {**found, "columns": sketches, "limits": limits}
 
 
 def report(

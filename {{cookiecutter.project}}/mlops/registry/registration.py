@@ -15,7 +15,7 @@ from mlops.evaluation import gate, recomputation, results
 from mlops.history import provenance, revisions
 from mlops.intake import tables
 from mlops.registry import champion
-from mlops.registry.recording import Result
+from mlops.registry.recording import Recorded, Result
 from mlops.training import encoding, task
 
 Rows = Sequence[Mapping[Any, Any]]
@@ -116,6 +116,15 @@ def result(
         description=f"{said['summary']}. The model card is `{card}` of the run.",
         example=encoding.typical(profile.from_frame(reference), schema),
     )
+
+
+def sentence(recorded: Recorded, result: Result, judgement: Judgement, mode: str) -> str:
+    """What was recorded, for a person: the run, the data, and the version or why there is none."""
+    version = recorded.version or f"none: {gate.why_no_version(judgement.rules, mode)}"
+    if recorded.version and not result.commit:
+        version += ", in no commit yet: once it is, it can be approved"
+    run = f"{'new' if recorded.new else 'known'} run {recorded.run_id}"
+    return f"{run}, data {result.digests['data'][:12]}, version {version}"
 
 
 def _framework(estimator: str) -> str:

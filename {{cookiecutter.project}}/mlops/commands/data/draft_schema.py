@@ -22,13 +22,11 @@ CELLS = 15_000_000
 
 
 def infer(
-    target: Annotated[
-        str | None, typer.Option(help="The column to predict; --update takes it from schema.yaml.")
-    ] = None,
-    data: Annotated[Path, typer.Option(help="Folder of deliveries to learn from.")] = paths.RAW,
-    out: Annotated[Path, typer.Option(help="File of the draft.")] = paths.SCHEMA,
-    force: Annotated[bool, typer.Option("--force", help="Replace a different schema.")] = False,
-    update: Annotated[bool, typer.Option("--update", help="Only add the columns that the schema lacks.")] = False,
+    target: Annotated[str | None, typer.Option(help="The column to predict; with --update it is known.")] = None,
+    data: Annotated[Path, typer.Option(help="Folder of the data to look at.")] = paths.RAW,
+    out: Annotated[Path, typer.Option(help="File to write.")] = paths.SCHEMA,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Only add the columns that the file lacks.")] = False,
     dry_run: DryRun = False,
 ) -> None:
     """Draft schema.yaml from the data: types, roles and limits.
@@ -63,8 +61,8 @@ def infer(
         return
     if out.exists() and out.read_text(encoding="utf-8") != text and not force and not update:
         raise SchemaError(
-            f"{out} says something else: see the draft with --dry-run, add new columns with --update, or replace the "
-            "file with --force"
+            f"{out} is there and differs from the draft: see the draft with --dry-run, add new columns with --update, "
+            "or replace the file with --force"
         )
     files.write_text(out, text)
     if update:

@@ -22,14 +22,15 @@ LEAST_LEFT = 0.5
 
 
 def hold_back(
-    raw: Annotated[Path, typer.Option(help="Folder of labelled deliveries.")] = paths.RAW,
-    incoming: Annotated[Path, typer.Option(help="Folder of the newest delivery; must be empty.")] = paths.INCOMING,
+    raw: Annotated[Path, typer.Option(help="Folder that the rows are taken from.")] = paths.RAW,
+    incoming: Annotated[Path, typer.Option(help="Empty folder that they go to.")] = paths.INCOMING,
     schema: options.Schema = paths.SCHEMA,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Hold the newest tenth of the rows back as the first delivery.
+    """Move the newest rows to data/incoming/, as a delivery to watch.
 
-    The column with the role time says which rows are the newest; without such a column, the last rows are.
+    A tenth of the rows is moved. The column with the role time says which rows are the newest; without such a column,
+    the last rows are.
 
     Raises:
         DataError: there is no data, or there is a delivery already.

@@ -28,14 +28,16 @@ FOLDERS = {True: paths.RAW, False: paths.INCOMING}
 
 def ingest(
     source: Annotated[str, typer.Argument(help="A path, an http(s) or s3 URL, or a database URL.")],
-    query: Annotated[str | None, typer.Option(help="Query for a database: SELECT …")] = None,
-    labelled: Annotated[bool, typer.Option("--labelled", help="Add it to data/raw/.")] = False,
+    query: Annotated[str | None, typer.Option(help="What to read from a database: SELECT …")] = None,
+    labelled: Annotated[
+        bool, typer.Option("--labelled", help="Add it to data/raw/, to train on; its target is known.")
+    ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the file; by default the name of the source.")] = None,
     schema: options.Schema = paths.SCHEMA,
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Fetch, check and track a delivery, or refuse it whole.
+    """Bring in a delivery of data, or refuse it whole.
 
     The delivery is checked against schema.yaml, written as Parquet, and tracked with DVC. A labelled delivery is added
     to `data/raw/`; any other delivery replaces the files in `data/incoming/`.

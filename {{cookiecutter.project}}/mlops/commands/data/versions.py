@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mlops.base import console
+from mlops.base.errors import ParameterError
 from mlops.commands.options import AsJson, DryRun
 from mlops.history import data_versions, paths, revisions
 
@@ -15,7 +16,7 @@ PIPE = 250  # columns of text, for whoever reads it in a file
 
 
 def log(as_json: AsJson = False) -> None:
-    """List every version of the data: when, who, commit, digest, files, rows, size, message."""
+    """List the versions of the data: who brought what, and when."""
     found = [version for folder in data_versions.FOLDERS for version in data_versions.log(folder)]
     if as_json:
         console.print_json([version.as_dict() for version in found])
@@ -47,23 +48,39 @@ def log(as_json: AsJson = False) -> None:
         table.add_row(*cells, said)
     Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else PIPE).print(table)
     if any(version.rows is None for version in found):
-        typer.echo("–: not in DVC's cache; `dvc fetch --all-commits` brings it there")
+        typer.echo("–: not counted, because the data is not in DVC's cache: `dvc fetch --all-commits` fetches it")
     if revisions.is_shallow():
-        typer.echo("this clone has a part of the history only: `git fetch --unshallow` brings all of it")
+        typer.echo("this clone has a part of the history only: `git fetch --unshallow` fetches the rest")
 
 
 def get(
-    version: Annotated[str, typer.Argument(help="A number of the log, a tag, a commit, or the start of a digest.")],
-    folder: Annotated[str, typer.Option(help="data/raw or data/incoming.")] = paths.RAW.as_posix(),
-    to: Annotated[Path | None, typer.Option(help="The new folder; beside the data by default.")] = None,
+    version: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[FOLDER] VERSION",
+            help="As in `data log`: data/incoming 2, or 2 alone for data/raw. A tag, a commit or the start of a digest "
+            "will do, too.",
+        ),
+    ],
+    to: Annotated[Path | None, typer.Option(help="The new folder; by default data/raw-2 or the like.")] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Check a version of the data out to a new folder; the work tree stays as it is.
+    """Copy a version of the data into a new folder.
+
+    The data of the project stays as it is.
 
     Raises:
         ProjectError: there is no such version, or it cannot be fetched, or the folder is there already.
     """
-    found = data_versions.find(version, folder)
+    folders = [name.rstrip("/") for name in version if name.rstrip("/") in data_versions.FOLDERS]
+    names = [name for name in version if name.rstrip("/") not in data_versions.FOLDERS]
+    if len(names) != 1 or len(folders) > 1:
+        raise ParameterError(
+            f"{' '.join(version)} is not one version: give {' or '.join(data_versions.FOLDERS)} and one of its "
+            "versions (see `python -m mlops data log`)"
+        )
+    [name], [folder] = names, folders or [paths.RAW.as_posix()]
+    found = data_versions.find(name, folder)
     called = found.number or found.commit[:DIGITS]
     goal = to or Path(f"{folder}-{called}")
     size = _size(found.size)

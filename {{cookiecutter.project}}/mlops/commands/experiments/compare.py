@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.base import console, params
+from mlops.base import console, pages, params
 from mlops.base.errors import ParameterError, StoreError
 from mlops.commands.options import AsJson
 from mlops.history import paths, revisions
@@ -61,10 +61,10 @@ class ComparedModel:
 
 def compare(
     experiments: Annotated[list[str] | None, typer.Argument(help="Experiments, commits or branches.")] = None,
-    metric: Annotated[str, typer.Option(help="Cross-validated metric; auto is the headline.")] = "auto",
+    metric: Annotated[str, typer.Option(help="Cross-validated metric; auto: accuracy, or r2 for a number.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Test whether the best model is really better than the others.
+    """Rank models, and test which the best is really better than.
 
     The models are compared under the same folds and on the same test rows. Without names, they are HEAD and the
     experiments that started there.
@@ -192,8 +192,8 @@ def _print(models: list[ComparedModel], title: str) -> None:
             model.model,
             model.score,
             number(model.difference, "+.4f"),
-            number(model.p_folds, ".3f"),
-            number(model.p_rows, ".3f"),
+            pages.p_value(model.p_folds),
+            pages.p_value(model.p_rows),
             number(model.test, ".4f"),
             model.verdict,
         )

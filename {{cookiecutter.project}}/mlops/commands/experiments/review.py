@@ -25,17 +25,17 @@ CODE = ("*.py", "mlops/base/templates/*", "dvc.yaml")
 
 
 def review(
-    base: Annotated[str, typer.Argument(help="Revision to compare with; by default where main was left.")] = "",
+    base: Annotated[str, typer.Argument(help="Commit or branch to compare with; by default where main was left.")] = "",
     html: Annotated[Path | None, typer.Option(help="Also write a page with the plots of both versions.")] = None,
     fail_on: Annotated[
         Literal["regression"] | None,
-        typer.Option(help="Exit with 3: the headline got really worse, the gate shut, or no change explains a result."),
+        typer.Option(help="`regression`: exit with 3 if it is really worse, or no change explains a result."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what a change does to the metrics, as Markdown.
+    """Say what changed since main, and whether it is really better.
 
-    The review names the changes of the work tree, and says whether the difference of each metric is more than noise.
+    The results of the work tree, with all that is not committed, are compared with those of `base`, in Markdown.
 
     Raises:
         DataError: a report says something else than the predictions.
@@ -84,6 +84,7 @@ def facts(before: Revision, now: Revision) -> dict[str, Any]:
         "regression": headline["verdict"] == "worse" or bool(passed_before and not gate["passed"]),
         "parameters": _changes(before, now, lambda side: params.flat(_read(side, params.FILE))),
         "data": _data(before, now),
+        "delivery": _delivery(before, now),
         "code": [
             {"path": path, "added": added, "removed": removed}
             for path, added, removed in revisions.changed_files(before, now, CODE)
@@ -209,6 +210,19 @@ def _data(before: Revision, now: Revision) -> dict[str, Any]:
         "columns": _changes(before, now, _columns),
         "drift": drift,
         "note": note,
+    }
+
+
+def _delivery(before: Revision, now: Revision) -> dict[str, Any]:
+    """What `monitor` says of the newest delivery, before and now."""
+    earlier, found = (_read(side, paths.DRIFT) for side in (before, now))
+    digests = [(report.get("delivery") or {}).get("digest") for report in (earlier, found)]
+    return {
+        "digest_before": digests[0],
+        "digest": digests[1],
+        "verdict_before": earlier.get("verdict"),
+        "verdict": found.get("verdict"),
+        "changed": digests[0] != digests[1] or earlier.get("verdict") != found.get("verdict"),
     }
 
 

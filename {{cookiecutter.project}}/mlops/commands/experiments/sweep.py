@@ -79,20 +79,22 @@ class Plan:
 def sweep(
     set_param: Annotated[
         list[str] | None,
-        typer.Option("--set-param", "-S", help="A parameter and its values, as DVC takes them: a.b=1,2."),
+        typer.Option("--set-param", "-S", help="A parameter and the values to try: train.folds=5,10."),
     ] = None,
-    trials: Annotated[int, typer.Option(min=0, help="Number of trials of sweep.space, instead of a grid.")] = 0,
-    sampler: Annotated[Literal["random", "tpe"], typer.Option(help="How trials are chosen.")] = "tpe",
-    jobs: Annotated[int, typer.Option(min=1, help="Number of experiments at once.")] = 1,
-    metric: Annotated[str, typer.Option(help="Cross-validated metric; auto is the headline.")] = "auto",
+    trials: Annotated[int, typer.Option(min=0, help="Try so many combinations of sweep.space, not all of -S.")] = 0,
+    sampler: Annotated[
+        Literal["random", "tpe"], typer.Option(help="How they are chosen: tpe learns from the finished.")
+    ] = "tpe",
+    jobs: Annotated[int, typer.Option(min=1, help="Experiments at the same time.")] = 1,
+    metric: Annotated[str, typer.Option(help="Cross-validated metric; auto: accuracy, or r2 for a number.")] = "auto",
     maximize: Annotated[
-        bool | None, typer.Option("--maximize/--minimize", help="By default the better direction of the metric.")
+        bool | None, typer.Option("--maximize/--minimize", help="Which is better; by default as the metric means it.")
     ] = None,
-    name: Annotated[str, typer.Option(help="First part of the experiments' names.")] = "sweep",
+    name: Annotated[str, typer.Option(help="The experiments are called NAME-…")] = "sweep",
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run experiments with many parameters, and rank them.
+    """Run many experiments with other parameters, and rank them.
 
     The same command continues a sweep that was stopped.
 
@@ -121,7 +123,7 @@ def sweep(
         typer.echo(f"{name}: {plan.total} trials, {len(results)} of them finished; the best {metric} wins")
         return
     if files := clones.untracked():
-        typer.echo(f"not known to Git, and so to no experiment: {', '.join(files[:5])} (`git add` them)", err=True)
+        typer.echo(f"experiments lack what Git does not know: {', '.join(files[:5])} (`git add` them)", err=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
     with locks.exclusive(FOLDER / f"{name}.lock", f"the sweep {name} is running already: let it end, or stop it"):
         _run(plan, state, jobs, results)
@@ -169,7 +171,7 @@ def _plan(
     try:
         grid = [tuple(changes[params.FILE.name]) for changes in get_hydra_sweeps({params.FILE.name: overrides})]
     except (HydraException, InvalidArgumentError) as error:
-        raise ParameterError(f"-S is not as DVC takes it: {' '.join(str(error).split())}") from None
+        raise ParameterError(f"-S cannot be read: {' '.join(str(error).split())}") from None
     if not trials:
         if not overrides:
             raise ParameterError("nothing is to be tried: give -S name=value,value … or --trials")

@@ -13,9 +13,9 @@ RETRAIN = console.VERDICT + 1
 
 
 def check_drift(as_json: AsJson = False) -> None:
-    """Say whether the newest delivery has drifted, or the model got worse on it.
+    """Say whether the newest delivery drifted.
 
-    The exit code is 0 if all is well, 3 if something drifted, and 4 if retraining is recommended.
+    The exit code is 3 if its columns or the predictions drifted, and 4 if retraining is recommended.
 
     Raises:
         StoreError: there is no report, or it is not the report of the delivery that is here.

@@ -8,7 +8,7 @@ from mlops.history import paths, provenance, revisions
 
 
 def trust(dry_run: DryRun = False) -> None:
-    """Trust the model that is checked out, though it was made elsewhere.
+    """Trust the model that is here, though it was made elsewhere.
 
     A model file is code, which whoever can write to DVC's remote can replace. `reproduce HEAD` makes the model again
     instead, and needs no trust.
