@@ -14,7 +14,7 @@ from mlops.base.errors import DataError, ParameterError
 from mlops.training import encoding, estimators, fitting
 from mlops.training.metrics import Predictions, joined
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_validate
+from sklearn.model_selection import TimeSeriesSplit, cross_validate
 from sklearn.pipeline import Pipeline
 
 from tests.conftest import PROJECT, TEMPLATE
@@ -90,6 +90,33 @@ def test_rows_of_one_group_are_in_one_fold(task: str) -> None:
 
     for train, test in fitting.folds(target, groups, task, 5, seed=3):  # type: ignore[arg-type]
         assert set(groups[train]).isdisjoint(groups[test])
+
+
+@pytest.mark.parametrize("rows", [6, 40, 203])
+def test_folds_by_time_are_those_of_scikit_learn_in_the_order_of_time(rows: int) -> None:
+    order = np.random.default_rng(1).permutation(rows)
+    time = pd.Series(np.datetime64("2024-01-01") + order * np.timedelta64(1, "D"), name="day")
+    sorted_rows = np.argsort(order)
+
+    cut = fitting.folds_by_time(time, 5)
+
+    for found, expected in zip(cut, TimeSeriesSplit(5).split(time), strict=True):
+        assert [part.tolist() for part in found] == [sorted_rows[part].tolist() for part in expected]
+
+
+def test_rows_of_one_time_are_in_one_fold_and_no_fold_is_tested_by_its_past() -> None:
+    time = pd.Series(np.random.default_rng(1).integers(12, size=200))
+
+    cut = fitting.folds_by_time(time, 4)
+
+    assert all(time[train].max() < time[test].min() for train, test in cut)
+    assert len(np.concatenate([test for _, test in cut])) == len(time) - len(cut[0][0])
+
+
+@pytest.mark.parametrize("times", [[1, 2, 3], [1, 1, 1, 1, 1, 1, 1, 1, 1, 2], [1] * 20])
+def test_too_few_different_times_are_an_error_that_counts_them(times: list[int]) -> None:
+    with pytest.raises(DataError, match=rf"the training split has {len(set(times))} different times in day, too few"):
+        fitting.folds_by_time(pd.Series(times, name="day"), 3)
 
 
 @pytest.mark.parametrize("rows", [1, 4])

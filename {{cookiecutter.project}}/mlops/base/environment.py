@@ -3,6 +3,7 @@
 Standard library only, so that it can say so in any Python: `python -m mlops.base.environment`.
 """
 
+import ast
 import re
 import sys
 from collections.abc import Collection
@@ -12,8 +13,10 @@ from pathlib import Path
 from mlops.base.errors import ParameterError
 
 LOCK = Path(__file__).parents[2] / "requirements.txt"
+OWN = LOCK.with_name("project")
 # What the bytes of results depend on; to look at all of the lock takes 0.2 s, too long for every stage.
 COMPUTED_WITH = frozenset({"joblib", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy"})
+USUAL = COMPUTED_WITH | {"sklearn", "project", "mlops"} | sys.stdlib_module_names  # no package has to be found for them
 NEEDED_TO_START = frozenset({"dvc", "mlflow", "pydantic", "rich", "ruamel-yaml", "typer"})
 
 
@@ -54,11 +57,29 @@ def locked(names: Collection[str]) -> dict[str, list[str]]:
 
 
 def packages_behind(path: str) -> set[str]:
-    """The packages that have the class at an import path; none for scikit-learn's classes and the project's own."""
-    module = path.partition(".")[0]
-    if module in ("sklearn", "project"):  # the first is in COMPUTED_WITH; to look all packages through takes 0.2 s
+    """The packages, besides COMPUTED_WITH, that have the class at an import path, and those that project/ imports."""
+    modules = {path.partition(".")[0], *own_imports()} - USUAL
+    if not modules:  # to look all packages through takes 0.2 s
         return set()
-    return {name.lower().replace("_", "-") for name in metadata.packages_distributions().get(module, [])}
+    behind = metadata.packages_distributions()
+    # The lock has names in their normal form (PEP 503).
+    return {re.sub(r"[-_.]+", "-", name).lower() for module in modules for name in behind.get(module, [])}
+
+
+def own_imports() -> set[str]:
+    """The top-level modules that the files of project/ import."""
+    found = set()
+    for file in OWN.rglob("*.py"):
+        try:
+            tree = ast.parse(file.read_bytes())
+        except SyntaxError:  # whoever imports it says so
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return found
 
 
 def require_locked(paths: Collection[str]) -> None:
