@@ -146,7 +146,9 @@ def test_the_remote_is_the_answer_or_a_folder_beside_the_project(
 
 def test_hostile_answers_come_back_from_every_file_as_they_were_typed(template: Path, tmp_path: Path) -> None:
     title = "\"quotes\" 'quotes' \\ \\n 🎉 {{ 1 + 1 }} {% raw %} {# # : - [x] & *a \"\"\" '''"
-    description = "'; import pathlib; pathlib.Path('canary').touch() # $(touch canary) `touch canary` %(x)s ]] --- 🦆 \\"
+    description = (
+        "'; import pathlib; pathlib.Path('canary').touch() # $(touch canary) `touch canary` %(x)s ]] --- 🦆 \\"
+    )
     author = 'O\'Brien 🦆 "\\" <ob@example.org>, {{ cookiecutter }}'
     remote = "/srv/O'Brien's # 100 %, {{ store }} \\"
     uri = "https://mlflow.example.org/'\\{{ 1 + 1 }}#x: y"
@@ -176,7 +178,7 @@ def test_dvc_changes_one_line_of_the_parameters_for_one_value(project: BakedProj
 def test_no_answer_is_read_as_something_else_than_its_text(text: str, tmp_path: Path) -> None:
     source = (TEMPLATE / PROJECT / "params.yaml").read_text(encoding="utf-8")
     answers = dict.fromkeys(("project", "description", "author", "mlflow_tracking_uri"), text)
-    rendered = Environment(**SETTINGS["_jinja2_env_vars"]).from_string(source).render(cookiecutter=answers)
+    rendered = Environment(**SETTINGS["_jinja2_env_vars"]).from_string(source).render(cookiecutter=answers)  # noqa: S701
     (tmp_path / "params.yaml").write_text(rendered + "\n", encoding="utf-8")
 
     content = YAML(typ="safe").load(rendered)

@@ -162,7 +162,9 @@ def test_of_many_rows_the_first_are_shuffled(monkeypatch: pytest.MonkeyPatch) ->
 def test_features_of_one_kind_alone_are_no_special_case_whatever_their_name(kind: str) -> None:
     schema = Schema(columns={"self": {"type": kind}, "y": {"type": "number", "role": "target"}})  # type: ignore[dict-item]
     codes = np.arange(60) % 3
-    inputs = pd.DataFrame({"self": codes.astype(float) if kind == "number" else np.array(["a", "b", "c"], object)[codes]})
+    inputs = pd.DataFrame(
+        {"self": codes.astype(float) if kind == "number" else np.array(["a", "b", "c"], object)[codes]}
+    )
     model, found = fitted(schema, inputs, codes.astype(np.float64))
 
     assert importances(model, inputs, found, schema, "r2")["self"][0] > 0.5

@@ -12,8 +12,8 @@ from mlops.training.task import Task
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
-# Of two names: so similar (see difflib) that one is the other with a letter too few, too many or exchanged. An estimator
-# that takes any argument would ignore it.
+# Two names that are so similar (see difflib) are the same but for a letter. An estimator that takes any argument would
+# ignore the wrong one.
 MISSPELT = 0.9
 
 

@@ -36,7 +36,7 @@ def train(
 ) -> Trained:
     """Train the model that `settings` chooses from `models` on the n rows of the training split.
 
-    `split` is how the rows that test were split off (`prepare.split`): after a split by time the folds are by time, too.
+    `split` is how the test rows were split off (`prepare.split`): after a split by time, the folds are by time, too.
 
     Raises:
         DataError: there are too few rows for the folds.
