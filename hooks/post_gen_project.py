@@ -285,8 +285,8 @@ def refuse_hidden(foreign: set[str]) -> None:
         rule = run(["git", "check-ignore", "--verbose", "--", hidden[0]]).split("\t")[0]
         others = f" and {len(hidden) - 1} more of the project's files" if len(hidden) > 1 else ""
         raise StepError(
-            f"Git ignores {hidden[0]}{others} by the rule {rule}: take the rule out there, or add the line "
-            f"!/{hidden[0]} to .gitignore"
+            f"Git ignores {hidden[0]}{others} by the rule {rule}: take the rule out there, or take them out of "
+            f"it by lines such as !/{hidden[0]} in .gitignore"
         )
 
 

@@ -404,6 +404,7 @@ def test_usual_rules_of_a_person_hide_no_result(rule: str, tmp_path: Path) -> No
         "models/.gitignore",
         "reports/metrics.json",
         "reports/a/b.csv",
+        "mlops/data/x.py",
     )
 
     assert git(project, "check-ignore", *names) == ""
