@@ -4,7 +4,9 @@ Standard library only, so that it can say so in any Python: `python -m mlops.bas
 """
 
 import ast
+import importlib.util
 import re
+import shutil
 import sys
 from collections.abc import Collection
 from importlib import metadata
@@ -91,16 +93,24 @@ def require_locked(paths: Collection[str]) -> None:
     for name in sorted(set().union(*map(packages_behind, paths))):
         if not locks(name):
             raise ParameterError(
-                f"{name} is not in requirements.txt: add it to the dependencies in pyproject.toml, and compile the "
-                "lock (see README.md)"
+                f"{name} is not in requirements.txt: add it to the dependencies in pyproject.toml, and run `python -m "
+                "mlops lock`"
             )
         if wrong := mismatches([name]):
-            raise ParameterError(f"{wrong[0]} as in requirements.txt: install the lock (see README.md)")
+            raise ParameterError(f"{wrong[0]} as in requirements.txt: install it (`{install()}`)")
 
 
 def locks(name: str) -> bool:
     """Whether the lock has a package."""
     return re.search(rf"^{re.escape(name)}==", LOCK.read_text(encoding="utf-8"), re.M) is not None
+
+
+def install() -> str:
+    """The command that installs the lock into this environment; one that uv has made has no pip."""
+    if shutil.which("uv"):
+        return "uv pip install --require-hashes -r requirements.txt"
+    ensure = "" if importlib.util.find_spec("pip") else "python -m ensurepip && "
+    return f"{ensure}python -m pip install --require-hashes -r requirements.txt"
 
 
 def require(only: Collection[str] = ()) -> None:
@@ -110,7 +120,7 @@ def require(only: Collection[str] = ()) -> None:
         sys.exit(
             f"Error: {sys.executable} is not the environment of requirements.txt: {'; '.join(found[:5])}"
             f"{' …' if len(found) > 5 else ''}. Activate the project's environment (`source .venv/bin/activate`), or "
-            "bring this one up to date (`python -m pip install -r requirements.txt`)."
+            f"bring this one up to date (`{install()}`)."
         )
 
 

@@ -87,7 +87,7 @@ def _imported(path: str, where: str) -> "BaseEstimator":
         if name and isinstance(error, ModuleNotFoundError) and error.name == package != "project":
             raise ParameterError(
                 f"{where} is {path!r}, and the package {package} is not installed: add it to the dependencies in "
-                "pyproject.toml, compile requirements.txt (see README.md), and install that"
+                "pyproject.toml, and run `python -m mlops lock`"
             ) from None
         raise ParameterError(
             f"{where} is {path!r}, which cannot be imported: give a full path such as "
