@@ -59,6 +59,8 @@ def one_line(text: str) -> str:
         unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in "\ufffe\uffff" for character in text
     ):
         return "contains a line break, a control character or an invalid character; write it on one line"
+    if "${" in text:
+        return "contains '${', which `dvc exp run -S` takes for a variable in params.yaml; leave it out"
     return ""
 
 

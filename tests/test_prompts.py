@@ -72,6 +72,7 @@ def test_a_usable_answer_is_taken(hook: ModuleType, name: str, answer: str) -> N
         ("project_name", "two\nlines", "write it on one line"),
         ("project_name", "bell\a", "write it on one line"),
         ("project_name", "not UTF-8 \udcff", "write it on one line"),
+        ("description", "costs ${price}", "which `dvc exp run -S` takes for a variable"),
         ("description", "not for YAML \uffff", "write it on one line"),
         ("project_name", "   ", "give it a name"),
         ("description", "two\u2028lines", "write it on one line"),
