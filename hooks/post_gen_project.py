@@ -171,11 +171,8 @@ def set_aside(foreign: set[str]) -> str:
                 goal.parent.mkdir(exist_ok=True)
                 file.replace(goal)
                 moved.append(goal.as_posix())
-    return (
-        f"Data of an older project was here, and is no part of the new one: moved to {', '.join(moved)}"
-        if moved
-        else ""
-    )
+    said = f"Data of an older project was here, and is no part of the new one: moved to {', '.join(moved)}"
+    return said if moved else ""
 
 
 def copy(source: Path, goal: Path) -> str:
@@ -246,16 +243,16 @@ def first_delivery(add: Command) -> Step:
 
 def init_repository(foreign: set[str]) -> str:
     """Make the folder a Git repository on branch `main`. Old versions of Git lack `git init -b`."""
-    if Path(".git").exists():
-        refuse_hidden(foreign)
-        return "the folder is already a repository"
-    try:
-        around = run(["git", "-C", "..", "rev-parse", "--show-toplevel"])
-    except StepError:
-        around = ""
-    run(*INIT)
+    remark = "the folder is already a repository"
+    if not Path(".git").exists():
+        try:
+            around = run(["git", "-C", "..", "rev-parse", "--show-toplevel"])
+        except StepError:
+            around = ""
+        run(*INIT)
+        remark = f"a repository inside that of {around}, which should ignore {Path.cwd().name}/" if around else ""
     refuse_hidden(foreign)
-    return f"a repository inside that of {around}, which should ignore {Path.cwd().name}/" if around else ""
+    return remark
 
 
 def rendered(answers: Answers) -> set[str]:

@@ -28,6 +28,7 @@ DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{number}" for port in ("com", 
 LONGEST_NAME = 100
 SECRET_IN_QUERY = re.compile(r"[?&;](password|passwd|pwd|secret|token|sig|signature|\w*key)=", re.IGNORECASE)
 ABSOLUTE_SQLITE = "sqlite:////"  # what the project's own code takes
+OTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # set where a Git hook calls
 # The subject of the commit that a generation ends with.
 FIRST_COMMIT = "Start from cookiecutter-dvc-mlops"
 # The name of a temporary folder that Python makes, as cruft does. That of `mktemp -d` has a dot.
@@ -97,17 +98,20 @@ def own_commits() -> str:
     """Why this folder, which `-f` lets cookiecutter write into, is not to be overwritten: somebody works in it."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "--git-dir=.git", *arguments]
-        return subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False).stdout
+        env = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
+        done = subprocess.run(
+            ["git", *arguments], env=env, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
+        return done.stdout.strip()
 
-    if not (os.path.exists(".git") and shutil.which("git") and git("ls-tree", "HEAD", "dvc.yaml")):  # noqa: PTH110
+    if not (shutil.which("git") and git("ls-tree", "HEAD", "dvc.yaml")):
         return ""
-    last = git("log", "-1", "--format=%s").strip()
+    last = git("log", "-1", "--format=%s", "--", ".")
+    if last == FIRST_COMMIT:
+        return ""
     return (
-        ""
-        if last == FIRST_COMMIT
-        else f"is a project with commits of its own, the last one {last!r}, and would be overwritten; choose another "
-        "name, or bring it up to date by `cruft update` (see its docs/upgrade.md)"
+        f"is a project with commits of its own, the last one {last!r}, and would be overwritten; choose another name, "
+        "or bring it up to date by `cruft update` (see its docs/upgrade.md)"
     )
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from mlops.base import files
+from mlops.base import files, params
 from mlops.base.errors import DataError, ParameterError
-from mlops.training import encoding, estimators, fitting
+from mlops.data.schema import Schema
+from mlops.training import encoding, estimators, fitting, selection
 from mlops.training.metrics import Predictions, joined
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import TimeSeriesSplit, cross_validate
@@ -111,6 +112,25 @@ def test_rows_of_one_time_are_in_one_fold_and_no_fold_is_tested_by_its_past() ->
 
     assert all(time[train].max() < time[test].min() for train, test in cut)
     assert len(np.concatenate([test for _, test in cut])) == len(time) - len(cut[0][0])
+
+
+def test_a_split_by_time_decides_the_folds_of_training() -> None:
+    table, target = data()
+    table = table.assign(day=np.random.default_rng(2).permutation(len(table)), y=target)
+    schema = Schema(columns={**SCHEMA.columns, "day": {"type": "integer", "role": "time"}})  # type: ignore[dict-item]
+    models = params.Models.model_validate({"logistic": {"classifier": PATHS["logistic"]}})
+    settings = params.Train(model="logistic", folds=3)
+
+    by_time, shuffled = (
+        selection.train(table, schema, settings, models, lambda pieces, *_: pieces, how).report["folds"]
+        for how in ("time", "stratified")
+    )
+
+    encoder = encoding.encoder(schema, [], settings.rare_level, "classification", settings.seed)
+    model = fitting.pipeline(encoder, LogisticRegression(random_state=settings.seed))
+    cut = fitting.folds_by_time(table["day"], 3)
+    assert by_time == list(fitting.cross_validate(model, encoding.inputs(table, schema), target, cut, "yes", 1))
+    assert by_time != shuffled
 
 
 @pytest.mark.parametrize("times", [[1, 2, 3], [1, 1, 1, 1, 1, 1, 1, 1, 1, 2], [1] * 20])
@@ -304,9 +324,9 @@ FIT = """
 import sys
 from pathlib import Path
 import numpy as np, pandas as pd
-from mlops.base import files
+from mlops.base import files, params
 from mlops.data.schema import Schema
-from mlops.training import encoding, estimators, fitting
+from mlops.training import encoding, estimators, fitting, selection
 
 rng = np.random.default_rng(1)
 table = pd.DataFrame(rng.normal(size=(3000, 8)), columns=list("abcdefgh"))
