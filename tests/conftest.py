@@ -36,6 +36,8 @@ NOBODY = {
 }
 # Byte code stays beside the code, so that copies of a project and all of them together compile nothing again.
 FOREIGN = ("GIT_", "MLFLOW_")
+# The models that the tests have made are trusted in all of them, and nowhere else.
+os.environ["XDG_STATE_HOME"] = str(TEMPLATE / ".cache" / "state")
 WITHOUT = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "VIRTUAL_ENV", "EMAIL"}
 
 

@@ -16,7 +16,7 @@ from hypothesis import settings
 from mlops.base import files, yaml
 from mlops.data import digest, profile
 from mlops.data.schema import Schema
-from mlops.evaluation import curves, results
+from mlops.evaluation import curves, fairness, results
 from mlops.history import cache
 from mlops.intake import tables
 from mlops.training.metrics import Predictions
@@ -34,7 +34,7 @@ COLUMNS = {
 PARAMS: dict[str, dict[str, Any]] = {
     "train": {"model": "forest", "folds": 5, "seed": 42},
     "models": {"forest": {"max_depth": 10}},
-    "evaluate": {"resamples": 100, "confidence": 0.95, "importance_repeats": 1},
+    "evaluate": {"resamples": 100, "confidence": 0.95, "importance_repeats": 1, "smallest_group": 1},
 }
 PIPELINE = {
     "prepare": {"cmd": "prepare", "deps": ["schema.yaml"], "outs": []},
@@ -125,6 +125,9 @@ class HandMade:
                 "split": {"train": len(train), "test": len(test)},
             },
         )
+        groups = results.metrics_by_group(found, test, schema.sensitive)
+        files.write_csv(self.path / "reports" / "slices.csv", groups)
+        self.write("reports/fairness.json", fairness.report(found, test[schema.sensitive], 1, 0.95))
         rule = {"rule": "minimum", "metric": "accuracy", "measured": "test accuracy", "comparison": "≥"}
         rules = [{**rule, "limit": 0.5, "actual": scores["accuracy"], "passed": passed}]
         self.write("reports/registration.json", {"passed": passed, "rules": rules})
@@ -139,7 +142,10 @@ class HandMade:
         stages = {
             name: {
                 "cmd": stage["cmd"],
-                "deps": [{"path": path, "md5": cache.md5(self.path / path)} for path in stage["deps"]],
+                "deps": [
+                    *({"path": path, "md5": cache.md5(self.path / path)} for path in stage["deps"]),
+                    {"path": "data/raw", "md5": "".join(out["md5"] for out in outs.get(name, []))},  # explains them
+                ],
                 "params": {"params.yaml": {section: params[section] for section in stage.get("params", [])}},
                 "outs": outs.get(name, []),
             }

@@ -76,7 +76,7 @@ def test_a_pure_area_touches_no_disk_clock_or_network(area: str) -> None:
 def test_mlflow_is_imported_in_the_registry_only_and_models_are_loaded_by_one_module() -> None:
     assert {path.parent.name for path in EVERYTHING if "mlflow" in packages(path)} == {"registry"}
     loads = [path.name for path in EVERYTHING if "joblib.load" in path.read_text(encoding="utf-8")]
-    assert loads == ["files.py"]
+    assert loads == ["model_files.py"]
 
 
 def test_nobody_imports_stages_and_only_three_import_the_project() -> None:

@@ -28,9 +28,10 @@ COMMANDS: dict[str, Any] = {
     "approve": "production.promotion",
     "promote": "production.promotion",
     "rollback": "production.promotion",
-    "audit": {"verify": "production.show"},
+    "audit": {"verify": "production.audit_log", "restore": "production.audit_log"},
     "trace": "production.trace",
     "reproduce": "production.reproduce",
+    "trust": "production.trust",
     "explain": "production.explain",
     "check-drift": "monitoring.check_drift",
 }
@@ -38,7 +39,7 @@ GROUPS = {
     "data": "List the versions of the data, and check them out.",
     "schema": "Draft schema.yaml from the data.",
     "registry": "List the versions of the model, and what was in production.",
-    "audit": "Check the log of what was in production.",
+    "audit": "Check the log of what was in production, and restore it.",
 }
 
 

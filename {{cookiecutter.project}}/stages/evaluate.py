@@ -25,7 +25,7 @@ def main(
     """Evaluate the model, and write the results as tables, as JSON and as a page."""
     import project.estimators  # the model may be one of its classes
     import project.metrics
-    from mlops.base import environment, files, pages, params
+    from mlops.base import environment, files, model_files, pages, params
     from mlops.data import profile
     from mlops.evaluation import report as reporting
     from mlops.evaluation import results
@@ -33,7 +33,7 @@ def main(
     from mlops.training import metrics as scoring
 
     scoring.declare(project.metrics.METRICS)
-    settings, fitted, table = params.load(params.Evaluate), files.read_model(model), tables.read(test)
+    settings, fitted, table = params.load(params.Evaluate), model_files.read(model), tables.read(test)
     distributions = profile.from_frame(tables.read(reference))
     trees = environment.locks("shap")  # not: is installed, or one lock would give two reports
     evaluation = reporting.evaluate(fitted, table, distributions, settings, trees=trees, progress=console.progress)

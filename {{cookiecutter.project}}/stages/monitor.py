@@ -23,7 +23,7 @@ def main(
     """Test every watched feature and the predictions for drift."""
     import project.estimators  # the model may be one of its classes
     import project.metrics
-    from mlops.base import files, pages, params
+    from mlops.base import files, model_files, pages, params
     from mlops.data import profile
     from mlops.intake import deliveries, tables
     from mlops.monitoring import verdict
@@ -34,7 +34,7 @@ def main(
     found = shown = verdict.no_delivery()
     if deliveries.listed(incoming):
         scoring.declare(project.metrics.METRICS)
-        fitted, aside = files.read_model(model), report.with_name(".delivered.parquet")
+        fitted, aside = model_files.read(model), report.with_name(".delivered.parquet")
         with deliveries.collected(incoming, layout, layout.needed, features.derive, aside) as delivered:
             table = delivered.table
             answers = scoring.joined([fitted.predict(batch) for batch in table.batches()])

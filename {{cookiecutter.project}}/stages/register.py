@@ -51,7 +51,10 @@ def main(
     kept = [*reports, slices, plots, predictions, card, page]
     result = registration.result(facts, judgement, said, model, card, layout, tables.read(reference), kept)
     recorded = recording.record(result, judgement.registers, tracking.uri, tracking.experiment)
-    typer.echo(f"{'new' if recorded.new else 'known'} run {recorded.run_id}, version {recorded.version or 'none'}")
+    run = f"{'new' if recorded.new else 'known'} run {recorded.run_id}, data {digests['data'][:12]}"
+    typer.echo(f"{run}, version {recorded.version or 'none'}")
+    if recorded.version and not result.commit:
+        typer.echo(f"version {recorded.version} is in no commit yet: once it is, it can be approved")
     files.write_json(report, {**judgement.verdict, "model_digest": digests["model"], "data_digest": digests["data"]})
 
 

@@ -19,7 +19,7 @@ def main(
     """Cross-validate, fit, save."""
     import project.estimators  # params.yaml may name its classes
     import project.metrics
-    from mlops.base import environment, files, params
+    from mlops.base import environment, files, model_files, params
     from mlops.intake import tables
     from mlops.training import metrics as scoring
     from mlops.training import selection
@@ -29,7 +29,7 @@ def main(
     environment.require_locked(models.paths(settings.model))
     layout = tables.read_schema(schema)
     trained = selection.train(tables.read(train), layout, settings, models, console.progress, split)
-    files.write_model(model, trained.model)
+    model_files.write(model, trained.model)
     files.write_json(metrics, trained.metrics)
     files.write_json(report, trained.report)
     files.write_csv(candidates, trained.candidates)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mlops.base import files
+from mlops.base import files, model_files
 from mlops.data import parsing
 from mlops.data.schema import Schema
 from mlops.intake import deliveries, tables
@@ -38,9 +38,9 @@ def delivered(schema: Schema) -> pd.DataFrame:
 def model() -> FittedModel:
     """The model that the pipeline has trained."""
     path = ROOT / "models" / "model.joblib"
-    if not path.is_file():
-        pytest.skip("models/model.joblib is not here: `dvc repro` makes it, `dvc pull` brings it")
-    fitted: FittedModel = files.read_model(path)
+    if not path.is_file() or not model_files.is_trusted(files.sha256(path)):
+        pytest.skip("models/model.joblib was not made here: `dvc repro` makes it")
+    fitted: FittedModel = model_files.read(path)
     return fitted
 
 

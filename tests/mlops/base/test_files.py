@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import pickle
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mlops.base import files
+from mlops.base import files, model_files
 from mlops.base.errors import SchemaError, StoreError
 from mlops.data.digest import content_digest, row_hashes
 from mlops.intake import tables
@@ -56,11 +57,11 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "model.joblib"
-    files.write_model(path, "the old one")
+    model_files.write(path, "the old one")
     old = path.read_bytes()
 
     with pytest.raises(StoreError, match=r"model\.joblib could not be written: No space left on device"):
-        files.write_model(path, [b"x" * 100_000, FullDisk()])
+        model_files.write(path, [b"x" * 100_000, FullDisk()])
 
     assert path.read_bytes() == old
     assert [file.name for file in tmp_path.iterdir()] == ["model.joblib"]
@@ -73,7 +74,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> Non
         lambda path: files.write_json(path, [os.urandom(200_000).hex()]),
         lambda path: files.write_csv(path, pd.DataFrame({"x": np.random.default_rng(1).normal(size=50_000)})),
         lambda path: tables.write(path, pd.DataFrame({"x": np.random.default_rng(1).normal(size=50_000)})),
-        lambda path: files.write_model(path, os.urandom(200_000)),
+        lambda path: model_files.write(path, os.urandom(200_000)),
     ],
     ids=["text", "json", "csv", "table", "model"],
 )
@@ -258,7 +259,7 @@ def test_a_csv_has_unix_line_ends_six_digits_and_no_index(tmp_path: Path) -> Non
     assert (tmp_path / "a.csv").read_bytes() == b'x,level\n0.333333,a\n2,"b, c"\n'
 
 
-@pytest.mark.parametrize("read", [files.read_json, tables.read, files.read_model, files.sha256])
+@pytest.mark.parametrize("read", [files.read_json, tables.read, model_files.read, files.sha256])
 def test_a_missing_file_is_told_in_one_sentence(read: Callable[[Path], object], tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"nothing could not be read") as error:
         read(tmp_path / "nothing")
@@ -266,7 +267,7 @@ def test_a_missing_file_is_told_in_one_sentence(read: Callable[[Path], object], 
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("read", [files.read_json, tables.read, files.read_model])
+@pytest.mark.parametrize("read", [files.read_json, tables.read, model_files.read])
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"PAR1", b"\x80\x04half a pickle", b"\x00" * 100, b"\xff\xfe\x00", gzip.compress(b"x" * 1000)[:20]],
@@ -276,6 +277,7 @@ def test_a_broken_file_is_told_in_one_sentence_with_what_to_do(
     read: Callable[[Path], object], content: bytes, tmp_path: Path
 ) -> None:
     (tmp_path / "broken").write_bytes(content)
+    model_files.trust(files.sha256(tmp_path / "broken"))
 
     with pytest.raises(StoreError, match=r"broken could not be read .*: run `dvc repro`") as error:
         read(tmp_path / "broken")
@@ -286,11 +288,56 @@ def test_a_broken_file_is_told_in_one_sentence_with_what_to_do(
 @pytest.mark.parametrize("kept", [0.2, 0.9, 0.99])
 def test_a_model_that_was_cut_off_is_told_in_one_sentence(kept: float, tmp_path: Path) -> None:
     path = tmp_path / "model.joblib"
-    files.write_model(path, {"weights": np.arange(10_000), "levels": ["a", "b"] * 100})
+    model_files.write(path, {"weights": np.arange(10_000), "levels": ["a", "b"] * 100})
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
+    model_files.trust(files.sha256(path))
 
     with pytest.raises(StoreError, match=r"model\.joblib could not be read"):
-        files.read_model(path)
+        model_files.read(path)
+
+
+class Trap:
+    """What runs as soon as it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+def test_a_model_that_was_made_elsewhere_is_not_opened_until_it_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, sprung = tmp_path / "model.joblib", tmp_path / "sprung"
+    path.write_bytes(pickle.dumps(Trap(sprung)))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+    with pytest.raises(StoreError, match="was made elsewhere, and was not loaded"):
+        model_files.read(path)
+    assert not sprung.exists()
+
+    model_files.trust(files.sha256(path))
+    model_files.read(path)
+    assert sprung.exists()
+
+
+def test_a_model_that_is_not_the_one_asked_for_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "model.joblib"
+    model_files.write(path, "another one")
+
+    with pytest.raises(StoreError, match="is not the model that was asked for"):
+        model_files.read(path, "0" * 64)
+
+
+def test_where_trust_cannot_be_kept_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+
+    with pytest.raises(StoreError, match="set XDG_STATE_HOME to a folder of yours"):
+        model_files.write(tmp_path / "model.joblib", "a model")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_every_mistake_in_a_schema_is_named_at_once(tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 """The command line `python -m mlops`: what it says, what it changes, and its exit codes."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlops.__main__ import app
 from mlops.base import files
 from mlops.base.errors import DataError, SchemaError, StoreError
-from mlops.history import cache
+from mlops.history import cache, paths
 from mlops.intake import tables
 from project import features
 from typer.testing import CliRunner
@@ -28,10 +31,22 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def report(folder: Path, *, alarm: bool) -> Path:
-    path = folder / "drift.json"
-    files.write_json(path, {"verdict": VERDICT, "alarm": alarm, "columns": [{"column": "größe"}]})
-    return path
+@pytest.fixture
+def delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """A function that makes a project with a delivery and the report of `monitor` on it, with these facts."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(*, alarm: bool, retraining: bool = False) -> dict[str, Any]:
+        paths.INCOMING.mkdir(parents=True)
+        (paths.INCOMING / "march.csv").write_text("a\n1\n", encoding="utf-8")
+        found = {"verdict": VERDICT, "alarm": alarm, "retraining": {"recommended": retraining}, "columns": ["größe"]}
+        files.write_json(paths.DRIFT, found)
+        sides = {"deps": paths.INCOMING, "outs": paths.DRIFT}
+        entry = {side: [{"path": path.as_posix(), "md5": cache.md5(path)}] for side, path in sides.items()}
+        files.write_json(paths.LOCK, {"stages": {"monitor": entry}})  # JSON is YAML
+        return found
+
+    return make
 
 
 def test_help_names_every_command_with_what_it_does() -> None:
@@ -49,29 +64,42 @@ def test_help_names_every_command_with_what_it_does() -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("alarm", [True, False])
-def test_the_exit_code_of_check_drift_is_the_alarm(alarm: bool, tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["check-drift", "--report", str(report(tmp_path, alarm=alarm))])
+@pytest.mark.parametrize(("alarm", "retraining", "code"), [(False, False, 0), (True, False, 3), (True, True, 4)])
+def test_the_exit_code_of_check_drift_is_the_verdict(
+    delivered: Callable[..., dict[str, Any]], alarm: bool, retraining: bool, code: int
+) -> None:
+    found = delivered(alarm=alarm, retraining=retraining)
+
+    done, facts = (CliRunner().invoke(app, ["check-drift", *options]) for options in ((), ("--json",)))
 
     assert done.output == f"{VERDICT}\n"
-    assert done.exit_code == int(alarm)
+    assert (done.exit_code, facts.exit_code) == (code, code)
+    assert json.loads(facts.output) == found
+    assert "größe" in facts.output
 
 
-@pytest.mark.parametrize("alarm", [True, False])
-def test_check_drift_gives_the_facts_as_json(alarm: bool, tmp_path: Path) -> None:
-    path = report(tmp_path, alarm=alarm)
+@pytest.mark.parametrize("changed", ["the delivery", "the report"])
+def test_a_report_that_is_not_that_of_the_delivery_is_an_error(
+    delivered: Callable[..., dict[str, Any]], changed: str
+) -> None:
+    delivered(alarm=False)
+    if changed == "the delivery":
+        (paths.INCOMING / "april.csv").write_text("a\n2\n", encoding="utf-8")
+    else:
+        files.write_json(paths.DRIFT, {"verdict": VERDICT, "alarm": False})
 
-    done = CliRunner().invoke(app, ["check-drift", "--json", "--report", str(path)])
+    done = CliRunner().invoke(app, ["check-drift"])
 
-    assert json.loads(done.output) == files.read_json(path)
-    assert "größe" in done.output
-    assert done.exit_code == int(alarm)
+    assert isinstance(done.exception, StoreError)
+    assert "is not the report of what is in data/incoming" in str(done.exception)
 
 
 def test_a_report_that_is_not_there_is_one_sentence_and_no_traceback(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mlops", "check-drift", "--report", str(tmp_path / "drift.json")]
+    command = [sys.executable, "-m", "mlops", "check-drift"]
 
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
 
     assert done.returncode == 1
     assert done.stdout == ""

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlops.__main__ import app
-from mlops.base import files
-from mlops.base.errors import ProjectError
+from mlops.base import files, model_files, params
+from mlops.base.errors import ProjectError, StoreError
 from mlops.data.schema import Schema
+from mlops.history import paths, provenance
 from mlops.registry import audit, recording, registry
 from mlops.training.model import fitted_model
+from ruamel.yaml import YAML
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 from typer.testing import CliRunner, Result
@@ -28,6 +30,8 @@ prepare: {split: random, test_size: 0.2, seed: 1, duplicates: keep}
 register: {name: demo, mode: enforce, approval: APPROVAL, gate: {}}
 tracking: {uri: "URI", experiment: demo}
 """
+RECORDED = YAML(typ="safe").load(PARAMS.replace("APPROVAL", "required"))
+PARAMS_DIGEST = provenance.digest({name: RECORDED.get(name) for name in params.RECORDED})
 ADA, BOB = ("Ada", "ada@localhost"), ("Bob", "bob@localhost")
 
 
@@ -36,16 +40,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with three versions by Ada, in a folder of its own."""
     folder = tmp_path_factory.mktemp("made")
     pipeline = make_pipeline(DummyClassifier())
-    files.write_model(
+    model_files.write(
         folder / "model.joblib",
         fitted_model(pipeline.fit([[0.0], [1.0]], ["no", "yes"]), SCHEMA, "classification", "yes", 1),
     )
     result = recording.Result(
         name="demo",
-        digests={"model": "1" * 64, "data": "d" * 64, "params": "p" * 64, "code": "c" * 64},
+        digests={"model": "1" * 64, "data": "d" * 64, "params": PARAMS_DIGEST, "code": "c" * 64},
         params={},
         metrics={"accuracy": 0.5},
-        tags={"author": "Ada <ada@localhost>", "commit": "a" * 40, "model_type": "dummy"},
+        tags={"author": "Carl <carl@localhost>", "model_type": "dummy", "stage": "candidate"},
         model=folder / "model.joblib",
         columns={"x": "double"},
         requirements=["scikit-learn"],
@@ -62,15 +66,28 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with a copy of that store; Bob stands in it."""
+    """A project with a copy of that store, in which Ada has committed each result; Bob stands in it."""
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mlflow.db").write_bytes((made / "mlflow.db").read_bytes())
+    (tmp_path / "mlruns").mkdir()
+    (tmp_path / ".gitignore").write_text("mlflow.db*\nmlruns/\n", encoding="utf-8")
     subprocess.run(["git", "init", "--quiet"], check=True)
     configured("required")
+    be(ADA)
+    for number in "123":
+        result_in_git(number * 64)
     be(BOB)
     return tmp_path
+
+
+def result_in_git(model: str, data: str = "d" * 64) -> str:
+    """Commit the report of a result; the commit."""
+    files.write_json(paths.REGISTRATION, {"model_digest": model, "data_digest": data})
+    for command in (["add", "."], ["commit", "--quiet", "--message", "A result"]):
+        subprocess.run(["git", *command], check=True)
+    return subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def configured(approval: str) -> None:
@@ -114,8 +131,9 @@ def test_versions_say_who_what_and_why_and_the_newest_is_the_challenger(project:
     assert [version["version"] for version in found] == ["3", "2", "1"]
     assert found[0]["aliases"] == ["challenger"]
     assert found[0]["model_digest"] == "3" * 64
-    assert {found[0][f"{kind}_digest"] for kind in ("data", "params", "code")} == {"d" * 64, "p" * 64, "c" * 64}
-    assert (found[0]["author"], found[0]["commit"]) == ("Ada <ada@localhost>", "a" * 40)
+    assert {found[0][f"{kind}_digest"] for kind in ("data", "params", "code")} == {"d" * 64, PARAMS_DIGEST, "c" * 64}
+    assert not {"author", "commit"} & found[0].keys()  # it was made before it was committed
+    assert (found[0]["stage"], found[0]["registered"]) == ("candidate", "true")
     assert found[0]["gate"] == "all is well"
 
 
@@ -176,8 +194,152 @@ def test_an_author_known_to_the_server_cannot_approve_under_another_git_name(
     assert "version 1 is your own (ada)" in refused("approve", "1")
 
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "bob")
-    be(ADA)
     assert "approved by bob" in done("approve", "1")
+    be(ADA)  # who committed it, whatever account she takes
+    assert "version 2 is your own (Ada <ada@localhost>)" in refused("approve", "2")
+
+
+def test_who_committed_a_result_is_its_author_not_who_recorded_it(project: Path) -> None:
+    result_in_git("1" * 64, data="other")  # Bob's commit, of another result
+    be(("Carl", "carl@localhost"))  # he ran `sync`, and has made nothing
+    assert "is approved by Carl" in done("approve", "1")
+    be(ADA)
+    assert "version 1 is your own (Ada <ada@localhost>)" in refused("approve", "1")
+
+
+def test_a_version_that_no_commit_has_is_neither_approved_nor_promoted(project: Path) -> None:
+    subprocess.run(["git", "checkout", "--quiet", "--orphan", "elsewhere"], check=True)
+    branches = subprocess.run(
+        ["git", "branch", "--format=%(refname:short)"], capture_output=True, text=True, check=True
+    )
+    subprocess.run(["git", "branch", "--quiet", "-D", *branches.stdout.split()], check=True)
+    paths.REGISTRATION.unlink()
+    subprocess.run(["git", "commit", "--quiet", "--all", "--message", "Another history"], check=True)
+    for command in (("approve", "1"), ("promote", "1", "--reason", "now")):
+        assert "no commit here has the model of version 1" in refused(*command)
+        assert "commit it where it was made, or fetch the branch" in refused(*command)
+
+    paths.REGISTRATION.write_text("<<<<<<< " + "1" * 64 + "d" * 64, encoding="utf-8")
+    subprocess.run(["git", "add", "."], check=True)
+    subprocess.run(["git", "commit", "--quiet", "--message", "Marks of a merge"], check=True)
+    assert "no commit here has the model of version 1" in refused("approve", "1")
+
+    made = result_in_git("1" * 64)
+    be(ADA)
+    done("approve", "1")
+    done("promote", "1", "--reason", "now")
+    entries = json.loads(done("registry", "history", "--json"))["entries"]
+    assert {entry["commit"] for entry in entries} == {made}
+
+
+def test_a_promotion_can_ask_that_the_version_was_made_again(project: Path) -> None:
+    Path("params.yaml").write_text(Path("params.yaml").read_text().replace("approval:", "remade: required, approval:"))
+    done("approve", "1")
+    assert "nobody has made version 1 again: `python -m mlops reproduce 1`" in refused("promote", "1", "--reason", "x")
+
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    client.set_model_version_tag("demo", "1", registry.REMADE, "identical bytes in CI")
+    assert "made again: identical bytes in CI" in done("promote", "1", "--reason", "x")
+
+
+def test_whoever_was_in_production_before_is_found_through_any_history(project: Path) -> None:
+    configured("off")
+    for number in "1213":
+        done("promote", number, "--reason", "next")
+    live = []
+    for _ in range(3):
+        done("rollback", "--reason", "back")
+        live.append(next(number for number, names in aliases().items() if "champion" in names))
+
+    assert live == ["1", "2", "1"]
+    stages = {found["version"]: found["stage"] for found in json.loads(done("registry", "show", "--json"))["versions"]}
+    assert stages == {"1": "production", "2": "archived", "3": "archived"}
+    entries = json.loads(done("registry", "history", "--json"))["entries"]
+    with registry.configured() as (client, settings):
+        [third, *_] = registry.versions(client, settings.name)
+    assert [entry["to"] for entry in audit.departures(entries, third)] == ["1"]
+
+
+def test_a_change_that_was_cut_off_is_completed_and_entered_once(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured("off")
+    done("promote", "1", "--reason", "first")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "apply", killed)
+        ops("promote", "2", "--reason", "better")
+    assert aliases()["1"] == ["champion"]
+    assert len(audit.mirrored()) == 1
+
+    done("promote", "2", "--reason", "better")
+
+    assert aliases()["2"] == ["champion"]
+    assert len(json.loads(done("registry", "history", "--json"))["entries"]) == len(audit.mirrored()) == 2
+    assert "2 entries, each follows" in done("audit", "verify")
+
+
+def test_a_copy_that_cannot_be_written_is_a_warning_after_the_change(project: Path) -> None:
+    configured("off")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit, "write_copy", refusing)
+        result = ops("promote", "2", "--reason", "now")
+
+    assert result.exit_code == 0
+    assert "Warning: reports/audit.jsonl could not be written" in result.stderr
+    assert aliases()["2"] == ["champion"]
+    done("promote", "1", "--reason", "next")
+    assert [entry["to"] for entry in audit.mirrored()] == ["2", "1"]
+
+
+def refusing(*_: object) -> None:
+    raise StoreError("reports/audit.jsonl could not be written: no space left")
+
+
+def test_in_a_second_clone_the_log_is_not_overwritten_but_restored(project: Path, made: Path) -> None:
+    configured("off")
+    for number in "1232":
+        done("promote", number, "--reason", "next")
+    log = paths.AUDIT.read_bytes()
+    Path("mlflow.db").write_bytes((made / "mlflow.db").read_bytes())  # what `sync` makes in a fresh clone
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    client.delete_model_version("demo", "1")
+
+    assert "the registry lacks the entries from 1 on, which Git has" in refused("promote", "3", "--reason", "mine")
+    assert "audit restore" in refused("promote", "3", "--reason", "mine")
+    assert paths.AUDIT.read_bytes() == log
+    assert "4 entries would be restored" in done("audit", "restore", "--dry-run")
+    done("audit", "restore")
+
+    assert aliases() == {"3": ["challenger"], "2": ["champion"]}
+    assert "4 entries, each follows the one before" in done("audit", "verify")
+    assert paths.AUDIT.read_bytes() == log
+    done("promote", "3", "--reason", "mine")
+    assert paths.AUDIT.read_bytes().startswith(log)
+
+    shorter = b"".join(log.splitlines(keepends=True)[:2])
+    paths.AUDIT.write_bytes(shorter)  # an older clone, which has to pull
+    assert "0 entries are restored" not in refused("audit", "restore")
+    paths.AUDIT.write_bytes(log.replace(b"next", b"text"))
+    assert "is not the one that Git has" in refused("promote", "2", "--reason", "mine")
+    assert "is damaged" in refused("audit", "restore")
+
+
+@pytest.mark.parametrize("text", ["[]", '{"number": "x"}', '{"number": null, "action": "promote", "to": 7}', "{"])
+def test_one_damaged_entry_stops_no_command_and_is_named(project: Path, text: str) -> None:
+    configured("off")
+    for number in "123":
+        done("promote", number, "--reason", "next")
+    MlflowClient(f"sqlite:///{project}/mlflow.db").set_model_version_tag("demo.audit", "2", audit.TAG, text)
+    paths.AUDIT.unlink()
+
+    assert "promote" in done("registry", "history")
+    assert "entry 2 was edited" in ops("audit", "verify").output
+    done("rollback", "--reason", "complaints")
+    assert aliases()["1"] == ["champion"]
 
 
 def test_a_dry_run_says_what_would_be_and_changes_nothing(project: Path) -> None:
@@ -244,7 +406,7 @@ def test_whatever_is_done_to_the_log_is_found(project: Path, kind: str) -> None:
     result = ops("audit", "verify")
 
     assert done("registry", "history").count("approve") >= 1  # it can still be read
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert {
         "edited": "entry 2 was edited: its content does not give its hash",
         "garbled": "entry 2 was edited: its content does not give its hash",

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 from mlops.__main__ import app
-from mlops.base.errors import SchemaError, StoreError
+from mlops.base import yaml
+from mlops.base.errors import DataError, SchemaError, StoreError
 from typer.testing import CliRunner, Result
 
 ROWS = 400
@@ -85,11 +86,49 @@ def test_a_change_is_called_by_what_is_more_than_noise(project, classifier, gain
     assert found["gate"]["passed"] is passed
     assert not (verdict == "no real difference" and found["metrics"]["groups"])
     assert found["regression"] is regression
-    assert done.exit_code == regression
+    assert done.exit_code == (3 if regression else 0)
     assert review().exit_code == 0
     first = done.stdout.splitlines()[2]
     assert f"accuracy 0.8 → {0.8 + (gained - lost) / ROWS:.4g}: {verdict}**" in first
     assert ("gate **FAILED** (before: passed)" in first) is not passed
+
+
+@pytest.mark.parametrize(
+    ("report", "old", "new", "said"),
+    [
+        ("metrics.json", '"accuracy": 0.8', '"accuracy": 0.9991', "accuracy is 0.9991, but the predictions give 0.8"),
+        ("slices.csv", "sex,f,134,0.798507", "sex,f,134,0.9", "accuracy of sex = f is 0.9"),
+        ("fairness.json", '"demographic_parity": 0.0', '"demographic_parity": 0.9', "demographic_parity is 0.9"),
+    ],
+)
+def test_a_number_that_the_predictions_do_not_give_is_refused(project, report, old, new, said):
+    path = project.path / "reports" / report
+    text = path.read_text(encoding="utf-8")
+    assert old in text, text
+    project.write(f"reports/{report}", text.replace(old, new))
+
+    error = review("HEAD").exception
+
+    assert isinstance(error, DataError)
+    assert f"reports/{report} says that" in str(error)
+    assert said in str(error)
+
+
+def test_a_result_that_no_change_explains_is_named_and_fails(project, classifier):
+    lock = project.path / "dvc.lock"
+    before = yaml.read(lock)
+    project.result(classifier(flipped(gained=1, lost=0)))
+    now = yaml.read(lock)
+    for name, stage in now["stages"].items():  # as if nothing had been changed
+        stage["deps"] = before["stages"][name]["deps"]
+    project.write("dvc.lock", now)
+
+    found, done = reviewed("HEAD"), review("HEAD", "--fail-on", "regression")
+
+    assert found["unexplained"] == [{"stage": "evaluate", "files": ["data/prepared/predictions.parquet"]}]
+    assert not found["regression"]
+    assert "Results that no change explains" in done.stdout
+    assert done.exit_code == 3
 
 
 def test_a_gate_that_was_shut_before_is_no_regression(project, classifier):

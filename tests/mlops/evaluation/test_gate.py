@@ -86,13 +86,20 @@ def test_what_is_not_a_number_passes_no_rule() -> None:
     assert not overfitted("log_loss", 1e9, math.nan, math.nan).passed
 
 
-@pytest.mark.parametrize(("gain", "passed"), [(-0.01, True), (-0.02, True), (-0.03, False), (0.5, True), (None, False)])
-def test_a_model_may_be_worse_than_the_one_in_production_by_the_margin(gain: float | None, passed: bool) -> None:
+@pytest.mark.parametrize(
+    ("low", "passed"), [(-0.01, True), (-0.02, True), (-0.03, False), (0.5, True), (math.nan, False)]
+)
+def test_a_model_may_be_worse_than_the_one_in_production_by_the_margin_in_the_worst_case(
+    low: float, passed: bool
+) -> None:
     rule = rule_of("gain", "auto", "at_least", -0.02)
 
-    result = judged(rule, gate.Evidence({"accuracy": 0.8}, {}, gain={"accuracy": gain}))
+    result = judged(rule, gate.Evidence({"accuracy": 0.8}, {}, gain={"accuracy": gate.Gain(0.6, low, 12)}))
 
-    assert (result.actual, result.passed) == (gain, passed)
+    assert (result.actual, result.passed) == (None if math.isnan(low) else low, passed)
+    assert (
+        "gain in accuracy over the version in production (+0.6000 on 12 shared rows) at the least" in result.sentence()
+    )
 
 
 GROUPS = [
@@ -161,7 +168,7 @@ def test_a_metric_that_there_is_not_is_named_with_the_rule_and_those_there_are(m
     rule = rule_of(measure, "acuracy", "at_least", 0.75)
 
     with pytest.raises(ParameterError, match=r"gate\.rule asks for the metric acuracy, but there are accuracy, f1"):
-        judged(rule, gate.Evidence({"accuracy": 0.9, "f1": 0.8}, {}, gain={"accuracy": 0.1}))
+        judged(rule, gate.Evidence({"accuracy": 0.9, "f1": 0.8}, {}, gain={"accuracy": gate.Gain(0.1, 0.1, 9)}))
 
 
 @pytest.mark.parametrize(

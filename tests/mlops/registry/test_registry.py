@@ -1,6 +1,7 @@
 """The registry, against a real SQLite store: whoever records a result, however often, it is there once."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,13 +12,14 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from mlops.base import files
+from mlops.base import files, model_files
 from mlops.base.errors import StoreError
 from mlops.data.schema import Schema
-from mlops.registry import backend, recording, registry
+from mlops.registry import backend, recording, registry, sqlite_store
 from mlops.training.model import fitted_model
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
+from sqlalchemy.engine import make_url
 
 from tests.conftest import PROJECT, TEMPLATE
 
@@ -44,7 +46,7 @@ def result(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     name = request.node.name
     pipeline = make_pipeline(DummyClassifier())
-    files.write_model(
+    model_files.write(
         tmp_path / "model.joblib",
         fitted_model(pipeline.fit([[0.0], [1.0]], ["no", "yes"]), SCHEMA, "classification", "yes", 1),
     )
@@ -93,6 +95,8 @@ def test_a_run_holds_parameters_metrics_tags_digests_files_and_the_model(store: 
     run = client.get_run(recorded.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params == {"train.folds": "5", "train.model": "dummy", "prepare.seed": "1"}
+    (data,) = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == (result.name, "d" * 36)
     assert run.data.metrics == {"accuracy": 0.5}
     assert run.data.tags["author"] == "somebody"
     assert run.data.tags["registered"] == "true"
@@ -119,7 +123,8 @@ def test_an_interruption_between_a_run_and_its_id_leaves_no_run(
         recording.record(result, True, store, EXPERIMENT)
 
     [run] = made
-    assert MlflowClient(store).search_runs([run.info.experiment_id]) == []  # whatever its tags
+    left = MlflowClient(store).search_runs([run.info.experiment_id])
+    assert run.info.run_id not in [each.info.run_id for each in left]
 
 
 def test_a_run_that_a_killed_process_began_is_deleted_by_the_next(store: str, result: recording.Result) -> None:
@@ -177,8 +182,8 @@ def test_a_result_that_may_not_be_registered_is_a_run_without_a_version_until_it
     assert MlflowClient(store).get_run(refused.run_id).data.tags["registered"] == "true"
 
 
-def as_experiment(result: recording.Result, name: str, commit: str = "c1") -> recording.Result:
-    return replace(result, tags={**result.tags, "experiment": name, "commit": commit})
+def as_experiment(result: recording.Result, name: str, baseline: str = "c1") -> recording.Result:
+    return replace(result, tags={**result.tags, "experiment": name, "baseline": baseline})
 
 
 def test_each_experiment_has_one_run_of_its_own_though_they_have_the_same_result(
@@ -194,7 +199,7 @@ def test_each_experiment_has_one_run_of_its_own_though_they_have_the_same_result
     assert [recorded.run_id for recorded in again] == [recorded.run_id for recorded in first]
     assert sorted(runs(store, result)) == sorted(recorded.run_id for recorded in first)
     found = [MlflowClient(store).get_run(recorded.run_id) for recorded in first]
-    assert [(run.info.run_name, run.data.tags["commit"]) for run in found] == [
+    assert [(run.info.run_name, run.data.tags["baseline"]) for run in found] == [
         ("lunar", "c1"),
         ("solar", "c1"),
         ("lunar", "c2"),
@@ -209,6 +214,82 @@ def test_outside_an_experiment_a_result_is_the_earliest_run_that_had_it(store: s
 
     assert (applied.run_id, applied.new, applied.version) == (lunar.run_id, False, "1")
     assert len(runs(store, result)) == 2
+
+
+def test_a_run_and_a_version_say_what_has_become_of_their_result(store: str, result: recording.Result) -> None:
+    tried = replace(
+        as_experiment(result, "lunar"), tags={"experiment": "lunar", "baseline": "c1", "stage": "experiment"}
+    )
+    recorded = recording.record(tried, False, store, EXPERIMENT)
+    plain = replace(result, tags={"stage": "candidate", "training_type": "manual"})
+
+    recording.record(plain, True, store, EXPERIMENT)
+    before = dict(MlflowClient(store).get_model_version(result.name, "1").tags)
+    recording.record(replace(plain, commit="c" * 40, author="Ada"), True, store, EXPERIMENT)
+
+    run, version = MlflowClient(store).get_run(recorded.run_id).data.tags, MlflowClient(store).get_model_version
+    assert (run["stage"], run["training_type"], run["registered"]) == ("candidate", "manual", "true")
+    assert run["commit"] == "c" * 40
+    assert not {"commit", "author"} & before.keys()
+    after = version(result.name, "1").tags
+    assert {name: after[name] for name in ("commit", "author", "stage", "training_type", "registered")} == {
+        "commit": "c" * 40,
+        "author": "Ada",
+        "stage": "candidate",
+        "training_type": "manual",
+        "registered": "true",
+    }
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a?b#c", "ü {} 'x'"])
+def test_a_store_is_where_its_address_says_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
+    database = tmp_path / name / "mlflow.db"
+    uri = sqlite_store.address(database)
+
+    assert sqlite_store.file_of(uri) == database
+    assert make_url(uri).database == str(database)  # as MLflow reads it
+
+
+def test_a_store_that_was_moved_or_copied_has_its_files_and_leaves_the_original_alone(
+    tmp_path: Path, result: recording.Result
+) -> None:
+    for name in ("original", "copy%20of"):
+        (tmp_path / name).mkdir()
+    original, copy, moved = (tmp_path / name / "mlflow.db" for name in ("original", "copy%20of", "moved"))
+    first = at(original, result)
+    shutil.copytree(original.parent, copy.parent, dirs_exist_ok=True)
+    before = sorted(original.parent.rglob("*"))
+
+    better = replace(result, digests={**result.digests, "model": "better"})
+    second = at(copy, better)
+    original.parent.rename(moved.parent)
+
+    for database, run_id in ((copy, second.run_id), (copy, first.run_id), (moved, first.run_id)):
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        with registry.opened(sqlite_store.address(database)) as client:
+            kept = registry.artifact(client, run_id, Path("reports/facts.json"), tmp_path)
+            assert mlflow.sklearn.load_model(f"runs:/{run_id}/model").predict([[0.0]]).tolist() == ["no"]
+        assert kept.read_text() == "{}\n"
+    assert [path.relative_to(original.parent) for path in before] == [
+        path.relative_to(moved.parent) for path in sorted(moved.parent.rglob("*"))
+    ]
+
+
+def test_a_store_that_came_without_its_files_is_refused(tmp_path: Path, result: recording.Result) -> None:
+    original, copy = (tmp_path / name / "mlflow.db" for name in ("original", "copy"))
+    for database in (original, copy):
+        database.parent.mkdir()
+    at(original, result)
+    shutil.copy(original, copy)
+
+    with pytest.raises(StoreError, match=f"without its folder mlruns: move that one .from {original.parent}/mlruns."):
+        at(copy, result)
+
+
+def at(database: Path, result: recording.Result) -> recording.Recorded:
+    """Record a result in a store of its own, wherever MLflow was before."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    return recording.record(result, True, sqlite_store.address(database), EXPERIMENT)
 
 
 def test_a_result_that_was_there_is_a_run_again_when_an_experiment_has_it(store: str, result: recording.Result) -> None:
@@ -303,7 +384,7 @@ def test_a_server_that_does_not_answer_is_one_sentence_without_its_secrets(resul
     [said] = record_elsewhere(f"http://me:pass%2Fword@127.0.0.1:{port}", result, 1)
 
     assert said.startswith(f"the tracking store http://127.0.0.1:{port} could not be used")
-    assert said.endswith("nothing was recorded")
+    assert said.endswith("nothing was changed")
     assert "pass" not in said
 
 

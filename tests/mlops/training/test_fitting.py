@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from mlops.base import files, params
+from mlops.base import model_files, params
 from mlops.base.errors import DataError, ParameterError
 from mlops.data.schema import Schema
 from mlops.training import encoding, estimators, fitting, selection
@@ -314,17 +314,17 @@ def test_two_fits_give_the_same_bytes_and_leave_no_trace_of_parallel_work(name: 
     table, target = data()
 
     for path in ("one", "other"):
-        files.write_model(tmp_path / path, fitting.fit(model(name), table, target, threads=1))
+        model_files.write(tmp_path / path, fitting.fit(model(name), table, target, threads=1))
 
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
-    assert files.read_model(tmp_path / "one").get_params().get("estimator__n_jobs") is None
+    assert model_files.read(tmp_path / "one").get_params().get("estimator__n_jobs") is None
 
 
 FIT = """
 import sys
 from pathlib import Path
 import numpy as np, pandas as pd
-from mlops.base import files, params
+from mlops.base import model_files, params
 from mlops.data.schema import Schema
 from mlops.training import encoding, estimators, fitting, selection
 
@@ -340,7 +340,7 @@ for many, name, arguments in [
 ]:
     estimator = estimators.build("m", f"sklearn.ensemble.{name}", arguments, "classification", 5)
     unfitted = fitting.pipeline(encoding.encoder(schema, many, 5, "classification", seed=5), estimator)
-    files.write_model(Path(sys.argv[1]) / name, fitting.fit(unfitted, table, target, threads=1))
+    model_files.write(Path(sys.argv[1]) / name, fitting.fit(unfitted, table, target, threads=1))
 """
 
 

@@ -14,6 +14,7 @@ import typer
 from mlops.base.errors import ProjectError
 
 T = TypeVar("T")
+VERDICT = 3  # exit code of a command that worked and found something bad; 1 is an error, 2 wrong usage
 # Where the project's owner writes Python.
 OWN = Path(__file__).parents[2] / "project"
 

@@ -1,7 +1,6 @@
-"""Files: text, JSON, small CSV tables and models. A file appears under its name whole, or not at all."""
+"""Files: text, JSON and small CSV tables. A file appears under its name whole, or not at all."""
 
 import hashlib
-import io
 import json
 import math
 from collections.abc import Collection, Iterator
@@ -87,46 +86,8 @@ def read_csv(source: Path | TextIO, text: Collection[str] = (), name: str = "") 
 
 
 def unreadable(name: object, error: Exception) -> StoreError:
-    """The error for a table or model that cannot be read."""
+    """The error for a table that cannot be read."""
     return StoreError(f"{name} could not be read ({error}): run `dvc repro`, or `dvc pull`, to get it")
-
-
-def write_model(path: Path, model: Any) -> None:
-    """Write a fitted model; the same model gives the same bytes (`mlops.training.fitting` says why)."""
-    import joblib
-
-    with written_whole(path) as part:
-        joblib.dump(model, part, compress=1)
-
-
-def read_model(path: Path, digest: str = "") -> Any:
-    """Read a model that this pipeline wrote; for a file of other origin, which is code, give its SHA-256 as `digest`.
-
-    Raises:
-        StoreError: it is missing, broken, was written with other versions of the packages, or is not the file of that
-            digest, and then nothing of it has run.
-    """
-    import joblib
-
-    try:
-        if not digest:
-            return joblib.load(path)
-        content = path.read_bytes()  # once: what is loaded is what was looked at
-    except Exception as error:  # bytes that are no model can raise anything
-        raise _unreadable_model(path, error) from None
-    if (found := hashlib.sha256(content).hexdigest()) != digest:
-        raise StoreError(
-            f"{path} is not the model that the registry knows (SHA-256 {found[:12]}…, not {digest[:12]}…), and was not "
-            "loaded: delete it, and `dvc pull` brings back the right one"
-        )
-    try:
-        return joblib.load(io.BytesIO(content))
-    except Exception as error:
-        raise _unreadable_model(path, error) from None
-
-
-def _unreadable_model(path: Path, error: Exception) -> StoreError:
-    return StoreError(f"{path} could not be read ({error}): run `dvc repro` to make it again")
 
 
 def sha256(path: Path) -> str:

@@ -158,15 +158,16 @@ class Rule(Section):
 
 
 class Register(Section):
-    """Registry name, gate rules, and whether promotion needs an approval."""
+    """Registry name, gate rules, and what a promotion needs: an approval, and that somebody made the version again."""
 
     name: str = Field(default="model", min_length=1)
     mode: Literal["enforce", "dry_run"] = "enforce"
     approval: Literal["required", "off"] = "required"
+    remade: Literal["required", "off"] = "off"
     gate: dict[str, Rule] = {
         "minimum": Rule(measure="test", direction="at_least", limit=0.75),
         "overfitting": Rule(measure="overfitting", direction="below", limit=0.1),
-        "champion": Rule(measure="gain", direction="at_least", limit=-0.02),
+        "champion": Rule(measure="gain", direction="at_least", limit=-0.05),
         "worst_group": Rule(measure="worst_group", direction="at_least", limit=0.6),
         "fairness": Rule(measure="fairness", metric="equalised_odds", direction="at_most", limit=0.3),
         "validation": Rule(measure="validation", metric="errors", direction="at_most", limit=0),

@@ -4,7 +4,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlops.base.errors import ParameterError
 from mlops.base.params import Rule
@@ -21,6 +21,14 @@ DEFAULT_METRICS = {"fairness": "equalised_odds", "validation": "errors"}
 Measured = tuple[str, float | None, str | None]  # description, value, why the rule does not apply
 
 
+class Gain(NamedTuple):
+    """The improvement of a metric over the champion on `rows` shared test rows, and the low end of its interval."""
+
+    value: float
+    low: float
+    rows: int
+
+
 @dataclass(frozen=True)
 class Evidence:
     """The measurements of one model that rules are applied to: values by metric, None where undefined.
@@ -28,7 +36,7 @@ class Evidence:
     `test` and `cross_validated` hold its metrics, and `groups` a row per group of a sensitive column (`column`,
     `level`, `rows` and the metrics, NaN where undefined); groups of fewer than `smallest_group` rows are not judged.
     `fairness` holds the gaps between groups, `validation` the number of failed checks per severity, and `gain` the
-    improvement of each metric over the champion on shared test rows (None: there is no champion).
+    improvement of each metric over the champion (None: there is no champion).
     """
 
     test: Mapping[str, float | None]
@@ -37,9 +45,9 @@ class Evidence:
     smallest_group: int = 1
     fairness: Mapping[str, float | None] = field(default_factory=dict)
     validation: Mapping[str, int] = field(default_factory=dict)
-    gain: Mapping[str, float | None] | None = None
+    gain: Mapping[str, Gain] | None = None
 
-    def with_gain(self, gain: Mapping[str, float | None] | None) -> "Evidence":
+    def with_gain(self, gain: Mapping[str, Gain] | None) -> "Evidence":
         """The same evidence with the improvement over the champion."""
         return replace(self, gain=gain)
 
@@ -136,7 +144,12 @@ def _measure(rule: str, measure: str, metric: str, evidence: Evidence) -> Measur
     if measure == "gain":
         if evidence.gain is None:
             return f"gain in {metric}", None, "no version in production to compare with"
-        return f"gain in {metric} over the version in production", evidence.gain.get(metric), None
+        if metric not in evidence.gain:
+            return f"gain in {metric} over the version in production", None, None
+        # A gain on a few rows can be luck, so the rule is about what is left of it in the worst case.
+        value, low, rows = evidence.gain[metric]
+        measured = f"gain in {metric} over the version in production ({value:+.4f} on {rows} shared rows) at the least"
+        return measured, None if math.isnan(low) else low, None
     if measure == "worst_group":
         return _worst_group(metric, evidence)
     descriptions = {"fairness": f"largest gap in {metric}", "validation": f"failed checks ({metric})"}

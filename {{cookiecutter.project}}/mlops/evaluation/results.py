@@ -14,6 +14,7 @@ from mlops.training.metrics import Predictions, by_level, classification_report,
 from mlops.training.task import Label
 
 PROBABILITY = "probability of "
+GROUP = "group "  # before the name of a sensitive column
 
 
 def scores(predictions: Predictions, headline: str) -> dict[str, float]:
@@ -46,8 +47,10 @@ def sentence(scores: Mapping[str, float], intervals: Mapping[str, Interval], hea
 
 
 def logged(test: Mapping[str, float], cross_validated: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The metrics to log for a run: test metrics, and means over the folds with the prefix `cross_validated.`."""
-    return {**test, **{f"cross_validated.{name}": spread["mean"] for name, spread in cross_validated.items()}}
+    """The metrics to log for a run: of the test split, and mean and spread over the folds."""
+    means = {f"cross_validated.{name}": spread["mean"] for name, spread in cross_validated.items()}
+    spreads = {f"cross_validated_std.{name}": spread["std"] for name, spread in cross_validated.items()}
+    return {**test, **means, **spreads}
 
 
 def metrics_by_group(predictions: Predictions, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
@@ -69,14 +72,21 @@ def to_frame(predictions: Predictions, table: pd.DataFrame, schema: Schema) -> p
     """The predictions on the test table (n rows) as a table, so that another model can be compared on shared rows.
 
     Columns: `row` (uint64) identifies the row in any table, by a hash of its id if the schema has one, else of the
-    whole row; `actual`; the columns of `answers`; and for more than two classes the probability of each class.
+    whole row; `actual`; the columns of `answers`; for more than two classes the probability of each class; and the
+    sensitive columns, so that metrics per group can be computed again.
     """
     keys = digest.row_hashes(table[schema.with_role("id") or list(table.columns)])
     frame = pd.DataFrame({"row": keys, "actual": predictions.actual}).join(answers(predictions))
     if predictions.kind == "multiclass" and predictions.probabilities is not None:
         columns = [f"{PROBABILITY}{label}" for label in predictions.classes]
         frame = frame.join(pd.DataFrame(predictions.probabilities, columns=columns))
-    return frame
+    return frame.join(table[schema.sensitive].add_prefix(GROUP).reset_index(drop=True))
+
+
+def groups_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """The sensitive columns (n rows) in the table of `to_frame`."""
+    groups = frame.filter(regex=f"^{GROUP}")
+    return groups.rename(columns=lambda name: name.removeprefix(GROUP))
 
 
 def from_frame(frame: pd.DataFrame, classes: Sequence[Label], positive: Label | None) -> Predictions:

@@ -10,6 +10,7 @@ from typing import Any
 from mlops.base import files, params, yaml
 from mlops.history import git, paths
 
+EXPERIMENT = "experiment"  # the tags `stage` and `training_type` of a run in a DVC experiment
 STAGES_OF_MODEL = ("prepare", "validate", "train", "evaluate")
 
 
@@ -31,16 +32,19 @@ def digest(content: dict[str, Any]) -> str:
 
 
 def tags() -> dict[str, str]:
-    """Tags of a run: author, commit, environment (CI or local), and whether a DVC experiment or a person started it."""
+    """Tags of a run: who ran it, in CI or locally, and which DVC experiment or person started it.
+
+    An experiment has the tag `baseline`, too: the commit that it started from.
+    """
     in_ci, name = bool(os.environ.get("CI")), experiment()
     tags = {
         "author": identity() or git.run("log", "-1", "--format=%an <%ae>", default="").strip() or _user(),
-        "commit": os.environ.get("DVC_EXP_BASELINE_REV") or git.run("rev-parse", "HEAD", default="").strip(),
         "environment": "ci" if in_ci else "local",
-        "training_type": "experiment" if name else "automatic" if in_ci else "manual",
-        "stage": "experiment" if name else "candidate",
+        "training_type": EXPERIMENT if name else "automatic" if in_ci else "manual",
+        "stage": EXPERIMENT if name else "candidate",
     }
-    return tags | ({"experiment": name} if name else {}) | ({"user": user} if (user := account()) else {})
+    own = {"experiment": name, "baseline": os.environ.get("DVC_EXP_BASELINE_REV", "")} if name else {}
+    return tags | own | ({"user": user} if (user := account()) else {})
 
 
 def account() -> str:

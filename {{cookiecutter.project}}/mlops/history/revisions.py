@@ -233,31 +233,59 @@ def find(name: str) -> Revision:
     raise StoreError(f"{name} is no commit, branch, tag or experiment of this repository: {hint}")
 
 
+@dataclass(frozen=True)
+class Commit:
+    """A commit and its author, as `Name <address>`."""
+
+    digest: str
+    author: str
+
+
+def commits_of(digests: Mapping[str, str]) -> list[Commit]:
+    """The commits of branches and tags that brought a result, the oldest first; none if it is not committed here.
+
+    `digests` are the SHA-256 of its model, data and params. A later commit that only keeps the result is not among
+    them: who made it is not the author of the result.
+    """
+    everywhere = ("HEAD", "--branches", "--remotes", "--tags")
+    shown = ("log", "--reverse", "--format=%H%x1f%an <%ae>", *everywhere, "--", paths.REGISTRATION.as_posix())
+    known = [Commit(*line.split("\x1f")) for line in git.run(*shown, default="").splitlines()]
+    return [commit for commit in known if _holds(Revision(commit.digest, commit.digest), digests)]
+
+
 def of_result(tags: Mapping[str, str]) -> Revision:
     """The commit that holds the result of a version whose tags name its model, data and params (SHA-256).
 
-    A version is usually made before its commit. So the commit that the tags name is read first, then the history, with
-    the experiments.
+    The commit that the tags name is read first, then the history, then the experiments.
 
     Raises:
         StoreError: no commit of this clone has the result.
     """
-    history = git.run("log", "--all", "--format=%H", "--", paths.REGISTRATION.as_posix(), default="").split()
     digests = {kind: tags.get(f"{kind}_digest", "") for kind in ("model", "data", "params")}
-    commits = [commit for commit in (tags.get("commit"), *history, *(commit for _, commit in _experiments())) if commit]
-    for commit in dict.fromkeys(commits):
-        revision = Revision(commit, commit)
-        if (text := revision.text(paths.REGISTRATION)) and _holds(json.loads(text), revision, digests):
-            return revision
-    hint = SHALLOW if is_shallow() else "fetch the branch that it was made on"
+    named = _commit(tags.get("commit", ""))
+    if named and _holds(Revision(named, named), digests):
+        return Revision(named, named)
+    for commit in commits_of(digests):
+        return Revision(commit.digest, commit.digest)
+    for _, trial in _experiments():
+        if _holds(Revision(trial, trial), digests):
+            return Revision(trial, trial)
+    hint = SHALLOW if is_shallow() else "commit it where it was made, or fetch the branch that has it"
     raise StoreError(f"no commit here has the model {digests['model'][:12]} with its data and parameters: {hint}")
 
 
-def _holds(report: Mapping[str, Any], revision: Revision, digests: Mapping[str, str]) -> bool:
-    if (report.get("model_digest"), report.get("data_digest")) != (digests["model"], digests["data"]):
+def _holds(revision: Revision, digests: Mapping[str, str]) -> bool:
+    """Whether a commit has the result with these digests; a report that is damaged holds nothing."""
+    text = revision.text(paths.REGISTRATION) or ""
+    if digests["model"] not in text or digests["data"] not in text:
         return False
-    settings = revision.yaml(params.FILE)
-    return provenance.digest({name: settings.get(name) for name in params.RECORDED}) == digests["params"]
+    try:
+        report, settings = revision.json(paths.REGISTRATION), revision.yaml(params.FILE)
+        if (report["model_digest"], report["data_digest"]) != (digests["model"], digests["data"]):
+            return False
+        return provenance.digest({name: settings.get(name) for name in params.RECORDED}) == digests["params"]
+    except (StoreError, AttributeError, TypeError):  # such as merge marks that were committed
+        return False
 
 
 def experiments() -> list[Revision]:

@@ -5,9 +5,10 @@ by one, so of two changes at once it is certain which came first. The copy in Gi
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from mlops.base import files
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mlops.registry.registry import Client, Version
 
 TAG = "entry"
-FIELDS = ("when", "action", "who", "from", "to", "reason", "previous", "hash")
+FIELDS = ("when", "action", "who", "from", "to", "reason", "model_digest", "previous", "hash")
 CHANGES = ("promote", "rollback")  # actions that change which version is in production
 
 
@@ -38,26 +39,127 @@ def read(client: "Client", name: str) -> list[Entry]:
     return list(first.values())
 
 
-def append(client: "Client", name: str, facts: Mapping[str, Any], version: "Version", known: list[Entry]) -> None:
-    """Add an entry about `version` to the log, and update the copy in Git.
+def append(
+    client: "Client", name: str, facts: Mapping[str, Any], version: "Version", known: list[Entry]
+) -> list[Entry]:
+    """Add an entry about `version` to the log in the registry; returns all entries.
 
     Raises:
-        StoreError: the log has entries beyond `known`, or another process added one at the same time.
+        StoreError: the log has entries beyond `known`, another process added one at the same time, or the log in Git
+            has entries that the registry lacks.
     """
     entries = read(client, name)
     if entries[len(known) :]:
         raise _overtaken(entries[-1])
+    if differing := difference(mirrored(), entries):
+        raise StoreError(
+            f"{differing}, and nothing was added: `python -m mlops audit restore` writes the entries of {paths.AUDIT} "
+            "into a registry that lacks them; if both sides have entries of their own, find out who wrote which"
+        )
     when = datetime.now(UTC).isoformat(timespec="seconds")
     entry = ledger.linked({"when": when, **facts}, entries)
-    registry.ensure_model(client, log_of(name))
-    model_id = version.source.removeprefix(registry.MODEL_URI)
-    client.create_model_version(
-        log_of(name), version.source, version.run_id, tags={TAG: _dump(entry)}, model_id=model_id
-    )
+    _add(client, name, entry, version)
     winner = read(client, name)[len(entries)]
     if winner != entry:
         raise _overtaken(winner)
-    files.write_text(paths.AUDIT, "".join(f"{_dump(each)}\n" for each in [*entries, entry]))
+    return [*entries, entry]
+
+
+def restore(client: "Client", name: str, versions: Sequence["Version"], *, dry_run: bool) -> list[Entry]:
+    """Write the entries that only Git has into the registry, unchanged, hashes included; returns these entries.
+
+    Raises:
+        StoreError: the registry has entries that Git's log lacks, the log in Git is damaged, or there is no version.
+    """
+    copy, entries = mirrored(), read(client, name)
+    if ledger.broken(copy):
+        raise StoreError(f"{paths.AUDIT} is damaged ({ledger.broken(copy)[0]}): bring back the one that Git has")
+    if copy[: len(entries)] != entries:
+        raise StoreError(
+            f"the registry has entries that {paths.AUDIT} lacks: `git pull` may bring them (`python -m mlops audit "
+            "verify` names the first)"
+        )
+    if not versions:
+        raise StoreError(f"{name} has no version here that the log could be about: `python -m mlops sync` first")
+    for entry in copy[len(entries) :] if not dry_run else []:
+        about = [version for version in versions if _is_about(entry, version)]
+        _add(client, name, entry, [*about, versions[0]][0])
+    return copy[len(entries) :]
+
+
+def apply(client: "Client", name: str) -> "Version":
+    """Let the champion be the version that the log names last, again if another change is logged meanwhile.
+
+    Raises:
+        StoreError: that version is not in this registry.
+    """
+    before = champion = None
+    while champion is None or champion.number != before:
+        before = champion and champion.number
+        versions = registry.versions(client, name)
+        champion = in_production(read(client, name), versions)
+        if champion is None:
+            raise StoreError(f"the version that the log of {name} names last is not in the registry")
+        registry.set_champion(client, name, champion, versions)
+    return champion
+
+
+def write_copy(entries: Sequence[Entry]) -> None:
+    """Write the copy in Git."""
+    files.write_text(paths.AUDIT, "".join(f"{_dump(each)}\n" for each in entries))
+
+
+def difference(copy: Sequence[Entry], entries: Sequence[Entry]) -> str:
+    """How the log in Git contradicts the one in the registry; "" if it is the same, or only behind."""
+    for number, (ours, theirs) in enumerate(zip(copy, entries, strict=False), 1):
+        if ours != theirs:
+            return f"entry {number} of the registry is not the one that Git has in {paths.AUDIT}"
+    if len(copy) > len(entries):
+        return f"the registry lacks the entries from {len(entries) + 1} on, which Git has in {paths.AUDIT}"
+    return ""
+
+
+def changes(entries: Sequence[Entry]) -> list[Entry]:
+    """The promotions and rollbacks."""
+    return [entry for entry in entries if entry["action"] in CHANGES]
+
+
+def in_production(entries: Sequence[Entry], versions: Sequence["Version"]) -> "Version | None":
+    """The version that is in production according to the log; None if it is not in this registry.
+
+    A version is known by its model, since another registry may give it another number.
+    """
+    last = changes(entries)[-1:]
+    return next((version for version in versions for entry in last if _is_about(entry, version)), None)
+
+
+def about(entries: Sequence[Entry], version: "Version") -> list[Entry]:
+    """The approvals of a version, and the changes that brought it into production."""
+    return [entry for entry in entries if _is_about(entry, version)]
+
+
+def departures(entries: Sequence[Entry], version: "Version") -> list[Entry]:
+    """The changes by which another version took the place of this one."""
+    pairs = pairwise(changes(entries))
+    return [now for before, now in pairs if _is_about(before, version) and not _is_about(now, version)]
+
+
+def approval(entries: Sequence[Entry], version: "Version") -> Entry | None:
+    """The last approval of a version; None if there is none."""
+    approvals = [entry for entry in about(entries, version) if entry["action"] == "approve"]
+    return approvals[-1] if approvals else None
+
+
+def _is_about(entry: Entry, version: "Version") -> bool:
+    digest: object = version.tags.get(registry.MODEL_DIGEST)
+    return digest is not None and entry["model_digest"] == digest
+
+
+def _add(client: "Client", name: str, entry: Entry, version: "Version") -> None:
+    registry.ensure_model(client, log_of(name))
+    model_id = version.source.removeprefix(registry.MODEL_URI)
+    tags = {TAG: _dump(entry)}
+    client.create_model_version(log_of(name), version.source, version.run_id, tags=tags, model_id=model_id)
 
 
 def _overtaken(first: Entry) -> StoreError:
@@ -67,16 +169,11 @@ def _overtaken(first: Entry) -> StoreError:
     )
 
 
-def last_change(entries: list[Entry]) -> str | None:
-    """The version that is in production according to the log; None if the log has no promotion."""
-    return next((entry["to"] for entry in reversed(entries) if entry.get("action") in CHANGES), None)
-
-
 def mirrored() -> list[Entry]:
     """The entries of the copy in Git."""
     if not paths.AUDIT.exists():
         return []
-    lines = paths.AUDIT.read_text(encoding="utf-8").splitlines()
+    lines = paths.AUDIT.read_text(encoding="utf-8", errors="replace").splitlines()
     return [_parse(line, number) for number, line in enumerate(lines, 1)]
 
 
@@ -89,4 +186,6 @@ def _parse(text: str, number: int) -> Entry:
     entry: Entry = {"number": number, **dict.fromkeys(FIELDS, "unreadable")}
     with suppress(ValueError, TypeError):
         entry |= json.loads(text)
+    if type(entry["number"]) is not int:
+        entry["number"] = number
     return entry

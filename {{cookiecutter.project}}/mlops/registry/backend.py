@@ -1,14 +1,13 @@
-"""The address of MLflow's store, its lock, and its errors as sentences."""
+"""The address of MLflow's store, and its errors as sentences."""
 
 import os
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
+from contextlib import contextmanager
 
-from mlops.base import locks
 from mlops.base.errors import StoreError
 from mlops.history import provenance
+from mlops.registry import sqlite_store
 
 # By default MLflow draws bars and links into logs, and retries for minutes to reach a server that is not there.
 SETTINGS = {
@@ -18,7 +17,6 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 DRIVERS = ("mlflow", "sqlite3", "sqlalchemy", "psycopg", "requests", "boto3", "botocore")
-LOCK_TIMEOUT = 600  # seconds to wait for other processes that record results
 UNAUTHORIZED, FORBIDDEN = 401, 403  # HTTP status codes (RFC 9110)
 
 
@@ -31,24 +29,10 @@ def address(configured: str) -> str:
     """
     chosen = os.environ.get("MLFLOW_TRACKING_URI") or configured
     if not chosen:
-        return f"sqlite:///{provenance.root().as_posix()}/mlflow.db"
+        return sqlite_store.address(provenance.root() / "mlflow.db")
     if chosen.startswith("sqlite:") and not chosen.startswith("sqlite:////"):
         raise StoreError(f"the tracking URI {chosen} is a relative path: give an absolute one (sqlite:////…)")
     return chosen
-
-
-def database(uri: str) -> Path | None:
-    """The file of a SQLite store; None for any other store."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
-
-
-def exclusive(uri: str) -> AbstractContextManager[None]:
-    """Keep other processes out of a SQLite store; a server needs no lock."""
-    path = database(uri)
-    if path is None:
-        return nullcontext()
-    message = f"the tracking store {path} is in use by another process: try again when it has ended"
-    return locks.exclusive(path.with_name(f"{path.name}.lock"), message, LOCK_TIMEOUT)
 
 
 @contextmanager
@@ -79,17 +63,17 @@ def _sentence(uri: str, error: Exception) -> str:
         found = f"does not know {account} with this password" if account else "asks who this is"
         return (
             f"the tracking server {uri} {found}: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an "
-            "account of it; nothing was recorded"
+            "account of it; nothing was changed"
         )
     if refused(error):
         return (
             f"the tracking server {uri} does not allow {account} to do this: ask who administers it for EDIT on the "
-            "experiment, the model and its audit log (see docs/tracking-server.md); nothing was recorded"
+            "experiment, the model and its audit log (see docs/tracking-server.md); nothing was changed"
         )
     reason = " ".join(str(error).split())[:300]
     return (
-        f"the tracking store {uri} could not be used ({reason}): see that it runs and is reachable, then "
-        "`dvc repro` again; nothing was recorded"
+        f"the tracking store {uri} could not be used ({reason}): see that it runs and is reachable, and "
+        "try again; nothing was changed"
     )
 
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from mlops.base import files
 from mlops.base.errors import StoreError
+from mlops.base.params import Evaluate
+from mlops.evaluation.gate import Gain
 from mlops.intake import tables
 from mlops.registry import registry
 
@@ -16,19 +18,19 @@ if TYPE_CHECKING:
     from mlops.training.metrics import Predictions
 
 
-def gain(predictions: Path, evaluation: Path, name: str, uri: str) -> dict[str, float | None] | None:
+def gain(predictions: Path, evaluation: Path, name: str, uri: str, judging: Evaluate) -> dict[str, Gain] | None:
     """Improvement of each metric over the champion on shared test rows, positive if the model is better.
 
-    None if there is no champion.
+    Its interval is that of the paired bootstrap. None if there is no champion.
 
     Raises:
         StoreError: the registry cannot be reached, or no longer has the champion's predictions.
     """
     from mlops.evaluation import comparison
-    from mlops.training.metrics import HIGHER_IS_BETTER, score
+    from mlops.training.metrics import HIGHER_IS_BETTER
 
     with registry.opened(uri) as client, tempfile.TemporaryDirectory() as folder:
-        version = registry.in_production(client, name)
+        version = registry.in_production(registry.versions(client, name))
         if version is None:
             return None
         paths = [registry.artifact(client, version.run_id, path, Path(folder)) for path in (predictions, evaluation)]
@@ -41,11 +43,12 @@ def gain(predictions: Path, evaluation: Path, name: str, uri: str) -> dict[str, 
             f"version {version.number}, the champion, was judged on other rows or classes: compare it by hand "
             "(`python -m mlops review`), and take the rule of measure gain out of register.gate meanwhile"
         )
-    before, now = score(champion), score(challenger)
+    found = comparison.paired_bootstrap(champion, challenger, judging.resamples, judging.confidence, judging.seed)
     return {
-        metric: (value - before[metric]) * (1 if HIGHER_IS_BETTER[metric] else -1)
-        for metric, value in now.items()
-        if metric in before
+        each.metric: Gain(each.difference, each.low, len(pairs.one))
+        if HIGHER_IS_BETTER[each.metric]
+        else Gain(-each.difference, -each.high, len(pairs.one))
+        for each in found
     }
 
 

@@ -3,30 +3,37 @@
 However often and from however many processes `record` is called for the same result, MLflow has one run of it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops.base import files, params
-from mlops.registry import audit, backend, registry
-from mlops.registry.registry import CHALLENGER, MODEL_DIGEST, RESULT_KEY, TAKEN_BACK
+from mlops.base import model_files, params
+from mlops.history.provenance import EXPERIMENT
+from mlops.registry import audit, backend, registry, sqlite_store
+from mlops.registry.registry import CHALLENGER, MODEL_DIGEST, RESULT_KEY, STAGE, TAKEN_BACK
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mlflow.entities import Run
 
     from mlops.registry.registry import Client
 
 # Tags that a version copies from its run.
-VERSION_TAGS = ("author", "user", "commit", "experiment", "model_type")
+VERSION_TAGS = ("user", "experiment", "model_type", "framework", "environment", "training_type", STAGE)
+PARAMS_AT_ONCE = 100  # MLflow's limit
+CONTENDERS_TIMEOUT = 60  # seconds to wait for a run of the same result that began earlier
 
 
 @dataclass(frozen=True)
 class Result:
     """A result to record.
 
-    `digests` (model, data, params, code; SHA-256) identify the result. `columns` are the model's inputs with their
-    MLflow types, and `example` is a row of inputs. `artifacts` are files to keep with the run, `verdict` is the gate's
+    `digests` (model, data, params, code; SHA-256) identify the result. `commit` and `author` are those of the commit
+    that brought it, empty before there is one. `columns` are the model's inputs with their MLflow types, and `example`
+    is a row of inputs. `data` are facts about the data, `artifacts` files to keep with the run, `verdict` is the gate's
     verdict as text, and `description` (Markdown) is shown with the version.
     """
 
@@ -39,6 +46,9 @@ class Result:
     columns: Mapping[str, str]
     requirements: Sequence[str]
     artifacts: Sequence[Path]
+    data: Mapping[str, Any] = field(default_factory=dict)
+    commit: str = ""
+    author: str = ""
     verdict: str = ""
     description: str = ""
     example: "pd.DataFrame | None" = None
@@ -47,6 +57,11 @@ class Result:
     def key(self) -> str:
         """All digests in one tag, by which a run is found."""
         return "-".join(f"{kind}:{digest[:16]}" for kind, digest in sorted(self.digests.items()))
+
+    @property
+    def commit_tags(self) -> dict[str, str]:
+        """The commit and its author as tags of a version; none before there is a commit."""
+        return {"commit": self.commit, "author": self.author} if self.commit else {}
 
     @property
     def digest_tags(self) -> dict[str, str]:
@@ -75,7 +90,7 @@ def record(result: Result, register: bool, uri: str, experiment: str) -> Recorde
         StoreError: the store cannot be reached or refuses; a run that was begun is deleted.
     """
     with registry.opened(uri) as client:
-        database = backend.database(backend.address(uri))
+        database = sqlite_store.file_of(backend.address(uri))
         home = _experiment(client, experiment, database)
         if database:
             _delete_interrupted(client, home, result)
@@ -87,7 +102,7 @@ def record(result: Result, register: bool, uri: str, experiment: str) -> Recorde
                 _delete_interrupted(client, home, result)
             raise
         version = _version(client, run_id, result) if register else None
-        client.set_tag(run_id, "registered", str(bool(_registered(client, result))).lower())
+        _update_run(client, run_id, result)
         return Recorded(run_id, version, new=not found)
 
 
@@ -97,7 +112,7 @@ def _experiment(client: "Client", name: str, database: Path | None) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        location = (registry.artifact_root(database) / name).as_uri() if database else None
+        location = (sqlite_store.artifact_root(database) / name).as_uri() if database else None
         try:
             return str(client.create_experiment(name, artifact_location=location))
         except MlflowException:  # another process was faster
@@ -109,11 +124,31 @@ def _experiment(client: "Client", name: str, database: Path | None) -> str:
 
 def _runs(client: "Client", home: str, result: Result) -> list[str]:
     """Ids of the finished runs of this result, the earliest first; in a DVC experiment only the experiment's runs."""
-    found = client.search_runs([home], f"tags.{RESULT_KEY} = '{result.key}'")
-    if "experiment" in result.tags:
-        own = {name: result.tags[name] for name in ("experiment", "commit")}
-        found = [run for run in found if own.items() <= run.data.tags.items()]
-    return [run.info.run_id for run in sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))]
+    return [run.info.run_id for run in _with_key(client, home, result) if run.info.status == "FINISHED"]
+
+
+def _with_key(client: "Client", home: str, result: Result) -> list["Run"]:
+    return _by_age(client.search_runs([home], f"tags.{RESULT_KEY} = '{result.key}'"), result)
+
+
+def _by_age(runs: Iterable["Run"], result: Result) -> list["Run"]:
+    """The runs that may be the run of this result, the earliest first."""
+    own = {name: result.tags[name] for name in ("experiment", "baseline") if name in result.tags}
+    found = [run for run in runs if own.items() <= run.data.tags.items()]
+    return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+
+
+def _update_run(client: "Client", run_id: str, result: Result) -> None:
+    """Let the run say what is true of its result now: whether it is registered, and its commit."""
+    known = client.get_run(run_id).data.tags
+    now = {"registered": str(bool(_registered(client, result))).lower()}
+    if result.commit:
+        now["commit"] = result.commit
+    if known.get(STAGE) == EXPERIMENT != result.tags.get(STAGE):  # its result is taken over
+        now |= {name: result.tags[name] for name in (STAGE, "training_type") if name in result.tags}
+    for name, value in now.items():
+        if known.get(name) != value:
+            client.set_tag(run_id, name, value)
 
 
 def _delete_interrupted(client: "Client", home: str, result: Result) -> None:
@@ -125,32 +160,67 @@ def _delete_interrupted(client: "Client", home: str, result: Result) -> None:
 
 
 def _new_run(client: "Client", home: str, result: Result) -> str:
-    """Create the run; its key is set last, so that an interrupted run is never taken for the result."""
+    """Create the run of a result. Of several processes that do so at once, one keeps its run.
+
+    A run has the digests of its result from the first moment, so that the others see it, and is finished last, so that
+    an interrupted run is never taken for the result.
+    """
     from mlflow.entities import Metric, Param, RunTag
 
-    # With its digests from the first moment, so that it is found if this is interrupted.
-    run = client.create_run(home, run_name=result.tags.get("experiment"), tags=result.digest_tags)
-    run_id = run.info.run_id
+    own = {name: result.tags[name] for name in ("experiment", "baseline") if name in result.tags}
+    run = client.create_run(home, run_name=result.tags.get("experiment"), tags=result.digest_tags | own)
+    run_id, start = run.info.run_id, run.info.start_time
     try:
+        parameters = [Param(name, str(value)) for name, value in params.flat(result.params).items()]
         client.log_batch(
             run_id,
-            metrics=[Metric(name, value, run.info.start_time, 0) for name, value in result.metrics.items()],
-            params=[Param(name, str(value)) for name, value in params.flat(result.params).items()],
+            metrics=[Metric(name, value, start, 0) for name, value in result.metrics.items()],
             tags=[RunTag(name, value) for name, value in result.tags.items()],
         )
+        for at in range(0, len(parameters), PARAMS_AT_ONCE):
+            client.log_batch(run_id, params=parameters[at : at + PARAMS_AT_ONCE])
+        _log_data(client, run_id, result)
         for path in result.artifacts:
             client.log_artifact(run_id, str(path), path.parent.as_posix())
         _log_model(run_id, result)
-        client.set_terminated(run_id)
-        if not _runs(client, home, result):
+        _wait_for_earlier(client, home, result, run)
+        if not _with_key(client, home, result):
             client.set_tag(run_id, RESULT_KEY, result.key)
+        first = str(_with_key(client, home, result)[0].info.run_id)
+        if first != run_id:
+            _take_back_run(client, run_id)
+        else:
+            client.set_terminated(run_id)
     except BaseException:
         _take_back_run(client, run_id)
         raise
-    first = _runs(client, home, result)[0]
-    if first != run_id:
-        _take_back_run(client, run_id)
     return first
+
+
+def _wait_for_earlier(client: "Client", home: str, result: Result, run: "Run") -> None:
+    """Wait while a run of the same result that began earlier is going on, unless its process has been killed."""
+    query = f"attributes.status = 'RUNNING' and tags.{MODEL_DIGEST} = '{result.digests['model']}'"
+    end = time.monotonic() + CONTENDERS_TIMEOUT
+    while time.monotonic() < end:
+        running = client.search_runs([home], query)
+        same = [each for each in running if result.digest_tags.items() <= each.data.tags.items()]
+        if _by_age([*same, run], result)[0].info.run_id == run.info.run_id:
+            return
+        time.sleep(0.5)
+
+
+def _log_data(client: "Client", run_id: str, result: Result) -> None:
+    """Name the data that the run read as MLflow's dataset."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    data = Dataset(
+        name=result.name,
+        digest=result.digests["data"][:36],  # MLflow's limit
+        source_type="dvc",
+        source=json.dumps({"path": "data/raw"}),
+        profile=json.dumps(dict(result.data)),
+    )
+    client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
 
 
 def _take_back_run(client: "Client", run_id: str) -> None:
@@ -177,9 +247,10 @@ def _log_model(run_id: str, result: Result) -> None:
     from mlflow.types import ColSpec, Schema
 
     columns = [ColSpec(kind, name, required=False) for name, kind in result.columns.items()]
-    pipeline = files.read_model(result.model).pipeline
+    pipeline = model_files.read(result.model).pipeline
     own = type(pipeline[-1]).__module__.partition(".")[0] == "project"
-    with mlflow.start_run(run_id=run_id):
+    mlflow.start_run(run_id=run_id)
+    try:
         mlflow.sklearn.log_model(
             pipeline,
             name="model",
@@ -189,6 +260,8 @@ def _log_model(run_id: str, result: Result) -> None:
             pip_requirements=list(result.requirements),
             input_example=result.example,
         )
+    finally:
+        mlflow.end_run("RUNNING")  # it is not the run of the result yet
 
 
 def _version(client: "Client", run_id: str, result: Result) -> str:
@@ -197,15 +270,17 @@ def _version(client: "Client", run_id: str, result: Result) -> str:
     If another process was faster, its version counts, and this one is deleted or marked as taken back.
     """
     if found := _registered(client, result):
+        for name, value in (result.commit_tags | result.digest_tags if result.commit else {}).items():
+            client.set_model_version_tag(result.name, found[0], name, value)
         return found[0]
     for name in (result.name, audit.log_of(result.name)):  # only the account that creates a model has every right to it
         registry.ensure_model(client, name)
     run = client.get_run(run_id)
     model_id = run.outputs.model_outputs[0].model_id
-    # The run may be older, by an experiment: the result's own tags, such as the commit, win.
+    # The run may be older, by an experiment: the result's own tags win.
     known = {**run.data.tags, **result.tags}
     tags = {name: known[name] for name in VERSION_TAGS if name in known}
-    tags |= {**result.digest_tags, "gate": result.verdict}
+    tags |= {**result.digest_tags, **result.commit_tags, "gate": result.verdict, "registered": "true"}
     source, text = registry.MODEL_URI + model_id, result.description
     made = client.create_model_version(result.name, source, run_id, tags, description=text, model_id=model_id)
     first = _registered(client, result)[0]

@@ -11,8 +11,9 @@ from mlops.base import environment, params
 from mlops.data import profile
 from mlops.data.schema import Schema
 from mlops.evaluation import card as cards
-from mlops.evaluation import gate, results
-from mlops.history import provenance
+from mlops.evaluation import gate, recomputation, results
+from mlops.history import provenance, revisions
+from mlops.intake import tables
 from mlops.registry import champion
 from mlops.registry.recording import Result
 from mlops.training import encoding, task
@@ -45,16 +46,21 @@ def judge(
     """Judge a result by its reports (by name), its metrics per group, and where it would register by the champion.
 
     Raises:
+        DataError: a report says something else than the predictions.
         ParameterError: a rule asks for a metric that there is not.
         StoreError: the registry cannot be reached, or the champion cannot be compared with.
     """
+    table, found = tables.read(predictions), reports["evaluation"]
+    computed = results.from_frame(table, found["labels"], found["positive"])
+    gaps, slices = reports["fairness"]["gaps"], pd.DataFrame(groups)
+    recomputation.check(table, computed, reports["metrics"], slices, gaps, judging)
     headline = task.headline(reports["training"]["task"], judging.metric)
     evidence = gate.evidence(reports, groups, judging.smallest_group)
     rules = gate.judge(evidence, headline, gate.model_rules(settings.gate))
     verdict = gate.verdict(settings.name, rules)
     candidate = verdict["passed"] and settings.mode == "enforce" and provenance.experiment() is None
     if candidate and (about_production := gate.champion_rules(settings.gate)):
-        gain = champion.gain(predictions, evaluation, settings.name, tracking.uri)
+        gain = champion.gain(predictions, evaluation, settings.name, tracking.uri, judging)
         rules += gate.judge(evidence.with_gain(gain), headline, about_production)
     return Judgement(verdict, rules, candidate and gate.passed(rules))
 
@@ -90,21 +96,31 @@ def result(
 
     `reference` is the profile of the training split as a table.
     """
-    trained = reports["training"]
+    trained, dataset = reports["training"], reports["dataset"]
+    # More than one commit may have brought it, such as one that was rebased.
+    commits = revisions.commits_of(said["digests"])
     return Result(
         name=judgement.verdict["name"],
         digests=said["digests"],
-        params=params.effective(),
+        params={**params.effective(), "estimator": trained["arguments"]},
         metrics=results.logged(reports["metrics"], trained["cross_validated"]),
-        tags={"model_type": trained["model"], "framework": "scikit-learn", **provenance.tags()},
+        tags={"model_type": trained["model"], "framework": _framework(trained["estimator"]), **provenance.tags()},
         model=model,
         columns=encoding.column_types(schema),
         requirements=environment.pinned(_packages(reports)),
         artifacts=artifacts,
+        data={"rows": dataset["rows"], "columns": dataset["columns"], "digest": dataset["digest"]},
+        commit=commits[0].digest if commits else "",
+        author=", ".join(dict.fromkeys(commit.author for commit in commits)),
         verdict="; ".join(rule.sentence() for rule in judgement.rules),
         description=f"{said['summary']}. The model card is `{card}` of the run.",
         example=encoding.typical(profile.from_frame(reference), schema),
     )
+
+
+def _framework(estimator: str) -> str:
+    """The package behind the import path of an estimator; a class of the project's own is one of scikit-learn's API."""
+    return next(iter(sorted(environment.packages_behind(estimator))), "scikit-learn")
 
 
 def _packages(reports: Mapping[str, Any]) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """The MLflow registry: open the store, and read the model's versions, its runs and their files."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mlops.base import params
 from mlops.base.errors import StoreError
-from mlops.registry import backend
+from mlops.registry import backend, sqlite_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 # Tags of runs and versions.
 RESULT_KEY = "result"
+STAGE = "stage"  # experiment, candidate, production or archived
 DIGESTS = ("model_digest", "data_digest", "params_digest", "code_digest")
 MODEL_DIGEST = DIGESTS[0]
+REMADE = "remade"  # who made the model of a version again with the same bytes, where and when
 TAKEN_BACK = "taken_back"
 MODEL_URI = "models:/"  # an id of a model that MLflow keeps follows
 # Aliases of versions.
@@ -38,6 +40,11 @@ class Version:
     run_id: str
     source: str
     tags: Mapping[str, str]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of model, data, params and code, empty where the version has no such tag."""
+        return {name.removesuffix("_digest"): self.tags.get(name, "") for name in DIGESTS}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; every tag is a key of its own."""
@@ -70,8 +77,9 @@ def opened(uri: str) -> Iterator["Client"]:
         import mlflow  # takes a second, so it comes before the lock
 
         logging.getLogger("mlflow").setLevel(logging.ERROR)  # its remarks are about how it works, not about the result
-        with backend.exclusive(address):
-            _create_sqlite(address)
+        with sqlite_store.exclusive(address):
+            if database := sqlite_store.file_of(address):
+                sqlite_store.follow(database) if database.exists() else sqlite_store.create(database)
             mlflow.set_tracking_uri(address)
             yield mlflow.MlflowClient()
 
@@ -106,9 +114,18 @@ def version(client: "Client", name: str, number: str) -> Version:
     raise StoreError(f"{name} has no version {number}: there are {there} (`python -m mlops registry show`)")
 
 
-def in_production(client: "Client", name: str) -> Version | None:
+def in_production(known: Sequence[Version]) -> Version | None:
     """The champion; None if no version is in production."""
-    return next((found for found in versions(client, name) if CHAMPION in found.aliases), None)
+    return next((found for found in known if CHAMPION in found.aliases), None)
+
+
+def set_champion(client: "Client", name: str, champion: Version, known: Sequence[Version]) -> None:
+    """Put a version into production; its tag `stage` and that of its run say so, and whom it replaces is archived."""
+    client.set_registered_model_alias(name, CHAMPION, champion.number)
+    replaced = [each for each in known if each.tags.get(STAGE) == "production" and each.number != champion.number]
+    for version, stage in [(champion, "production"), *((each, "archived") for each in replaced)]:
+        client.set_model_version_tag(name, version.number, STAGE, stage)
+        client.set_tag(version.run_id, STAGE, stage)
 
 
 def search_versions(client: "Client", query: str) -> list["ModelVersion"]:
@@ -124,14 +141,8 @@ def experiments(client: "Client", name: str) -> set[tuple[str, str]]:
         return set()
     query = f"tags.{RESULT_KEY} != ''"
     runs = _all_pages(lambda token: client.search_runs([home.experiment_id], query, page_token=token))
-    return {(run.data.tags["experiment"], run.data.tags["commit"]) for run in runs if "experiment" in run.data.tags}
-
-
-def has_model(client: "Client", experiment: str, digest: str) -> bool:
-    """Whether a run of the MLflow experiment has recorded the model with this SHA-256."""
-    home = client.get_experiment_by_name(experiment)
-    found = home and client.search_runs([home.experiment_id], f"tags.{MODEL_DIGEST} = '{digest}'", max_results=1)
-    return bool(found)
+    tags = [run.data.tags for run in runs if "experiment" in run.data.tags]
+    return {(each["experiment"], each.get("baseline", each.get("commit", ""))) for each in tags}
 
 
 def artifact(client: "Client", run_id: str, path: Path, into: Path) -> Path:
@@ -148,24 +159,6 @@ def ensure_model(client: "Client", name: str) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-
-
-def artifact_root(database: Path) -> Path:
-    """The folder of all artifacts of a SQLite store: it lies beside the database."""
-    return database.parent / "mlruns"
-
-
-def _create_sqlite(address: str) -> None:
-    """Create a SQLite store under another name and move it into place, so that no process sees half a store."""
-    database = backend.database(address)
-    if database is None or database.exists():
-        return
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    part = database.with_name(f".{database.name}.part")
-    part.unlink(missing_ok=True)  # a process that was killed may have left it
-    SqlAlchemyStore(f"sqlite:///{part.as_posix()}", artifact_root(database).as_uri()).engine.dispose()
-    part.replace(database)
 
 
 def _all_pages(search: Callable[[str | None], Any]) -> Iterator[Any]:

@@ -29,7 +29,7 @@ def review(
     html: Annotated[Path | None, typer.Option(help="Also write a page with the plots of both versions.")] = None,
     fail_on: Annotated[
         Literal["regression"] | None,
-        typer.Option(help="Exit with 1 if the headline got really worse, or the gate shut."),
+        typer.Option(help="Exit with 3: the headline got really worse, the gate shut, or no change explains a result."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -38,6 +38,7 @@ def review(
     The review names the changes of the work tree, and says whether the difference of each metric is more than noise.
 
     Raises:
+        DataError: a report says something else than the predictions.
         StoreError: there is no base to compare with, or the work tree has no result.
     """
     from mlops.training.metrics import declare
@@ -56,8 +57,8 @@ def review(
         console.print_json(report)
     else:
         typer.echo(pages.filled("review.md", **report))
-    if fail_on and report["regression"]:
-        sys.exit(1)
+    if fail_on and (report["regression"] or report["unexplained"]):
+        sys.exit(console.VERDICT)
 
 
 def facts(before: Revision, now: Revision) -> dict[str, Any]:
@@ -68,6 +69,7 @@ def facts(before: Revision, now: Revision) -> dict[str, Any]:
     """
     from mlops.evaluation.changes import packages
 
+    _check_reports(now)
     gate, passed_before = now.json(paths.REGISTRATION), _read(before, paths.REGISTRATION).get("passed")
     metrics, note = _metrics(before, now, now.json(paths.EVALUATION)["headline"])
     headline = metrics["rows"][0]
@@ -88,8 +90,40 @@ def facts(before: Revision, now: Revision) -> dict[str, Any]:
         ],
         "environment": _changes(before, now, lambda side: packages(side.text(paths.REQUIREMENTS) or "")),
         "stages": [name for name, entry in now.stages.items() if entry != before.stages.get(name)],
+        "unexplained": _unexplained(before, now),
         "not_run": [] if now.commit else now.stale(),
     }
+
+
+def _check_reports(now: Revision) -> None:
+    """Compare the reports with the predictions; without the predictions, as in a fork, nothing can be compared."""
+    from mlops.evaluation import recomputation, results
+
+    try:
+        table, predictions = now.predictions()
+    except StoreError:
+        return
+    groups = now.csv(paths.SLICES, text=("column", "level"))
+    if results.groups_of(table).empty:  # an older pipeline did not keep them
+        groups = groups[:0]
+    metrics, gaps = now.json(paths.METRICS), now.json(paths.FAIRNESS)["gaps"] if len(groups) else {}
+    recomputation.check(table, predictions, metrics, groups, gaps, params.load(params.Evaluate))
+
+
+def _unexplained(before: Revision, now: Revision) -> list[dict[str, Any]]:
+    """The stages that have the same inputs, code and parameters as before, and other results: somebody wrote those."""
+
+    def inputs(entry: dict[str, Any]) -> list[Any]:
+        return [entry.get(side) for side in ("cmd", "deps", "params")]
+
+    found = []
+    for name, entry in now.stages.items():
+        earlier = before.stages.get(name, {})
+        known = {out["path"]: out["md5"] for out in earlier.get("outs", [])}
+        changed = [out["path"] for out in entry.get("outs", []) if out["md5"] != known.get(out["path"])]
+        if changed and inputs(entry) == inputs(earlier):
+            found.append({"stage": name, "files": changed})
+    return found
 
 
 def _read(side: Revision, path: Path) -> Any:

@@ -1,19 +1,17 @@
 """`approve`, `promote`, `rollback`: change which version is in production, and log who did so and why."""
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from mlops.base.errors import StoreError
 from mlops.commands.options import DryRun, Reason
-from mlops.history import paths, provenance
+from mlops.history import paths, provenance, revisions
+from mlops.history.revisions import Commit
 from mlops.registry import audit, registry
 from mlops.registry.ledger import Entry
 from mlops.registry.registry import Version
-
-if TYPE_CHECKING:
-    from mlops.registry.registry import Client
 
 Number = Annotated[str, typer.Argument(help="Number of the version.")]
 
@@ -24,18 +22,19 @@ def approve(version: Number, reason: Reason = "", dry_run: DryRun = False) -> No
     A version needs an approval before its promotion, unless register.approval is off.
 
     Raises:
-        StoreError: there is no version with this number, or this person made it.
+        StoreError: there is no version with this number, no commit has it, or this person made it.
     """
     with registry.configured() as (client, settings):
         found = registry.version(client, settings.name, version)
-        if author := _shared_identity(found):
+        commits = _commits(found)
+        if author := _shared_identity(found, commits):
             raise StoreError(
                 f"version {version} is your own ({author}): someone else has to approve it, or a team of one sets "
                 "register.approval to off in params.yaml"
             )
-        facts = _facts("approve", found, version, reason)
+        facts = _facts("approve", found, version, reason, commits[0].digest)
         if not dry_run:
-            audit.append(client, settings.name, facts, found, audit.read(client, settings.name))
+            _copy(audit.append(client, settings.name, facts, found, audit.read(client, settings.name)))
     verb = "would be" if dry_run else "is"
     typer.echo(f"version {version} of {settings.name} {verb} approved by {facts['who']}")
 
@@ -46,8 +45,8 @@ def promote(version: Number, reason: Reason, dry_run: DryRun = False) -> None:
     The version becomes the champion.
 
     Raises:
-        StoreError: there is no version with this number, it is not approved, it is in production already, or another
-            change came first.
+        StoreError: there is no version with this number, no commit has it, it is not approved or was not made again
+            though that is asked for, it is in production already, or another change came first.
     """
     _change("promote", version, reason, dry_run=dry_run)
 
@@ -67,66 +66,106 @@ def rollback(
 
 def _change(action: str, number: str | None, reason: str, *, dry_run: bool) -> None:
     with registry.configured() as (client, settings):
+        versions = registry.versions(client, settings.name)
         entries = audit.read(client, settings.name)
-        champion = registry.in_production(client, settings.name)
-        live = champion.number if champion else None
-        goal = _previous(entries, live, number) if action == "rollback" else str(number)
+        live = registry.in_production(versions)
+        if _is_half_done(entries, versions, live) and not dry_run:
+            live = audit.apply(client, settings.name)
+            _copy(entries)
+            typer.echo(f"the last change of the log is now complete: version {live.number} is in production", err=True)
+            if number == live.number:
+                return
+        goal = _previous(entries, versions, live, number) if action == "rollback" else str(number)
         version = registry.version(client, settings.name, goal)
-        if goal == live:
+        if live and goal == live.number:
             raise StoreError(f"version {goal} of {settings.name} is in production already")
-        approval = "as before" if action == "rollback" else _approval(entries, goal, settings.approval)
-        facts = {**_facts(action, version, live, reason), "approval": approval}
+        commit, remade = version.tags.get("commit", ""), version.tags.get(registry.REMADE, "")
+        approval: dict[str, Any] | str = "as before"
+        if action == "promote":
+            commit, approval = _commits(version)[0].digest, _approval(entries, version, settings.approval)
+            if settings.remade == "required" and not remade:
+                raise StoreError(
+                    f"nobody has made version {goal} again: `python -m mlops reproduce {goal}` does, in CI or on "
+                    "another machine, or set register.remade to off in params.yaml"
+                )
+        before = live.number if live else None
+        facts = _facts(action, version, before, reason, commit) | {"approval": approval, "remade": remade}
         if not dry_run:
             # On a server another change may be faster: `append` refuses if the log has grown since it was read above.
-            audit.append(client, settings.name, facts, version, entries)
-            _update_champion(client, settings.name)
+            entries = audit.append(client, settings.name, facts, version, entries)
+            audit.apply(client, settings.name)
+            _copy(entries)
     verb = "would be" if dry_run else "is"
-    typer.echo(f"version {goal} of {settings.name} {verb} in production, instead of {live or 'none'}")
+    typer.echo(f"version {goal} of {settings.name} {verb} in production, instead of {before or 'none'}")
+    typer.echo(f"made again: {remade or 'not yet (`python -m mlops reproduce` does)'}")
     if not dry_run:
         typer.echo(
             f"commit {paths.AUDIT}: git add {paths.AUDIT} && git commit {paths.AUDIT} -m '{action} version {goal}'"
         )
 
 
-def _update_champion(client: "Client", name: str) -> None:
-    """Set the champion to the last change of the log, again if another change is logged meanwhile."""
-    champion = None
-    while champion != (logged := audit.last_change(audit.read(client, name))):
-        client.set_registered_model_alias(name, registry.CHAMPION, logged)
-        champion = logged
+def _is_half_done(entries: list[Entry], versions: list[Version], live: Version | None) -> bool:
+    """Whether the log says that another version of this registry is in production: a process was killed in between."""
+    logged = audit.in_production(entries, versions)
+    return logged is not None and logged != live
 
 
-def _previous(entries: list[Entry], live: str | None, asked: str | None) -> str:
+def _copy(entries: list[Entry]) -> None:
+    """Update the copy of the log in Git: last, so that it has nothing that the registry lacks."""
+    try:
+        audit.write_copy(entries)
+    except StoreError as error:
+        typer.echo(f"Warning: {error}; the next change writes all entries", err=True)
+
+
+def _previous(entries: list[Entry], versions: list[Version], live: Version | None, asked: str | None) -> str:
     """The version to go back to: `asked`, or the version before the present one, with rollbacks undone."""
+    numbers = {version.tags.get(registry.MODEL_DIGEST): version.number for version in versions}
     stack: list[str] = []
-    for entry in entries:
-        if entry["action"] == "rollback" and entry["to"] in stack:
-            del stack[stack.index(entry["to"]) + 1 :]
-        elif entry["action"] in audit.CHANGES:
-            stack.append(entry["to"])
-    past = [number for number in stack if number != live]
-    if asked is not None and asked not in [entry["to"] for entry in entries if entry["action"] in audit.CHANGES]:
-        known = ", ".join(past) or "none"
+    for entry in audit.changes(entries):
+        number = numbers.get(entry["model_digest"])  # another registry may have given it another number
+        if number is None:
+            continue
+        if entry["action"] == "rollback" and number in stack[:-1]:
+            del stack[len(stack) - 2 - stack[-2::-1].index(number) :]
+        stack.append(number)
+    past = [number for number in stack if live is None or number != live.number]
+    if asked is not None and asked not in past:
+        known = ", ".join(dict.fromkeys(past)) or "none"
         raise StoreError(f"version {asked} was never in production: `promote` it, or go back to one that was ({known})")
-    if asked is None and not past:
+    if not past:
         raise StoreError("nothing was in production before: there is nothing to go back to")
     return asked or past[-1]
 
 
-def _approval(entries: list[Entry], number: str, needed: str) -> dict[str, Any] | str:
+def _commits(version: Version) -> list[Commit]:
+    """The commits that brought the result of a version.
+
+    Raises:
+        StoreError: there is none in this clone: nobody could make the version again, or say who its author is.
+    """
+    if found := revisions.commits_of(version.digests):
+        return found
+    hint = (
+        revisions.SHALLOW if revisions.is_shallow() else "commit it where it was made, or fetch the branch that has it"
+    )
+    raise StoreError(f"no commit here has the model of version {version.number} with its data and parameters: {hint}")
+
+
+def _approval(entries: list[Entry], version: Version, needed: str) -> dict[str, Any] | str:
     """The last approval of a version, for the log; "off" if none is needed."""
     if needed == "off":
         return "off"
-    for entry in reversed(entries):
-        if entry["action"] == "approve" and entry["to"] == number:
-            return {"number": entry["number"], "who": entry["who"]}
+    if found := audit.approval(entries, version):
+        return {"number": found["number"], "who": found["who"]}
+    number = version.number
     raise StoreError(
         f"version {number} is not approved: someone else than its author runs `python -m mlops approve {number}`, "
         "or a team of one sets register.approval to off in params.yaml"
     )
 
 
-def _facts(action: str, version: Version, before: str | None, reason: str) -> dict[str, Any]:
+def _facts(action: str, version: Version, before: str | None, reason: str, commit: str) -> dict[str, Any]:
     """What the log says of a change.
 
     Raises:
@@ -141,18 +180,17 @@ def _facts(action: str, version: Version, before: str | None, reason: str) -> di
         "from": before,
         "to": version.number,
         "reason": reason,
-        **{name: version.tags.get(name, "") for name in ("commit", *registry.DIGESTS)},
+        "commit": commit,
+        **{name: version.tags.get(name, "") for name in registry.DIGESTS},
     }
 
 
-def _shared_identity(version: Version) -> str:
-    """The account or author of a version, if this person has the same; else ""."""
-    account, author = version.tags.get("user", ""), version.tags.get("author", "")
-    if account and provenance.account():
-        # Two accounts of the server are two people, whatever Git calls them.
-        return account if account == provenance.account() else ""
-    mine = _email(provenance.identity())
-    return author if mine and mine == _email(author) else ""
+def _shared_identity(version: Version, commits: list[Commit]) -> str:
+    """The author of a commit of a version, or the account that made its run, if this person is that; else ""."""
+    account, mine = version.tags.get("user", ""), _email(provenance.identity())
+    if account and account == provenance.account():
+        return account
+    return next((commit.author for commit in commits if mine and mine == _email(commit.author)), "")
 
 
 def _email(identity: str) -> str:

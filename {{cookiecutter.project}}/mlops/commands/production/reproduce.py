@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,41 +13,65 @@ import typer
 from mlops.base import console
 from mlops.base.errors import StoreError
 from mlops.commands.options import AsJson
-from mlops.history import cache, clones, data_versions, dvc, paths, revisions
+from mlops.history import cache, clones, data_versions, dvc, paths, provenance, revisions
 from mlops.history.clones import State
 from mlops.history.revisions import Revision
-from mlops.registry import registry
+from mlops.registry import backend, registry, sqlite_store
 
 FOLDER = Path(".dvc/tmp/reproduce")
 
 
 def reproduce(
-    version: Annotated[str, typer.Argument(help="Number of the version.")],
+    what: Annotated[str, typer.Argument(help="Number of a version; or a commit, branch or tag.")],
     fresh_env: Annotated[bool, typer.Option("--fresh-env", help="Install the requirements.txt of its commit.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the pipeline of a version again and compare the results.
+    """Run the pipeline of a version or commit again and compare the results.
 
-    The commit and the data of the version are used, in a clone; the work tree stays as it is. The exit code is 1 if
-    the results differ.
+    Its commit and its data are used, in a clone; the work tree stays as it is. A version that gave the same bytes says
+    so from then on, with who made it again. The exit code is 3 if the results differ.
 
     Raises:
-        StoreError: there is no version with this number, its commit or data cannot be had, or this environment is not
-            the environment of its commit.
+        StoreError: there is no such version or commit, its data cannot be had, or this environment is not the
+            environment of its commit.
     """
-    with registry.configured() as (client, settings):
-        tags = registry.version(client, settings.name, version).tags
-    revision = revisions.of_result(tags)
+    revision = _revision(what)
     data = {f"{folder}.dvc": revision.data(folder) for folder in data_versions.FOLDERS}
     cache.fetch([digest for digest in data.values() if digest], f"the data of {revision.short}")
     folder = (FOLDER / f"{os.getpid()}").resolve()
     with clones.clone(State(revision.commit), folder, [name for name, digest in data.items() if digest]) as project:
         python = _environment(project, fresh_env)
         verdict = _damaged(project, revision) or _rerun(project, revision, python)
-    found = {"version": version, "commit": revision.commit, **verdict}
+    found = {"version": what if what.isdecimal() else None, "commit": revision.commit, **verdict}
+    if found["version"] and found["verdict"] == "identical bytes":
+        _enter(what)
     console.print_json(found) if as_json else typer.echo(_sentence(found))
     if verdict["verdict"] == "not reproducible":
-        sys.exit(1)
+        sys.exit(console.VERDICT)
+
+
+def _revision(what: str) -> Revision:
+    """The commit behind a version, or with this name."""
+    if not what.isdecimal():
+        return revisions.find(what)
+    with registry.configured() as (client, settings):
+        return revisions.of_result(registry.version(client, settings.name, what).tags)
+
+
+def _enter(number: str) -> None:
+    """Let a version say that it was made again; an account that may only read leaves it as it is."""
+    who, where = (
+        provenance.account() or provenance.identity() or "somebody",
+        "in CI" if os.environ.get("CI") else "by hand",
+    )
+    text = f"identical bytes on {datetime.now(UTC):%Y-%m-%d} by {who}, {where}"
+    with registry.configured() as (client, settings):
+        try:
+            client.set_model_version_tag(settings.name, number, registry.REMADE, text)
+        except Exception as error:
+            if not backend.refused(error):
+                raise
+            typer.echo(f"{settings.name} {number} does not say so: this account may not write there", err=True)
 
 
 def _environment(project: Path, fresh: bool) -> str:
@@ -85,7 +110,7 @@ def _damaged(project: Path, revision: Revision) -> dict[str, Any] | None:
 def _rerun(project: Path, revision: Revision, python: str) -> dict[str, Any]:
     """The verdict after running the whole pipeline and comparing its results with the commit."""
     path = os.pathsep.join([str(Path(python).parent), clones.environment()["PATH"]])
-    environment = clones.environment(PATH=path, MLFLOW_TRACKING_URI=f"sqlite:///{project.as_posix()}/mlflow.db")
+    environment = clones.environment(PATH=path, MLFLOW_TRACKING_URI=sqlite_store.address(project / "mlflow.db"))
     command = dvc.command("repro", "--force", python=python)
     log = project / "said"
     with log.open("w") as output:
@@ -109,7 +134,8 @@ def _rerun(project: Path, revision: Revision, python: str) -> dict[str, Any]:
 
 
 def _sentence(found: dict[str, Any]) -> str:
-    start = f"version {found['version']}, made of {found['commit'][:8]}: {found['verdict']}"
+    name = f"version {found['version']}, made of " if found["version"] else ""
+    start = f"{name}{found['commit'][:8]}: {found['verdict']}"
     if found["verdict"] == "identical bytes":
         return f"{start} ({found['outputs']} files and folders)"
     first = f"; the first that differs is {found['differing'][0]}" if found["differing"] else ""

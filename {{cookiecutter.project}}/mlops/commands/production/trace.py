@@ -43,8 +43,8 @@ def trace(
         store = lineage.public(client.tracking_uri)
     chains = []
     for version in _versions(what, known):
-        changes = [entry for entry in entries if entry["to"] == version.number]
-        chains.append({"name": settings.name, "store": store, **_chain(version, changes)})
+        changes = {"production": audit.about(entries, version), "left": audit.departures(entries, version)}
+        chains.append({"name": settings.name, "store": store, **_chain(version), **changes})
     if openlineage:
         _export(chains, openlineage)
     if as_json:
@@ -88,8 +88,8 @@ def _data_digests(version: Version) -> set[str]:
         return set()
 
 
-def _chain(version: Version, changes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Everything between a raw file and production, as plain values."""
+def _chain(version: Version) -> dict[str, Any]:
+    """Everything between a raw file and the version, as plain values."""
     revision = revisions.of_result(version.tags)
     seconds = int(git.run("show", "--no-patch", "--format=%ct", revision.commit))
     return {
@@ -107,7 +107,6 @@ def _chain(version: Version, changes: list[dict[str, Any]]) -> dict[str, Any]:
         },
         "metrics": revision.json(paths.METRICS),
         "gate": revision.json(paths.REGISTRATION)["rules"],
-        "production": changes,
     }
 
 
@@ -131,8 +130,10 @@ def _lines(chain: dict[str, Any]) -> list[str]:
     lines.append(f"  {', '.join(metrics)}")
     lines += [f"  {'✓' if rule['passed'] else '✗'} {rule['rule']}" for rule in chain["gate"]]
     digests = (f"{name.removesuffix('_digest')} {version.get(name, '')[:DIGITS]}" for name in registry.DIGESTS)
-    lines.append(f"  registered {version['created']} by {version.get('author', 'unknown')}: {', '.join(digests)}")
+    lines.append(f"  registered {version['created']} by {version.get('author', 'nobody yet')}: {', '.join(digests)}")
+    changes = [(entry, entry["action"]) for entry in chain["production"]]
+    changes += [(entry, f"left production ({entry['action']} of version {entry['to']})") for entry in chain["left"]]
     return lines + [
-        f"  {entry['action']} {entry['when']} by {entry['who']}: {entry['reason'] or 'no reason given'}"
-        for entry in chain["production"]
+        f"  {what} {entry['when']} by {entry['who']}: {entry['reason'] or 'no reason given'}"
+        for entry, what in sorted(changes, key=lambda change: change[0]["number"])
     ]
