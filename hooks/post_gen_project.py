@@ -29,6 +29,7 @@ Command = list[str]
 
 RAW = Path("data", "raw")
 INCOMING = Path("data", "incoming")
+EXAMPLE = (RAW / "telco-churn.csv", INCOMING / "telco-churn-next.csv")
 VENV = Path(".venv")
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 SUPPORTED = ((3, 11), (3, 13))  # what requirements.txt was compiled for
@@ -39,6 +40,12 @@ TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
 # With these variables Git would use another repository, or Python would import from another folder.
 FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH")
 INIT = (["git", "init", "--quiet"], ["git", "symbolic-ref", "HEAD", "refs/heads/main"])
+FIRST_COMMIT = "Start from cookiecutter-dvc-mlops"
+# What DVC and the pipeline write for Git; it may be there already, when a generation is tried again.
+WRITTEN = re.compile(
+    r"dvc\.lock|\.dvc/.*|data/(raw|incoming)\.dvc|(data|data/prepared|models|reports)/\.gitignore"
+    r"|reports/(plots/)?\w+\.(csv|json|md)"
+)
 LAST_LINES = 15
 CHUNK = 1 << 20  # bytes
 
@@ -150,9 +157,22 @@ def raw_path(name: str) -> Path:
 
 def remove_example() -> None:
     """Delete the example's data files, and keep both folders."""
+    for file in EXAMPLE:
+        file.unlink(missing_ok=True)
+
+
+def set_aside(foreign: set[str]) -> str:
+    """Move the data that an older project left in this folder out of the new project's way; a remark, or nothing."""
+    moved = []
     for folder in (RAW, INCOMING):
-        for file in folder.glob("telco-churn*.csv"):
-            file.unlink()
+        for file in folder.iterdir() if folder.is_dir() else ():
+            if file.as_posix() in foreign:
+                goal = folder.with_name(f"{folder.name}-before") / file.name
+                goal.parent.mkdir(exist_ok=True)
+                file.replace(goal)
+                moved.append(goal.as_posix())
+    said = f"Data of an older project was here, and is no part of the new one: moved to {', '.join(moved)}"
+    return said if moved else ""
 
 
 def copy(source: Path, goal: Path) -> str:
@@ -221,25 +241,68 @@ def first_delivery(add: Command) -> Step:
 # ---- Git
 
 
-def init_repository() -> str:
+def init_repository(foreign: set[str]) -> str:
     """Make the folder a Git repository on branch `main`. Old versions of Git lack `git init -b`."""
-    if Path(".git").exists():
-        return "the folder is already a repository"
-    try:
-        around = run(["git", "-C", "..", "rev-parse", "--show-toplevel"])
-    except StepError:
-        around = ""
-    run(*INIT)
-    return f"a repository inside that of {around}, which should ignore {Path.cwd().name}/" if around else ""
+    remark = "the folder is already a repository"
+    if not Path(".git").exists():
+        try:
+            around = run(["git", "-C", "..", "rev-parse", "--show-toplevel"])
+        except StepError:
+            around = ""
+        run(*INIT)
+        remark = f"a repository inside that of {around}, which should ignore {Path.cwd().name}/" if around else ""
+    refuse_hidden(foreign)
+    return remark
 
 
-def commit(author: str, message: str) -> str:
-    """Commit all files. If Git has no user name, the project's author is the author of the commit."""
+def rendered(answers: Answers) -> set[str]:
+    """The files that cookiecutter has rendered, relative to the project."""
+    folders = located(answers["_repo_dir"], answers).glob("*cookiecutter.project*")
+    return {file.relative_to(folder).as_posix() for folder in folders for file in folder.rglob("*") if file.is_file()}
+
+
+def lying_here(answers: Answers) -> set[str]:
+    """The files of the folder that are not the project's: neither rendered, nor written by DVC and the pipeline."""
+    if "_repo_dir" not in answers:  # under cruft, which makes no commit
+        return set()
+    present = {path.as_posix() for path in Path().rglob("*") if path.parts[0] != ".git" and path.is_file()}
+    return {name for name in present - rendered(answers) if not WRITTEN.fullmatch(name)}
+
+
+def listed(*options: str) -> set[str]:
+    """The files that `git ls-files` lists, those of the environment aside."""
+    return set(run(["git", "ls-files", "-z", *options, "--", ".", f":(exclude){VENV}"]).split("\0")) - {""}
+
+
+def refuse_hidden(foreign: set[str]) -> None:
+    """Raise an error that names files which Git ignores by a rule that is not the project's own."""
+    ignored = listed("--others", "--ignored", "--exclude-standard")
+    hidden = sorted(ignored - listed("--others", "--ignored", "--exclude-per-directory=.gitignore") - foreign)
+    if hidden:
+        rule = run(["git", "check-ignore", "--verbose", "--", hidden[0]]).split("\t")[0]
+        others = f" and {len(hidden) - 1} more of the project's files" if len(hidden) > 1 else ""
+        raise StepError(
+            f"Git ignores {hidden[0]}{others} by the rule {rule}: take the rule out there, or take them out of "
+            f"it by lines such as !/{hidden[0]} in .gitignore"
+        )
+
+
+def commit(author: str, foreign: set[str]) -> str:
+    """Commit the project's files, and nothing else that lies in the folder or is staged.
+
+    If Git has no user name, the project's author is the author of the commit.
+    """
+    refuse_hidden(foreign)
+    staged = run(["git", "diff", "--cached", "--name-only", "-z"]).split("\0")  # by DVC, or by somebody else
+    changed = {*listed("--others", "--modified", "--exclude-standard"), *staged} - foreign - {""}
+    own = sorted(name for name in changed if Path(name).exists())
+    if not own:
+        return "there is nothing to commit"
     missing = []
     for key, value in (("user.name", author), ("user.email", f"{Path.cwd().name}@localhost")):
         if subprocess.run(["git", "config", key], capture_output=True, check=False).returncode:
             missing += ["-c", f"{key}={value}"]
-    run(["git", "add", "--all"], ["git", *missing, "commit", "--quiet", "--message", message])
+    run(["git", "add", "--", *own], ["git", *missing, "commit", "--quiet", "--message", FIRST_COMMIT, "--", *own])
     if not missing:
         return ""
     who = run(["git", "log", "-1", "--format=%an <%ae>"])
@@ -310,21 +373,24 @@ def activate(folder: Path) -> None:
 # ---- The whole setup
 
 
-def plan(answers: Answers) -> list[Step]:
-    """All steps in the order in which they run, here or by hand."""
+def plan(answers: Answers, foreign: set[str]) -> list[Step]:
+    """All steps in the order in which they run, here or by hand; `foreign` files in the folder are left alone."""
     data = data_step(answers)
     environment = environment_step(answers)
     own = answers["data"] != "example" or answers["target"] != "churn"
     ready = ("data", "repository", "environment", "data versions")
     # --force replaces the example's schema
     infer = ["python", "-m", "mlops", "schema", "infer", "--target", answers["target"], "--force"]
-    message = "Start from cookiecutter-dvc-mlops"
+    everything, parts = ["--all"], []
+    if foreign:
+        names = {name.partition("/")[0] for name in rendered(answers)} | {"dvc.lock", "models", "reports"}
+        everything = parts = ["--", *sorted(names)]
     dvc = ["python", "-m", "dvc"]
     add = [*dvc, "add", "data/raw", "data/incoming"]
     schema = command_step("schema", infer, needs=("data", "environment"), show=True)
     return [
         *([] if data.needs else [data]),
-        Step("repository", init_repository, shell_line(*INIT)),
+        Step("repository", partial(init_repository, foreign), shell_line(*INIT)),
         environment,
         *([data] if data.needs else []),
         *([schema, first_delivery(add)] if own else []),
@@ -333,8 +399,8 @@ def plan(answers: Answers) -> list[Step]:
         command_step("storage", [*dvc, "push"], needs=ready),
         Step(
             "first commit",
-            partial(commit, answers["author"], message),
-            shell_line(["git", "add", "--all"], ["git", "commit", "--message", message]),
+            partial(commit, answers["author"], foreign),
+            shell_line(["git", "add", *everything], ["git", "commit", "--message", FIRST_COMMIT, *parts]),
             needs=ready,
         ),
     ]
@@ -399,7 +465,10 @@ def main(answers: Answers) -> None:
         return
     folder = scripts_folder(answers)
     activate(folder)
-    steps = plan(answers)
+    foreign = lying_here(answers)
+    if remark := set_aside(foreign):
+        say(remark)
+    steps = plan(answers, foreign)
     if run_by_cruft(answers) and answers["setup"] != "no":
         say("The setup is left to you: cruft adds .cruft.json after this hook, and the first commit needs it.")
     files_only = answers["setup"] == "no" or run_by_cruft(answers)

@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 import unicodedata
@@ -25,7 +27,10 @@ DEVICES = {"con", "prn", "aux", "nul"} | {f"{port}{number}" for port in ("com", 
 # GitHub allows 100 characters. Windows allows 260 for a whole path, and the project's own files need some of them.
 LONGEST_NAME = 100
 SECRET_IN_QUERY = re.compile(r"[?&;](password|passwd|pwd|secret|token|sig|signature|\w*key)=", re.IGNORECASE)
-ABSOLUTE_SQLITE = re.compile(r"sqlite:///(/|[A-Za-z]:[\\/]).+")
+ABSOLUTE_SQLITE = "sqlite:////"  # what the project's own code takes
+OTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # set where a Git hook calls
+# The subject of the commit that a generation ends with.
+FIRST_COMMIT = "Start from cookiecutter-dvc-mlops"
 # The name of a temporary folder that Python makes, as cruft does. That of `mktemp -d` has a dot.
 TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
 
@@ -50,8 +55,13 @@ def rendered_to_compare(answers: Answers) -> bool:
 
 def one_line(text: str) -> str:
     """Why `text` cannot be one line of a text file."""
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
+    # YAML has no U+FFFE and U+FFFF.
+    if any(
+        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in "\ufffe\uffff" for character in text
+    ):
         return "contains a line break, a control character or an invalid character; write it on one line"
+    if "${" in text:
+        return "contains '${', which `dvc exp run -S` takes for a variable in params.yaml; leave it out"
     return ""
 
 
@@ -82,6 +92,27 @@ def folder_name(name: str) -> str:
     if name.lower().endswith((".git", ".atom")):
         return f"ends with a suffix that Git hosts reserve; {plain!r} would do"
     return ""
+
+
+def own_commits() -> str:
+    """Why this folder, which `-f` lets cookiecutter write into, is not to be overwritten: somebody works in it."""
+
+    def git(*arguments: str) -> str:
+        env = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
+        done = subprocess.run(
+            ["git", *arguments], env=env, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
+        return done.stdout.strip()
+
+    if not (shutil.which("git") and git("ls-tree", "HEAD", "dvc.yaml")):
+        return ""
+    last = git("log", "-1", "--format=%s", "--", ".")
+    if last == FIRST_COMMIT:
+        return ""
+    return (
+        f"is a project with commits of its own, the last one {last!r}, and would be overwritten; choose another name, "
+        "or bring it up to date by `cruft update` (see its docs/upgrade.md)"
+    )
 
 
 def split(url: str) -> SplitResult | None:
@@ -176,9 +207,9 @@ def mlflow_tracking_uri(text: str) -> str:
     if url is None or url.scheme.split("+")[0] not in TRACKING_SCHEMES:  # postgresql+psycopg names the driver
         return f"is not a tracking store that MLflow supports; {right}"
     if url.scheme == "sqlite":
-        right = "write sqlite:/// and a full path, as in sqlite:////srv/mlflow.db"
+        right = "write sqlite:/// and a full path, as in sqlite:////srv/mlflow.db, or nothing for one in the project"
         return (
-            "" if ABSOLUTE_SQLITE.fullmatch(text) else f"would be another database in each working directory; {right}"
+            "" if text.startswith(ABSOLUTE_SQLITE) else f"would be another database in each working directory; {right}"
         )
     if not url.netloc:
         return f"names no host; {right}"
@@ -191,7 +222,7 @@ def refusals(answers: Answers) -> list[str]:
     """One sentence for each answer that cannot be used: its name, why, and what to write instead."""
     checks: dict[str, Callable[[str], str]] = {
         "project_name": filled,
-        "project": folder_name,
+        "project": lambda text: folder_name(text) or own_commits(),
         "description": one_line,
         "author": author,
         "data": lambda text: data(text, answers),

@@ -549,6 +549,12 @@ def names() -> list[Table]:
             "columns",
             "key: value",
             "=1+1",
+            "self",
+            "func",
+            "data",
+            "__init__",
+            "__class__",
+            "kwargs",
         ),
         *("数量", "ﬁ", "e\u0301tage", "\u202eright", "é", "e\u0301"),
     )
@@ -560,17 +566,18 @@ def names() -> list[Table]:
     more, columns = {}, {}
     for name, kind in zip(odd, cycle(kinds), strict=False):
         more[name], columns[name] = kinds[kind](), {"type": kind}
+    named = pd.concat([data, pd.DataFrame(more, index=data.index)], axis=1)  # not assign, which has a `self`
     extra = [np.round(rng.normal(size=200), 3) for _ in range(3)]
     doubled = data.assign(**{"age.1": rng.permutation(data["age"]), "padded": extra[0], "": extra[1]})
     read = doubled.rename(columns={"": "Unnamed: 10"})
     parts = data.assign(seen=rng.permutation(data["joined"]), **{"seen month": extra[0], "seen day": extra[1]})
     titled = with_classes(frame(), "no", "yes", name='Will they "churn"? (ja/nein) 🦊: x')
     return [
-        table("odd-names", data.assign(**more), columns=columns, delivered=True),
+        table("odd-names", named, columns=columns, delivered=True),
         table(
             "odd-names-parquet",
-            data.assign(**more),
-            content={"a.parquet": as_parquet(data.assign(**more))},
+            named,
+            content={"a.parquet": as_parquet(named)},
             columns=columns,
         ),
         table(

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 from dvc.config import Config
+from dvc.utils.hydra import apply_overrides
+from jinja2 import Environment
 from ruamel.yaml import YAML
 
 from tests.conftest import PROJECT, TEMPLATE, BakedProject, baked, generate, template_files
@@ -83,6 +85,16 @@ def dvc_remote(project: BakedProject) -> str:
     return url
 
 
+def assert_written_as_dvc_writes(project: BakedProject) -> None:
+    """`dvc exp run -S` writes params.yaml anew: what is not in DVC's own form would change along with the value."""
+    before = project.read("params.yaml").splitlines()
+    apply_overrides(str(project.path / "params.yaml"), ["train.folds=7"])
+    after = project.read("params.yaml").splitlines()
+    assert len(before) == len(after)
+    changed = [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]]
+    assert changed == [("  folds: 5", "  folds: 7")]
+
+
 def rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file."""
     with path.open(newline="", encoding="utf-8") as file:
@@ -136,8 +148,10 @@ def test_the_remote_is_the_answer_or_a_folder_beside_the_project(
 
 def test_hostile_answers_come_back_from_every_file_as_they_were_typed(template: Path, tmp_path: Path) -> None:
     title = "\"quotes\" 'quotes' \\ \\n 🎉 {{ 1 + 1 }} {% raw %} {# # : - [x] & *a \"\"\" '''"
-    description = "'; import pathlib; pathlib.Path('canary').touch() # $(touch canary) `touch canary` %(x)s ]] --- \\"
-    author = 'O\'Brien "\\" <ob@example.org>, {{ cookiecutter }}'
+    description = (
+        "'; import pathlib; pathlib.Path('canary').touch() # $(touch canary) `touch canary` %(x)s ]] --- 🦆 \\"
+    )
+    author = 'O\'Brien 🦆 "\\" <ob@example.org>, {{ cookiecutter }}'
     remote = "/srv/O'Brien's # 100 %, {{ store }} \\"
     uri = "https://mlflow.example.org/'\\{{ 1 + 1 }}#x: y"
     typed = "\n".join([title, "hostile", description, author, "", "", remote, uri, "3", "3", ""])
@@ -147,10 +161,33 @@ def test_hostile_answers_come_back_from_every_file_as_they_were_typed(template: 
     files = parsed(project)
     assert files["pyproject.toml"]["project"]["description"] == description
     assert files["pyproject.toml"]["project"]["authors"] == [{"name": author}]
+    assert files["params.yaml"]["card"]["purpose"] == description
+    assert files["params.yaml"]["card"]["owner"] == author
     assert files["params.yaml"]["tracking"]["uri"] == uri
+    assert_written_as_dvc_writes(project)
     assert dvc_remote(project) == remote
     assert not list(tmp_path.rglob("canary"))
     assert title in project.read("README.md")
+
+
+def test_dvc_changes_one_line_of_the_parameters_for_one_value(project: BakedProject) -> None:
+    assert_written_as_dvc_writes(project)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "true", "Null", "2024-01-31", "1e5", "a: b", "a #b", "a:", "- a", "'", "ä", " a ", "word " * 40],
+)
+def test_no_answer_is_read_as_something_else_than_its_text(text: str, tmp_path: Path) -> None:
+    source = (TEMPLATE / PROJECT / "params.yaml").read_text(encoding="utf-8")
+    answers = dict.fromkeys(("project", "description", "author", "mlflow_tracking_uri"), text)
+    rendered = Environment(**SETTINGS["_jinja2_env_vars"]).from_string(source).render(cookiecutter=answers)  # noqa: S701
+    (tmp_path / "params.yaml").write_text(rendered + "\n", encoding="utf-8")
+
+    content = YAML(typ="safe").load(rendered)
+
+    assert {content["register"]["name"], content["card"]["purpose"], content["tracking"]["uri"]} == {text.strip()}
+    assert_written_as_dvc_writes(BakedProject(tmp_path, ""))
 
 
 def test_the_example_is_the_published_data_cut_in_two_deliveries(bake: Callable[..., BakedProject]) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT, TEMPLATE, BakedProject, baked, copy_template, generate, hook_module, storage_of
+from tests.projects import commit
 
 PIPELINE = """\
 stages:
@@ -41,6 +42,12 @@ if sys.argv[1:] == ["data", "hold-back"]:
     sys.exit(0)  # too few rows to keep any back
 assert [*sys.argv[1:4], sys.argv[5]] == ["schema", "infer", "--target", "--force"], sys.argv
 pathlib.Path("schema.yaml").write_text(f"target: {sys.argv[4]}\\n")
+"""
+WRITES = """\
+import pathlib
+pathlib.Path("dvc.lock").touch()
+pathlib.Path("reports").mkdir(exist_ok=True)
+pathlib.Path("reports/metrics.json").touch()
 """
 LOANS = "amount,paid\n100,yes\n250,no\n"
 AUTHOR = 'O\'Brien "Ω" $(touch canary) {{ 1 + 1 }}'
@@ -336,6 +343,103 @@ def test_the_hooks_agree_with_the_project_on_what_it_takes() -> None:
 
     assert requires in (TEMPLATE / PROJECT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
     assert before.DATA_SUFFIXES == after.DATA_SUFFIXES
+    assert before.FIRST_COMMIT == after.FIRST_COMMIT
+    example = {path.relative_to(TEMPLATE / PROJECT) for path in (TEMPLATE / PROJECT / "data").glob("*/*.csv")}
+    assert example == set(after.EXAMPLE)
+
+
+def test_what_lies_in_a_repository_or_is_staged_is_not_taken_along(folder: Path) -> None:
+    person = BakedProject(folder, "")
+    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@localhost")
+    git(person, "init", "--quiet")
+    for name, text in {"notes.txt": "old", "staged.txt": "old", "models/own.pkl": "", "docs/draft.md": ""}.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    git(person, "add", "notes.txt", "staged.txt")
+    git(person, *identity, "commit", "--quiet", "-m", "Mine")
+    (folder / "notes.txt").write_text("new")
+    (folder / "staged.txt").write_text("new")
+    git(person, "add", "staged.txt")
+    (folder / "dvc.py").write_text(WRITES)
+
+    project = run_hook(folder, _repo_dir=str(TEMPLATE))
+
+    assert outcomes(project.printed)["first commit"] == "done", project.printed
+    committed = set(git(project, "show", "--name-only", "--format=", "HEAD").split())
+    assert {"dvc.lock", "reports/metrics.json", "requirements.txt"} <= committed
+    assert not committed & {"notes.txt", "staged.txt", "models/own.pkl", "docs/draft.md", "dvc.py"}
+    assert git(project, "diff", "--cached", "--name-only") == "staged.txt"
+    assert git(project, "diff", "--name-only") == "notes.txt"
+
+
+@pytest.mark.parametrize(("rule", "hidden"), [("metrics.json", "reports/metrics.json"), ("requirements.txt", "")])
+def test_what_a_rule_of_the_person_hides_from_git_is_named_with_the_rule(
+    folder: Path, tmp_path: Path, rule: str, hidden: str
+) -> None:
+    (tmp_path / "ignore").write_text(f"# mine\n{rule}\n")
+    (tmp_path / "config").write_text(f"[core]\n\texcludesFile = {tmp_path / 'ignore'}\n")
+    (folder / "dvc.py").write_text(WRITES)
+
+    project = run_hook(folder, env={"GIT_CONFIG_GLOBAL": str(tmp_path / "config")}, _repo_dir=str(TEMPLATE))
+
+    step = "first commit" if hidden else "repository"
+    assert outcomes(project.printed)[step] == "failed"
+    said = f"Git ignores {hidden or rule} by the rule {tmp_path / 'ignore'}:2:{rule}: take the rule out there"
+    assert said in project.printed
+    assert "is ready, except for the steps that are left to you" in project.printed
+
+
+@pytest.mark.parametrize("rule", ["data/", "data/*", "reports/", "models/", "*.csv", "*.json", "*.lock", "*.dvc"])
+def test_usual_rules_of_a_person_hide_no_result(rule: str, tmp_path: Path) -> None:
+    project = BakedProject(tmp_path / "project", "", {"GIT_CONFIG_GLOBAL": str(tmp_path / "config")})
+    project.path.mkdir()
+    shutil.copy(TEMPLATE / PROJECT / ".gitignore", project.path)
+    (tmp_path / "ignore").write_text(f"{rule}\n")
+    (tmp_path / "config").write_text(f"[core]\n\texcludesFile = {tmp_path / 'ignore'}\n")
+    git(project, "init", "--quiet")
+    names = (
+        "data/raw.dvc",
+        "data/.gitignore",
+        "dvc.lock",
+        "models/.gitignore",
+        "reports/metrics.json",
+        "reports/a/b.csv",
+        "mlops/data/x.py",
+    )
+
+    assert git(project, "check-ignore", *names) == ""
+    assert git(project, "check-ignore", "data/raw-1/x.csv", "data/.x.part/y") == "data/raw-1/x.csv\ndata/.x.part/y"
+
+
+def test_data_of_an_older_project_is_moved_aside_and_named(folder: Path, loans: Path) -> None:
+    (folder / "data" / "raw" / "again-first.csv").write_text("a,paid\n")
+    (folder / "data" / "incoming" / "next.csv").write_text("a\n")
+
+    project = run_hook(folder, setup="no", data=str(loans), target="paid", _repo_dir=str(TEMPLATE))
+
+    assert {path.name for path in (folder / "data" / "raw").iterdir()} == {"Loans 2024.csv"}
+    assert list((folder / "data" / "incoming").iterdir()) == []
+    assert project.read("data/raw-before/again-first.csv") == "a,paid\n"
+    moved = "data/raw-before/again-first.csv, data/incoming-before/next.csv"
+    assert f"Data of an older project was here, and is no part of the new one: moved to {moved}\n" in project.printed
+
+
+def test_a_project_with_commits_of_its_own_is_not_overwritten(short: Path, tmp_path: Path) -> None:
+    made = baked(generate(short, tmp_path, setup="no"), tmp_path / "customer-churn")
+    git(made, "init", "--quiet")
+    commit(made, "Start from cookiecutter-dvc-mlops")
+
+    again = generate(short, tmp_path, "--overwrite-if-exists", setup="no")
+    (made.path / "schema.yaml").write_text("mine")
+    commit(made, "Mine")
+    refused = generate(short, tmp_path, "--overwrite-if-exists", setup="no")
+
+    assert again.returncode == 0, again.stderr
+    assert refused.returncode != 0
+    assert (
+        "is a project with commits of its own, the last one 'Mine', and would be overwritten; choose" in refused.stderr
+    )
+    assert made.read("schema.yaml") == "mine"
 
 
 @pytest.mark.parametrize("name", ["pre_gen_project", "post_gen_project"])

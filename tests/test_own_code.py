@@ -35,7 +35,8 @@ class Mine(LogisticRegression):
         probability = super().predict_proba(rows)[:, 1] ** 0.5
         return __import__("numpy").column_stack([1 - probability, probability])
 '''
-BOOSTING = {"classifier": "lightgbm.LGBMClassifier", "n_estimators": 20, "verbosity": -1}
+BOOSTING = {"classifier": "lightgbm.LGBMClassifier", "n_estimators": 20}
+BOOSTING |= {"verbose": -1, "deterministic": True, "force_row_wise": True}  # what its get_params does not list
 
 
 def with_its_own_store(project: BakedProject, to: Path) -> BakedProject:

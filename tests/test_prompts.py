@@ -6,6 +6,8 @@ from types import ModuleType
 import pytest
 from cookiecutter.generate import generate_context
 from cookiecutter.prompt import prompt_for_config
+from mlops.base import params
+from mlops.base.errors import ParameterError
 
 from tests.conftest import TEMPLATE, generate, hook_module
 
@@ -43,7 +45,6 @@ def hook() -> ModuleType:
         ("dvc_remote", "gdrive://root/folder"),
         ("mlflow_tracking_uri", "https://mlflow.example.org/path"),
         ("mlflow_tracking_uri", "sqlite:////srv/mlflow.db"),
-        ("mlflow_tracking_uri", "sqlite:///C:/mlflow.db"),
         ("mlflow_tracking_uri", "postgresql+psycopg2://someone@host/mlflow"),
         ("mlflow_tracking_uri", "databricks"),
         ("data", "https://data.example.org/loans.csv.gz?version=3"),
@@ -71,6 +72,8 @@ def test_a_usable_answer_is_taken(hook: ModuleType, name: str, answer: str) -> N
         ("project_name", "two\nlines", "write it on one line"),
         ("project_name", "bell\a", "write it on one line"),
         ("project_name", "not UTF-8 \udcff", "write it on one line"),
+        ("description", "costs ${price}", "which `dvc exp run -S` takes for a variable"),
+        ("description", "not for YAML \uffff", "write it on one line"),
         ("project_name", "   ", "give it a name"),
         ("description", "two\u2028lines", "write it on one line"),
         ("author", "<>", "give it a letter"),
@@ -99,6 +102,7 @@ def test_a_usable_answer_is_taken(hook: ModuleType, name: str, answer: str) -> N
         ("mlflow_tracking_uri", "file:///srv/mlruns", "or nothing for SQLite"),
         ("mlflow_tracking_uri", "sqlite:///mlflow.db", "a full path"),
         ("mlflow_tracking_uri", "sqlite://", "a full path"),
+        ("mlflow_tracking_uri", "sqlite:///C:/mlflow.db", "a full path"),
         ("mlflow_tracking_uri", "http://", "names no host"),
         ("mlflow_tracking_uri", "postgresql://someone:secret@host/mlflow", "in the environment instead"),
         ("mlflow_tracking_uri", "mysql://host/mlflow?password=secret", "in the environment instead"),
@@ -109,6 +113,20 @@ def test_a_bad_answer_is_refused_with_what_would_be_right(hook: ModuleType, name
 
     assert [refusal.split(" = ")[0] for refusal in refusals] == [name]
     assert why in refusals[0]
+
+
+@pytest.mark.parametrize(
+    "uri", ["", "sqlite:////srv/m.db", "sqlite:///C:/m.db", "sqlite:///m.db", "sqlite://", "https://x"]
+)
+def test_the_hook_and_the_project_take_the_same_tracking_stores(hook: ModuleType, uri: str, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(f"tracking:\n  uri: '{uri}'\n")
+    taken = True
+    try:
+        params.load(params.Tracking, tmp_path / "params.yaml")
+    except ParameterError:
+        taken = False
+
+    assert (hook.mlflow_tracking_uri(uri) == "") is taken
 
 
 def test_the_name_that_a_refusal_proposes_is_itself_taken(hook: ModuleType) -> None:

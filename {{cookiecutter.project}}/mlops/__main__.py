@@ -19,6 +19,7 @@ COMMANDS: dict[str, Any] = {
     "ingest": "data.ingest",
     "data": {"log": "data.versions", "get": "data.versions", "hold-back": "data.hold_back"},
     "schema": {"infer": "data.draft_schema"},
+    "lock": "lock",
     "sweep": "experiments.sweep",
     "compare": "experiments.compare",
     "review": "experiments.review",

@@ -25,9 +25,10 @@ def main(
     from mlops.training import selection
 
     scoring.declare(project.metrics.METRICS)
-    settings, models = params.load(params.Train), params.load(params.Models)
+    settings, models, split = params.load(params.Train), params.load(params.Models), params.load(params.Prepare).split
     environment.require_locked(models.paths(settings.model))
-    trained = selection.train(tables.read(train), tables.read_schema(schema), settings, models, console.progress)
+    layout = tables.read_schema(schema)
+    trained = selection.train(tables.read(train), layout, settings, models, console.progress, split)
     model_files.write(model, trained.model)
     files.write_json(metrics, trained.metrics)
     files.write_json(report, trained.report)

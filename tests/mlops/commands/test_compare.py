@@ -103,7 +103,7 @@ def test_without_the_data_only_the_folds_are_compared(project):
     [
         (["HEAD"], ParameterError, "there is nothing to compare .* with: name experiments or commits"),
         (["HEAD", "nothing"], StoreError, "nothing is no commit, branch, tag or experiment"),
-        (["HEAD", "worse", "--metric", "roc"], ParameterError, "has no roc in every fold, but accuracy: choose one"),
+        (["HEAD", "worse", "--metric", "roc"], ParameterError, "no model has roc in every fold; .* has accuracy: "),
         (["HEAD", "empty"], StoreError, r"empty \(.*\) has no reports/training.json: run `dvc repro` there"),
     ],
 )
@@ -117,6 +117,22 @@ def test_what_cannot_be_compared_is_one_sentence(project, arguments, error, sent
     assert isinstance(done.exception, error)
     with pytest.raises(error, match=sentence):
         raise done.exception
+
+
+@pytest.mark.parametrize("folds", [[{"f1": 0.9}] * 5, [{"accuracy": 0.9}] * 4 + [{"accuracy": None}]])
+def test_a_model_without_the_metric_is_shown_without_a_rank(project, folds):
+    training = json.loads(Path("reports/training.json").read_text())
+    project.write("reports/training.json", {**training, "model": "ridge", "folds": folds})
+    project.experiment("lacking")
+
+    found, said = compared("lacking", "HEAD", "worse")
+
+    assert list(found) == ["HEAD", "worse", "lacking"]
+    assert (found["lacking"]["mean"], found["lacking"]["p_folds"]) == (None, None)
+    assert found["lacking"]["verdict"] == "no accuracy"
+    assert said.endswith("Really better than worse. Not defined in every fold, and so not compared: lacking.")
+    row = next(line for line in compare("lacking", "HEAD").output.splitlines() if line.startswith("lacking"))
+    assert row.split()[1:3] == ["ridge", "–"]
 
 
 def test_an_older_report_without_a_key_is_one_sentence(project):

@@ -232,9 +232,9 @@ def test_finished_trials_are_read_with_what_they_changed(handmade: Any, classifi
 @pytest.mark.parametrize(
     ("training", "reason"),
     [
-        ({"cross_validated": {}}, r"reports/training\.json of s-001 \(.*\) has no accuracy, it was made by an older"),
+        ({"cross_validated": {}}, "accuracy is not defined for it"),
         ({}, r"reports/training\.json of s-001 \(.*\) has no cross_validated, it was made by an older pipeline"),
-        ({"cross_validated": {"accuracy": {"mean": None, "std": None}}}, "accuracy is undefined"),
+        ({"cross_validated": {"accuracy": {"mean": None, "std": None}}}, "accuracy is not defined for it"),
         (None, r"s-001 \(.*\) has no reports/training\.json"),
     ],
 )
@@ -256,6 +256,26 @@ def test_an_experiment_without_the_metric_is_a_failed_trial(
 
 
 # ---- how it is ranked
+
+
+def test_a_trial_without_the_metric_has_no_rank_but_a_reason(handmade: Any, classifier: Any) -> None:
+    handmade.result(classifier(np.arange(60) % 5 > 0))
+    handmade.commit("First")
+    spreads = {"roc_auc": {"mean": 0.9, "std": None}, "f1": {"mean": None, "std": None}}
+    for number, scores in enumerate([{"accuracy": {"mean": 0.8, "std": 0.1}}, spreads]):
+        handmade.write("reports/training.json", {"cross_validated": scores})
+        handmade.experiment(f"s-{number:03d}")
+
+    for metric, places, reason in (
+        ("roc_auc", [1], "roc_auc is not defined for it, but accuracy"),
+        ("f1", [], "f1 is not defined for it, but roc_auc"),
+    ):
+        best_first, failed = ranking.ranked(experiments.finished("s", metric), maximize=True)
+
+        assert [found.trial.number for found in best_first] == places
+        assert failed[-1].failed == reason
+    [alone] = ranking.ranked(experiments.finished("s", "roc_auc"), maximize=True)[0]
+    assert ranking.line(alone).startswith("0.9000  s-001")
 
 
 @pytest.mark.parametrize(("maximize", "order"), [(True, [2, 0, 1]), (False, [1, 0, 2])])

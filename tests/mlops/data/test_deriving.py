@@ -53,6 +53,21 @@ def test_derived_columns_stand_where_the_schema_has_them_and_sources_are_gone() 
     assert found.index.tolist() == [4, 5, 6]
 
 
+@pytest.mark.parametrize("name", ["self", "data", "index", "kwargs", "__class__"])
+def test_a_column_may_have_any_name(name: str) -> None:
+    names = {"per_month": name}
+    columns = {names.get(column, column): fields for column, fields in SCHEMA.columns.items()}
+
+    found = derived(
+        TABLE.rename(columns=names),
+        Schema(columns=columns),
+        lambda table: derive(table).rename(columns=names),
+    )
+
+    assert list(found) == [names.get(column, column) for column in SCHEMA.kept]
+    assert found[names["per_month"]].tolist()[:2] == [5.0, 30.0]
+
+
 def test_a_delivery_without_labels_is_derived_alike() -> None:
     whole = derived(TABLE, SCHEMA, derive)
 

@@ -258,7 +258,8 @@ def test_the_first_complete_date_orders_the_rows_unless_somebody_was_born_on_it(
         "y": "target",
     }
     assert all(guesses[name].column.type == "datetime" for name in frame.columns[:-1])
-    assert guesses["ordered"].reason == "orders the rows"
+    assert guesses["ordered"].reason == draft.ORDERS
+    assert "set prepare.split to time in params.yaml" in draft.ORDERS
     assert (guesses["ordered"].column.format, guesses["ordered"].column.max_missing) == ("%d.%m.%Y", 0)
     assert guesses["at"].column.format == "%H:%M"
     assert guesses["shipped"].column.format is None
@@ -268,7 +269,21 @@ def test_a_date_that_orders_the_rows_keeps_what_is_doubtful_about_it() -> None:
     guess = guess_of([f"0{1 + row % 9}/0{1 + row % 8}/2024" for row in range(40)])
 
     assert guess.column.role == "time"
-    assert guess.reason == "orders the rows; day and month cannot be told apart: %m/%d/%Y or %d/%m/%Y"
+    assert guess.reason == f"{draft.ORDERS}; day and month cannot be told apart: %m/%d/%Y or %d/%m/%Y"
+
+
+@pytest.mark.parametrize("name", ["sex", "Gender", "patientSex", "is_female", "age_group", "Marital status"])
+def test_a_column_that_is_sensitive_by_its_name_is_proposed_so(name: str) -> None:
+    guess = guess_of(["1", "2", "2", "1", "1"] * 8, name)
+
+    assert (guess.column.type, guess.column.role, guess.column.sensitive) == ("integer", "feature", True)
+    assert guess.reason == "sensitive by its name: results are compared between its groups"
+
+
+@pytest.mark.parametrize("name", ["age", "sextant", "manager", "x"])
+def test_many_different_numbers_and_other_names_are_not(name: str) -> None:
+    assert not guessed([str(20 + row) for row in range(50)], name).sensitive
+    assert not guessed(["1", "2", "2", "1", "1"] * 8, "sextant").sensitive
 
 
 def test_eight_digits_are_a_date_where_they_are_called_so() -> None:

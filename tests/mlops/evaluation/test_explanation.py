@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,6 +45,8 @@ TREES = [
     ensemble.RandomForestRegressor(10, max_depth=5, random_state=0),
     ensemble.GradientBoostingRegressor(n_estimators=10, random_state=0),
     ensemble.HistGradientBoostingRegressor(max_iter=10, random_state=0),
+    lightgbm.LGBMClassifier(n_estimators=10, n_jobs=1, verbosity=-1),
+    lightgbm.LGBMRegressor(n_estimators=10, n_jobs=1, verbosity=-1),
 ]
 
 
@@ -197,6 +200,7 @@ def test_a_row_is_explained_with_its_own_values_and_the_largest_contribution_fir
     [
         neighbors.KNeighborsRegressor(),
         svm.SVR(),
+        lightgbm.LGBMRegressor(n_estimators=3, linear_tree=True, n_jobs=1, verbosity=-1),
         linear_model.PoissonRegressor(),  # its answer is the exponential of a sum
     ],
     ids=named,

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlops.data.schema import Column, Schema
 from mlops.evaluation import importance
+from mlops.evaluation.dependence import partial_dependence
 from mlops.training import encoding, fitting
 from mlops.training.metrics import HIGHER_IS_BETTER, Predictions, score
 from sklearn.inspection import permutation_importance
@@ -158,13 +159,17 @@ def test_of_many_rows_the_first_are_shuffled(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("kind", ["number", "category"])
-def test_features_of_one_kind_alone_are_no_special_case(kind: str) -> None:
-    schema = Schema(columns={"x": {"type": kind}, "y": {"type": "number", "role": "target"}})  # type: ignore[dict-item]
+def test_features_of_one_kind_alone_are_no_special_case_whatever_their_name(kind: str) -> None:
+    schema = Schema(columns={"self": {"type": kind}, "y": {"type": "number", "role": "target"}})  # type: ignore[dict-item]
     codes = np.arange(60) % 3
-    inputs = pd.DataFrame({"x": codes.astype(float) if kind == "number" else np.array(["a", "b", "c"], object)[codes]})
+    inputs = pd.DataFrame(
+        {"self": codes.astype(float) if kind == "number" else np.array(["a", "b", "c"], object)[codes]}
+    )
     model, found = fitted(schema, inputs, codes.astype(np.float64))
 
-    assert importances(model, inputs, found, schema, "r2")["x"][0] > 0.5
+    assert importances(model, inputs, found, schema, "r2")["self"][0] > 0.5
+    dependence = partial_dependence(model, inputs, found, schema, ["self"], seed=0, threads=1)
+    assert dependence["mean"].round(3).tolist() == [0, 1, 2]
 
 
 def test_the_table_has_the_greatest_first_and_equal_ones_as_they_came() -> None:

@@ -75,7 +75,14 @@ def test_a_model_that_is_not_for_the_task_says_so(task: str, kind: str) -> None:
 def test_a_misspelt_argument_of_an_estimator_that_takes_others_is_named() -> None:
     with pytest.raises(ParameterError, match=r"models.boosting.num_leave is no argument .*did you mean num_leaves"):
         estimators.build("boosting", "lightgbm.LGBMClassifier", {"num_leave": 4}, "classification", 1)
-    built = estimators.build("boosting", "lightgbm.LGBMClassifier", {"verbosity": -1}, "classification", 7, threads=2)
+    with pytest.raises(ParameterError, match=r"models.forest.verbos is no argument .*did you mean verbose"):
+        estimators.build("forest", FOREST, {"verbos": 4}, "classification", 1)
 
-    assert built.get_params()["verbosity"] == -1
+
+def test_an_estimator_that_takes_others_is_given_them() -> None:
+    others = {"verbose": -1, "deterministic": True, "force_row_wise": True, "max_bin": 63, "colsample_bynode": 0.5}
+
+    built = estimators.build("boosting", "lightgbm.LGBMClassifier", others, "classification", 7, threads=2)
+
+    assert others.items() <= built.get_params().items()
     assert (built.get_params()["random_state"], built.get_params()["n_jobs"]) == (7, 2)

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from mlops.base import model_files
+from mlops.base import model_files, params
 from mlops.base.errors import DataError, ParameterError
-from mlops.training import encoding, estimators, fitting
+from mlops.data.schema import Schema
+from mlops.training import encoding, estimators, fitting, selection
 from mlops.training.metrics import Predictions, joined
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import cross_validate
+from sklearn.model_selection import TimeSeriesSplit, cross_validate
 from sklearn.pipeline import Pipeline
 
 from tests.conftest import PROJECT, TEMPLATE
@@ -90,6 +91,52 @@ def test_rows_of_one_group_are_in_one_fold(task: str) -> None:
 
     for train, test in fitting.folds(target, groups, task, 5, seed=3):  # type: ignore[arg-type]
         assert set(groups[train]).isdisjoint(groups[test])
+
+
+@pytest.mark.parametrize("rows", [6, 40, 203])
+def test_folds_by_time_are_those_of_scikit_learn_in_the_order_of_time(rows: int) -> None:
+    order = np.random.default_rng(1).permutation(rows)
+    time = pd.Series(np.datetime64("2024-01-01") + order * np.timedelta64(1, "D"), name="day")
+    sorted_rows = np.argsort(order)
+
+    cut = fitting.folds_by_time(time, 5)
+
+    for found, expected in zip(cut, TimeSeriesSplit(5).split(time), strict=True):
+        assert [part.tolist() for part in found] == [sorted_rows[part].tolist() for part in expected]
+
+
+def test_rows_of_one_time_are_in_one_fold_and_no_fold_is_tested_by_its_past() -> None:
+    time = pd.Series(np.random.default_rng(1).integers(12, size=200))
+
+    cut = fitting.folds_by_time(time, 4)
+
+    assert all(time[train].max() < time[test].min() for train, test in cut)
+    assert len(np.concatenate([test for _, test in cut])) == len(time) - len(cut[0][0])
+
+
+def test_a_split_by_time_decides_the_folds_of_training() -> None:
+    table, target = data()
+    table = table.assign(day=np.random.default_rng(2).permutation(len(table)), y=target)
+    schema = Schema(columns={**SCHEMA.columns, "day": {"type": "integer", "role": "time"}})  # type: ignore[dict-item]
+    models = params.Models.model_validate({"logistic": {"classifier": PATHS["logistic"]}})
+    settings = params.Train(model="logistic", folds=3)
+
+    by_time, shuffled = (
+        selection.train(table, schema, settings, models, lambda pieces, *_: pieces, how).report["folds"]
+        for how in ("time", "stratified")
+    )
+
+    encoder = encoding.encoder(schema, [], settings.rare_level, "classification", settings.seed)
+    model = fitting.pipeline(encoder, LogisticRegression(random_state=settings.seed))
+    cut = fitting.folds_by_time(table["day"], 3)
+    assert by_time == list(fitting.cross_validate(model, encoding.inputs(table, schema), target, cut, "yes", 1))
+    assert by_time != shuffled
+
+
+@pytest.mark.parametrize("times", [[1, 2, 3], [1, 1, 1, 1, 1, 1, 1, 1, 1, 2], [1] * 20])
+def test_too_few_different_times_are_an_error_that_counts_them(times: list[int]) -> None:
+    with pytest.raises(DataError, match=rf"the training split has {len(set(times))} different times in day, too few"):
+        fitting.folds_by_time(pd.Series(times, name="day"), 3)
 
 
 @pytest.mark.parametrize("rows", [1, 4])
@@ -277,9 +324,9 @@ FIT = """
 import sys
 from pathlib import Path
 import numpy as np, pandas as pd
-from mlops.base import model_files
+from mlops.base import model_files, params
 from mlops.data.schema import Schema
-from mlops.training import encoding, estimators, fitting
+from mlops.training import encoding, estimators, fitting, selection
 
 rng = np.random.default_rng(1)
 table = pd.DataFrame(rng.normal(size=(3000, 8)), columns=list("abcdefgh"))

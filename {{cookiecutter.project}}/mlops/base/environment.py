@@ -3,7 +3,10 @@
 Standard library only, so that it can say so in any Python: `python -m mlops.base.environment`.
 """
 
+import ast
+import importlib.util
 import re
+import shutil
 import sys
 from collections.abc import Collection
 from importlib import metadata
@@ -12,8 +15,10 @@ from pathlib import Path
 from mlops.base.errors import ParameterError
 
 LOCK = Path(__file__).parents[2] / "requirements.txt"
+OWN = LOCK.with_name("project")
 # What the bytes of results depend on; to look at all of the lock takes 0.2 s, too long for every stage.
 COMPUTED_WITH = frozenset({"joblib", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy"})
+USUAL = COMPUTED_WITH | {"sklearn", "project", "mlops"} | sys.stdlib_module_names  # no package has to be found for them
 NEEDED_TO_START = frozenset({"dvc", "mlflow", "pydantic", "rich", "ruamel-yaml", "typer"})
 
 
@@ -54,11 +59,29 @@ def locked(names: Collection[str]) -> dict[str, list[str]]:
 
 
 def packages_behind(path: str) -> set[str]:
-    """The packages that have the class at an import path; none for scikit-learn's classes and the project's own."""
-    module = path.partition(".")[0]
-    if module in ("sklearn", "project"):  # the first is in COMPUTED_WITH; to look all packages through takes 0.2 s
+    """The packages, besides COMPUTED_WITH, that have the class at an import path, and those that project/ imports."""
+    modules = {path.partition(".")[0], *own_imports()} - USUAL
+    if not modules:  # to look all packages through takes 0.2 s
         return set()
-    return {name.lower().replace("_", "-") for name in metadata.packages_distributions().get(module, [])}
+    behind = metadata.packages_distributions()
+    # The lock has names in their normal form (PEP 503).
+    return {re.sub(r"[-_.]+", "-", name).lower() for module in modules for name in behind.get(module, [])}
+
+
+def own_imports() -> set[str]:
+    """The top-level modules that the files of project/ import."""
+    found = set()
+    for file in OWN.rglob("*.py"):
+        try:
+            tree = ast.parse(file.read_bytes())
+        except SyntaxError:  # whoever imports it says so
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return found
 
 
 def require_locked(paths: Collection[str]) -> None:
@@ -70,16 +93,24 @@ def require_locked(paths: Collection[str]) -> None:
     for name in sorted(set().union(*map(packages_behind, paths))):
         if not locks(name):
             raise ParameterError(
-                f"{name} is not in requirements.txt: add it to the dependencies in pyproject.toml, and compile the "
-                "lock (see README.md)"
+                f"{name} is not in requirements.txt: add it to the dependencies in pyproject.toml, and run `python -m "
+                "mlops lock`"
             )
         if wrong := mismatches([name]):
-            raise ParameterError(f"{wrong[0]} as in requirements.txt: install the lock (see README.md)")
+            raise ParameterError(f"{wrong[0]} as in requirements.txt: install it (`{install()}`)")
 
 
 def locks(name: str) -> bool:
     """Whether the lock has a package."""
     return re.search(rf"^{re.escape(name)}==", LOCK.read_text(encoding="utf-8"), re.M) is not None
+
+
+def install() -> str:
+    """The command that installs the lock into this environment; one that uv has made has no pip."""
+    if shutil.which("uv"):
+        return "uv pip install --require-hashes -r requirements.txt"
+    ensure = "" if importlib.util.find_spec("pip") else "python -m ensurepip && "
+    return f"{ensure}python -m pip install --require-hashes -r requirements.txt"
 
 
 def require(only: Collection[str] = ()) -> None:
@@ -89,7 +120,7 @@ def require(only: Collection[str] = ()) -> None:
         sys.exit(
             f"Error: {sys.executable} is not the environment of requirements.txt: {'; '.join(found[:5])}"
             f"{' …' if len(found) > 5 else ''}. Activate the project's environment (`source .venv/bin/activate`), or "
-            "bring this one up to date (`python -m pip install -r requirements.txt`)."
+            f"bring this one up to date (`{install()}`)."
         )
 
 

@@ -39,7 +39,8 @@ def derived(table: pd.DataFrame, schema: Schema, derive: Derive) -> pd.DataFrame
             "schema infer --update` adds what it lacks"
         )
     columns = {name: _typed(added[name], name, schema, derive) for name in schema.derived}
-    return table.assign(**columns)[[name for name in schema.kept if name in table or name in columns]]
+    table = pd.DataFrame({**table, **columns}, index=table.index)  # not assign: a column may be called `self`
+    return table[[name for name in schema.kept if name in table]]
 
 
 def new_columns(given: pd.DataFrame, derive: Derive) -> pd.DataFrame:

@@ -39,6 +39,15 @@ ID_WORDS = frozenset({"id", "ids", "key", "uuid", "guid", "index", "no", "nr", "
 CODE_WORDS = frozenset({"id", "code", "zip", "zipcode", "postcode", "postalcode", "postal", "plz"})
 DATE_WORDS = frozenset({"date", "day", "datum", "fecha", "dt"})
 BIRTH_WORDS = frozenset({"birth", "birthday", "birthdate", "born", "dob"})
+# A word of the name of a column whose groups the law of many countries protects.
+SENSITIVE_WORDS = frozenset(
+    {
+        *("age", "sex", "gender", "female", "male", "woman", "man", "race", "ethnic", "ethnicity", "caste", "religion"),
+        *("nationality", "citizenship", "immigrant", "minority", "disability", "disabled", "marital", "married"),
+        *("pregnant", "geschlecht", "alter", "nationalität", "familienstand", "sexo", "sexe", "edad", "raza"),
+    }
+)
+ORDERS = "orders the rows: to test on the newest rows, as in use, set prepare.split to time in params.yaml"
 NAMELESS = re.compile(r"Unnamed: \d+")
 # Words that YAML does not read as text.
 YAML_WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n", "nan", "inf"})
@@ -169,8 +178,13 @@ def _guess(raw: pd.Series, target: pd.Series, *, commas: bool) -> Guess:
         return guess.ignored(f"gives the target away: {leak}")
     missing = float(typed.isna().mean())
     limits = {"max_missing": _most(missing), **_limits(typed.dropna(), kind)}
-    reasons = (reason, f"{missing:.1%} missing" if missing > MISSING_MARGIN else "")
-    column = Column(type=kind, decimal=decimal, format=form, **limits)
+    sensitive = bool(SENSITIVE_WORDS & set(_words(name))) and typed.nunique() <= MOST_ALLOWED
+    reasons = (
+        "sensitive by its name: results are compared between its groups" if sensitive else "",
+        reason,
+        f"{missing:.1%} missing" if missing > MISSING_MARGIN else "",
+    )
+    column = Column(type=kind, sensitive=sensitive, decimal=decimal, format=form, **limits)
     return Guess(column, "; ".join(filter(None, reasons)), column_digest(typed))
 
 
@@ -238,7 +252,7 @@ def _time(guesses: dict[str, Guess]) -> dict[str, Guess]:
         dated = column.type == "datetime" and column.role == "feature" and "%Y" in (column.format or "%Y").upper()
         complete = column.max_missing <= _most(0) and "missing" not in guess.reason
         if dated and complete and not BIRTH_WORDS & set(_words(name)):
-            reason = "; ".join(filter(None, ["orders the rows", guess.reason]))
+            reason = "; ".join(filter(None, [ORDERS, guess.reason]))
             return {name: Guess(column.model_copy(update={"role": "time", "max_missing": 0.0}), reason)}
     return {}
 

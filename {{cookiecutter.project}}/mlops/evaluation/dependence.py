@@ -54,7 +54,8 @@ def partial_dependence(
 
     def along(name: str) -> pd.DataFrame:
         values, kind = _grid(table[name], schema.columns[name].type)
-        at_values = rows.iloc[np.zeros(len(values), dtype=np.intp)].assign(**{name: values.array})
+        at_values = rows.iloc[np.zeros(len(values), dtype=np.intp)].copy()
+        at_values[name] = values.array  # not assign, whose own parameter `self` may be the name of a column
         block = encoder.transform(inputs(at_values, schema))[:, blocks[name]]
         stacked = np.tile(encoded, (len(values), 1))
         stacked[:, blocks[name]] = np.repeat(block, len(rows), axis=0)

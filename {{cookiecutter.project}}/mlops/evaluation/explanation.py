@@ -1,5 +1,6 @@
 """Explanations of single predictions: the contribution of each feature to the answer."""
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Scale = Literal["probability", "log-odds", "score", "number"]
 Parts = tuple[NDArray[np.float64], NDArray[np.float64]]  # contributions (n, m, outputs) and base (outputs,)
 
-TREES = ("DecisionTree", "ExtraTree", "RandomForest", "GradientBoosting", "HistGradientBoosting")
+TREES = ("DecisionTree", "ExtraTree", "RandomForest", "GradientBoosting", "HistGradientBoosting", "LGBM")
 TOLERANCE = 1e-6  # by which the sum of base and contributions may differ from the answer
 
 
@@ -105,7 +106,7 @@ def explain(
         encoded = encoder.transform(inputs(table, schema))
         if is_linear(model):
             parts, base = _linear(estimator, encoded, training_means(encoder, schema, reference))
-        elif type(estimator).__name__.startswith(TREES):
+        elif type(estimator).__name__.startswith(TREES) and not estimator.get_params().get("linear_tree"):
             parts, base = _trees(estimator, encoded)
         else:
             raise _unexplained(estimator)
@@ -191,7 +192,10 @@ def _trees(estimator: Any, encoded: NDArray[np.float64]) -> Parts:
         ) from None
     if not type(estimator).__name__.startswith("GradientBoosting"):
         explainer = TreeExplainer(estimator)
-        parts, base = explainer.shap_values(encoded, check_additivity=False), explainer.expected_value
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "LightGBM binary classifier")  # either shape is understood
+            parts = explainer.shap_values(encoded, check_additivity=False)
+        base = explainer.expected_value
         return np.reshape(parts, (*encoded.shape, -1)), np.atleast_1d(base)
     # Tree by tree: shap does not support gradient boosting of several classes.
     parts = np.zeros((*encoded.shape, estimator.estimators_.shape[1]))

@@ -36,6 +36,8 @@ class Trial:
 class TrialResult:
     """Mean and standard deviation of the metric over the folds; both are None while the trial runs or if it failed.
 
+    The deviation is also None if the metric is defined in one fold only.
+
     `parameters` has the values of params.yaml by dotted name, and `failed` the reason of a failure.
     """
 
@@ -64,13 +66,16 @@ def finished(sweep: str, metric: str) -> list[TrialResult]:
 
 
 def _result(revision: Revision, trial: Trial, metric: str, parameters: Mapping[str, Any]) -> TrialResult:
-    """The result of a trial in Git; an experiment without this metric has failed."""
+    """The result of a trial in Git; an experiment for which this metric is not defined has failed."""
     try:
-        score = revision.json(paths.TRAINING)["cross_validated"][metric]
+        scores = revision.json(paths.TRAINING)["cross_validated"]
+        defined = [name for name, score in scores.items() if score["mean"] is not None]
     except StoreError as error:
         return TrialResult(trial, parameters=parameters, failed=str(error))
-    failed = f"{metric} is undefined" if score["mean"] is None else ""
-    return TrialResult(trial, score["mean"], score["std"], parameters, failed)
+    if metric not in defined:
+        failed = f"{metric} is not defined for it, but {', '.join(defined) or 'no other metric either'}"
+        return TrialResult(trial, parameters=parameters, failed=failed)
+    return TrialResult(trial, scores[metric]["mean"], scores[metric]["std"], parameters)
 
 
 def as_overrides(changes: Mapping[str, Any]) -> tuple[str, ...]:

@@ -119,7 +119,7 @@ def _completed(table: pd.DataFrame, schema: Schema, names: list[str]) -> pd.Data
         for name in names
         if name not in table
     }
-    return table.assign(**lacking)[names]
+    return pd.DataFrame({**table, **lacking}, index=table.index)[names]
 
 
 def listed(folder: Path) -> list[Path]:

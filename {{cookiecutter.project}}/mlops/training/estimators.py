@@ -1,5 +1,6 @@
 """Estimators by name: from a few words in `params.yaml` to an unfitted scikit-learn estimator."""
 
+import difflib
 import importlib
 import inspect
 from collections.abc import Mapping
@@ -10,6 +11,10 @@ from mlops.training.task import Task
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
+
+# Two names that are so similar (see difflib) are the same but for a letter. An estimator that takes any argument would
+# ignore the wrong one.
+MISSPELT = 0.9
 
 
 def build(
@@ -32,9 +37,10 @@ def build(
         )
     estimator = _imported(path, f"params.yaml: models.{name}.{kind}")
     known = estimator.get_params(deep=False)
-    takes_others = any(one.kind is one.VAR_KEYWORD for one in inspect.signature(type(estimator)).parameters.values())
+    others = takes_others(estimator)
     for argument in arguments:
-        if argument not in known and not (takes_others and "mean" not in nearest(argument, known)):
+        misspelt = difflib.get_close_matches(argument, known, n=1, cutoff=MISSPELT)
+        if argument not in known and (misspelt or not others):
             hint = nearest(argument, known)
             raise ParameterError(f"params.yaml: models.{name}.{argument} is no argument of {path}: {hint}")
     given = dict(arguments)
@@ -47,6 +53,12 @@ def build(
     except (ValueError, TypeError) as error:
         said = " ".join(str(error).split())
         raise ParameterError(f"params.yaml: models.{name} has arguments that {path} does not take: {said}") from None
+
+
+def takes_others(estimator: "BaseEstimator") -> bool:
+    """Whether an estimator takes arguments that its `get_params` does not list before they are given."""
+    parameters = inspect.signature(type(estimator)).parameters.values()
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 
 
 def _is_of_sklearn(estimator: "BaseEstimator") -> bool:
@@ -75,7 +87,7 @@ def _imported(path: str, where: str) -> "BaseEstimator":
         if name and isinstance(error, ModuleNotFoundError) and error.name == package != "project":
             raise ParameterError(
                 f"{where} is {path!r}, and the package {package} is not installed: add it to the dependencies in "
-                "pyproject.toml, compile requirements.txt (see README.md), and install that"
+                "pyproject.toml, and run `python -m mlops lock`"
             ) from None
         raise ParameterError(
             f"{where} is {path!r}, which cannot be imported: give a full path such as "

@@ -40,6 +40,28 @@ def pipeline(encoder: "BaseEstimator", estimator: "BaseEstimator") -> "Pipeline"
     return Pipeline([("encoder", encoder), ("estimator", estimator)])
 
 
+def folds_by_time(time: pd.Series, count: int) -> list[Fold]:
+    """Row positions (train, test) of each fold: the rows of a later time test what all earlier rows (n) have trained.
+
+    The sizes are those of scikit-learn's `TimeSeriesSplit`, but rows of the same time stay on one side.
+
+    Raises:
+        DataError: there are too few different times.
+    """
+    codes = pd.factorize(time, sort=True)[0]
+    order = np.argsort(codes, kind="stable")
+    ordered, rows = codes[order], len(codes) // (count + 1)
+    # Each test part begins with the first row of its time.
+    starts = np.searchsorted(ordered, [ordered[-k * rows] for k in range(count, 0, -1)])
+    parts = np.split(order, starts)
+    if not all(map(len, parts)):
+        raise DataError(
+            f"the training split has {len(np.unique(codes))} different times in {time.name}, too few or too unequal "
+            f"for {count} folds in their order: lower train.folds, or choose another prepare.split"
+        )
+    return [(order[:start], part) for start, part in zip(starts, parts[1:], strict=True)]
+
+
 def folds(target: NDArray[np.generic], groups: pd.Series | None, task: Task, count: int, seed: int) -> list[Fold]:
     """Row positions (train, test) of each fold: stratified by class; rows of one group stay on one side.
 

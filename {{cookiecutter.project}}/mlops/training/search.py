@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mlops.base.errors import ParameterError, nearest
 from mlops.base.params import Range, Space
 from mlops.training import parallel
+from mlops.training.estimators import takes_others
 from mlops.training.fitting import Fold, fit, predict, refused, summarise
 from mlops.training.metrics import HIGHER_IS_BETTER, score
 from mlops.training.task import Label
@@ -64,7 +65,8 @@ def candidates(name: str, estimator: "BaseEstimator", space: Space, count: int, 
     known = {argument: value for argument, value in estimator.get_params(deep=False).items() if argument != "n_jobs"}
     for argument in space:
         if argument not in known:
-            hint = nearest(argument, known)
+            others = takes_others(estimator)
+            hint = f"give it a value below models.{name}, too" if others else nearest(argument, known)
             raise ParameterError(f"params.yaml: {where}.{argument} is no argument that can be varied: {hint}")
     own = {argument: known[argument] for argument in space}
     size = math.prod(_size(dimension) for dimension in space.values())

@@ -27,9 +27,16 @@ class Trained:
 
 
 def train(
-    table: pd.DataFrame, schema: Schema, settings: params.Train, models: params.Models, progress: Progress
+    table: pd.DataFrame,
+    schema: Schema,
+    settings: params.Train,
+    models: params.Models,
+    progress: Progress,
+    split: str = "stratified",
 ) -> Trained:
     """Train the model that `settings` chooses from `models` on the n rows of the training split.
+
+    `split` is how the test rows were split off (`prepare.split`): after a split by time, the folds are by time, too.
 
     Raises:
         DataError: there are too few rows for the folds.
@@ -41,8 +48,11 @@ def train(
     inputs = encoding.inputs(table, schema)
     many = encoding.many_levels(inputs, schema, settings.max_levels, settings.encoded_megabytes)
     encoder = encoding.encoder(schema, many, settings.rare_level, kind, settings.seed)
-    groups = table[schema.with_role("group")[0]] if schema.with_role("group") else None
-    folds = fitting.folds(target, groups, kind, settings.folds, settings.seed)
+    if split == "time":
+        folds = fitting.folds_by_time(table[schema.with_role("time")[0]], settings.folds)
+    else:
+        groups = table[schema.with_role("group")[0]] if schema.with_role("group") else None
+        folds = fitting.folds(target, groups, kind, settings.folds, settings.seed)
 
     chosen, space = models.choose(settings.model), settings.search.space.get(settings.model, {})
     path = chosen.classifier if kind == "classification" else chosen.regressor

@@ -127,9 +127,8 @@ def _as_stored(path: Path, schema: Schema, unclean: set[str]) -> Iterator[pd.Dat
     """The delivery as it is stored: with types where no value is lost, else with the original values."""
     for batch in deliveries.batches(path):
         clean = [name for name in schema.delivered if name in batch and name not in unclean]
-        yield batch.assign(
-            **{name: parsing.column(batch[name], schema.columns[name], schema.missing) for name in clean}
-        )
+        typed = {name: parsing.column(batch[name], schema.columns[name], schema.missing) for name in clean}
+        yield pd.DataFrame({**batch, **typed}, index=batch.index)  # not assign: a column may be called `self`
 
 
 def _place(written: Path, goal: Path, before: Path, source: str, *, replace: bool) -> None:

@@ -21,6 +21,8 @@ WIDTH = 250  # characters of a line in a file
 class ComparedModel:
     """One model: its metric in each fold (k,) and on the test split, and its comparison with the best model.
 
+    A model whose metric is not defined in some fold is not compared: it has no mean.
+
     `fold_setup` is the same for models with the same folds: the MD5 of the training split, the number of folds, the
     seed and the task. `difference` is the best mean minus this mean, `difference_rows` the same on the test rows that
     both share; the p-values are two-sided and not adjusted. What is unknown is None.
@@ -29,7 +31,7 @@ class ComparedModel:
     revision: Revision
     model: str
     fold_setup: tuple[Any, ...]
-    folds: list[float]
+    folds: list[float | None]
     test: float | None
     difference: float | None = None
     p_folds: float | None = None
@@ -39,19 +41,25 @@ class ComparedModel:
     verdict: str = ""
 
     @property
-    def mean(self) -> float:
-        """The mean over the folds."""
-        return fmean(self.folds)
+    def scores(self) -> list[float]:
+        """The metric in each fold (k,); empty if it is not defined in some fold."""
+        scores = [score for score in self.folds if score is not None]
+        return scores if len(scores) == len(self.folds) else []
 
     @property
-    def std(self) -> float:
+    def mean(self) -> float | None:
+        """The mean over the folds."""
+        return fmean(self.scores) if self.scores else None
+
+    @property
+    def std(self) -> float | None:
         """The standard deviation over the folds (of the sample, n − 1)."""
-        return stdev(self.folds)
+        return stdev(self.scores) if self.scores else None
 
     @property
     def score(self) -> str:
         """Mean and standard deviation as text."""
-        return f"{self.mean:.4f} ± {self.std:.4f}"
+        return f"{self.mean:.4f} ± {self.std:.4f}" if self.scores else "–"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -70,7 +78,7 @@ def compare(
     experiments that started there.
 
     Raises:
-        ParameterError: there are fewer than two models, or a model lacks the metric.
+        ParameterError: there are fewer than two models, or no model has the metric.
         StoreError: a name is unknown, or a revision has no result.
     """
     from mlops.training import metrics, task
@@ -84,8 +92,12 @@ def compare(
             "(`dvc exp run -S train.model=logistic_regression`)"
         )
     metric = task.headline(chosen[0].json(paths.TRAINING)["task"], metric)
-    models = [_read(revision, metric) for revision in chosen]
-    models.sort(key=lambda model: model.mean, reverse=metrics.HIGHER_IS_BETTER[metric])
+    read = [_read(revision, metric) for revision in chosen]
+    models, without = ([model for model in read if bool(model.scores) is has] for has in (True, False))
+    if not models:
+        known = ", ".join(chosen[0].json(paths.TRAINING)["cross_validated"])
+        raise ParameterError(f"no model has {metric} in every fold; {chosen[0].short} has {known}: choose one of them")
+    models.sort(key=lambda model: fmean(model.scores), reverse=metrics.HIGHER_IS_BETTER[metric])
     setups = [model.fold_setup for model in models]
     most_common = max(setups, key=setups.count)
     ranked = [model for model in models if model.fold_setup == most_common]
@@ -93,6 +105,9 @@ def compare(
     _test(ranked, metric, params.load(params.Evaluate))
     for model in others:
         model.verdict = "other folds"
+    for model in without:
+        model.verdict = f"no {metric}"
+    others += without
     conclusion = _conclusion(ranked, others, metrics.title(metric))
     if as_json:
         facts = {
@@ -110,9 +125,6 @@ def _read(revision: Revision, metric: str) -> ComparedModel:
     """Read the fold scores of one model; its test metric is shown, but does not rank."""
     training, settings = revision.json(paths.TRAINING), revision.yaml(params.FILE).get("train", {})
     folds = [fold.get(metric) for fold in training["folds"]]
-    if None in folds:
-        known = ", ".join(training["cross_validated"])
-        raise ParameterError(f"{revision.short} has no {metric} in every fold, but {known}: choose one with --metric")
     setup = (revision.digests.get(paths.TRAIN.as_posix()), len(folds), settings.get("seed"), training["task"])
     return ComparedModel(revision, training["model"], setup, folds, revision.json(paths.METRICS).get(metric))
 
@@ -125,8 +137,8 @@ def _test(ranked: list[ComparedModel], metric: str, settings: params.Evaluate) -
     best, *rivals = ranked
     best.verdict = "best"
     for rival in rivals:
-        rival.difference = best.mean - rival.mean
-        differences = [first - second for first, second in zip(best.folds, rival.folds, strict=True)]
+        rival.difference = fmean(best.scores) - fmean(rival.scores)
+        differences = [first - second for first, second in zip(best.scores, rival.scores, strict=True)]
         rival.p_folds = comparison.corrected_resampled_t(differences)
         _test_rows(rival, best.revision, metric, settings)
     p_values = [p for rival in rivals for p in (rival.p_folds, rival.p_rows)]
@@ -168,11 +180,13 @@ def _conclusion(ranked: list[ComparedModel], others: list[ComparedModel], title:
         sentence += f" Really better than {worse}."
     if alike := names("not distinguishable"):
         sentence += f" Not distinguishable from {alike}: take the simplest of them."
-    if others:
+    if elsewhere := names("other folds"):
         sentence += (
-            f" Not under the same folds, and so not compared: {names('other folds')} (their training split, "
-            "train.folds, train.seed or task differ)."
+            f" Not under the same folds, and so not compared: {elsewhere} (their training split, train.folds, "
+            "train.seed or task differ)."
         )
+    if lacking := ", ".join(model.revision.name for model in others if not model.scores):
+        sentence += f" Not defined in every fold, and so not compared: {lacking}."
     return sentence
 
 

@@ -32,5 +32,6 @@ def print_ranking(best_first: list[TrialResult], failed: list[TrialResult], metr
 
 def line(result: TrialResult) -> str:
     """Score, name and parameter changes of a trial."""
-    score = f"failed: {result.failed}" if result.failed else f"{result.mean:.4f} ± {result.std:.4f}"
+    spread = "" if result.std is None else f" ± {result.std:.4f}"
+    score = f"failed: {result.failed}" if result.failed else f"{result.mean:.4f}{spread}"
     return f"{score}  {result.trial.name}  {' '.join(result.trial.overrides)}"

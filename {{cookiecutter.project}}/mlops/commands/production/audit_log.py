@@ -39,7 +39,8 @@ def verify(as_json: AsJson = False) -> None:
 def restore(dry_run: DryRun = False) -> None:
     """Bring the log of promotions back from Git into the registry.
 
-    The entries that the registry lacks are added, such as all of them to an empty one. They keep their hashes, and the version that the log names last becomes the champion, if it is here.
+    The entries that the registry lacks are added, such as all of them to an empty one. They keep their hashes, and the
+    version that the log names last becomes the champion, if it is here.
 
     Raises:
         StoreError: the registry has entries of its own, the log in Git is damaged, or there is no version.

@@ -26,9 +26,9 @@ def reproduce(
     fresh_env: Annotated[bool, typer.Option("--fresh-env", help="Install the requirements.txt of its commit.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the pipeline of a version or commit again and compare the results.
+    """Make a version or commit again, and compare the bytes.
 
-    Its commit and its data are used, in a clone; the work tree stays as it is. A version that gave the same bytes says
+    The pipeline runs on its code and its data, in a clone; the work tree stays as it is. A version that gave the same bytes says
     so from then on, with who made it again. The exit code is 3 if the results differ.
 
     Raises:
