@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mlops.base import console
-from mlops.base.errors import StoreError
+from mlops.base.errors import StoreError, with_memory
 from mlops.commands.options import AsJson
 from mlops.history import cache, clones, data_versions, dvc, paths, revisions
 from mlops.history.clones import State
@@ -99,7 +99,11 @@ def _rerun(project: Path, revision: Revision, python: str) -> dict[str, Any]:
     if process.returncode:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         errors = [line for line in lines if line.startswith(("Error: ", "ERROR: "))]
-        return {"verdict": "not reproducible", "differing": [], "why": errors[0] if errors else "the pipeline failed"}
+        return {
+            "verdict": "not reproducible",
+            "differing": [],
+            "why": with_memory(errors[0]) if errors else "the pipeline failed",
+        }
     now = revisions.locked((project / paths.LOCK).read_text(encoding="utf-8"))
     differing = [path for path, digest in revision.digests.items() if now.get(path) != digest]
     if not differing:
