@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from mlops.base import params
 from mlops.data.schema import Schema
@@ -42,6 +43,9 @@ def train(
     many = encoding.many_levels(inputs, schema, settings.max_levels, settings.encoded_megabytes)
     encoder = encoding.encoder(schema, many, settings.rare_level, kind, settings.seed)
     groups = table[schema.with_role("group")[0]] if schema.with_role("group") else None
+    rows = len(table)
+    del table  # the copy of it in `inputs` is all that is needed, and the fits need the memory
+    pa.default_memory_pool().release_unused()
     folds = fitting.folds(target, groups, kind, settings.folds, settings.seed)
 
     chosen, space = models.choose(settings.model), settings.search.space.get(settings.model, {})
@@ -73,7 +77,7 @@ def train(
         "arguments": tried[best.number].get_params(deep=False),
         "task": kind,
         "positive": positive,
-        "rows": len(table),
+        "rows": rows,
         "features": schema.inputs,
         "mean_encoded": many,
         "rare_classes": fitting.rare_classes(target, settings.folds),
