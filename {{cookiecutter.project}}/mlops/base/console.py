@@ -5,7 +5,6 @@ import errno
 import gc
 import json
 import sys
-import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -62,6 +61,8 @@ def _blameless(error: BaseException | None) -> str:
             return "there is no folder for temporary files that can be written: set TMPDIR to one"
         frames = list(traceback.walk_tb(error.__traceback__))
         if frames and frames[-1][0].f_code.co_name == "_compile_bytecode":  # of Python's import
+            import sysconfig
+
             found = frames[-1][0].f_locals
             known = [place for place in (*sysconfig.get_paths().values(), str(OWN.parent)) if place]
             holders = [place for place in known if Path(found["source_path"]).is_relative_to(place)]
