@@ -43,7 +43,10 @@ clean:
 .demo/ready: requirements-demo.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=…")'
 	$(PYTHON) -m venv --clear .demo
-	.demo/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-demo.txt
+	@echo 'installing requirements-demo.txt'
+	@.demo/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-demo.txt \
+		2> .demo/pip.log || { echo 'Error: pip could not install requirements-demo.txt: see that the network' \
+		'is there, and try again (what pip says is in .demo/pip.log)' >&2; exit 1; }
 	touch $@
 
 .venv/ready: .demo/ready requirements-dev.txt

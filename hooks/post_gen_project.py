@@ -48,6 +48,7 @@ WRITTEN = re.compile(
 )
 LAST_LINES = 15
 CHUNK = 1 << 20  # bytes
+MOST_BYTES = 5_000_000_000  # of a download
 
 
 class StepError(Exception):
@@ -192,6 +193,8 @@ def download(url: str, goal: Path) -> str:
             fetched = 0
             while chunk := response.read(CHUNK):
                 fetched += file.write(chunk)
+                if fetched > MOST_BYTES:
+                    raise StepError(f"{url} has more than {MOST_BYTES / 1e9:g} GB: is that right?")
                 if sys.stdout.isatty():
                     say(f"\r      {fetched / 1e6:.1f} MB" + (f" of {size / 1e6:.1f}" if size else ""), end="")
         if fetched < size:

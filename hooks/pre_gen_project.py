@@ -218,6 +218,13 @@ def mlflow_tracking_uri(text: str) -> str:
     return ""
 
 
+def place(path: str) -> str:
+    """Why no project can be made at `path`. DVC formats the paths of its files, and ends at a brace."""
+    return (
+        "has a brace in its path, where DVC cannot work; choose another --output-dir" if set("{}") & set(path) else ""
+    )
+
+
 def refusals(answers: Answers) -> list[str]:
     """One sentence for each answer that cannot be used: its name, why, and what to write instead."""
     checks: dict[str, Callable[[str], str]] = {
@@ -230,7 +237,11 @@ def refusals(answers: Answers) -> list[str]:
         "dvc_remote": dvc_remote,
         "mlflow_tracking_uri": mlflow_tracking_uri,
     }
-    return [f"{name} = {answers[name]!r} {wrong}." for name, check in checks.items() if (wrong := check(answers[name]))]
+    found = [
+        f"{name} = {answers[name]!r} {wrong}." for name, check in checks.items() if (wrong := check(answers[name]))
+    ]
+    here = str(Path.cwd())
+    return found + ([f"The folder {here!r} {wrong}."] if (wrong := place(here)) else [])
 
 
 def main(answers: Answers) -> int:

@@ -40,4 +40,7 @@ def main(project: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except FileNotFoundError as error:
+        sys.exit(f"Error: there is no {error.filename}, since a step above failed: see what it says, and try again")

@@ -207,6 +207,18 @@ def test_data_is_fetched_from_the_web(folder: Path, loans: Path, served: str) ->
     assert gzip.decompress((folder / "data" / "raw" / "loans.csv.gz").read_bytes()).decode() == LOANS
 
 
+def test_a_download_of_the_hook_has_a_limit(folder: Path, served: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = hook_module("post_gen_project")
+    monkeypatch.setattr(hook, "MOST_BYTES", len(LOANS) - 1)
+    goal = folder / "data" / "raw" / "loans.csv"
+    monkeypatch.chdir(folder)
+
+    with pytest.raises(hook.StepError, match="has more than"):
+        hook.download(f"{served}/Loans%202024.CSV", goal)
+
+    assert not list(goal.parent.iterdir())
+
+
 def test_a_web_address_cannot_write_outside_of_the_data(folder: Path, loans: Path, served: str) -> None:
     (loans.parent / "x;rm -rf.csv").write_text(LOANS)
 

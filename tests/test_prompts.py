@@ -129,6 +129,17 @@ def test_the_hook_and_the_project_take_the_same_tracking_stores(hook: ModuleType
     assert (hook.mlflow_tracking_uri(uri) == "") is taken
 
 
+def test_a_folder_that_dvc_cannot_work_in_is_refused(
+    hook: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a{b").mkdir()
+    monkeypatch.chdir(tmp_path / "a{b")
+
+    [refusal] = hook.refusals(GOOD)
+
+    assert "has a brace in its path, where DVC cannot work" in refusal
+
+
 def test_the_name_that_a_refusal_proposes_is_itself_taken(hook: ModuleType) -> None:
     for name in ("con", "x.git", "-.git", "a/b", "🎉", "lpt9.", "y" * 300, f"{'z' * 99}//z"):
         proposed = hook.folder_name(name).split("'")[-2]

@@ -1,6 +1,9 @@
 """What the READMEs show is what happens."""
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.conftest import TEMPLATE, BakedProject, bake_copy
@@ -56,3 +59,32 @@ def test_the_summary_of_the_demo_shows_metrics_gate_and_drift(pipeline: BakedPro
     gate = "Gate: passed (minimum, overfitting, worst_group, fairness, validation)"
     for words in ("accuracy", gate, "Drift: 0 of 19 features drifted", "dvc repro"):
         assert words in done.stdout
+
+
+def test_a_demo_without_packages_is_one_sentence_and_not_what_pip_says(tmp_path: Path) -> None:
+    for name in ("Makefile", "requirements-demo.txt"):
+        shutil.copy(TEMPLATE / name, tmp_path / name)
+    python = tmp_path / "python"  # its environment has a pip that fails
+    python.write_text(
+        '#!/bin/sh\n[ "$2" != venv ] || { mkdir -p .demo/bin; printf "#!/bin/sh\\necho Retrying >&2\\nexit 1\\n" '
+        "> .demo/bin/python; chmod +x .demo/bin/python; }\n",
+        encoding="utf-8",
+    )
+    python.chmod(0o755)
+
+    done = subprocess.run(
+        ["make", "demo", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode != 0
+    assert "Retrying" not in done.stdout + done.stderr
+    assert "Error: pip could not install requirements-demo.txt: see that the network is there" in done.stderr
+
+
+def test_a_demo_whose_pipeline_did_not_run_ends_with_a_sentence(tmp_path: Path) -> None:
+    summary = [sys.executable, str(TEMPLATE / "tests" / "summary.py"), str(tmp_path)]
+
+    done = subprocess.run(summary, capture_output=True, text=True, check=False)
+
+    assert done.stderr.startswith("Error: there is no ")
+    assert done.stderr.count("\n") == 1

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pickle
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mlops.base import files, model_files
+from mlops.base import files, locks, model_files, yaml
 from mlops.base.errors import SchemaError, StoreError
 from mlops.data.digest import content_digest, row_hashes
 from mlops.intake import tables
@@ -375,3 +376,52 @@ def test_a_csv_that_cannot_be_read_is_called_by_its_name(tmp_path: Path) -> None
         files.read_csv(tmp_path / "no.csv")
     with pytest.raises(StoreError, match=r"a\.csv of HEAD could not be read"):
         files.read_csv(io.StringIO(""), name="a.csv of HEAD")
+
+
+@given(st.lists(st.text(st.sampled_from("=+-@'\t1.5e aé,\"")), min_size=1))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_cell_of_a_csv_is_a_formula_and_each_comes_back_as_it_was(tmp_path: Path, levels: list[str]) -> None:
+    table = pd.DataFrame({"=level": pd.Series(levels, dtype="str"), "gain": -0.5})
+    files.write_csv(tmp_path / "a.csv", table)
+
+    stored = pd.read_csv(tmp_path / "a.csv", dtype=str, keep_default_na=False)
+    number = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?")
+    assert not [cell for cell in stored["'=level"] if cell[:1] in tuple("=+-@\t\r") and not number.fullmatch(cell)]
+    assert set(stored["gain"]) == {"-0.5"}
+    assert files.read_csv(tmp_path / "a.csv", ["'=level"])["=level"].tolist() == levels
+
+
+BOMB = "a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in pairwise("abcdefghijkl")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (BOMB, "too many values"),
+        (BOMB.replace("[*", "{<<: [*").replace("*]", "*]}"), "too many values|no valid YAML"),
+        ("a: &a [*a]\n", "too many values"),
+        ("[" * 5000, "no valid YAML"),
+        ("a: 2024-13-45\n", "no valid YAML"),
+    ],
+    ids=["lists", "merged", "of itself", "deep", "no date"],
+)
+def test_yaml_that_stands_for_too_much_is_refused(text: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "schema.yaml").write_text(text, encoding="utf-8")
+
+    with pytest.raises(StoreError, match=sentence):
+        tables.read_schema(tmp_path / "schema.yaml")
+
+
+def test_an_alias_of_little_is_read() -> None:
+    assert yaml.parsed("a: &a {min: 0}\nb: {<<: *a, max: 1}\nc: [*a]\n", "x") == {
+        "a": {"min": 0},
+        "b": {"min": 0, "max": 1},
+        "c": [{"min": 0}],
+    }
+
+
+def test_a_lock_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="could not be locked"), locks.exclusive(tmp_path / "gone" / "lock", "busy"):
+        pass

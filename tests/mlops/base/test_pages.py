@@ -82,7 +82,8 @@ def test_whatever_a_sentence_holds_it_is_text_in_its_item(sentence):
 
     item, end = [token for token in parsed if token.type == "inline"]
     assert [token.type for token in parsed[:4]] == ["bullet_list_open", "list_item_open", "paragraph_open", "inline"]
-    assert {part.type for part in item.children} <= {"text", "text_special"}
+    assert {part.type for part in item.children} <= {"text", "text_special", "code_inline"}
+    assert not any(pages.MENTION.search(part.content) for part in item.children if part.type != "code_inline")
     assert "".join(part.content for part in item.children) == " ".join(sentence.split())
     assert end.content == "end"
 
@@ -94,3 +95,36 @@ def test_whatever_a_value_holds_it_is_one_piece_of_code_in_its_cell(value):
     cells = [token.children for token in parsed if token.type == "inline"]
     assert [[part.type for part in cell] for cell in cells] == [["text"], ["text"], ["code_inline"], ["text"]]
     assert cells[-1][0].content == "end"
+
+
+def test_what_could_ping_or_link_is_code_and_an_address_is_text() -> None:
+    assert pages._text("@everyone: see #12, o/r#3, !4, GH-5") == "`@everyone:` see `#12,` o/r`#3,` `!4,` `GH-5`"
+    assert pages._text("ada@example.org = C#") == "ada@example.org = C#"
+
+
+@pytest.mark.parametrize("sign", ["\0", "\x1b", "\u200b", "\u200f", "\u202e", "\u2066", "\ufeff"])
+def test_an_invisible_sign_is_shown_as_its_code_in_pages_and_markdown(sign: str) -> None:
+    code = sign.encode("unicode_escape").decode()
+    rule = {"rule": "a", "measured": f"b{sign}c", "actual": 1.0, "comparison": "≥", "limit": 0.5, "passed": True}
+    line = {"title": f"F1{sign}", "before": None, "now": 0.5, "verdict": "", "low": None, "high": None}
+    line |= {"difference": None}
+    known = {
+        "before": "main",
+        "now": f"@all{sign}",
+        "headline": line,
+        "metrics": {"confidence": 0.95, "test_rows": 1, "test_rows_before": 1, "shared_rows": 0, "rows": [line]},
+        "gate": {"passed": True, "passed_before": None, "rules": [rule]},
+        "data": {"changed": False, "columns": []},
+        **dict.fromkeys(("stages", "not_run", "left_out", "parameters", "code", "environment"), ()),
+        "note": f"see #1{sign}",
+        "figures": [{"title": f"a{sign}", "svg": f"<svg><text>{sign}</text></svg>"}],
+    }
+    known["metrics"]["groups"] = []  # type: ignore[index]
+
+    text, page = pages.filled("review.md", **known), pages.filled("review.html", **known)
+
+    assert sign not in text + page
+    assert f"`b{code}c`" in text
+    assert f"`@all{code}`" in text
+    assert f"`#1{code}`" in text
+    assert f"<svg><text>{code}</text></svg>" in page

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlops.data.levels import MISSING_LEVEL, rows_by_level
+from mlops.data.levels import MISSING_LEVEL, objects, rows_by_level
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,19 @@ def test_every_row_is_in_the_level_of_its_value(values: list[str | None]) -> Non
 
     for row, value in enumerate(values):
         assert [level for level, rows in found.items() if rows[row]] == [value or MISSING_LEVEL]
+
+
+def test_equal_texts_are_one_object_and_what_is_missing_is_nan() -> None:
+    values = pd.Series(["b" * 9, None, "a" * 9, "b" * 9], dtype="str")
+
+    found = objects(values)
+
+    assert found.dtype == object
+    assert found[[0, 2, 3]].tolist() == ["b" * 9, "a" * 9, "b" * 9]
+    assert found[0] is found[3]
+    assert np.isnan(found[1])
+
+
+def test_values_that_are_no_text_are_objects_as_they_are() -> None:
+    assert objects(pd.Series([1, True, "a"], dtype=object)).tolist() == [1, True, "a"]
+    assert [type(value) for value in objects(pd.Series([1, True], dtype=object))] == [int, bool]

@@ -1,5 +1,7 @@
 """The table of a model's predictions restores them, and identifies the same rows in any table."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from mlops.base import files
 from mlops.data.schema import Column, Schema
 from mlops.evaluation import results
 from mlops.evaluation.comparison import shared_rows
+from mlops.evaluation.intervals import Interval
 from mlops.intake import tables
 from mlops.training.metrics import Predictions, score
 
@@ -110,3 +113,12 @@ def test_with_an_id_a_row_is_the_same_when_its_values_changed_and_without_one_it
 
     assert keys(corrected, with_id=True) == keys(table(), with_id=True)
     assert not set(keys(corrected, with_id=False)) & set(keys(table(), with_id=False))
+
+
+def test_what_is_undefined_is_said_and_not_logged():
+    test = {"accuracy": 0.5, "roc_auc": None, "log_loss": math.inf}
+    folds = {"accuracy": {"mean": 0.6, "std": None}, "roc_auc": {"mean": math.nan, "std": math.nan}}
+
+    assert results.logged(test, folds) == {"accuracy": 0.5, "cross_validated.accuracy": 0.6}
+    said = results.sentence({"accuracy": 0.5, "roc_auc": math.nan}, {"accuracy": Interval(0.4, 0.6)}, "accuracy", 10)
+    assert said.endswith("on 10 test rows; not defined on them, so not logged: ROC AUC")

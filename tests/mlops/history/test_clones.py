@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.config import Config
 from mlops.base.errors import StoreError
-from mlops.history import clones, git
+from mlops.history import cache, clones, dvc, git
 
 
 def checked_out(state: clones.State, folder: Path) -> Path:
@@ -77,3 +78,35 @@ def test_what_runs_in_a_clone_is_no_part_of_an_experiment_around_it(monkeypatch:
 
     assert found["DVC_EXP_NAME"] == "inside"
     assert not {"DVC_EXP_BASELINE_REV", "DVC_ROOT"} & found.keys()
+
+
+def test_a_clone_shares_the_cache_at_any_path_and_keeps_the_local_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "größe 100%20? #'\"%(x)s"
+    clone = project / ".dvc" / "tmp" / "sweep" / "clone"
+    for folder in (project, clone):
+        (folder / ".dvc").mkdir(parents=True)
+    (project / ".dvc" / "config").write_text("", encoding="utf-8")
+    local = "[cache]\n    type = symlink\n['remote \"größe\"']\n    url = /srv/größe\n"
+    (project / clones.LOCAL).write_text(local, encoding="utf-8")
+    monkeypatch.chdir(project)
+    cache.folder.cache_clear()
+    shared = cache.folder()
+
+    clones._share_cache(clone)
+
+    monkeypatch.chdir(clone)
+    cache.folder.cache_clear()
+    assert cache.folder() == shared
+    found = Config(".dvc")
+    assert found["cache"]["type"] == ["symlink"]
+    assert found["remote"]["größe"]["url"] == "/srv/größe"
+    cache.folder.cache_clear()
+
+
+def test_in_a_folder_with_a_brace_the_reason_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a{b").mkdir()
+
+    with pytest.raises(StoreError, match="DVC cannot work below a folder with a brace in its name"):
+        dvc.run("version", hint="nothing was changed", cwd=tmp_path / "a{b")

@@ -305,3 +305,24 @@ def test_where_a_run_was_stopped_what_a_stage_wrote_counts_and_not_what_a_later_
     """
 
     assert revisions.locked(text) == {"models/model.joblib": "new"}
+
+
+@pytest.mark.parametrize("tag", ["--output=taken", "HEAD", "main"])
+def test_a_versions_tag_that_is_no_commit_never_reaches_git(project, monkeypatch, tag):
+    asked = []
+    run = revisions.git.run
+    monkeypatch.setattr(revisions.git, "run", lambda *words, **more: asked.extend(words) or run(*words, **more))
+
+    with pytest.raises(StoreError, match="no commit here has the model"):
+        revisions.of_result({"commit": tag, "model_digest": "0" * 64})
+
+    assert not [word for word in asked if word.startswith(tag)]
+    assert not list(project.path.glob("taken*"))
+
+
+def test_an_option_is_no_name_of_a_revision(project):
+    with pytest.raises(StoreError, match="is no commit, branch, tag or experiment"):
+        revisions.find("--output=taken")
+    assert revisions.Revision("x", "--output=taken").text(Path("code.py")) is None
+
+    assert not list(project.path.glob("taken*"))

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 import pytest
@@ -37,6 +38,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
             "/export": ROWS.encode(),
             "/packed": gzip.compress(ROWS.encode()),
             "/table.csv": table.getvalue(),
+            "/bomb.csv": gzip.compress(ROWS.encode() * 10_000),
             "/login": b"<!DOCTYPE html><title>Log in</title>",
             "/cut.csv": ROWS.encode(),
             "/a%20b/%C3%BC.csv": ROWS.encode(),
@@ -48,7 +50,8 @@ class Pages(http.server.BaseHTTPRequestHandler):
         elif path == "/private.csv":
             self.answer(200, ROWS.encode())
         elif path in bodies:
-            self.answer(200, bodies[path], longer=100 if path == "/cut.csv" else 0)
+            packed = {"Content-Encoding": "gzip"} if path == "/bomb.csv" else {}
+            self.answer(200, bodies[path], longer=100 if path == "/cut.csv" else 0, **packed)
         else:
             self.answer(404, b"no such page")
 
@@ -120,6 +123,19 @@ def test_an_error_of_a_web_server_is_one_sentence_without_the_password(
     assert raised.value.__cause__ is None
 
 
+@pytest.mark.parametrize(("address", "limit"), [("bomb.csv", 10_000), ("rows.csv", len(ROWS) - 1)])
+def test_a_download_has_a_limit_also_when_it_is_unpacked(
+    web: str, inbox: Path, monkeypatch: pytest.MonkeyPatch, address: str, limit: int
+) -> None:
+    monkeypatch.setattr(sources, "MOST_BYTES", limit)
+
+    with pytest.raises(StoreError, match=rf"{address} has more than .* GB, the limit of a download"):
+        sources.fetch(f"http://{web}/{address}", None, inbox)
+
+    monkeypatch.setattr(sources, "MOST_BYTES", len(ROWS) * 10_000)
+    assert sources.fetch(f"http://{web}/{address}", None, inbox).name == address
+
+
 def test_an_absent_server_is_one_sentence(inbox: Path) -> None:
     with pytest.raises(StoreError, match=r"http://127\.0\.0\.1:1/rows\.csv could not be read: Cannot connect"):
         sources.fetch("http://127.0.0.1:1/rows.csv", None, inbox)
@@ -185,11 +201,27 @@ def test_a_query_is_sent_as_it_is(shop: str, inbox: Path) -> None:
     assert rows.iloc[0].tolist() == [":a", "%", "%s", r"\:d", "12:30:00"]
 
 
-@pytest.mark.parametrize("query", ["DELETE FROM t", "DROP TABLE t", "INSERT INTO t (id) VALUES (1) RETURNING id"])
-def test_a_query_can_change_nothing(shop: str, inbox: Path, query: str) -> None:
-    with pytest.raises(StoreError, match="readonly"):
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DELETE FROM t",
+        "DROP TABLE t",
+        "INSERT INTO t (id) VALUES (1) RETURNING id",
+        "ATTACH 'new.db' AS new",
+        "VACUUM INTO 'new.db'",
+        "CREATE TEMP TABLE new AS SELECT 1 AS a",
+        "PRAGMA journal_mode = WAL",
+        "SELECT load_extension('new')",
+    ],
+)
+def test_a_query_can_change_nothing(shop: str, inbox: Path, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
+    monkeypatch.chdir(inbox.parent)
+    before = sorted(Path(shop.removeprefix("sqlite:///")).parent.iterdir())
+
+    with pytest.raises(ParameterError, match="does more than read rows"):
         sources.fetch(shop, query, inbox)
 
+    assert sorted(Path(shop.removeprefix("sqlite:///")).parent.iterdir()) == before
     with sqlite3.connect(shop.removeprefix("sqlite:///")) as connection:
         assert connection.execute("SELECT count(*) FROM t").fetchone() == (10,)
 
@@ -215,6 +247,27 @@ def test_an_absent_database_is_not_created(tmp_path: Path, inbox: Path) -> None:
         sources.fetch(f"sqlite:///{tmp_path / 'gone.db'}", "SELECT 1", inbox)
 
     assert not (tmp_path / "gone.db").exists()
+
+
+@pytest.mark.parametrize("name", ["a b.db", "100%.db", "a%20b.db", "ü{x}'.db"])
+def test_a_database_is_found_at_any_path_and_nothing_is_laid_beside_it(shop: str, inbox: Path, name: str) -> None:
+    path = inbox.parent / "place" / name
+    path.parent.mkdir()
+    Path(shop.removeprefix("sqlite:///")).rename(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+
+    for address in (
+        f"sqlite:///{path}",
+        f"sqlite:///file:{quote(str(path))}?mode=rwc&uri=true",
+        f"sqlite:///{quote(str(path))}",
+    ):
+        sources.fetch(address, "SELECT id FROM t", inbox).unlink()
+
+    assert [file.name for file in path.parent.iterdir()] == [name]
+    with pytest.raises(StoreError, match="is no file"):
+        sources.fetch(f"sqlite:///file:{path.with_name('new.db')}?mode=rwc&uri=true", "SELECT 1", inbox)
 
 
 def test_a_driver_that_is_not_installed_is_named(inbox: Path) -> None:

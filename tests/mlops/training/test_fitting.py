@@ -17,6 +17,7 @@ from mlops.training.metrics import Predictions, joined
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import TimeSeriesSplit, cross_validate
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from tests.conftest import PROJECT, TEMPLATE
 from tests.mlops.training.samples import PATHS, SCHEMA, data
@@ -433,3 +434,13 @@ class Falls(LogisticRegression):
 def test_whatever_an_estimator_raises_is_one_sentence() -> None:
     with pytest.raises(ParameterError, match="Falls could not be fitted: RuntimeError: no such file"):
         fitting.fit(Falls(), np.zeros((2, 1)), np.array(["no", "yes"]), threads=1)
+
+
+@pytest.mark.parametrize("name", ["boosting", "logistic"])
+def test_a_pipeline_that_is_fitted_in_two_steps_is_the_same_to_the_byte(name: str, tmp_path: Path) -> None:
+    table, target = data()
+    model_files.write(tmp_path / "steps", fitting.fit(model(name), table, target, threads=1))
+    with threadpool_limits(1):
+        model_files.write(tmp_path / "whole", model(name).fit(table, target))
+
+    assert (tmp_path / "steps").read_bytes() == (tmp_path / "whole").read_bytes()

@@ -1,6 +1,7 @@
 """The command line: one sentence instead of a traceback, progress for people only, facts as JSON."""
 
 import atexit
+import errno
 import gc
 import json
 import sys
@@ -11,12 +12,14 @@ from typing import Any, TypeVar
 
 import typer
 
-from mlops.base.errors import ProjectError
+from mlops.base.errors import MEMORY, ProjectError
 
 T = TypeVar("T")
 VERDICT = 3  # exit code of a command that worked and found something bad; 1 is an error, 2 wrong usage
 # Where the project's owner writes Python.
 OWN = Path(__file__).parents[2] / "project"
+# The errors of a place that cannot be written to, and of a disk that is full.
+UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
 def run(command: Callable[..., None] | typer.Typer) -> None:
@@ -32,12 +35,44 @@ def run(command: Callable[..., None] | typer.Typer) -> None:
     try:
         command()
     except ProjectError as error:
-        sys.exit(f"Error: {error}")
+        sys.exit(f"Error: {_blameless(error) or error}")
+    except SystemExit as ended:  # Typer says "Aborted." of any EOFError, which is the cause of its Abort
+        if said := _blameless(ended.__context__):
+            sys.exit(f"Error: {said}")
+        raise
     except Exception as error:
+        if said := _blameless(error):
+            sys.exit(f"Error: {said}")
         if place := _own_line(error):
             said = " ".join(str(error).split()) or "no message"
             sys.exit(f"Error: {place} fails with {type(error).__name__}: {said}; correct it there")
+        if isinstance(error, OSError) and error.errno in UNUSABLE:
+            sys.exit(
+                f"Error: {error.filename or 'a file'} could not be used: {error.strerror}; free or unlock its place"
+            )
         raise
+
+
+def _blameless(error: BaseException | None) -> str:
+    """Why a command fails although its code and data are right; "" if neither the error nor a cause of it says so."""
+    while error:
+        if isinstance(error, MemoryError):
+            return MEMORY
+        if isinstance(error, FileNotFoundError) and "usable temporary directory" in str(error):
+            return "there is no folder for temporary files that can be written: set TMPDIR to one"
+        frames = list(traceback.walk_tb(error.__traceback__))
+        if frames and frames[-1][0].f_code.co_name == "_compile_bytecode":  # of Python's import
+            import sysconfig
+
+            found = frames[-1][0].f_locals
+            known = [place for place in (*sysconfig.get_paths().values(), str(OWN.parent)) if place]
+            holders = [place for place in known if Path(found["source_path"]).is_relative_to(place)]
+            return (
+                f"{found['bytecode_path']} is broken, as compiled files are after a full disk: write all of them anew "
+                f"with `{sys.executable} -m compileall -q -f {max(holders, key=len, default='.')}`"
+            )
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _own_line(error: Exception) -> str:

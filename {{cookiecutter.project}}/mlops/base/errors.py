@@ -5,7 +5,12 @@ sentence and exits with code 1; any other exception is a bug and keeps its trace
 """
 
 import difflib
+import re
 from collections.abc import Collection
+
+MEMORY = "there is not enough memory: end other programs, give it fewer rows or columns, or use a larger machine"
+# What DVC and shells say of a process that got the signal KILL.
+KILLED = re.compile(r"\b(?:exited with|exit code:?|exit status) (?:-9|137)\b")
 
 
 class ProjectError(Exception):
@@ -26,6 +31,13 @@ class ParameterError(ProjectError):
 
 class StoreError(ProjectError):
     """A file, the tracking server or another store could not be read or written."""
+
+
+def with_memory(said: str, code: int = 0) -> str:
+    """What a failed command said, with the likely reason if the kernel killed it (by its exit code) or its child."""
+    if code == -9 or KILLED.search(said):
+        return f"{said}; it was killed, as the kernel does when {MEMORY}".removeprefix("; ")
+    return said
 
 
 def nearest(name: str, known: Collection[str]) -> str:

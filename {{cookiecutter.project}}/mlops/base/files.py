@@ -3,7 +3,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # What JSON numbers are rounded to: far below any meaning, and above the last bits in which two machines may differ.
 SIGNIFICANT_DIGITS = 12
+# Text that a spreadsheet would run as a formula, perhaps with apostrophes before it; a number is none.
+FORMULA = re.compile(r"'*(?!'|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\Z)[=+\-@\t\r]")
 
 
 @contextmanager
@@ -64,8 +67,12 @@ def read_json(path: Path) -> Any:
 
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:
-    """Write a small table for Git and `dvc plots`: no index, floats with 6 significant digits."""
-    write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    """Write a small table for Git and `dvc plots`: no index, floats with 6 significant digits.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe before it, which `read_csv` removes.
+    """
+    quoted = _each_text(table, lambda text: f"'{text}" if FORMULA.match(text) else text)
+    write_text(path, quoted.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def read_csv(source: Path | TextIO, text: Collection[str] = (), name: str = "") -> "pd.DataFrame":
@@ -82,7 +89,20 @@ def read_csv(source: Path | TextIO, text: Collection[str] = (), name: str = "") 
         table = pd.read_csv(source, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise unreadable(name or source, error) from None
-    return table.fillna(dict.fromkeys(text, ""))
+    table = table.fillna(dict.fromkeys(text, ""))
+    return _each_text(table, lambda text: text[1:] if text.startswith("'") and FORMULA.match(text) else text)
+
+
+def _each_text(table: "pd.DataFrame", change: Callable[[str], str]) -> "pd.DataFrame":
+    """The table with every text in it changed, and every column's name."""
+
+    def changed(value: Any) -> Any:
+        return change(value) if isinstance(value, str) else value
+
+    table = table.rename(columns=changed)
+    for name in table.select_dtypes(["object", "str", "category"]):
+        table[name] = table[name].map(changed)
+    return table
 
 
 def unreadable(name: object, error: Exception) -> StoreError:

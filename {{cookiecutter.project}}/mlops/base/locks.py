@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from mlops.base.errors import StoreError
@@ -17,8 +17,9 @@ def exclusive(path: Path, message: str, timeout: float = 0) -> Iterator[None]:
     Raises:
         StoreError: another process still holds it; the sentence is `message`.
     """
-    with closing(sqlite3.connect(path, timeout=timeout, isolation_level=None)) as lock:
+    with ExitStack() as stack:
         try:
+            lock = stack.enter_context(closing(sqlite3.connect(path, timeout=timeout, isolation_level=None)))
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
             raise StoreError(message if "locked" in str(error) else f"{path} could not be locked: {error}") from None

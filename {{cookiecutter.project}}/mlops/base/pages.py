@@ -12,6 +12,12 @@ LONGEST_CODE = 80  # characters
 SMALLEST_DECIMAL = 0.00005  # smaller numbers are zero in four decimals
 SMALLEST_P = 0.001  # smaller p-values are not told apart
 LARGE, HUGE = 1e4, 1e15  # numbers between them are written out, without decimals
+# Signs that nobody sees, and that hide or reorder what stands around them: controls, zero-width and bidirectional ones.
+INVISIBLE = re.compile(
+    r"[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
+# What GitHub or GitLab would take for a person to be told, or for an issue to be linked.
+MENTION = re.compile(r"((?:(?<!\w)@\w|[#!]\d|\bGH-\d)[^\s`]*)")
 
 
 def write_page(path: Path, template: str, **content: Any) -> None:
@@ -26,8 +32,9 @@ def write_page(path: Path, template: str, **content: Any) -> None:
 def filled(template: str, **content: Any) -> str:
     """The text of a filled template of `mlops/base/templates`: HTML, where all text is escaped, or Markdown.
 
-    In Markdown, `| code` escapes a value, `| cell` a value in a table, and `| text` a sentence. Templates are Jinja
-    with square brackets, because cookiecutter uses the curly brackets.
+    In Markdown, `| code` escapes a value, `| cell` a value in a table, and `| text` a sentence. Invisible signs are
+    shown as their codes everywhere. Templates are Jinja with square brackets, because cookiecutter uses the curly
+    brackets.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
@@ -35,6 +42,7 @@ def filled(template: str, **content: Any) -> str:
         loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
+        finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
         variable_start_string="[[",
@@ -79,6 +87,13 @@ def _number(value: float | None) -> str:
     return _formatted(value, ",.0f" if LARGE <= abs(value or 0) < HUGE else ",.4g")
 
 
+def _visible(value: Any) -> Any:
+    r"""A value as it is printed, with its invisible signs as codes such as \u202e."""
+    if isinstance(value, str) and INVISIBLE.search(value):  # of HTML, type(value) keeps that it is HTML
+        return type(value)(INVISIBLE.sub(lambda sign: sign[0].encode("unicode_escape").decode(), value))
+    return value
+
+
 def _formatted(value: float | None, form: str) -> str:
     """A number in the given format; a dash where the number is undefined."""
     return "–" if value is None or value != value else format(value, form)
@@ -106,7 +121,9 @@ def _cell(value: Any) -> str:
 
 
 def _text(value: str) -> str:
-    """A sentence as plain Markdown text on one line, so that none of its characters is markup."""
-    line = " ".join(value.split())
-    line = re.sub(r"[\\`*_\[\]<>&~|$]", r"\\\g<0>", line)
+    """A sentence as plain Markdown text on one line: nothing in it is markup, and what looks like a mention is code."""
+    parts = MENTION.split(" ".join(value.split()))
+    line = "".join(
+        _code(part) if at % 2 else re.sub(r"[\\`*_\[\]<>&~|$]", r"\\\g<0>", part) for at, part in enumerate(parts)
+    )
     return re.sub(r"^(\d*)([-+=#.)])", r"\1\\\2", line)  # a start of a list, a heading or a rule

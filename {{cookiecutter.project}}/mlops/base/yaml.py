@@ -1,5 +1,6 @@
 """YAML files that people write, read into typed and frozen models; every mistake in them is named at once."""
 
+import math
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,6 +9,9 @@ from pydantic import BaseModel, ValidationError
 from mlops.base.errors import ProjectError, StoreError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
+
+# With every alias (`*name`) written out; a few lines of aliases of aliases can stand for millions of values.
+MOST_VALUES = 100_000
 
 
 def read(path: Path) -> Any:
@@ -35,15 +39,28 @@ def parsed(text: str, where: str) -> Any:
     """Parse YAML 1.2; `where` names its place for a person.
 
     Raises:
-        StoreError: it is no YAML.
+        StoreError: it is no YAML, or its aliases stand for too many values.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
+        # Counted before anything is built of them.
+        if "*" in text and _written_out(YAML(typ="safe", pure=True).compose(text), {}) > MOST_VALUES:
+            raise StoreError(f"{where} has aliases (*name) that stand for too many values: write the values themselves")
         return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise StoreError(f"{where} is no valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _written_out(node: Any, known: dict[int, float]) -> float:
+    """The number of values in a YAML node with every alias written out; infinite if an alias holds itself."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # until it is counted: whoever meets it before holds itself
+        parts = node.value if isinstance(getattr(node, "value", ""), list) else []  # of a mapping: pairs
+        flat = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in flat)
+    return known[id(node)]
 
 
 def dumped(content: Any) -> str:

@@ -9,6 +9,14 @@ from numpy.typing import NDArray
 MISSING_LEVEL = "(missing)"
 
 
+def objects(values: pd.Series) -> NDArray[np.object_]:
+    """The values (n,) as Python objects, missing text as NaN; equal texts are one object, which saves most memory."""
+    if not isinstance(values.dtype, pd.StringDtype):
+        return values.to_numpy(dtype=object)
+    codes, levels = pd.factorize(values)
+    return np.append(np.asarray(levels, dtype=object), np.nan)[codes]  # the code of a missing value is -1
+
+
 def rows_by_level(values: pd.Series) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Yield each level that occurs in `values` (n,) as text, with the mask (n,) of its rows.
 

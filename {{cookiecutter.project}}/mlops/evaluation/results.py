@@ -1,5 +1,6 @@
 """The results of a model on the test split, as stages write them and pages show them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,16 +42,24 @@ def facts(predictions: Predictions, headline: str, intervals: Mapping[str, Inter
 
 
 def sentence(scores: Mapping[str, float], intervals: Mapping[str, Interval], headline: str, rows: int) -> str:
-    """The headline metric with its interval, in one line."""
+    """The headline metric with its interval, in one line, and the metrics that are undefined on these rows."""
     low, high = intervals[headline]
-    return f"{title(headline)} {scores[headline]:.4f} ({low:.4f} to {high:.4f}) on {rows} test rows"
+    undefined = [title(name) for name, value in scores.items() if not math.isfinite(value)]
+    rest = f"; not defined on them, so not logged: {', '.join(undefined)}" if undefined else ""
+    return f"{title(headline)} {scores[headline]:.4f} ({low:.4f} to {high:.4f}) on {rows} test rows{rest}"
 
 
-def logged(test: Mapping[str, float], cross_validated: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The metrics to log for a run: of the test split, and mean and spread over the folds."""
+def logged(
+    test: Mapping[str, float | None], cross_validated: Mapping[str, Mapping[str, float | None]]
+) -> dict[str, float]:
+    """The metrics to log for a run: of the test split, and mean and spread over the folds.
+
+    Metrics that are undefined are left out: a tracking store takes numbers only.
+    """
     means = {f"cross_validated.{name}": spread["mean"] for name, spread in cross_validated.items()}
     spreads = {f"cross_validated_std.{name}": spread["std"] for name, spread in cross_validated.items()}
-    return {**test, **means, **spreads}
+    every = {**test, **means, **spreads}
+    return {name: value for name, value in every.items() if value is not None and math.isfinite(value)}
 
 
 def metrics_by_group(predictions: Predictions, table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

@@ -71,13 +71,23 @@ def clone(state: State, folder: Path, targets: Sequence[str] = ()) -> Iterator[P
         for name, value in AUTHOR.items():
             git.run("-C", str(folder), "config", name, git.run("config", name, default="").strip() or value)
         restore(state, folder)
-        if LOCAL.exists():
-            shutil.copyfile(LOCAL, project / LOCAL)
-        for command in (("config", "--local", "cache.dir", str(cache.folder().parents[1])), ("checkout", *targets)):
-            dvc.run(*command, hint="`dvc pull` brings what is missing", cwd=project, env=environment())
+        _share_cache(project)
+        dvc.run("checkout", *targets, hint="`dvc pull` brings what is missing", cwd=project, env=environment())
         yield project
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _share_cache(clone: Path) -> None:
+    """Give a clone the local configuration of the project, and its cache. `dvc config` would write ASCII only."""
+    from configobj import ConfigObj
+
+    config = ConfigObj(str(LOCAL), encoding="utf-8", interpolation=False)
+    # Relative to the configuration, so that the signs of the project's own path do not matter.
+    place = os.path.relpath(cache.folder().parents[1], clone / LOCAL.parent)
+    config.setdefault("cache", {})["dir"] = Path(place).as_posix()
+    config.filename = str(clone / LOCAL)
+    config.write()
 
 
 def restore(state: State, clone: Path) -> None:

@@ -87,7 +87,7 @@ def find(name: str, folder: str) -> DataVersion:
     commit = git.run("rev-parse", "--verify", "--quiet", "--end-of-options", name + "^{commit}", default="").strip()
     if out := _outs([commit], folder).get(commit) if commit else None:
         same = [version for version in known if version.digest == out["md5"]]
-        facts = git.run("log", "-1", "--format=%aI%x1f%an%x1f%s", commit).strip("\n").split("\x1f")
+        facts = git.run("log", "-1", "--format=%aI%x1f%an%x1f%s", "--end-of-options", commit).strip("\n").split("\x1f")
         meant += same[-1:] or [_version(0, folder, commit, facts, out, counted=False)]
     if len(name) >= LEAST_DIGITS:
         meant += [version for version in known if version.digest.startswith(name)]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops.base import params, yaml
-from mlops.base.errors import StoreError
+from mlops.base.errors import StoreError, with_memory
 from mlops.history import clones, dvc, git, paths, revisions
 from mlops.history.clones import State
 from mlops.history.revisions import Revision
@@ -152,5 +152,5 @@ def _reason(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no reason given"]
     for prefix in ("Error: ", "ERROR: "):
         if errors := [line for line in lines if line.startswith(prefix)]:
-            return errors[-1].removeprefix(prefix)
+            return with_memory(errors[-1].removeprefix(prefix))
     return lines[-1]

@@ -2,11 +2,14 @@
 
 import subprocess
 
-from mlops.base.errors import StoreError
+from mlops.base.errors import StoreError, with_memory
 
 
 def run(*arguments: str, default: str | None = None, stdin: str | None = None) -> str:
     """Run a Git command and return what it prints; where it fails, return the `default` if there is one.
+
+    A name that comes from outside stands behind `--end-of-options`, or is known to be a commit: Git would take a name
+    such as `--output=…` for an option.
 
     Raises:
         StoreError: Git is not installed, or the command fails and there is no default.
@@ -22,5 +25,5 @@ def run(*arguments: str, default: str | None = None, stdin: str | None = None) -
         return done.stdout
     if default is not None:
         return default
-    reason = next(iter(done.stderr.strip().splitlines()), "no reason given")
-    raise StoreError(f"git {arguments[0]} failed: {reason}")
+    reason = with_memory(next(iter(done.stderr.strip().splitlines()), ""), done.returncode)
+    raise StoreError(f"git {arguments[0]} failed: {reason or f'exit code {done.returncode}'}")

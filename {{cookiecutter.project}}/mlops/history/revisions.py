@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mlops.training.metrics import Predictions
 
 WORK_TREE = "work tree"
+HASH = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")  # of a commit: SHA-1 or SHA-256
 # Usual names of the main branch, those of the remote first: a local branch may be out of date.
 MAIN = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 # The command names all branches, because a shallow clone follows a single one.
@@ -58,7 +60,7 @@ class Revision:
     def text(self, path: Path) -> str | None:
         """The text of a file in Git; None if there is no such file."""
         if self.commit:
-            content = git.run("show", f"{self.commit}:./{path.as_posix()}", default="\0")
+            content = git.run("show", "--end-of-options", f"{self.commit}:./{path.as_posix()}", default="\0")
             return None if content == "\0" else content
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
@@ -262,8 +264,9 @@ def of_result(tags: Mapping[str, str]) -> Revision:
         StoreError: no commit of this clone has the result.
     """
     digests = {kind: tags.get(f"{kind}_digest", "") for kind in ("model", "data", "params")}
-    named = _commit(tags.get("commit", ""))
-    if named and _holds(Revision(named, named), digests):
+    named = tags.get("commit", "")
+    # Who may write a tag may write anything into it.
+    if HASH.fullmatch(named) and _holds(Revision(named, named), digests):
         return Revision(named, named)
     for commit in commits_of(digests):
         return Revision(commit.digest, commit.digest)
@@ -318,7 +321,7 @@ def changed_files(before: Revision, now: Revision, patterns: Sequence[str]) -> l
     """
     globs = [f":(glob)**/{pattern}" for pattern in patterns]
     commits = [before.commit, *([now.commit] if now.commit else [])]
-    diff = git.run("diff", "--numstat", "--no-renames", "-z", "--relative", *commits, "--", *globs)
+    diff = git.run("diff", "--numstat", "--no-renames", "-z", "--relative", "--end-of-options", *commits, "--", *globs)
     changes = []
     for line in diff.split("\0")[:-1]:
         added, removed, path = line.split("\t", 2)  # a binary file has - instead of numbers

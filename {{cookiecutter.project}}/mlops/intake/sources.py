@@ -2,6 +2,7 @@
 
 import os
 import re
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,15 +18,25 @@ from mlops.intake.deliveries import ENDINGS
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from sqlalchemy.engine import URL, Engine
 
 FILE_SCHEMES = ("http", "https", "s3")
 ROWS = 50_000  # rows of a query's result in memory at once
+MOST_BYTES = 5_000_000_000  # of a download, also after a server's compression is undone
 HIDDEN = "***"
 TIMEOUT = 30  # seconds to wait for an answer of a server
 MAGIC = {b"PAR1": ".parquet", b"\x1f\x8b": ".csv.gz", b"PK\x03\x04": "a ZIP archive or Excel file", b"<": "a web page"}
 # Names of URL parameters whose values may be secret.
 SECRET = re.compile(r"pass|pwd|token|secret|sig|key|auth|cred|session|jwt|code|sas|policy|odbc|x-amz|x-goog", re.I)
 QUOTED = re.compile(r"(['$]).*\1", re.S)  # everything from the first quote in a query to the last
+WAL_MARK = 18  # the byte of a SQLite file that is 2 if changes go to a log (https://sqlite.org/fileformat.html)
+# What a query to SQLite may do; the rest writes to this file or to another one, or changes how it is read.
+READING = {
+    sqlite3.SQLITE_SELECT,
+    sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_FUNCTION,
+    sqlite3.SQLITE_RECURSIVE,
+}
 ENVIRONMENT = ("PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 EXPLANATIONS = {
     "FileNotFoundError": "there is nothing of that name",
@@ -48,11 +59,11 @@ def described(source: str, query: str | None = None) -> str:
 def fetch(source: str, query: str | None, folder: Path) -> Path:
     """Fetch the data of `source` into the empty `folder` and return the file; a local file is only linked.
 
-    A database (any URL that SQLAlchemy knows) runs `query`. The query is never committed, and it is read-only if the
-    database has read-only transactions. Credentials are in the URL, or where the service looks for them.
+    A database (any URL that SQLAlchemy knows) runs `query`. The query is never committed. SQLite and PostgreSQL refuse
+    whatever does more than read. Credentials are in the URL, or where the service looks for them.
 
     Raises:
-        ParameterError: only a database needs a query.
+        ParameterError: only a database needs a query; or the query does more than read.
         DataError: the source has no data, or is a kind of file that cannot be read.
         StoreError: the source could not be fetched; the sentence has no secret.
     """
@@ -151,7 +162,16 @@ def _downloaded(url: str, scheme: str, folder: Path) -> Path:
         options = {"encoded": "%" in url, "client_kwargs": {"timeout": timeout, "trust_env": True}}
     goal = folder / "fetched"
     with _meter("fetching") as shown:
-        callback = Callback(hooks={"meter": shown})
+
+        def within_limit(size: int | None, value: int, **more: Any) -> None:
+            if max(size or 0, value) > MOST_BYTES:
+                raise StoreError(
+                    f"{described(url)} has more than {MOST_BYTES / 1e9:g} GB, the limit of a download: if that is "
+                    "right, download it yourself, and give the path of the file"
+                )
+            shown(size, value, **more)
+
+        callback = Callback(hooks={"meter": within_limit})
         fsspec.filesystem(scheme, **options).get_file(url, str(goal), callback=callback)
     size = goal.stat().st_size
     if scheme == "s3" and size < (callback.size or 0):  # aiohttp checks this itself
@@ -187,7 +207,7 @@ def _queried(url: str, query: str, folder: Path) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
     import sqlalchemy
-    from sqlalchemy.exc import NoSuchModuleError
+    from sqlalchemy.exc import DatabaseError, NoSuchModuleError
 
     place = sqlalchemy.make_url(url)
     arguments: dict[str, Any] = {}
@@ -197,19 +217,18 @@ def _queried(url: str, query: str, folder: Path) -> Path:
         if kind == "postgresql":
             options["postgresql_readonly"] = True
             arguments = {} if "connect_timeout" in place.query else {"connect_timeout": TIMEOUT}
-        engine = sqlalchemy.create_engine(place, connect_args=arguments)
+        engine = _sqlite(url, place) if kind == "sqlite" else sqlalchemy.create_engine(place, connect_args=arguments)
     except NoSuchModuleError:
         known = ", ".join(FILE_SCHEMES)
         raise ParameterError(f"{described(url)} is none of {known}, nor a database that SQLAlchemy knows") from None
     except ModuleNotFoundError as error:
         raise StoreError(f"{described(url)} needs the driver {error.name}, which is not installed") from None
-    if kind == "sqlite" and not Path(place.database or "").is_file() and "uri" not in place.query:
-        raise StoreError(f"{described(url)} is no file")  # SQLite would create it
     parts: list[Path] = []
     try:
         with engine.connect().execution_options(**options) as connection:
-            if kind == "sqlite":
-                connection.exec_driver_sql("PRAGMA query_only = ON")
+            if kind == "sqlite":  # after SQLAlchemy's own questions
+                opened: Any = connection.connection.driver_connection
+                opened.set_authorizer(_reads_only)
             result = connection.exec_driver_sql(query)
             names = list(result.keys()) if result.returns_rows else []
             if not names:
@@ -221,11 +240,42 @@ def _queried(url: str, query: str, folder: Path) -> Path:
             for rows in console.progress(result.partitions(ROWS), None, "reading rows"):
                 parts.append(folder / f".{len(parts)}.part")
                 pq.write_table(pa.table([_array(values) for values in zip(*rows, strict=True)], names), parts[-1])
+    except DatabaseError as error:
+        if "authoriz" not in str(error.orig):
+            raise
+        raise ParameterError(f"the query to {described(url)} does more than read rows: ask SELECT …") from None
     finally:
         engine.dispose()
     if not parts:
         raise DataError(f"the query to {described(url)} gives no row: at least one was expected")
     return _joined(parts, folder / f"{stem(Path(place.database or 'query').stem)}.parquet")
+
+
+def _sqlite(url: str, place: "URL") -> "Engine":
+    """An engine that opens the file of a SQLite URL to read it; the path may be percent-encoded.
+
+    Raises:
+        StoreError: there is no such file. SQLite would create it.
+    """
+    import sqlalchemy
+
+    name = (place.database or "").removeprefix("file:")  # the parameters of a file: address may allow to write
+    as_written = url.partition(":///")[2].partition("?")[0]
+    path = next((path for path in map(Path, (name, unquote(name), as_written)) if path.is_file()), None)
+    if path is None:
+        raise StoreError(f"{described(url)} is no file")
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    with path.open("rb") as file:
+        has_log = file.read(WAL_MARK + 1)[WAL_MARK:] == b"\2"
+    if has_log and not path.with_name(f"{path.name}-wal").exists():
+        address += "&immutable=1"  # nobody has it open, and SQLite would lay an empty log beside it
+    return sqlalchemy.create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True))
+
+
+def _reads_only(action: int, _: str | None, function: str | None, *__: str | None) -> int:
+    """SQLite's question whether a statement may do something (`set_authorizer`)."""
+    reads = action in READING and function != "load_extension"
+    return sqlite3.SQLITE_OK if reads else sqlite3.SQLITE_DENY
 
 
 def _instant(value: date) -> datetime:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlops.data.levels import objects
 from mlops.data.profile import MICROSECONDS_A_DAY, Profile
 from mlops.data.schema import Schema
 from mlops.training.task import Task
@@ -32,7 +33,8 @@ def inputs(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
             parts = encoder_columns(name, schema)
             columns |= zip(parts, _calendar(values)[-len(parts) :], strict=True)
         else:
-            columns[name] = values.astype(object if kind == "category" else "float64")
+            category = kind == "category"
+            columns[name] = pd.Series(objects(values), table.index, object) if category else values.astype("float64")
     return pd.DataFrame(columns, index=table.index)
 
 

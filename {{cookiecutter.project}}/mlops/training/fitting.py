@@ -132,8 +132,11 @@ def fit(model: Model, table: pd.DataFrame | NDArray[np.float64], target: NDArray
     from sklearn.pipeline import Pipeline
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(threads), refused(model[-1] if isinstance(model, Pipeline) else model):
-        model.fit(table, target)
+    estimator = model[-1] if isinstance(model, Pipeline) else model
+    with threadpool_limits(threads), refused(estimator):
+        if estimator is not model:  # not Pipeline.fit, which would hold the features beside the encoded rows
+            table = model[:-1].fit_transform(table, target)
+        estimator.fit(table, target)
     return model
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from mlops.base import params
 from mlops.data.schema import Schema
@@ -53,6 +54,9 @@ def train(
     else:
         groups = table[schema.with_role("group")[0]] if schema.with_role("group") else None
         folds = fitting.folds(target, groups, kind, settings.folds, settings.seed)
+    rows = len(table)
+    del table  # the copy of it in `inputs` is all that is needed, and the fits need the memory
+    pa.default_memory_pool().release_unused()
 
     chosen, space = models.choose(settings.model), settings.search.space.get(settings.model, {})
     path = chosen.classifier if kind == "classification" else chosen.regressor
@@ -83,7 +87,7 @@ def train(
         "arguments": tried[best.number].get_params(deep=False),
         "task": kind,
         "positive": positive,
-        "rows": len(table),
+        "rows": rows,
         "features": schema.inputs,
         "mean_encoded": many,
         "rare_classes": fitting.rare_classes(target, settings.folds),

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import DataError, ParameterError
+from mlops.data.levels import objects
 from mlops.data.schema import ColumnType
 
 Task = Literal["classification", "regression"]
@@ -49,7 +50,7 @@ def labels(target: pd.Series, task: Task) -> NDArray[np.generic]:
         return target.to_numpy(dtype=np.int64)
     if target.dtype == "boolean":
         return target.to_numpy(dtype=np.bool_)
-    return target.to_numpy(dtype=object)
+    return objects(target)
 
 
 def positive_class(target: NDArray[np.generic], chosen: Label | None) -> Label | None:

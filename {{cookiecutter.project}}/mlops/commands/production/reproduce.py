@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from mlops.base import console
-from mlops.base.errors import StoreError
+from mlops.base.errors import StoreError, with_memory
 from mlops.commands.options import AsJson
 from mlops.history import cache, clones, data_versions, dvc, paths, provenance, revisions
 from mlops.history.clones import State
@@ -28,8 +28,8 @@ def reproduce(
 ) -> None:
     """Make a version or commit again, and compare the bytes.
 
-    The pipeline runs on its code and its data, in a clone; the work tree stays as it is. A version that gave the same bytes says
-    so from then on, with who made it again. The exit code is 3 if the results differ.
+    The pipeline runs on its code and its data, in a clone; the work tree stays as it is. A version that gave the same
+    bytes says so from then on, with who made it again. The exit code is 3 if the results differ.
 
     Raises:
         StoreError: there is no such version or commit, its data cannot be had, or this environment is not the
@@ -124,7 +124,11 @@ def _rerun(project: Path, revision: Revision, python: str) -> dict[str, Any]:
     if process.returncode:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         errors = [line for line in lines if line.startswith(("Error: ", "ERROR: "))]
-        return {"verdict": "not reproducible", "differing": [], "why": errors[0] if errors else "the pipeline failed"}
+        return {
+            "verdict": "not reproducible",
+            "differing": [],
+            "why": with_memory(errors[0]) if errors else "the pipeline failed",
+        }
     now = revisions.locked((project / paths.LOCK).read_text(encoding="utf-8"))
     differing = [path for path, digest in revision.digests.items() if now.get(path) != digest]
     if not differing:
