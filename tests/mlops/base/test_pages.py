@@ -115,7 +115,7 @@ def test_an_invisible_sign_is_shown_as_its_code_in_pages_and_markdown(sign: str)
         "metrics": {"confidence": 0.95, "test_rows": 1, "test_rows_before": 1, "shared_rows": 0, "rows": [line]},
         "gate": {"passed": True, "passed_before": None, "rules": [rule]},
         "data": {"changed": False, "columns": []},
-        **dict.fromkeys(("stages", "not_run", "left_out", "parameters", "code", "environment"), ()),
+        **dict.fromkeys(("stages", "unexplained", "not_run", "left_out", "parameters", "code", "environment"), ()),
         "note": f"see #1{sign}",
         "figures": [{"title": f"a{sign}", "svg": f"<svg><text>{sign}</text></svg>"}],
     }

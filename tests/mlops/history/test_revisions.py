@@ -307,7 +307,7 @@ def test_where_a_run_was_stopped_what_a_stage_wrote_counts_and_not_what_a_later_
     assert revisions.locked(text) == {"models/model.joblib": "new"}
 
 
-@pytest.mark.parametrize("tag", ["--output=taken", "HEAD", "main"])
+@pytest.mark.parametrize("tag", ["--output=taken", "HEAD~1", "main"])
 def test_a_versions_tag_that_is_no_commit_never_reaches_git(project, monkeypatch, tag):
     asked = []
     run = revisions.git.run

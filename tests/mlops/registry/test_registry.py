@@ -397,7 +397,7 @@ def test_no_secret_of_an_address_is_told(user: str, result: recording.Result) ->
 
 
 def test_a_folder_that_is_missing_is_one_sentence(tmp_path: Path, result: recording.Result) -> None:
-    with pytest.raises(StoreError, match=r"missing/mlflow\.db could not be used \(unable to open database file\)"):
+    with pytest.raises(StoreError, match=r"missing/mlflow\.db\.lock could not be locked: unable to open database file"):
         recording.record(result, True, f"sqlite:///{tmp_path.as_posix()}/missing/mlflow.db", EXPERIMENT)
 
 
