@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -170,7 +169,7 @@ def test_a_delivery_without_a_column_is_refused_and_named_as_it_was_given(projec
     assert str(done.exception).startswith("new.csv lacks the column level")
 
 
-@pytest.mark.parametrize("failure", [KeyboardInterrupt(), module.StoreError("dvc failed")])
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), SystemExit(143), module.StoreError("dvc failed")])
 def test_a_failure_at_the_end_restores_everything(
     project: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
@@ -253,22 +252,6 @@ def test_a_folder_without_dvc_is_left_as_it_is(tmp_path: Path, monkeypatch: pyte
 
     assert "is no project of DVC" in str(done.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["schema.yaml"]
-
-
-def test_a_terminated_run_restores_everything(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = state(project)
-    asked = module._dvc
-
-    def ended(*arguments: str) -> str:
-        if arguments[0] == "add":
-            os.kill(os.getpid(), signal.SIGTERM)
-        return asked(*arguments)
-
-    monkeypatch.setattr(module, "_dvc", ended)
-    ingest(delivery(project))
-
-    assert state(project) == before
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_database_is_queried(project: Path) -> None:

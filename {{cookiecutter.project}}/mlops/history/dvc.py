@@ -1,11 +1,19 @@
-"""DVC's command line."""
+"""DVC's command line, and the files that DVC may be killed in the middle of."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlops.base import yaml
 from mlops.base.errors import StoreError
+from mlops.history import paths
+
+# DVC writes these files in place, and cannot read one that was cut off.
+CUT_OFF = re.compile(r"(\.lock|\.dvc|rwlock)\W.*(is corrupted|validation failed)")
+REPAIR = "`python -m mlops resolve` brings back the last good one"
+RUNNING = Path(".dvc/tmp/rwlock")  # who reads and writes what at the moment
 
 
 def command(*arguments: str, python: str = sys.executable) -> list[str]:
@@ -19,12 +27,26 @@ def run(
     """Run a DVC command and return what it prints; without `capture` DVC prints to the terminal.
 
     Raises:
-        StoreError: the command fails; the sentence ends with the `hint`.
+        StoreError: the command fails; the sentence ends with the `hint`, or with the repair of a file that is cut off.
     """
     done = subprocess.run(
         command(*arguments), cwd=cwd, env=env, capture_output=capture, encoding="utf-8", errors="replace", check=False
     )
     if done.returncode:
-        reason = f" ({' '.join(done.stderr.removeprefix('ERROR: ').split())[:300]})" if done.stderr else ""
-        raise StoreError(f"`dvc {arguments[0]}` failed{reason}: {hint}")
+        said = " ".join((done.stderr or "").removeprefix("ERROR: ").split())
+        reason = f" ({said[:300]})" if said else ""
+        raise StoreError(f"`dvc {arguments[0]}` failed{reason}: {REPAIR if CUT_OFF.search(said) else hint}")
     return done.stdout or ""
+
+
+def is_whole(path: Path, text: str) -> bool:
+    """Whether DVC can read this text of a dvc.lock, a .dvc file or RUNNING; it cannot where the text ends too early."""
+    from dvc import rwlock, schema
+    from voluptuous import Invalid
+
+    known = {paths.LOCK: (schema.COMPILED_LOCKFILE_SCHEMA, "schema"), RUNNING: (rwlock.SCHEMA, "read")}
+    valid, key = known.get(path, (schema.COMPILED_SINGLE_STAGE_SCHEMA, "outs"))
+    try:
+        return key in valid(yaml.parsed(text, str(path)))
+    except (StoreError, Invalid):
+        return False
