@@ -32,11 +32,15 @@ def run(
     done = subprocess.run(
         command(*arguments), cwd=cwd, env=env, capture_output=capture, encoding="utf-8", errors="replace", check=False
     )
-    if done.returncode:
-        said = " ".join((done.stderr or "").removeprefix("ERROR: ").split())
-        reason = f" ({said[:300]})" if said else ""
-        raise StoreError(f"`dvc {arguments[0]}` failed{reason}: {REPAIR if CUT_OFF.search(said) else hint}")
-    return done.stdout or ""
+    if not done.returncode:
+        return done.stdout or ""
+    said = " ".join((done.stderr or "").removeprefix("ERROR: ").split())
+    cut_off = CUT_OFF.search(said)
+    if cut_off and cut_off[1] == RUNNING.name and Path(cwd or "", RUNNING).is_file():
+        Path(cwd or "", RUNNING).unlink()  # nothing runs, or DVC would have waited and read it whole
+        return run(*arguments, hint=hint, cwd=cwd, env=env, capture=capture)
+    reason = f" ({said[:300]})" if said else ""
+    raise StoreError(f"`dvc {arguments[0]}` failed{reason}: {REPAIR if cut_off else hint}")
 
 
 def is_whole(path: Path, text: str) -> bool:
