@@ -340,7 +340,9 @@ def test_what_sync_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert run(record, at)[0] == KILLED, said()
         assert run(record)[0] == 0, f"{at}: {said()}"
         with closing(sqlite3.connect(folder / "mlflow.db")) as store:
-            runs = store.execute("SELECT status FROM runs WHERE lifecycle_stage = 'active'").fetchall()
+            runs = store.execute(
+                "SELECT status FROM runs JOIN tags USING (run_uuid) WHERE lifecycle_stage = 'active' AND key = 'result'"
+            ).fetchall()
             versions = store.execute("SELECT version FROM model_versions WHERE name = 'demo'").fetchall()
             aliases = store.execute("SELECT alias, version FROM registered_model_aliases").fetchall()
         assert (runs, versions, aliases) == ([("FINISHED",)], [(1,)], [("challenger", 1)]), at

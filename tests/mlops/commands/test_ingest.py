@@ -384,3 +384,29 @@ def test_parts_of_a_result_with_other_types_become_one_table(tmp_path: Path, mon
     assert os.listdir(tmp_path) != []  # noqa: PTH208
     assert not list(tmp_path.glob(".*.part"))
     assert files.sha256(path)
+
+
+def test_two_deliveries_at_once_take_turns(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCK_TIMEOUT", 0)
+    with module._alone():
+        done = ingest(delivery(project))
+
+    assert "another `ingest` is running in this project" in str(done.exception)
+    assert list((project / ".dvc" / "tmp" / "ingest").iterdir()) == []
+
+
+def test_a_failure_leaves_the_file_that_somebody_else_brings_meanwhile(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = module._dvc
+
+    def failing(*arguments: str) -> str:
+        if arguments[0] == "add":
+            (project / "data" / "raw" / "theirs.csv").touch()
+            raise module.StoreError("dvc failed")
+        return asked(*arguments)
+
+    monkeypatch.setattr(module, "_dvc", failing)
+    ingest(delivery(project), "--labelled")
+
+    assert sorted(path.name for path in (project / "data" / "raw").iterdir()) == ["first.csv", "theirs.csv"]

@@ -160,7 +160,8 @@ class Revision:
         """
         text, name = self.text(Path(f"{folder}.dvc")), f"{folder}.dvc of {self.short}"
         try:
-            return "" if text is None else str(yaml.parsed(text, name)["outs"][0]["md5"])
+            out = yaml.parsed(text, name)["outs"][0] if text is not None else {"md5": "", "path": ""}
+            return str(out["path"] and out["md5"])  # the path comes last
         except (StoreError, TypeError, KeyError, IndexError):
             raise _cut_off(name) from None
 

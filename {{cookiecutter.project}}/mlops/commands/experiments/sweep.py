@@ -107,6 +107,7 @@ def sweep(
     if not NAME.fullmatch(name):
         raise ParameterError(f"--name is {name!r}: take letters, digits, _ and -, the first of them no -")
     overrides = set_param or []
+    _ = revisions.find("").digests  # a dvc.lock that is cut off would make every trial fail
     metric, higher_is_better = _metric(metric)
     maximize = higher_is_better if maximize is None else maximize
     state = clones.frozen()
@@ -193,6 +194,7 @@ def _run(plan: Plan, state: State, jobs: int, results: list[TrialResult]) -> Non
     finished = {result.trial.number for result in results}
     missing = [number for number in range(plan.total) if number not in finished]
     if not missing:
+        shutil.rmtree(FOLDER / plan.name, ignore_errors=True)  # killed after its last trial
         return
     try:
         with closing(_new_results(plan, missing, state, jobs, results)) as new:
