@@ -11,7 +11,7 @@ from mlops.base.errors import StoreError
 from mlops.history import paths
 
 # DVC writes these files in place, and cannot read one that was cut off.
-CUT_OFF = re.compile(r"(\.lock|\.dvc|rwlock)'.*(is corrupted|validation failed)")
+CUT_OFF = re.compile(r"(\.lock|\.dvc|rwlock)'.*(is corrupted|validation failed)|unexpected error - 'path'")
 REPAIR = "`python -m mlops resolve` brings back the last good one"
 RUNNING = Path(".dvc/tmp/rwlock")  # who reads and writes what at the moment
 
