@@ -261,7 +261,7 @@ def survives(
 
 @pytest.mark.parametrize("labelled", [[], ["--labelled"]], ids=["unlabelled", "labelled"])
 def test_ingest(fresh: Callable[[], Path], labelled: list[str]) -> None:
-    survives(fresh, mlops("ingest", NEW, *labelled), times=10)
+    survives(fresh, mlops("ingest", NEW, *labelled), times=7)
 
 
 def test_hold_back(fresh: Callable[[], Path]) -> None:
@@ -290,7 +290,7 @@ def test_sweep(fresh: Callable[[], Path]) -> None:
     fresh()
     code, changes = run(command)
     assert code == 0, said()
-    for at in moments(changes, 10):
+    for at in moments(changes, 8):
         folder = fresh()
         assert run(command, at)[0] == KILLED, said()
         assert run(command)[0] == 0, f"{at}: {said()}"
@@ -335,7 +335,7 @@ def test_what_sync_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     fresh()
     code, changes = run(record)
     assert code == 0, said()
-    for at in moments(changes, 20):
+    for at in moments(changes, 12):
         folder = fresh()
         assert run(record, at)[0] == KILLED, said()
         assert run(record)[0] == 0, f"{at}: {said()}"
@@ -344,5 +344,4 @@ def test_what_sync_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
                 "SELECT status FROM runs JOIN tags USING (run_uuid) WHERE lifecycle_stage = 'active' AND key = 'result'"
             ).fetchall()
             versions = store.execute("SELECT version FROM model_versions WHERE name = 'demo'").fetchall()
-            aliases = store.execute("SELECT alias, version FROM registered_model_aliases").fetchall()
-        assert (runs, versions, aliases) == ([("FINISHED",)], [(1,)], [("challenger", 1)]), at
+        assert (runs, versions) == ([("FINISHED",)], [(1,)]), at

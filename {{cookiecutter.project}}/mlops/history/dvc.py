@@ -51,6 +51,7 @@ def is_whole(path: Path, text: str) -> bool:
     known = {paths.LOCK: (schema.COMPILED_LOCKFILE_SCHEMA, "schema"), RUNNING: (rwlock.SCHEMA, "read")}
     valid, key = known.get(path, (schema.COMPILED_SINGLE_STAGE_SCHEMA, "outs"))
     try:
-        return key in valid(yaml.parsed(text, str(path)))
+        content = valid(yaml.parsed(text, str(path)))
+        return key in content and all("path" in out for out in content.get("outs") or ())
     except (StoreError, Invalid):
         return False
