@@ -214,7 +214,10 @@ def _new_results(
     plan: Plan, missing: list[int], state: State, jobs: int, results: list[TrialResult]
 ) -> Generator[TrialResult, None, None]:
     """Run the missing trials, `jobs` at once; append each result to `results`, and give it."""
-    env = clones.environment(MLFLOW_TRACKING_URI=backend.address(params.load(params.Tracking).uri))
+    address = backend.address(params.load(params.Tracking).uri)
+    # joblib takes as many threads as this allows, so that experiments at once share the cores.
+    cores = max(1, (os.cpu_count() or 1) // jobs)
+    env = clones.environment(MLFLOW_TRACKING_URI=address, LOKY_MAX_CPU_COUNT=str(cores))
     stop = threading.Event()
     free: SimpleQueue[Path] = SimpleQueue()
 
