@@ -230,7 +230,7 @@ def begin(answers: Answers) -> None:
         for file in (Path("dvc.lock"), Path(".git", "index.lock")):
             file.unlink(missing_ok=True)
     command = go_on_command(answers)
-    unfinished.write_text(command + "\n", encoding="utf-8")
+    unfinished.write_text(f"exec {command}\n", encoding="utf-8")  # exec: it is written anew while a shell reads it
     if answers["setup"] != "no":
         print("If this is stopped, go on with:", command if os.name == "nt" else shlex.join(["sh", str(unfinished)]))
 

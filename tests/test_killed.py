@@ -34,7 +34,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 from sqlalchemy import Engine, event
 
-from tests.conftest import PROJECT, TEMPLATE
+from tests.conftest import PROJECT, TEMPLATE, BakedProject, baked, generate, hook_module, surroundings
 
 KILLED = 9
 NEW = ".git/new.csv"
@@ -345,3 +345,23 @@ def test_what_sync_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             ).fetchall()
             versions = store.execute("SELECT version FROM model_versions WHERE name = 'demo'").fetchall()
         assert (runs, versions) == ([("FINISHED",)], [(1,)]), at
+
+
+def test_a_generation_goes_on_with_the_command_that_is_kept_beside_it(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, unfinished = tmp_path / "loans", tmp_path / "loans.unfinished"
+    whole = baked(generate(template, tmp_path, project="loans", setup="no", ci="none"), project).files
+    assert not unfinished.exists()
+    answers = {"_template": str(template), "_output_dir": str(tmp_path), "data": "example", "setup": "no", "ci": "none"}
+    monkeypatch.chdir(project)
+    hook_module("pre_gen_project").begin({**answers, "project": "loans"})
+    shutil.rmtree(project / "mlops")  # as if it had been killed before that was written
+    (project / "dvc.lock").write_text("schema:", encoding="utf-8")
+
+    again = generate(template, tmp_path, project="loans", setup="no", ci="none")
+    subprocess.run(["sh", unfinished], env=surroundings(tmp_path), check=True)
+
+    assert "already exists" in again.stderr + again.stdout
+    assert BakedProject(project, "").files == whole
+    assert not unfinished.exists()
