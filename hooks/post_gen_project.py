@@ -477,6 +477,7 @@ def main(answers: Answers) -> None:
     files_only = answers["setup"] == "no" or run_by_cruft(answers)
     done = run_steps(steps, lambda step: not files_only or (step.name == "data" and not step.needs))
     print_next_commands(steps, done, folder)
+    Path.cwd().with_name(f"{Path.cwd().name}.unfinished").unlink(missing_ok=True)  # pre_gen_project.py says what for
 
 
 if __name__ == "__main__":

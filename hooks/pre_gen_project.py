@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -244,6 +245,36 @@ def refusals(answers: Answers) -> list[str]:
     return found + ([f"The folder {here!r} {wrong}."] if (wrong := place(here)) else [])
 
 
+def go_on_command(answers: Answers) -> str:
+    """The cookiecutter command that makes the same project once more, over what is there."""
+    template = located(answers["_template"], answers)
+    command = ["cookiecutter", "--no-input", "--overwrite-if-exists", "--output-dir", answers["_output_dir"]]
+    command += ["--checkout", answers["_checkout"]] if answers.get("_checkout") else []
+    command.append(template if os.path.exists(template) else answers["_template"])  # noqa: PTH110
+    given = {name: value for name, value in answers.items() if not name.startswith("_")}
+    if answers["data"] != "example" and "://" not in answers["data"]:
+        given["data"] = located(answers["data"], answers)
+    command += [f"{name}={value}" for name, value in given.items()]
+    return subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
+
+
+def begin(answers: Answers) -> None:
+    """Keep beside the project the command that goes on if this generation is killed; the last hook removes it.
+
+    Cookiecutter refuses a folder that is there. What a killed generation has half written is removed first.
+    """
+    unfinished = Path.cwd().with_name(f"{Path.cwd().name}.unfinished")
+    if unfinished.exists() and not Path(".git", "logs", "HEAD").exists():  # no commit yet
+        for folder in (Path("data"), Path(".dvc", "tmp")):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (Path("dvc.lock"), Path(".git", "index.lock")):
+            file.unlink(missing_ok=True)
+    command = go_on_command(answers)
+    unfinished.write_text(f"exec {command}\n", encoding="utf-8")  # exec: it is written anew while a shell reads it
+    if answers["setup"] != "no":
+        print("If this is stopped, go on with:", command if os.name == "nt" else shlex.join(["sh", str(unfinished)]))
+
+
 def main(answers: Answers) -> int:
     """Print every refusal to stderr. The exit code 1 makes cookiecutter and cruft stop."""
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -251,6 +282,8 @@ def main(answers: Answers) -> int:
     if found:
         lines = [f"  - {refusal}" for refusal in found]
         print("No project was made. Please answer again:", *lines, sep="\n", file=sys.stderr)
+    elif not run_by_cruft(answers):
+        begin(answers)
     return 1 if found else 0
 
 

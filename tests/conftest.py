@@ -82,6 +82,7 @@ class BakedProject:
         with (
             patch.dict(os.environ, self.surroundings, clear=True),
             patch.object(sys, "argv", [name, *arguments]),
+            patch("signal.signal"),  # those of the tests stay
             chdir(self.path),
             redirect_stdout(io.StringIO()) as printed,
             redirect_stderr(io.StringIO()) as warned,

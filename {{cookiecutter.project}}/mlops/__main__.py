@@ -4,8 +4,6 @@ import ast
 import importlib
 import inspect
 import re
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,5 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what has begun is taken back
     console.run(app)

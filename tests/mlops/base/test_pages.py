@@ -117,6 +117,7 @@ def test_an_invisible_sign_is_shown_as_its_code_in_pages_and_markdown(sign: str)
         "data": {"changed": False, "columns": []},
         **dict.fromkeys(("stages", "unexplained", "not_run", "left_out", "parameters", "code", "environment"), ()),
         "note": f"see #1{sign}",
+        "delivery": {"changed": False},
         "figures": [{"title": f"a{sign}", "svg": f"<svg><text>{sign}</text></svg>"}],
     }
     known["metrics"]["groups"] = []  # type: ignore[index]

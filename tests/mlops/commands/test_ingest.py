@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -170,7 +169,7 @@ def test_a_delivery_without_a_column_is_refused_and_named_as_it_was_given(projec
     assert str(done.exception).startswith("new.csv lacks the column level")
 
 
-@pytest.mark.parametrize("failure", [KeyboardInterrupt(), module.StoreError("dvc failed")])
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), SystemExit(143), module.StoreError("dvc failed")])
 def test_a_failure_at_the_end_restores_everything(
     project: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
@@ -253,22 +252,6 @@ def test_a_folder_without_dvc_is_left_as_it_is(tmp_path: Path, monkeypatch: pyte
 
     assert "is no project of DVC" in str(done.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["schema.yaml"]
-
-
-def test_a_terminated_run_restores_everything(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = state(project)
-    asked = module._dvc
-
-    def ended(*arguments: str) -> str:
-        if arguments[0] == "add":
-            os.kill(os.getpid(), signal.SIGTERM)
-        return asked(*arguments)
-
-    monkeypatch.setattr(module, "_dvc", ended)
-    ingest(delivery(project))
-
-    assert state(project) == before
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_a_database_is_queried(project: Path) -> None:
@@ -401,3 +384,29 @@ def test_parts_of_a_result_with_other_types_become_one_table(tmp_path: Path, mon
     assert os.listdir(tmp_path) != []  # noqa: PTH208
     assert not list(tmp_path.glob(".*.part"))
     assert files.sha256(path)
+
+
+def test_two_deliveries_at_once_take_turns(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCK_TIMEOUT", 0)
+    with module._alone():
+        done = ingest(delivery(project))
+
+    assert "another `ingest` is running in this project" in str(done.exception)
+    assert list((project / ".dvc" / "tmp" / "ingest").iterdir()) == []
+
+
+def test_a_failure_leaves_the_file_that_somebody_else_brings_meanwhile(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = module._dvc
+
+    def failing(*arguments: str) -> str:
+        if arguments[0] == "add":
+            (project / "data" / "raw" / "theirs.csv").touch()
+            raise module.StoreError("dvc failed")
+        return asked(*arguments)
+
+    monkeypatch.setattr(module, "_dvc", failing)
+    ingest(delivery(project), "--labelled")
+
+    assert sorted(path.name for path in (project / "data" / "raw").iterdir()) == ["first.csv", "theirs.csv"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mlops.__main__ import app
 from mlops.base.errors import StoreError
+from mlops.history import dvc, revisions
 from typer.testing import CliRunner, Result
 
 DVC = [sys.executable, "-m", "dvc"]
@@ -239,3 +240,64 @@ def test_data_in_conflict_is_refused_with_commands_that_work(project: Path) -> N
     assert resolve().exit_code == 0
     assert [path.name for path in (project / "data").iterdir()] == ["march"]
     assert is_resolved(project)
+
+
+@pytest.mark.parametrize("length", [0, 100])
+def test_a_lock_that_was_cut_off_is_brought_back_with_what_is_stale(project: Path, length: int) -> None:
+    good = (project / "dvc.lock").read_text()
+    (project / "left").write_text("newer\n")
+    (project / "dvc.lock").write_text(good[:length])
+    (project / ".dvc" / "tmp" / "rwlock").write_text("{")
+
+    with pytest.raises(
+        StoreError, match=r"dvc.lock of work tree ends too early.*`python -m mlops resolve` brings back"
+    ):
+        assert revisions.find("").digests
+    dry = resolve("--dry-run")
+    done = resolve()
+
+    assert "to be brought back: .dvc/tmp/rwlock, dvc.lock" in dry.output
+    assert (
+        "brought back as Git has it: .dvc/tmp/rwlock, dvc.lock\nstale now: report; go on with `dvc repro`"
+        in done.output
+    )
+    assert (project / "dvc.lock").read_text() == good
+    assert run(project, *DVC, "repro")
+
+
+def test_a_cut_off_file_that_git_has_staged_is_the_staged_one_and_an_unknown_one_is_made_anew(project: Path) -> None:
+    deliver(project, "january")
+    (project / "data" / "february").write_text("february")
+    run(project, *DVC, "add", "--quiet", "data")
+    staged = (project / "data.dvc").read_text()
+    (project / "data.dvc").write_text(staged[: len(staged) // 2])
+    with pytest.raises(StoreError, match=r"data\.dvc of work tree ends too early"):
+        revisions.find("").data("data")
+    with pytest.raises(
+        StoreError, match=r"`dvc status` failed.*`python -m mlops resolve` brings back the last good one"
+    ):
+        dvc.run("status", hint="nothing")
+
+    done = resolve()
+
+    assert done.output == "cut off while DVC wrote it, and brought back as Git has it: data.dvc\nnothing is stale\n"
+    assert (project / "data.dvc").read_text() == staged
+
+
+def test_a_merge_in_which_the_pipeline_was_killed_is_resolved_all_the_same(project: Path) -> None:
+    run(project, "git", "merge", "theirs", fails=True)
+    lock = (project / "dvc.lock").read_text()
+    (project / "dvc.lock").write_text(lock[:50])
+
+    assert resolve().exit_code == 0
+
+    assert is_resolved(project)
+
+
+def test_what_dvc_was_doing_when_it_was_killed_stops_no_command(project: Path) -> None:
+    (project / ".dvc" / "tmp" / "rwlock").write_text("{")
+    (project / "new").write_text("new")
+
+    dvc.run("add", "new", hint="nothing")
+
+    assert (project / "new.dvc").exists()

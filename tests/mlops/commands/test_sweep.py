@@ -1,5 +1,6 @@
 """What a sweep tries, in which order, and how it ranks; no experiment runs here."""
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -208,6 +209,22 @@ def test_an_interruption_while_a_result_is_printed_ends_what_runs(
     assert ended.value.code == 130
     assert stopped == [True]
     assert capsys.readouterr().err == "stopped: 1 of 4 are finished and kept; the same command goes on\n"
+
+
+@pytest.mark.usefixtures("instant")
+def test_experiments_at_once_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed: list[str] = []
+
+    def run(trial: Trial, *arguments: Any) -> TrialResult:
+        allowed.append(arguments[3]["LOKY_MAX_CPU_COUNT"])
+        return result(trial.number, 0.5)
+
+    monkeypatch.setattr(experiments, "run", run)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+
+    sweep._run(cast(sweep.Plan, Asked()), State("commit"), 3, [])
+
+    assert allowed == ["2"] * 4
 
 
 # ---- what is read from Git

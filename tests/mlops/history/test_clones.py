@@ -1,9 +1,14 @@
 """A clone has the state that it was asked for, and the work tree is as it was; Git is real, DVC is not needed."""
 
 import os
+import signal
+import subprocess
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from dvc.config import Config
 from mlops.base.errors import StoreError
@@ -110,3 +115,39 @@ def test_in_a_folder_with_a_brace_the_reason_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="DVC cannot work below a folder with a brace in its name"):
         dvc.run("version", hint="nothing was changed", cwd=tmp_path / "a{b")
+
+
+def test_an_interruption_ends_all_that_a_command_in_a_clone_has_started(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    stop = threading.Event()
+    command = ["sh", "-c", "sleep 60 & echo $! >child; touch started; wait"]
+
+    def ended() -> None:
+        while not (tmp_path / "started").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=ended)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        clones.run(command, tmp_path, dict(os.environ), stop)
+    thread.join()
+
+    child = int((tmp_path / "child").read_text())
+    for _ in range(1000):  # a process that is killed takes a moment to be gone
+        if not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE:
+            return
+        time.sleep(0.01)
+    pytest.fail("the child is still running")
+
+
+def test_the_clones_of_killed_processes_are_removed_and_those_of_others_stay(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    names = [f"{gone.pid}-0", f"{os.getppid()}-0", f"{os.getpid()}-0", "mine"]
+    for name in names:
+        (tmp_path / name).mkdir()
+
+    clones._remove_left(tmp_path / names[2])
+
+    assert {path.name for path in tmp_path.iterdir()} == {names[1], "mine"}

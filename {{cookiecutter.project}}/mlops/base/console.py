@@ -4,6 +4,8 @@ import atexit
 import errno
 import gc
 import json
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +25,13 @@ UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
 def run(command: Callable[..., None] | typer.Typer) -> None:
-    """Run a command line; an error that a person can mend is printed as its sentence, and the exit code is 1."""
+    """Run a command line; an error that a person can mend is printed as its sentence, and the exit code is 1.
+
+    SIGINT and SIGTERM end it with 130 and 143, after what has begun is taken back.
+    """
+    # `nohup` and `&` in a script leave SIGINT ignored, and every child inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # What is imported lives as long as the process. Python's garbage collector would visit all of it again and again,
     # and once more at exit, which takes an eighth of a stage's time.
     gc.set_threshold(100_000, 50, 100)
@@ -35,7 +43,7 @@ def run(command: Callable[..., None] | typer.Typer) -> None:
     try:
         command()
     except ProjectError as error:
-        sys.exit(f"Error: {_blameless(error) or error}")
+        sys.exit(f"Error: {_blameless(error) or error}{_way_back()}")
     except SystemExit as ended:  # Typer says "Aborted." of any EOFError, which is the cause of its Abort
         if said := _blameless(ended.__context__):
             sys.exit(f"Error: {said}")
@@ -45,7 +53,7 @@ def run(command: Callable[..., None] | typer.Typer) -> None:
             sys.exit(f"Error: {said}")
         if place := _own_line(error):
             said = " ".join(str(error).split()) or "no message"
-            sys.exit(f"Error: {place} fails with {type(error).__name__}: {said}; correct it there")
+            sys.exit(f"Error: {place} fails with {type(error).__name__}: {said}; correct it there{_way_back()}")
         if isinstance(error, OSError) and error.errno in UNUSABLE:
             sys.exit(
                 f"Error: {error.filename or 'a file'} could not be used: {error.strerror}; free or unlock its place"
@@ -73,6 +81,17 @@ def _blameless(error: BaseException | None) -> str:
             )
         error = error.__cause__ or error.__context__
     return ""
+
+
+def _way_back() -> str:
+    """A second line about a stage with earlier results: DVC has deleted them, and a commit would do so in Git."""
+    stage, lock = os.environ.get("DVC_STAGE"), Path("dvc.lock")
+    if not stage or not lock.is_file() or f"\n  {stage}:\n" not in lock.read_text(encoding="utf-8", errors="replace"):
+        return ""
+    return (
+        f"\nDo not commit now, for the last results of {stage} are gone from the work tree: mend it and run again, or "
+        "take those of the last commit back (`git checkout HEAD -- reports dvc.lock && dvc checkout`)."
+    )
 
 
 def _own_line(error: Exception) -> str:

@@ -4,9 +4,13 @@ A clone shares Git's objects and DVC's cache with the project: it is cheap, and 
 """
 
 import os
+import re
 import shutil
+import signal
+import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +21,7 @@ from mlops.history import cache, dvc, git
 LOCAL = Path(".dvc/config.local")
 # Git and DVC need an author of a commit; these commits are never shown.
 AUTHOR = {"user.name": "nobody", "user.email": "nobody@localhost"}
+GRACE = 10  # seconds that a process has to end after a signal
 
 
 @dataclass(frozen=True)
@@ -56,15 +61,16 @@ def untracked() -> list[str]:
 def clone(state: State, folder: Path, targets: Sequence[str] = ()) -> Iterator[Path]:
     """Make a clone in `folder` in this state, give the project in it, and remove the clone in the end.
 
-    DVC checks out all of its files in the clone, or only the `targets`.
+    DVC checks out all of its files in the clone, or only the `targets`. The name of `folder` starts with the id of this
+    process: clones beside it whose process was killed are removed.
 
     Raises:
         StoreError: the clone cannot be made, or the data is not in DVC's cache.
     """
     top = git.run("rev-parse", "--show-toplevel").strip()
     inside = git.run("rev-parse", "--show-prefix").strip()
-    shutil.rmtree(folder, ignore_errors=True)  # a killed process may have left it
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left(folder)
     try:
         git.run("clone", "--quiet", "--shared", "--no-checkout", top, str(folder))
         project = (folder / inside).resolve()
@@ -90,6 +96,16 @@ def _share_cache(clone: Path) -> None:
     config.write()
 
 
+def _remove_left(folder: Path) -> None:
+    """Remove the clones beside `folder` that killed processes have left, and `folder` itself."""
+    import psutil
+
+    for left in folder.parent.iterdir():
+        process = re.match(r"\d+", left.name)
+        if left == folder or (process and not psutil.pid_exists(int(process[0]))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def restore(state: State, clone: Path) -> None:
     """Put the clone back to the state and delete all other files, except those that Git ignores."""
     top = Path(git.run("-C", str(clone), "rev-parse", "--show-toplevel").strip())
@@ -109,3 +125,45 @@ def environment(**more: str) -> dict[str, str]:
         name: value for name, value in os.environ.items() if not name.startswith(("DVC_EXP", "DVC_ROOT", "GIT_DIR"))
     }
     return outer | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), outer.get("PATH", "")])} | more
+
+
+def run(
+    command: Sequence[str], project: Path, env: Mapping[str, str], stop: threading.Event | None = None
+) -> tuple[str, bool]:
+    """Run a command in the `project` of a clone until it ends; its output, and whether it failed.
+
+    The command and all that it has started are ended when `stop` is set, and when this process is interrupted: nothing
+    goes on in a clone that is removed.
+    """
+    stop, log = stop or threading.Event(), project / ".dvc" / "tmp" / "output"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=project,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            while process.poll() is None:
+                if stop.wait(0.1):
+                    _end(process)
+        except BaseException:
+            _end(process)
+            raise
+    return log.read_text(encoding="utf-8", errors="replace"), bool(process.returncode)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and its children, first with SIGINT as Ctrl-C does, so that `register` takes back half a run."""
+    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, kind)
+            process.wait(GRACE)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue

@@ -1,10 +1,7 @@
 """Trials of a sweep: DVC experiments that run in a clone of the project."""
 
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,7 +15,6 @@ from mlops.history import clones, dvc, git, paths, revisions
 from mlops.history.clones import State
 from mlops.history.revisions import Revision
 
-GRACE = 10  # seconds that a process has to end after a signal
 SKIPPED = "Stage 'register' didn't change, skipping"
 PLAIN = re.compile(r"[\w./+-]+")
 
@@ -101,50 +97,17 @@ def run(
     """
     clones.restore(state, project)
     changes = [part for override in trial.overrides for part in ("-S", override)]
-    output, failed = _run_until(stop, dvc.command("exp", "run", "--name", trial.name, *changes), project, environment)
+    output, failed = clones.run(dvc.command("exp", "run", "--name", trial.name, *changes), project, environment, stop)
     if not failed and SKIPPED in output:
         # DVC took the result from its cache, but each experiment has a run of its own in MLflow.
         own = {"DVC_EXP_NAME": trial.name, "DVC_EXP_BASELINE_REV": state.commit}
-        output, failed = _run_until(stop, [sys.executable, "-m", "mlops", "sync"], project, {**environment, **own})
+        output, failed = clones.run([sys.executable, "-m", "mlops", "sync"], project, {**environment, **own}, stop)
     if failed:
         return TrialResult(trial, failed=_reason(output))
     ref = f"refs/exps/{state.commit[:2]}/{state.commit[2:]}/{trial.name}"
     git.run("-C", str(project), "push", "--quiet", "origin", f"{ref}:{ref}")
     revision = revisions.find(trial.name)
     return _result(revision, trial, metric, params.flat(revision.yaml(params.FILE)))
-
-
-def _run_until(
-    stop: threading.Event, command: list[str], project: Path, environment: Mapping[str, str]
-) -> tuple[str, bool]:
-    """Run a command until it ends or `stop` is set; its output, and whether it failed."""
-    log = project / ".dvc" / "tmp" / "output"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            cwd=project,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        while process.poll() is None:
-            if stop.wait(0.1):
-                _end(process)
-    return log.read_text(encoding="utf-8", errors="replace"), bool(process.returncode)
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and its children, first with SIGINT as Ctrl-C does, so that `register` takes back half a run."""
-    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, kind)
-            process.wait(GRACE)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
 
 
 def _reason(output: str) -> str:

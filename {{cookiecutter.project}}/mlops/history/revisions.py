@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mlops.base import files, params, yaml
 from mlops.base.errors import SchemaError, StoreError
 from mlops.data.schema import Schema
-from mlops.history import cache, git, paths, provenance
+from mlops.history import cache, dvc, git, paths, provenance
 from mlops.intake import tables
 
 if TYPE_CHECKING:
@@ -103,9 +103,13 @@ class Revision:
 
     @cached_property
     def stages(self) -> dict[str, Any]:
-        """The entry of each stage in dvc.lock; empty without a dvc.lock."""
+        """The entry of each stage in dvc.lock; empty without a dvc.lock.
+
+        Raises:
+            StoreError: DVC was killed while it wrote the file.
+        """
         text = self.text(paths.LOCK)
-        return dict(yaml.parsed(text, f"{paths.LOCK} of {self.short}")["stages"]) if text else {}
+        return {} if text is None else _stages(text, f"{paths.LOCK} of {self.short}")
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -151,9 +155,17 @@ class Revision:
             raise _older(f"{paths.REFERENCE} of {self.short}", error.args[0]) from None
 
     def data(self, folder: str) -> str:
-        """DVC's digest of a folder of data, from the .dvc file beside the folder; "" if there is none."""
-        path = Path(f"{folder}.dvc")
-        return str(self.yaml(path)["outs"][0]["md5"]) if self.text(path) else ""
+        """DVC's digest of a folder of data, from the .dvc file beside the folder; "" if there is none.
+
+        Raises:
+            StoreError: DVC was killed while it wrote the file.
+        """
+        text, name = self.text(Path(f"{folder}.dvc")), f"{folder}.dvc of {self.short}"
+        try:
+            out = yaml.parsed(text, name)["outs"][0] if text is not None else {"md5": "", "path": ""}
+            return str(out["path"] and out["md5"])  # the path comes last
+        except (StoreError, TypeError, KeyError, IndexError):
+            raise _cut_off(name) from None
 
     def stale(self) -> list[str]:
         """The stages of the work tree whose code, parameters or command changed since their results were made."""
@@ -182,7 +194,20 @@ class Revision:
 
 def locked(text: str) -> dict[str, str]:
     """The MD5 of every dependency and output in the text of a dvc.lock, by path, in the order of the stages."""
-    return _digests(yaml.parsed(text, str(paths.LOCK))["stages"])
+    return _digests(_stages(text, str(paths.LOCK)))
+
+
+def _stages(text: str, name: str) -> dict[str, Any]:
+    try:
+        stages = dict(yaml.parsed(text, name)["stages"])
+        _digests(stages)
+    except (StoreError, TypeError, KeyError, ValueError, AttributeError):
+        raise _cut_off(name) from None
+    return stages
+
+
+def _cut_off(name: str) -> StoreError:
+    return StoreError(f"{name} ends too early, or is in conflict: {dvc.REPAIR}")
 
 
 def _digests(stages: Mapping[str, Any]) -> dict[str, str]:

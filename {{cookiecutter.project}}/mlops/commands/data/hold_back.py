@@ -1,5 +1,6 @@
 """`data hold-back`: use the newest labelled rows as the first delivery, so that a new project can watch one."""
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import pandas as pd
 import typer
 from numpy.typing import NDArray
 
+from mlops.base import files
 from mlops.base.errors import DataError
 from mlops.commands import options
 from mlops.data import parsing
@@ -19,6 +21,8 @@ SHARE = 0.1
 LEAST_ROWS = 500
 # The share of each class that must stay.
 LEAST_LEFT = 0.5
+# The new files of both folders, all of them whole, until each is in its place.
+READY = Path(".dvc/tmp/hold-back")
 
 
 def hold_back(
@@ -30,11 +34,15 @@ def hold_back(
     """Move the newest rows to data/incoming/, as a delivery to watch.
 
     A tenth of the rows is moved. The column with the role time says which rows are the newest; without such a column,
-    the last rows are.
+    the last rows are. The same command completes what was killed.
 
     Raises:
         DataError: there is no data, or there is a delivery already.
     """
+    if READY.exists() and not dry_run:
+        _place(raw, incoming)
+        typer.echo(f"what was begun is completed: the newest rows are the first delivery in {incoming}")
+        return
     layout = tables.read_schema(schema)
     sources = deliveries.present(raw)
     if waiting := deliveries.listed(incoming):
@@ -55,14 +63,38 @@ def hold_back(
         typer.echo(f"nothing is kept back: {by} are most rows of the class {lost}")
         return
     ends = np.cumsum([len(part) for part in parts])
-    for path, away in zip(sources, np.split(newest, ends[:-1]), strict=True):
-        if away.any() and not dry_run:
-            deliveries.select(path, away, incoming / path.name)
-            deliveries.select(path, ~away, path)
-        if away.all() and not dry_run:
-            path.unlink()
+    if not dry_run:
+        _make_ready(sources, np.split(newest, ends[:-1]))
+        _place(raw, incoming)
     verb = "would be kept" if dry_run else "kept"
     typer.echo(f"{newest.sum()} of {len(table)} rows, {by}, {verb} back as the first delivery in {incoming}")
+
+
+def _make_ready(sources: list[Path], away: list[NDArray[np.bool_]]) -> None:
+    """Write what stays of each file, and the rows that are `away` (n,); a file of which no row stays is empty."""
+    part = READY.with_name(f"{READY.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # a killed process may have left it
+    for path, rows in zip(sources, away, strict=True):
+        if rows.any():
+            deliveries.select(path, rows, part / "incoming" / path.name)
+            if rows.all():
+                files.write_text(part / "raw" / path.name, "")
+            else:
+                deliveries.select(path, ~rows, part / "raw" / path.name)
+    part.rename(READY)
+
+
+def _place(raw: Path, incoming: Path) -> None:
+    """Move what is ready into the folders, and go on where that was killed."""
+    for name, folder in (("incoming", incoming), ("raw", raw)):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (READY / name).glob("*"):
+            if path.stat().st_size:
+                shutil.move(path, folder / path.name)
+            else:
+                (folder / path.name).unlink(missing_ok=True)
+                path.unlink()
+    shutil.rmtree(READY)
 
 
 def _newest(time: pd.Series) -> NDArray[np.bool_]:

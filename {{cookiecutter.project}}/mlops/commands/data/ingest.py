@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from mlops.base import console, files, yaml
+from mlops.base import console, files, locks, yaml
 from mlops.base.errors import DataError, ProjectError, StoreError
 from mlops.commands import options
 from mlops.data import checks, parsing
@@ -22,7 +21,8 @@ from mlops.history import dvc, paths
 from mlops.intake import deliveries, sources, tables
 from project import features
 
-ASIDE = Path(".dvc/tmp")
+ASIDE = Path(".dvc/tmp/ingest")
+LOCK_TIMEOUT = 600  # seconds to wait for another delivery
 FOLDERS = {True: paths.RAW, False: paths.INCOMING}
 
 
@@ -40,17 +40,17 @@ def ingest(
     """Bring in a delivery of data, or refuse it whole.
 
     The delivery is checked against schema.yaml, written as Parquet, and tracked with DVC. A labelled delivery is added
-    to `data/raw/`; any other delivery replaces the files in `data/incoming/`.
+    to `data/raw/`; any other delivery replaces the files in `data/incoming/`. The same command completes what was
+    killed.
 
     Raises:
         ProjectError: the source cannot be read, the data breaks the schema, or DVC fails; no file is changed then.
     """
     layout = tables.read_schema(schema)
     folder, origin = FOLDERS[labelled], sources.described(source, query)
-    if not ASIDE.parent.is_dir():
+    if not Path(".dvc").is_dir():
         raise StoreError(f"{Path.cwd()} is no project of DVC: run this where schema.yaml and .dvc are")
-    ASIDE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=ASIDE) as aside:
+    with _alone() as aside:
         inbox = Path(aside, "inbox")
         inbox.mkdir()
         try:
@@ -65,21 +65,37 @@ def ingest(
         except ProjectError as error:
             raise type(error)(str(error).replace(f"{inbox}/", "").replace(str(inbox), origin)) from None
         stem = sources.stem(name or path.name)
-        goal = folder / f"{datetime.now(UTC):%Y-%m-%d}-{stem}-{facts['digest'][:8]}.parquet"
+        new = folder / f"{datetime.now(UTC):%Y-%m-%d}-{stem}-{facts['digest'][:8]}.parquet"
+        goal = next(iter(folder.glob(f"*-{facts['digest'][:8]}.parquet")), new)
         facts = {"source": origin, "file": goal.as_posix(), **facts}
-        known = list(folder.glob(f"*-{facts['digest'][:8]}.parquet"))
-        if known:
-            facts["file"] = known[0].as_posix()
-        else:
-            _refuse_losses(folder, replace=not labelled)
+        known = goal.exists() and _has_version(goal, dry_run=dry_run)
+        if not known:
+            _refuse_losses(goal, replace=not labelled)
         if not (known or dry_run):
-            unclean = {found["column"] for found in delivered.unparseable}
-            tables.write_batches(Path(aside, goal.name), _as_stored(path, layout, unclean))
+            if not goal.exists():
+                unclean = {found["column"] for found in delivered.unparseable}
+                tables.write_batches(Path(aside, goal.name), _as_stored(path, layout, unclean))
             _place(Path(aside, goal.name), goal, Path(aside, "before"), facts["source"], replace=not labelled)
     if as_json:
         console.print_json(facts)
     else:
-        typer.echo(_summary(facts, known=bool(known), dry_run=dry_run, labelled=labelled))
+        typer.echo(_summary(facts, known=known, dry_run=dry_run, labelled=labelled))
+
+
+@contextmanager
+def _alone() -> Iterator[str]:
+    """A temporary folder for this process, while no other one brings a delivery in.
+
+    Raises:
+        StoreError: another delivery does not come to its end.
+    """
+    ASIDE.mkdir(parents=True, exist_ok=True)
+    message = "another `ingest` is running in this project: try again when it has ended"
+    with locks.exclusive(ASIDE.with_suffix(".lock"), message, LOCK_TIMEOUT):
+        for left in ASIDE.iterdir():  # by a process that was killed
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(dir=ASIDE) as aside:
+            yield aside
 
 
 def _refuse_columns(path: Path, schema: Schema, required: list[str]) -> None:
@@ -132,14 +148,17 @@ def _as_stored(path: Path, schema: Schema, unclean: set[str]) -> Iterator[pd.Dat
 
 
 def _place(written: Path, goal: Path, before: Path, source: str, *, replace: bool) -> None:
-    """Move a file into its folder and track the folder with DVC; undo both if anything fails."""
+    """Move a file into its folder, unless it is there, and track the folder with DVC; undo both if anything fails."""
     folder, tracked = goal.parent, goal.parent.with_suffix(".dvc")
     before.mkdir()
-    with _undo_on_failure(folder, tracked, before):
+    with _undo_on_failure(goal, tracked, before):
         folder.mkdir(parents=True, exist_ok=True)
         for old in deliveries.listed(folder) if replace else []:
-            shutil.move(old, before / old.name)
-        shutil.move(written, goal)
+            if old != goal:
+                shutil.move(old, before / old.name)
+        if not goal.exists():
+            with files.written_whole(goal) as part:
+                shutil.move(written, part)
         origin, new = f"{goal.name} from {source}", not tracked.exists()
         if not new:
             _note(tracked, origin)  # `dvc add` keeps the note
@@ -156,17 +175,15 @@ def _note(tracked: Path, origin: str) -> None:
 
 
 @contextmanager
-def _undo_on_failure(folder: Path, tracked: Path, before: Path) -> Iterator[None]:
-    """Restore a folder on any failure or interrupt; its old files are in `before`."""
-    known = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+def _undo_on_failure(goal: Path, tracked: Path, before: Path) -> Iterator[None]:
+    """Restore the folder of `goal` on any failure or interrupt; its old files are in `before`."""
+    folder, is_new = goal.parent, not goal.exists()
     kept = {path: path.read_bytes() if path.exists() else None for path in (tracked, folder.with_name(".gitignore"))}
-    ended = signal.signal(signal.SIGTERM, signal.default_int_handler)  # CI interrupts with SIGTERM
     try:
         yield
     except BaseException:
-        for path in folder.iterdir():
-            if path.name not in known:
-                path.unlink()
+        if is_new:
+            goal.unlink(missing_ok=True)
         for path in before.iterdir():
             shutil.move(path, folder / path.name)
         for path, content in kept.items():
@@ -174,31 +191,44 @@ def _undo_on_failure(folder: Path, tracked: Path, before: Path) -> Iterator[None
             if content is not None:
                 path.write_bytes(content)
         raise
-    finally:
-        signal.signal(signal.SIGTERM, ended)
 
 
-def _refuse_losses(folder: Path, *, replace: bool) -> None:
+def _has_version(goal: Path, *, dry_run: bool) -> bool:
+    """Whether the `.dvc` file beside the folder of `goal` has this file: not if `ingest` was killed after moving it."""
+    tracked = goal.parent.with_suffix(".dvc")
+    if tracked.exists() and not dvc.is_whole(tracked, yaml.text_of(tracked)) and not dry_run:
+        tracked.unlink()  # it was cut off; `dvc add` writes it anew, since all files are there
+    return goal not in _state(goal.parent)[1] and "desc" in yaml.read(tracked)["outs"][0]
+
+
+def _state(folder: Path) -> tuple[bool, list[Path]]:
+    """Whether a folder lacks files of its last version, and its files that are in no version."""
+    if not folder.with_suffix(".dvc").exists():
+        return False, deliveries.listed(folder) if folder.is_dir() else []
+    status = json.loads(_dvc("data", "status", "--json", "--granular"))
+    changed = {
+        kind: [path for path in map(Path, status.get("uncommitted", {}).get(kind, [])) if path.is_relative_to(folder)]
+        for kind in ("deleted", "added", "modified", "unknown")
+    }
+    lacks = changed["deleted"] or f"{folder.as_posix()}/" in status.get("not_in_cache", [])
+    new = (path for kind in ("added", "modified", "unknown") for path in changed[kind] if path != folder)
+    return bool(lacks), list(new)
+
+
+def _refuse_losses(goal: Path, *, replace: bool) -> None:
     """Raise an error if files would be lost: files that were not pulled, or replaced files that no version has.
 
     Files that are replaced may be missing; files that stay may have been changed by hand.
     """
-    tracked = folder.with_suffix(".dvc")
-    status = json.loads(_dvc("data", "status", "--json", "--granular")) if tracked.exists() else {}
-    changed = {
-        kind: [path for path in status.get("uncommitted", {}).get(kind, []) if Path(path).is_relative_to(folder)]
-        for kind in ("deleted", "added", "modified", "unknown")
-    }
-    if not replace and (changed["deleted"] or f"{folder.as_posix()}/" in status.get("not_in_cache", [])):
+    folder = goal.parent
+    lacks, new = _state(folder)
+    if lacks and not replace:
         raise DataError(
             f"{folder} lacks files of its last version: fetch them with `dvc pull {folder}`, or say with "
             f"`dvc add {folder}` that they are to be left out"
         )
-    new = [path for kind in ("added", "modified", "unknown") for path in changed[kind] if Path(path) != folder]
-    if not tracked.exists() and folder.is_dir():
-        new = [str(path) for path in deliveries.listed(folder)]
-    if replace and new:
-        raise DataError(f"{new[0]} is in no version yet: keep it as one with `dvc add {folder}`, or delete it")
+    if replace and (others := [path for path in new if path != goal]):
+        raise DataError(f"{others[0]} is in no version yet: keep it as one with `dvc add {folder}`, or delete it")
 
 
 def _dvc(*arguments: str) -> str:

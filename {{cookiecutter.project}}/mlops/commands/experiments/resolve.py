@@ -1,8 +1,12 @@
-"""`resolve`: run the pipeline to resolve the merge conflicts in its own results."""
+"""`resolve`: bring the results' own files in order after a merge conflict, or after DVC was killed."""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
 
 import typer
 
-from mlops.base import yaml
+from mlops.base import files, yaml
 from mlops.base.errors import StoreError
 from mlops.commands.options import DryRun
 from mlops.history import dvc, git, paths
@@ -17,15 +21,18 @@ NEXT = {
 
 
 def resolve(dry_run: DryRun = False) -> None:
-    """Resolve merge conflicts in results by running the pipeline.
+    """Resolve merge conflicts in results by running the pipeline, and repair what DVC was killed in the middle of.
 
     The stale stages run, and dvc.lock and the reports that they write are added to Git. The files stay in conflict for
-    Git until the pipeline has run, so the command can be repeated.
+    Git until the pipeline has run, so the command can be repeated. A dvc.lock or a .dvc file that ends too early
+    becomes what Git has of it; nothing is run for that.
 
     Raises:
         StoreError: another file is in conflict, the data cannot be fetched, or the pipeline fails.
     """
     sides = _conflicts()
+    if _repair(sides, dry_run=dry_run) and not sides:
+        return
     if not sides:
         typer.echo("no file is in conflict")
         return
@@ -48,6 +55,34 @@ def resolve(dry_run: DryRun = False) -> None:
     git.run("add", "--all", "--", *git.run("ls-files", "-z", "--", *results).split("\0")[:-1])
     merge = [NEXT[name] for name in NEXT if git.run("rev-parse", "-q", "--verify", name, default="")]
     typer.echo(f"resolved: {names}; go on with `{(merge or ['git commit'])[0]}`")
+
+
+def _repair(sides: Collection[str], *, dry_run: bool) -> bool:
+    """Bring back the last good state of DVC's files that end too early, but of none in conflict; whether any did."""
+    tracked = git.run("ls-files", "-z", "--", "*.dvc").split("\0")[:-1]
+    files_of_dvc = [path for path in (dvc.RUNNING, paths.LOCK, *map(Path, tracked)) if path.is_file()]
+    broken = [path for path in files_of_dvc if path.as_posix() not in sides and not dvc.is_whole(path, _text(path))]
+    if not broken:
+        return False
+    verb = "to be brought back" if dry_run else "brought back as Git has it"
+    typer.echo(f"cut off while DVC wrote it, and {verb}: {', '.join(map(str, broken))}")
+    if dry_run:
+        return True
+    for path in broken:
+        # Git's index has what DVC staged after the last commit.
+        known = (git.run("show", f"{source}:./{path.as_posix()}", default="") for source in ("", "HEAD"))
+        if good := next((text for text in known if dvc.is_whole(path, text)), ""):
+            files.write_text(path, good)
+        else:
+            path.unlink()
+    if not sides:
+        stale = json.loads(dvc.run("status", "--json", hint="see `dvc status`"))
+        typer.echo(f"stale now: {', '.join(stale)}; go on with `dvc repro`" if stale else "nothing is stale")
+    return True
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _conflicts() -> dict[str, set[int]]:

@@ -109,6 +109,7 @@ def sweep(
     if not NAME.fullmatch(name):
         raise ParameterError(f"--name is {name!r}: take letters, digits, _ and -, the first of them no -")
     overrides = set_param or []
+    _ = revisions.find("").digests  # a dvc.lock that is cut off would make every trial fail
     metric, higher_is_better = _metric(metric)
     maximize = higher_is_better if maximize is None else maximize
     state = clones.frozen()
@@ -195,6 +196,7 @@ def _run(plan: Plan, state: State, jobs: int, results: list[TrialResult]) -> Non
     finished = {result.trial.number for result in results}
     missing = [number for number in range(plan.total) if number not in finished]
     if not missing:
+        shutil.rmtree(FOLDER / plan.name, ignore_errors=True)  # killed after its last trial
         return
     try:
         with closing(_new_results(plan, missing, state, jobs, results)) as new:
@@ -214,7 +216,10 @@ def _new_results(
     plan: Plan, missing: list[int], state: State, jobs: int, results: list[TrialResult]
 ) -> Generator[TrialResult, None, None]:
     """Run the missing trials, `jobs` at once; append each result to `results`, and give it."""
-    env = clones.environment(MLFLOW_TRACKING_URI=backend.address(params.load(params.Tracking).uri))
+    address = backend.address(params.load(params.Tracking).uri)
+    # joblib takes as many threads as this allows, so that experiments at once share the cores.
+    cores = max(1, (os.cpu_count() or 1) // jobs)
+    env = clones.environment(MLFLOW_TRACKING_URI=address, LOKY_MAX_CPU_COUNT=str(cores))
     stop = threading.Event()
     free: SimpleQueue[Path] = SimpleQueue()
 

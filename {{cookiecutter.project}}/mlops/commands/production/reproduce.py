@@ -111,24 +111,11 @@ def _rerun(project: Path, revision: Revision, python: str) -> dict[str, Any]:
     """The verdict after running the whole pipeline and comparing its results with the commit."""
     path = os.pathsep.join([str(Path(python).parent), clones.environment()["PATH"]])
     environment = clones.environment(PATH=path, MLFLOW_TRACKING_URI=sqlite_store.address(project / "mlflow.db"))
-    command = dvc.command("repro", "--force", python=python)
-    log = project / "said"
-    with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=project, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
-    if process.returncode:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        errors = [line for line in lines if line.startswith(("Error: ", "ERROR: "))]
-        return {
-            "verdict": "not reproducible",
-            "differing": [],
-            "why": with_memory(errors[0]) if errors else "the pipeline failed",
-        }
+    output, failed = clones.run(dvc.command("repro", "--force", python=python), project, environment)
+    if failed:
+        errors = [line for line in output.splitlines() if line.startswith(("Error: ", "ERROR: "))]
+        why = with_memory(errors[0]) if errors else "the pipeline failed"
+        return {"verdict": "not reproducible", "differing": [], "why": why}
     now = revisions.locked((project / paths.LOCK).read_text(encoding="utf-8"))
     differing = [path for path, digest in revision.digests.items() if now.get(path) != digest]
     if not differing:

@@ -1,0 +1,367 @@
+"""Commands that are killed in the middle: the same command again ends as if nothing had happened.
+
+A command runs in a forked process that ends itself, without a word, before the n-th change of a file. A file that it
+was about to write anew is cut off, as it is when a writer is killed. DVC runs in that process, too.
+"""
+
+import io
+import logging
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, closing, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dvc.cli
+import dvc.repo.experiments.run
+import dvc.utils.hydra
+import pytest
+from mlops.__main__ import app
+from mlops.base import files
+from mlops.data.schema import Schema
+from mlops.history import cache, clones
+from mlops.history import dvc as own_dvc
+from mlops.registry import recording, registry
+from mlops.training.model import fitted_model
+from sklearn.dummy import DummyClassifier
+from sklearn.pipeline import make_pipeline
+from sqlalchemy import Engine, event
+
+from tests.conftest import PROJECT, TEMPLATE, BakedProject, baked, generate, hook_module, surroundings
+
+KILLED = 9
+NEW = ".git/new.csv"
+BROKEN = 1
+CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink"}
+SCHEMA = """\
+columns:
+  id: {type: integer, role: id}
+  size: {type: number}
+  label: {type: category, role: target}
+"""
+PARAMS = """\
+train: {model: forest}
+models: {forest: {depth: 3}}
+sweep: {seed: 1}
+tracking: {uri: ""}
+"""
+PIPELINE = """\
+stages:
+  train:
+    cmd: cp said.json reports/training.json && cp said.json reports/cross_validated.json && cp params.yaml model
+    deps: [data/raw, said.json]
+    params: [train, models]
+    outs: [model, {reports/training.json: {cache: false}}]
+    metrics: [{reports/cross_validated.json: {cache: false}}]
+"""
+SAID = '{"task": "classification", "accuracy": 0.8, "cross_validated": {"accuracy": {"mean": 0.8, "std": 0.1}}}\n'
+
+
+def csv(*numbers: int) -> str:
+    return "\n".join(["id,size,label", *(f"{at},{at / 2},{'ny'[at % 2]}" for at in numbers)]) + "\n"
+
+
+def dvc_here(command: Sequence[str], cwd: Path | None = None, **_: object) -> subprocess.CompletedProcess[str]:
+    """Do what `python -m dvc …` does in this process."""
+    with chdir(cwd or Path.cwd()), redirect_stdout(io.StringIO()) as printed:
+        errors = logging.StreamHandler(io.StringIO())
+        errors.setLevel(logging.ERROR)
+        logging.getLogger("dvc").addHandler(errors)
+        code = dvc.cli.main(list(command[3:]))
+        logging.getLogger("dvc").removeHandler(errors)
+    return subprocess.CompletedProcess(command, code, printed.getvalue(), errors.stream.getvalue())
+
+
+def experiment(command: Sequence[str], project: Path, *_: object) -> tuple[str, bool]:
+    """What is left of `dvc exp run` in a clone: an experiment in Git, whose result is that of the last commit."""
+    name = command[command.index("--name") + 1]
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=project, check=True, capture_output=True, text=True).stdout
+    (project / "params.yaml").write_text(PARAMS.replace("3", "4"), encoding="utf-8")
+    for git in (
+        ["commit", "--quiet", "--all", "--message", name],
+        ["update-ref", f"refs/exps/{head[:2]}/{head[2:].strip()}/{name}", "HEAD"],
+    ):
+        subprocess.run(["git", *git], cwd=project, check=True)
+    return "", False
+
+
+def run(command: Callable[[], object], at: int = 0) -> tuple[int, int]:
+    """Run a command in a forked process, killed before its change number `at`; the exit code, and how many it made."""
+    reading, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        os.setsid()
+        code, seen = BROKEN, [0]
+        own_dvc.subprocess, clones.run = SimpleNamespace(run=dvc_here), experiment  # type: ignore[assignment]
+        with Path(".dvc/tmp/said").open("w") as log, redirect_stdout(log), redirect_stderr(log):
+            hook = killer(at, seen, Path.cwd())
+            sys.addaudithook(hook)
+            event.listen(Engine, "commit", lambda _: hook("os.rename", ("database",)))
+            try:
+                command()
+                code = 0
+            except SystemExit as end:
+                print(end.code)
+                code = end.code if isinstance(end.code, int) else BROKEN
+            except BaseException:
+                traceback.print_exc()
+        os.write(writing, b"%d" % seen[0])
+        os._exit(code)
+    os.close(writing)
+    _, status = os.waitpid(process, 0)
+    with suppress(ProcessLookupError):
+        os.killpg(process, signal.SIGKILL)
+    with os.fdopen(reading) as pipe:
+        return os.waitstatus_to_exitcode(status), int(pipe.read() or 0)
+
+
+def killer(at: int, seen: list[int], folder: Path) -> Callable[[str, tuple[Any, ...]], None]:
+    """An audit hook that counts in `seen` the changes of files in a folder, and kills before number `at`."""
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        flags = (arguments[2] if event == "open" else 0) or 0
+        if event not in CHANGES and not flags & (os.O_WRONLY | os.O_RDWR):
+            return
+        path = Path(os.fsdecode(arguments[0])).absolute() if not isinstance(arguments[0], int) else Path()
+        if not path.is_relative_to(folder) or path.name == "said":
+            return
+        seen[0] += 1
+        if seen[0] == at:
+            if flags & os.O_TRUNC and path.exists():
+                os.truncate(path, path.stat().st_size // 2)
+            os._exit(KILLED)
+
+    return hook
+
+
+def mlops(*arguments: str) -> Callable[[], object]:
+    return lambda: app(list(arguments), standalone_mode=False)
+
+
+def repro() -> None:
+    """`dvc repro`, by hand."""
+    done = dvc_here(own_dvc.command("repro"))
+    if done.returncode:
+        sys.exit(f"{done.stderr}")
+
+
+def moments(changes: int, wanted: int) -> list[int]:
+    """About so many of the changes, the first and the last of them."""
+    return sorted({1 + round(step * (changes - 1) / (wanted - 1)) for step in range(wanted)})
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small project with data, a delivery and a stage that has run, all of it committed."""
+    folder = tmp_path_factory.mktemp("repository") / "project"
+    contents = {
+        "data/raw/first.csv": csv(*range(300)),
+        "data/raw/second.csv": csv(*range(300, 600)),
+        "data/incoming/old.csv": csv(*range(600, 610)),
+        "schema.yaml": SCHEMA,
+        "params.yaml": PARAMS,
+        "dvc.yaml": PIPELINE,
+        "said.json": SAID,
+        "reports/.gitkeep": "",
+        ".dvc/config": "[core]\n    analytics = false\n    check_update = false\n    autostage = true\n",
+        ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
+        ".dvc/tmp/said": "",
+        ".dvcignore": (TEMPLATE / PROJECT / ".dvcignore").read_text(encoding="utf-8"),
+        ".gitignore": (TEMPLATE / PROJECT / ".gitignore").read_text(encoding="utf-8"),
+    }
+    for name, content in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+    git = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@localhost"]
+    with chdir(folder):
+        subprocess.run(["git", "init", "--quiet", "--initial-branch", "main"], check=True)
+        dvc_here(own_dvc.command("add", "data/raw", "data/incoming"))
+        repro()
+        subprocess.run([*git, "add", "--all"], check=True)
+        subprocess.run([*git, "commit", "--quiet", "--message", "Start"], check=True)
+    (folder / NEW).write_text(csv(*range(700, 720)), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def fresh(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Path]]:
+    """A function that makes a copy of the repository and goes into it."""
+    number = iter(range(1000))
+
+    def copy() -> Path:
+        folder = shutil.copytree(repository, tmp_path / f"{next(number)}" / "project")
+        monkeypatch.chdir(folder)
+        cache.folder.cache_clear()
+        return folder
+
+    # With DVC_TEST, DVC prints to the standard output of the moment.
+    env = {"GIT_CONFIG_GLOBAL": os.devnull, "DVC_SITE_CACHE_DIR": str(tmp_path / "site"), "DVC_TEST": "true"}
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    yield copy
+    cache.folder.cache_clear()
+
+
+def state(folder: Path) -> dict[str, bytes]:
+    """The content of every file but those that DVC and Git have for themselves."""
+    own = {(".dvc", "tmp"), (".dvc", "cache")}
+    paths = ((path, path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return {
+        name.as_posix(): path.read_bytes()
+        for path, name in paths
+        if name.parts[0] != ".git" and name.parts[:2] not in own
+    }
+
+
+def said() -> str:
+    return Path(".dvc/tmp/said").read_text()
+
+
+def leftovers() -> list[str]:
+    """What only a killed process leaves: temporary folders, and what `git add --all` would take along."""
+    found = [
+        path for name in ("ingest", "hold-back", "sweeps/*", "sync") for path in Path(".dvc/tmp").glob(f"{name}/*")
+    ]
+    return [str(path) for path in [*found, *Path().glob("data/**/.*.part")] if path.suffix != ".lock"]
+
+
+def survives(
+    fresh: Callable[[], Path],
+    command: Callable[[], object],
+    mend: Callable[[], object] | None = None,
+    times: int = 20,
+) -> set[str]:
+    """Kill a command at many moments, and compare what the same command makes of each; what was said meanwhile."""
+    fresh()
+    command()  # here, so that no other process has to import anything
+    undisturbed = fresh()
+    code, changes = run(command)
+    assert code == 0, said()
+    after, words = state(undisturbed), set[str]()
+    for at in moments(changes, times):
+        folder = fresh()
+        assert run(command, at)[0] == KILLED, said()
+        code, _ = run(command)
+        if code and mend:
+            words.add(said())
+            assert run(mend)[0] == 0, f"{at}: {said()}"
+            code, _ = run(command)
+        assert code == 0, f"{at}: {said()}"
+        assert state(folder) == after, at
+        assert leftovers() == []
+    return words
+
+
+@pytest.mark.parametrize("labelled", [[], ["--labelled"]], ids=["unlabelled", "labelled"])
+def test_ingest(fresh: Callable[[], Path], labelled: list[str]) -> None:
+    survives(fresh, mlops("ingest", NEW, *labelled), times=7)
+
+
+def test_hold_back(fresh: Callable[[], Path]) -> None:
+    def empty() -> Path:
+        folder = fresh()
+        (folder / "data/incoming/old.csv").unlink()
+        return folder
+
+    survives(empty, mlops("data", "hold-back"))
+
+
+def test_repro(fresh: Callable[[], Path]) -> None:
+    def changed() -> Path:
+        folder = fresh()
+        (folder / "params.yaml").write_text(PARAMS.replace("3", "4"), encoding="utf-8")
+        return folder
+
+    said = survives(changed, repro, mlops("resolve"))
+
+    assert any("dvc.lock' validation failed" in words or "dvc.lock', YAML" in words for words in said), said
+    assert any("RWLock-file" in words for words in said), said
+
+
+def test_sweep(fresh: Callable[[], Path]) -> None:
+    command = mlops("sweep", "-S", "models.forest.depth=4")
+    fresh()
+    code, changes = run(command)
+    assert code == 0, said()
+    for at in moments(changes, 8):
+        folder = fresh()
+        assert run(command, at)[0] == KILLED, said()
+        assert run(command)[0] == 0, f"{at}: {said()}"
+        assert len(list((folder / ".git" / "refs" / "exps").glob("*/*/sweep-*"))) == 1
+        assert leftovers() == []
+
+
+def test_what_sync_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = tmp_path / "base"
+    (base / ".dvc" / "tmp").mkdir(parents=True)
+    monkeypatch.chdir(base)
+    model = make_pipeline(DummyClassifier()).fit([[0.0], [1.0]], ["no", "yes"])
+    schema = Schema.model_validate({"columns": {"x": {"type": "number"}, "y": {"type": "category", "role": "target"}}})
+    files.write_model(Path("models/model"), fitted_model(model, schema, "classification", "yes", 1))
+    digests = {"model": "m" * 64, "data": "d" * 64, "params": "p" * 64, "code": "c" * 64}
+    result = recording.Result(
+        "demo",
+        digests,
+        {},
+        {"accuracy": 0.5},
+        {},
+        Path("models/model"),
+        {"x": "double"},
+        ["scikit-learn"],
+        [Path("models/model")],
+    )
+
+    def record() -> None:
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it
+        recording.record(result, True, f"sqlite:///{Path.cwd().as_posix()}/mlflow.db", "demo")
+
+    def fresh() -> Path:
+        folder = shutil.copytree(base, tmp_path / f"{next(number)}")
+        monkeypatch.chdir(folder)
+        return folder
+
+    number = iter(range(1000))
+    with registry.opened(f"sqlite:///{base.as_posix()}/mlflow.db"):
+        pass  # to make a store takes seconds
+    fresh()
+    record()
+    fresh()
+    code, changes = run(record)
+    assert code == 0, said()
+    for at in moments(changes, 12):
+        folder = fresh()
+        assert run(record, at)[0] == KILLED, said()
+        assert run(record)[0] == 0, f"{at}: {said()}"
+        with closing(sqlite3.connect(folder / "mlflow.db")) as store:
+            runs = store.execute(
+                "SELECT status FROM runs JOIN tags USING (run_uuid) WHERE lifecycle_stage = 'active' AND key = 'result'"
+            ).fetchall()
+            versions = store.execute("SELECT version FROM model_versions WHERE name = 'demo'").fetchall()
+        assert (runs, versions) == ([("FINISHED",)], [(1,)]), at
+
+
+def test_a_generation_goes_on_with_the_command_that_is_kept_beside_it(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, unfinished = tmp_path / "loans", tmp_path / "loans.unfinished"
+    whole = baked(generate(template, tmp_path, project="loans", setup="no", ci="none"), project).files
+    assert not unfinished.exists()
+    answers = {"_template": str(template), "_output_dir": str(tmp_path), "data": "example", "setup": "no", "ci": "none"}
+    monkeypatch.chdir(project)
+    hook_module("pre_gen_project").begin({**answers, "project": "loans"})
+    shutil.rmtree(project / "mlops")  # as if it had been killed before that was written
+    (project / "dvc.lock").write_text("schema:", encoding="utf-8")
+
+    again = generate(template, tmp_path, project="loans", setup="no", ci="none")
+    subprocess.run(["sh", unfinished], env=surroundings(tmp_path), check=True)
+
+    assert "already exists" in again.stderr + again.stdout
+    assert BakedProject(project, "").files == whole
+    assert not unfinished.exists()
