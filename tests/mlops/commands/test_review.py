@@ -365,7 +365,12 @@ def test_a_metric_that_is_undefined_is_null_and_a_dash(project, classifier, peop
     [
         ("schema.yaml", "columns: {x: {typo: 1}}\n", SchemaError, r"schema\.yaml of work tree\.columns\.x"),
         ("reports/metrics.json", "{", StoreError, r"reports/metrics\.json of work tree is no JSON"),
-        ("dvc.lock", "<<<<<<< HEAD\na: 1\n=======\n", StoreError, r"dvc\.lock of work tree is no valid YAML"),
+        (
+            "dvc.lock",
+            "<<<<<<< HEAD\na: 1\n=======\n",
+            StoreError,
+            r"dvc\.lock of work tree ends too early, or is in conflict",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_one_sentence(project, name, content, error, sentence):

@@ -272,6 +272,9 @@ def _version(client: "Client", run_id: str, result: Result) -> str:
     if found := _registered(client, result):
         for name, value in (result.commit_tags | result.digest_tags if result.commit else {}).items():
             client.set_model_version_tag(result.name, found[0], name, value)
+        if found[0] == str(registry.search_versions(client, f"name = '{result.name}'")[-1].version):
+            # A process that was killed may not have come so far.
+            client.set_registered_model_alias(result.name, CHALLENGER, found[0])
         return found[0]
     for name in (result.name, audit.log_of(result.name)):  # only the account that creates a model has every right to it
         registry.ensure_model(client, name)

@@ -21,7 +21,7 @@ NEXT = {
 
 
 def resolve(dry_run: DryRun = False) -> None:
-    """Resolve merge conflicts in results by running the pipeline, and repair what DVC was killed in the middle of.
+    """Settle conflicts in results, and mend a cut-off dvc.lock.
 
     The stale stages run, and dvc.lock and the reports that they write are added to Git. The files stay in conflict for
     Git until the pipeline has run, so the command can be repeated. A dvc.lock or a .dvc file that ends too early
