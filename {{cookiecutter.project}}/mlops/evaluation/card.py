@@ -10,7 +10,7 @@ from mlops.evaluation.results import metric_rows
 from mlops.training.metrics import HIGHER_IS_BETTER
 
 MOST_FEATURES, MOST_GROUPS, MOST_CLASSES, MOST_FILES = 8, 12, 10, 10
-UNSET = (None, "deprecated", "warn")  # the last two are how scikit-learn marks that an argument is not given
+MARKS = ("deprecated", "warn")  # how scikit-learn marks that an argument is not given
 # For a metric that ends at 1, an interval of this width does not tell good from middling.
 WIDE = 0.1
 
@@ -43,7 +43,7 @@ def facts(
         "target": schema.target,
         "inputs": schema.inputs,
         "sensitive": schema.sensitive,
-        "arguments": {name: value for name, value in training["arguments"].items() if value not in UNSET},
+        "arguments": {name: value for name, value in training["arguments"].items() if value not in (None, *MARKS)},
         "files": _first(dataset["files"].items(), MOST_FILES),
         "classes": _first(_classes(dataset["target"]), MOST_CLASSES),
         "groups": _first(compared, MOST_GROUPS),

@@ -97,12 +97,13 @@ def result(
     `reference` is the profile of the training split as a table.
     """
     trained, dataset = reports["training"], reports["dataset"]
+    arguments = {name: value for name, value in trained["arguments"].items() if value not in cards.MARKS}
     # More than one commit may have brought it, such as one that was rebased.
     commits = revisions.commits_of(said["digests"])
     return Result(
         name=judgement.verdict["name"],
         digests=said["digests"],
-        params={**params.effective(), "estimator": trained["arguments"]},
+        params={**params.effective(), "estimator": arguments},
         metrics=results.logged(reports["metrics"], trained["cross_validated"]),
         tags={"model_type": trained["model"], "framework": _framework(trained["estimator"]), **provenance.tags()},
         model=model,

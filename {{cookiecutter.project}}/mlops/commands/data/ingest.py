@@ -244,5 +244,6 @@ def _summary(facts: dict[str, Any], *, known: bool, dry_run: bool, labelled: boo
         f"{facts['file']} {verb}",
     ]
     if not (known or dry_run):
-        lines.append("next: dvc repro" + ("" if labelled else " && python -m mlops check-drift") + ", then git commit")
+        look, record = ("", ", python -m mlops sync") if labelled else (" && python -m mlops check-drift", "")
+        lines.append(f"next: dvc repro{look}, git commit, dvc push{record}")
     return "\n".join(lines)
