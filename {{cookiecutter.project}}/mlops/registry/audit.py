@@ -105,7 +105,13 @@ def apply(client: "Client", name: str) -> "Version":
 
 
 def write_copy(entries: Sequence[Entry]) -> None:
-    """Write the copy in Git."""
+    """Write the copy in Git.
+
+    Raises:
+        StoreError: the copy cannot be written, or has entries that these lack, which would be lost.
+    """
+    if differing := difference(mirrored(), entries):
+        raise StoreError(f"{paths.AUDIT} was not written: {differing}")
     files.write_text(paths.AUDIT, "".join(f"{_dump(each)}\n" for each in entries))
 
 
