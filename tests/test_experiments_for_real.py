@@ -111,7 +111,7 @@ def test_an_experiment_is_a_tagged_run_wherever_it_ran(tried: BakedProject, tmp_
 
     assert {"here", "aside", "guess", "same"} == experiments(project) == tags.keys() | {"same"}
     for name in ("here", "aside"):
-        assert tags[name]["commit"] == succeeds(project, "git", "rev-parse", "HEAD").strip()
+        assert tags[name]["baseline"] == succeeds(project, "git", "rev-parse", "HEAD").strip()
         assert tags[name]["training_type"] == "experiment"
         assert tags[name]["model_digest"] == here["model_digest"]
         assert tags[name]["data_digest"] == here["data_digest"]
@@ -206,7 +206,7 @@ def test_a_changed_parameter_is_reviewed_with_what_it_did(guessed: BakedProject,
     assert found["gate"]["passed_before"] is True
     assert found["gate"]["passed"] is False
     assert (found["data"]["changed"], found["code"], found["environment"]) == (False, [], [])
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "| `train.model` | `logistic_regression` | `dummy` |" in done.stdout
     html = page.read_text()
     assert html.count("<svg") == 4

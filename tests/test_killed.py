@@ -336,7 +336,7 @@ def test_what_sync_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     fresh()
     code, changes = run(record)
     assert code == 0, said()
-    for at in moments(changes, 12):
+    for at in moments(changes, 8):
         folder = fresh()
         assert run(record, at)[0] == KILLED, said()
         assert run(record)[0] == 0, f"{at}: {said()}"

@@ -230,7 +230,7 @@ def test_a_table_goes_through_every_stage(table: Table, project: Path, run: Call
         assert math.isfinite(metrics[name]), name
     if table.least is not None:
         assert metrics[HEADLINE[table.task]] >= table.least
-    importances = pd.read_csv(project / "reports" / "plots" / "importances.csv", keep_default_na=False)
+    importances = files.read_csv(project / "reports" / "plots" / "importances.csv", text=["feature"])
     assert sorted(importances["feature"]) == sorted(layout.inputs)
     assert pd.to_numeric(importances["importance"]).notna().all()
     assert registration["data_digest"] == dataset["digest"]
