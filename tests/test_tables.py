@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from mlops.base import files
 from ruamel.yaml import YAML
 
 from tests.conftest import baked, generate
