@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from mlops.__main__ import COMMANDS, GROUPS, _first_line, app
-from mlops.base import files
+from mlops.base import files, params
 from mlops.base.errors import DataError, SchemaError, StoreError
 from mlops.history import cache, paths
 from mlops.intake import tables
@@ -44,7 +44,9 @@ def delivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         files.write_json(paths.DRIFT, found)
         sides = {"deps": paths.INCOMING, "outs": paths.DRIFT}
         entry = {side: [{"path": path.as_posix(), "md5": cache.md5(path)}] for side, path in sides.items()}
-        files.write_json(paths.LOCK, {"stages": {"monitor": entry}})  # JSON is YAML
+        files.write_json(paths.LOCK, {"stages": {"monitor": {"cmd": "look", **entry}}})  # JSON is YAML
+        files.write_json(paths.PIPELINE, {"stages": {"monitor": {"cmd": "look", "deps": [paths.INCOMING.as_posix()]}}})
+        files.write_json(params.FILE, {})
         return found
 
     return make
@@ -94,15 +96,22 @@ def test_the_exit_code_of_check_drift_is_the_verdict(
     assert "größe" in facts.output
 
 
-@pytest.mark.parametrize("changed", ["the delivery", "the report"])
+@pytest.mark.parametrize("changed", ["the delivery", "the report", "the command", "the model"])
 def test_a_report_that_is_not_that_of_the_delivery_is_an_error(
     delivered: Callable[..., dict[str, Any]], changed: str
 ) -> None:
     delivered(alarm=False)
     if changed == "the delivery":
         (paths.INCOMING / "april.csv").write_text("a\n2\n", encoding="utf-8")
-    else:
+    elif changed == "the report":
         files.write_json(paths.DRIFT, {"verdict": VERDICT, "alarm": False})
+    elif changed == "the command":
+        files.write_json(paths.PIPELINE, {"stages": {"monitor": {"cmd": "look closer"}}})
+    else:
+        lock = files.read_json(paths.LOCK)
+        lock["stages"]["monitor"]["deps"].append({"path": "model", "md5": "old"})
+        lock["stages"]["train"] = {"outs": [{"path": "model", "md5": "new"}]}
+        files.write_json(paths.LOCK, lock)
 
     done = CliRunner().invoke(app, ["check-drift"])
 

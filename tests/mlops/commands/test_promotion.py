@@ -13,7 +13,7 @@ from mlops.__main__ import app
 from mlops.base import files, model_files, params
 from mlops.base.errors import ProjectError, StoreError
 from mlops.data.schema import Schema
-from mlops.history import paths, provenance
+from mlops.history import paths, provenance, revisions
 from mlops.registry import audit, recording, registry
 from mlops.training.model import fitted_model
 from ruamel.yaml import YAML
@@ -282,6 +282,71 @@ def test_a_change_that_was_cut_off_is_completed_and_entered_once(
     assert "2 entries, each follows" in done("audit", "verify")
 
 
+def test_a_rollback_that_was_cut_off_is_not_done_twice(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    configured("off")
+    for number in "123":
+        done("promote", number, "--reason", "next")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audit, "apply", interrupted)
+        ops("rollback", "--reason", "back")
+    done("rollback", "--reason", "back")
+
+    assert aliases()["2"] == ["champion"]
+    assert len(audit.mirrored()) == 4
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_was_deleted_in_the_registry_is_not_deleted_in_git(project: Path) -> None:
+    configured("off")
+    for number in "123":
+        done("promote", number, "--reason", "next")
+    log = paths.AUDIT.read_bytes()
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    client.delete_model_version("demo.audit", "3")
+
+    for command in (("promote", "1", "--reason", "x"), ("rollback", "--reason", "x")):
+        assert "the registry lacks the entries from 3 on" in refused(*command)
+    assert paths.AUDIT.read_bytes() == log
+
+    done("audit", "restore")
+    client.delete_model_version("demo", "3")
+    assert "version 3 is in production, which is not in this registry" in ops("audit", "verify").output
+
+
+def test_a_shallow_clone_cannot_say_who_the_author_is(project: Path, tmp_path: Path) -> None:
+    subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{project}", tmp_path / "shallow"], check=True)
+    os.chdir(tmp_path / "shallow")
+    be(BOB)
+
+    assert "who made version 3 cannot be seen: this clone has a part of the history only" in refused("approve", "3")
+
+
+def test_who_cherry_picks_a_result_does_not_take_its_author_away(project: Path) -> None:
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    client.set_model_version_tag("demo", "1", "author", "Bob <bob@localhost>")  # once synchronised, then rebased by Ada
+
+    assert "version 1 is your own (Bob <bob@localhost>)" in refused("approve", "1")
+
+
+def test_a_result_whose_report_did_not_change_is_brought_by_its_parameters(project: Path) -> None:
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(text.replace("seed: 1", "seed: 2"), encoding="utf-8")
+    now = provenance.digest({name: YAML(typ="safe").load(Path("params.yaml")).get(name) for name in params.RECORDED})
+    subprocess.run(["git", "commit", "--quiet", "--all", "--message", "Another seed"], check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    Path("note.txt").touch()
+    subprocess.run(["git", "add", "."], check=True)
+    subprocess.run(["git", "commit", "--quiet", "--message", "A note"], check=True)
+
+    found = revisions.commits_of({"model": "3" * 64, "data": "d" * 64, "params": now})
+
+    assert [commit.digest for commit in found] == [head]
+
+
 def test_a_copy_that_cannot_be_written_is_a_warning_after_the_change(project: Path) -> None:
     configured("off")
     with pytest.MonkeyPatch.context() as patch:
@@ -328,7 +393,16 @@ def test_in_a_second_clone_the_log_is_not_overwritten_but_restored(project: Path
     assert "is damaged" in refused("audit", "restore")
 
 
-@pytest.mark.parametrize("text", ["[]", '{"number": "x"}', '{"number": null, "action": "promote", "to": 7}', "{"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"number": "x"}',
+        '{"who": "\\ud800", "model_digest": ["x"]}',
+        '{"number": null, "action": "promote", "to": 7}',
+        "{",
+    ],
+)
 def test_one_damaged_entry_stops_no_command_and_is_named(project: Path, text: str) -> None:
     configured("off")
     for number in "123":

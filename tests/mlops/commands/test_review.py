@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 from mlops.__main__ import app
-from mlops.base import yaml
+from mlops.base import files, yaml
 from mlops.base.errors import DataError, SchemaError, StoreError
 from typer.testing import CliRunner, Result
 
@@ -98,6 +98,7 @@ def test_a_change_is_called_by_what_is_more_than_noise(project, classifier, gain
     [
         ("metrics.json", '"accuracy": 0.8', '"accuracy": 0.9991', "accuracy is 0.9991, but the predictions give 0.8"),
         ("slices.csv", "sex,f,134,0.798507", "sex,f,134,0.9", "accuracy of sex = f is 0.9"),
+        ("slices.csv", "sex,f,134", "sex,x,134", "rows of sex = x is 134, but the predictions give None"),
         ("fairness.json", '"demographic_parity": 0.0', '"demographic_parity": 0.9', "demographic_parity is 0.9"),
     ],
 )
@@ -110,8 +111,23 @@ def test_a_number_that_the_predictions_do_not_give_is_refused(project, report, o
     error = review("HEAD").exception
 
     assert isinstance(error, DataError)
-    assert f"reports/{report} says that" in str(error)
+    assert f"reports/{report} " in str(error)
     assert said in str(error)
+
+
+def test_a_metric_that_is_missing_is_refused(project):
+    metrics = files.read_json(project.path / "reports" / "metrics.json")
+    del metrics["recall"]
+    project.write("reports/metrics.json", metrics)
+
+    assert "reports/metrics.json has no recall, but the predictions give 0.8" in str(review("HEAD").exception)
+
+
+def test_a_gate_of_ci_needs_the_predictions(project):
+    shutil.rmtree(project.path / ".dvc" / "cache")
+
+    assert review("HEAD").exit_code == 0
+    assert "predictions.parquet" in str(review("HEAD", "--fail-on", "regression").exception)
 
 
 def test_a_result_that_no_change_explains_is_named_and_fails(project, classifier):
@@ -270,7 +286,7 @@ def test_without_the_data_what_git_has_is_said_and_why_the_rest_is_missing(proje
     shutil.rmtree(".dvc/cache")
 
     found = reviewed()
-    done = review("--fail-on", "regression")
+    done = review()
 
     assert found["note"].startswith("no interval and no verdict: data/prepared/predictions.parquet of")
     assert found["headline"]["difference"] == pytest.approx(-35 / ROWS)

@@ -49,11 +49,12 @@ def check(
 
 
 def _differences(file: str, reported: Mapping[str, Number], computed: Mapping[str, Number]) -> Iterator[str]:
-    for name, value in reported.items():
-        found = computed.get(name)
+    for name in dict.fromkeys([*reported, *computed]):
+        value, found = reported.get(name), computed.get(name)
         then, now = (np.nan if each is None else each for each in (value, found))
         if not np.isclose(then, now, rtol=ROUNDING, atol=0, equal_nan=True):
-            yield f"{file} says that {name} is {value}, but the predictions give {found}"
+            told = f"says that {name} is {value}" if name in reported else f"has no {name}"
+            yield f"{file} {told}, but the predictions give {found}"
 
 
 def _by_name(groups: pd.DataFrame) -> dict[str, Any]:

@@ -275,9 +275,18 @@ def commits_of(digests: Mapping[str, str]) -> list[Commit]:
     them: who made it is not the author of the result.
     """
     everywhere = ("HEAD", "--branches", "--remotes", "--tags")
-    shown = ("log", "--reverse", "--format=%H%x1f%an <%ae>", *everywhere, "--", paths.REGISTRATION.as_posix())
-    known = [Commit(*line.split("\x1f")) for line in git.run(*shown, default="").splitlines()]
-    return [commit for commit in known if _holds(Revision(commit.digest, commit.digest), digests)]
+    files = (paths.REGISTRATION.as_posix(), params.FILE.as_posix())
+    shown = git.run("log", "--reverse", "--format=%H%x1f%an <%ae>%x1f%P", *everywhere, "--", *files, default="")
+
+    def holds(commit: str) -> bool:
+        return _holds(Revision(commit, commit), digests)
+
+    lines = [line.split("\x1f") for line in shown.splitlines()]
+    return [
+        Commit(digest, author)
+        for digest, author, parents in lines
+        if holds(digest) and not any(map(holds, parents.split()))
+    ]
 
 
 def of_result(tags: Mapping[str, str]) -> Revision:

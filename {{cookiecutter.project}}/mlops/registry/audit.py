@@ -51,11 +51,7 @@ def append(
     entries = read(client, name)
     if entries[len(known) :]:
         raise _overtaken(entries[-1])
-    if differing := difference(mirrored(), entries):
-        raise StoreError(
-            f"{differing}, and nothing was added: `python -m mlops audit restore` writes the entries of {paths.AUDIT} "
-            "into a registry that lacks them; if both sides have entries of their own, find out who wrote which"
-        )
+    agree(entries)
     when = datetime.now(UTC).isoformat(timespec="seconds")
     entry = ledger.linked({"when": when, **facts}, entries)
     _add(client, name, entry, version)
@@ -63,6 +59,20 @@ def append(
     if winner != entry:
         raise _overtaken(winner)
     return [*entries, entry]
+
+
+def agree(entries: Sequence[Entry]) -> None:
+    """Check that the log in Git has nothing that the registry lacks.
+
+    Raises:
+        StoreError: it has; the sentence names the first entry, and how to bring it back.
+    """
+    if differing := difference(mirrored(), entries):
+        raise StoreError(
+            f"{differing}, and nothing was changed: `python -m mlops audit restore` writes the entries of "
+            f"{paths.AUDIT} into a registry that lacks them; if both sides have entries of their own, see "
+            "docs/production.md"
+        )
 
 
 def restore(client: "Client", name: str, versions: Sequence["Version"], *, dry_run: bool) -> list[Entry]:
@@ -179,7 +189,10 @@ def mirrored() -> list[Entry]:
     """The entries of the copy in Git."""
     if not paths.AUDIT.exists():
         return []
-    lines = paths.AUDIT.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        lines = paths.AUDIT.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise StoreError(f"{paths.AUDIT} could not be read: {error.strerror}") from None
     return [_parse(line, number) for number, line in enumerate(lines, 1)]
 
 
@@ -190,8 +203,12 @@ def _dump(entry: Entry) -> str:
 def _parse(text: str, number: int) -> Entry:
     """The entry in a JSON text; what somebody removed from the text is unreadable, and no hash fits it any more."""
     entry: Entry = {"number": number, **dict.fromkeys(FIELDS, "unreadable")}
-    with suppress(ValueError, TypeError):
-        entry |= json.loads(text)
+    with suppress(ValueError, TypeError, RecursionError):
+        found = json.loads(text)
+        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair can be read, but not printed
+        entry |= found
+    wrong = [name for name in FIELDS if not isinstance(entry[name], str) and (name, entry[name]) != ("from", None)]
+    entry |= dict.fromkeys(wrong, "unreadable")
     if type(entry["number"]) is not int:
         entry["number"] = number
     return entry

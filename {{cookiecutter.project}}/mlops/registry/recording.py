@@ -270,7 +270,10 @@ def _version(client: "Client", run_id: str, result: Result) -> str:
     If another process was faster, its version counts, and this one is deleted or marked as taken back.
     """
     if found := _registered(client, result):
-        for name, value in (result.commit_tags | result.digest_tags if result.commit else {}).items():
+        known = client.get_model_version(result.name, found[0]).tags
+        # Who first brought it to Git stays its author.
+        new = {} if "commit" in known or not result.commit else result.commit_tags | result.digest_tags
+        for name, value in new.items():
             client.set_model_version_tag(result.name, found[0], name, value)
         if found[0] == str(registry.search_versions(client, f"name = '{result.name}'")[-1].version):
             # A process that was killed may not have come so far.

@@ -98,8 +98,8 @@ def result(
     """
     trained, dataset = reports["training"], reports["dataset"]
     arguments = {name: value for name, value in trained["arguments"].items() if value not in cards.MARKS}
-    # More than one commit may have brought it, such as one that was rebased.
-    commits = revisions.commits_of(said["digests"])
+    # More than one commit may have brought it, such as one that was rebased. A shallow clone does not know.
+    commits = [] if revisions.is_shallow() else revisions.commits_of(said["digests"])
     return Result(
         name=judgement.verdict["name"],
         digests=said["digests"],

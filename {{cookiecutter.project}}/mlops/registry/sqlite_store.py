@@ -3,7 +3,7 @@
 import sqlite3
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from mlops.base import locks
 from mlops.base.errors import StoreError
@@ -20,8 +20,8 @@ LOCATIONS = {
 
 
 def address(path: Path) -> str:
-    """The address of the store in a file. It is a URL: without quoting, a % or ? in the path names another file."""
-    return START + quote(path.as_posix())
+    """The address of the store in a file. It is a URL: a % or ? in the path would name another file."""
+    return START + path.as_posix().replace("%", "%25").replace("?", "%3F")
 
 
 def file_of(uri: str) -> Path | None:

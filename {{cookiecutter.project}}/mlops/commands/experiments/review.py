@@ -47,7 +47,7 @@ def review(
     declare(METRICS)
     before = revisions.find(base) if base else revisions.merge_base()
     now = revisions.find("")
-    report = facts(before, now)
+    report = facts(before, now, strict=fail_on is not None)
     if html:
         from mlops.evaluation import figures
 
@@ -61,17 +61,21 @@ def review(
         sys.exit(console.VERDICT)
 
 
-def facts(before: Revision, now: Revision) -> dict[str, Any]:
+def facts(before: Revision, now: Revision, *, strict: bool = False) -> dict[str, Any]:
     """All facts of a review as plain values.
 
     A missing file of the base is `left_out`. Without the data (a fork has no credentials), the facts are those of Git,
     and a `note` has the reason.
     """
     from mlops.evaluation.changes import packages
+    from mlops.training.task import headline as headline_of
 
-    _check_reports(now)
+    _check_reports(now, strict=strict)
     gate, passed_before = now.json(paths.REGISTRATION), _read(before, paths.REGISTRATION).get("passed")
-    metrics, note = _metrics(before, now, now.json(paths.EVALUATION)["headline"])
+    # As params.yaml says: a report can be edited.
+    metrics, note = _metrics(
+        before, now, headline_of(now.json(paths.TRAINING)["task"], params.load(params.Evaluate).metric)
+    )
     headline = metrics["rows"][0]
     return {
         "before": before.short,
@@ -96,13 +100,15 @@ def facts(before: Revision, now: Revision) -> dict[str, Any]:
     }
 
 
-def _check_reports(now: Revision) -> None:
-    """Compare the reports with the predictions; without the predictions, as in a fork, nothing can be compared."""
+def _check_reports(now: Revision, *, strict: bool) -> None:
+    """Compare the reports with the predictions; unless `strict`, they may be missing, as in a fork."""
     from mlops.evaluation import recomputation, results
 
     try:
         table, predictions = now.predictions()
     except StoreError:
+        if strict:
+            raise
         return
     groups = now.csv(paths.SLICES, text=("column", "level"))
     if results.groups_of(table).empty:  # an older pipeline did not keep them

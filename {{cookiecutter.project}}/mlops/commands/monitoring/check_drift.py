@@ -23,8 +23,10 @@ def check_drift(as_json: AsJson = False) -> None:
     found = files.read_json(paths.DRIFT)
     now = revisions.find("")
     delivery = cache.md5(paths.INCOMING) if paths.INCOMING.is_dir() else now.data(paths.INCOMING.as_posix())
-    known = now.digests
-    if known.get(paths.INCOMING.as_posix()) != delivery or known.get(paths.DRIFT.as_posix()) != cache.md5(paths.DRIFT):
+    known, monitor = now.digests, now.stages.get("monitor", {})
+    here = {paths.INCOMING.as_posix(): delivery, paths.DRIFT.as_posix(): cache.md5(paths.DRIFT)}
+    older = [dep["path"] for dep in monitor.get("deps", []) if known[dep["path"]] != dep["md5"]]  # than the model, say
+    if older or "monitor" in now.stale() or any(known.get(path) != digest for path, digest in here.items()):
         raise StoreError(f"{paths.DRIFT} is not the report of what is in {paths.INCOMING}: `dvc repro` writes it")
     if as_json:
         console.print_json(found)

@@ -22,7 +22,9 @@ def verify(as_json: AsJson = False) -> None:
     found = ledger.broken(entries) + [f"{paths.AUDIT}: {sentence}" for sentence in ledger.broken(copy)]
     found += [sentence] if (sentence := audit.difference(copy, entries)) else []
     live, logged = registry.in_production(versions), audit.in_production(entries, versions)
-    if live != logged:
+    if (last := audit.changes(entries)[-1:]) and not logged:
+        found.append(f"the log says that version {last[0]['to']} is in production, which is not in this registry")
+    elif live != logged:
         numbers = [version.number if version else "none" for version in (live, logged)]
         found.append("version {} is in production, but the log says {}".format(*numbers))
     if as_json:

@@ -65,15 +65,20 @@ def rollback(
 
 
 def _change(action: str, number: str | None, reason: str, *, dry_run: bool) -> None:
+    copied = False
     with registry.configured() as (client, settings):
         versions = registry.versions(client, settings.name)
         entries = audit.read(client, settings.name)
+        audit.agree(entries)
         live = registry.in_production(versions)
         if _is_half_done(entries, versions, live) and not dry_run:
             live = audit.apply(client, settings.name)
             _copy(entries)
-            typer.echo(f"the last change of the log is now complete: version {live.number} is in production", err=True)
-            if number == live.number:
+            typer.echo(
+                f"version {live.number} is now in production, as the log says: a change was not complete", err=True
+            )
+            again = action == "rollback" == audit.changes(entries)[-1]["action"]
+            if number == live.number or (number is None and again):
                 return
         goal = _previous(entries, versions, live, number) if action == "rollback" else str(number)
         version = registry.version(client, settings.name, goal)
@@ -94,11 +99,11 @@ def _change(action: str, number: str | None, reason: str, *, dry_run: bool) -> N
             # On a server another change may be faster: `append` refuses if the log has grown since it was read above.
             entries = audit.append(client, settings.name, facts, version, entries)
             audit.apply(client, settings.name)
-            _copy(entries)
+            copied = _copy(entries)
     verb = "would be" if dry_run else "is"
     typer.echo(f"version {goal} of {settings.name} {verb} in production, instead of {before or 'none'}")
-    typer.echo(f"made again: {remade or 'not yet (`python -m mlops reproduce` does)'}")
-    if not dry_run:
+    typer.echo(f"made again: {remade or f'not yet (`python -m mlops reproduce {goal}` does)'}")
+    if copied:
         typer.echo(
             f"commit {paths.AUDIT}: git add {paths.AUDIT} && git commit {paths.AUDIT} -m '{action} version {goal}'"
         )
@@ -110,12 +115,14 @@ def _is_half_done(entries: list[Entry], versions: list[Version], live: Version |
     return logged is not None and logged != live
 
 
-def _copy(entries: list[Entry]) -> None:
-    """Update the copy of the log in Git: last, so that it has nothing that the registry lacks."""
+def _copy(entries: list[Entry]) -> bool:
+    """Update the copy of the log in Git: last, so that it has nothing that the registry lacks. Whether it worked."""
     try:
         audit.write_copy(entries)
     except StoreError as error:
         typer.echo(f"Warning: {error}; the next change writes all entries", err=True)
+        return False
+    return True
 
 
 def _previous(entries: list[Entry], versions: list[Version], live: Version | None, asked: str | None) -> str:
@@ -144,12 +151,14 @@ def _commits(version: Version) -> list[Commit]:
     Raises:
         StoreError: there is none in this clone: nobody could make the version again, or say who its author is.
     """
+    if revisions.is_shallow():  # its oldest commit seems to bring everything
+        raise StoreError(f"who made version {version.number} cannot be seen: {revisions.SHALLOW}")
     if found := revisions.commits_of(version.digests):
         return found
-    hint = (
-        revisions.SHALLOW if revisions.is_shallow() else "commit it where it was made, or fetch the branch that has it"
+    raise StoreError(
+        f"no commit here has the model of version {version.number} with its data and parameters: commit it where it "
+        "was made, or fetch the branch that has it"
     )
-    raise StoreError(f"no commit here has the model of version {version.number} with its data and parameters: {hint}")
 
 
 def _approval(entries: list[Entry], version: Version, needed: str) -> dict[str, Any] | str:
@@ -190,7 +199,8 @@ def _shared_identity(version: Version, commits: list[Commit]) -> str:
     account, mine = version.tags.get("user", ""), _email(provenance.identity())
     if account and account == provenance.account():
         return account
-    return next((commit.author for commit in commits if mine and mine == _email(commit.author)), "")
+    authors = [*(commit.author for commit in commits), *version.tags.get("author", "").split(", ")]
+    return next((author for author in authors if mine and mine == _email(author)), "")
 
 
 def _email(identity: str) -> str:

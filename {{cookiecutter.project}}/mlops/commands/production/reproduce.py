@@ -13,7 +13,7 @@ import typer
 from mlops.base import console
 from mlops.base.errors import StoreError, with_memory
 from mlops.commands.options import AsJson
-from mlops.history import cache, clones, data_versions, dvc, paths, provenance, revisions
+from mlops.history import cache, clones, data_versions, dvc, git, paths, provenance, revisions
 from mlops.history.clones import State
 from mlops.history.revisions import Revision
 from mlops.registry import backend, registry, sqlite_store
@@ -46,7 +46,7 @@ def reproduce(
     if found["version"] and found["verdict"] == "identical bytes":
         _enter(what)
     console.print_json(found) if as_json else typer.echo(_sentence(found))
-    if verdict["verdict"] == "not reproducible":
+    if verdict["verdict"] != "identical bytes":
         sys.exit(console.VERDICT)
 
 
@@ -118,6 +118,9 @@ def _rerun(project: Path, revision: Revision, python: str) -> dict[str, Any]:
         return {"verdict": "not reproducible", "differing": [], "why": why}
     now = revisions.locked((project / paths.LOCK).read_text(encoding="utf-8"))
     differing = [path for path, digest in revision.digests.items() if now.get(path) != digest]
+    # What Git has of a report may not be what dvc.lock says of it.
+    changed = git.run("-C", str(project), "diff", "--name-only", "--relative", "-z", "HEAD").split("\0")[:-1]
+    differing += [path for path in changed if path != paths.LOCK.as_posix() and path not in differing]
     if not differing:
         return {"verdict": "identical bytes", "differing": [], "outputs": len(revision.digests)}
     same = json.loads((project / paths.METRICS).read_text(encoding="utf-8")) == revision.json(paths.METRICS)

@@ -38,8 +38,8 @@ def sync(
     expected = revisions.find("").digests.get(paths.MODEL.as_posix())
     if expected is None or not paths.MODEL.is_file() or cache.md5(paths.MODEL) != expected:
         raise StoreError(
-            f"{paths.MODEL} is not the model of {paths.LOCK}, and was not loaded: `dvc checkout` or `dvc pull` "
-            "brings that one, `dvc repro` makes it"
+            f"{paths.MODEL} is not the model of {paths.LOCK}, and was not loaded: delete it, and `dvc pull` brings "
+            "that one, or `dvc repro` makes it"
         )
     command = yaml.read(paths.PIPELINE)["stages"]["register"]["cmd"]
     arguments = [*shlex.split(command)[1:], *(["--dry-run"] if dry_run else [])]
