@@ -268,8 +268,11 @@ def lying_here(answers: Answers) -> set[str]:
     """The files of the folder that are not the project's: neither rendered, nor written by DVC and the pipeline."""
     if "_repo_dir" not in answers:  # under cruft, which makes no commit
         return set()
+    own = rendered(answers)
+    if not own:  # the template was not found, as its path is relative to an unknown folder: nothing counts as foreign
+        return set()
     present = {path.as_posix() for path in Path().rglob("*") if path.parts[0] != ".git" and path.is_file()}
-    return {name for name in present - rendered(answers) if not WRITTEN.fullmatch(name)}
+    return {name for name in present - own if not WRITTEN.fullmatch(name)}
 
 
 def listed(*options: str) -> set[str]:

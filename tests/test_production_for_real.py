@@ -220,7 +220,7 @@ def test_in_a_second_clone_no_model_is_opened_on_trust_and_the_log_goes_on(with_
     assert [done.returncode for done in early] == [1, 1]
     assert "was made elsewhere" in early[1].stderr
     assert "the registry lacks the entries from 1 on" in refused.stderr
-    assert said == "2 entries are restored; version 1 is in production\n"
+    assert said == "restored entries: 2; version 1 is in production\n"
     assert "2 entries, each follows the one before" in answers(carl, "audit", "verify")
     answers(carl, "approve", "1", "--reason", "as good here")
     assert carl.read("reports/audit.jsonl").startswith(log)

@@ -376,7 +376,7 @@ def test_in_a_second_clone_the_log_is_not_overwritten_but_restored(project: Path
     assert "the registry lacks the entries from 1 on, which Git has" in refused("promote", "3", "--reason", "mine")
     assert "audit restore" in refused("promote", "3", "--reason", "mine")
     assert paths.AUDIT.read_bytes() == log
-    assert "4 entries would be restored" in done("audit", "restore", "--dry-run")
+    assert "restored entries: 4 (not yet)" in done("audit", "restore", "--dry-run")
     done("audit", "restore")
 
     assert aliases() == {"3": ["challenger"], "2": ["champion"]}
@@ -387,7 +387,7 @@ def test_in_a_second_clone_the_log_is_not_overwritten_but_restored(project: Path
 
     shorter = b"".join(log.splitlines(keepends=True)[:2])
     paths.AUDIT.write_bytes(shorter)  # an older clone, which has to pull
-    assert "0 entries are restored" not in refused("audit", "restore")
+    assert "restored entries" not in refused("audit", "restore")
     paths.AUDIT.write_bytes(log.replace(b"next", b"text"))
     assert "is not the one that Git has" in refused("promote", "2", "--reason", "mine")
     assert "is damaged" in refused("audit", "restore")

@@ -271,22 +271,23 @@ class Commit:
 def commits_of(digests: Mapping[str, str]) -> list[Commit]:
     """The commits of branches and tags that brought a result, the oldest first; none if it is not committed here.
 
-    `digests` are the SHA-256 of its model, data and params. A later commit that only keeps the result is not among
-    them: who made it is not the author of the result.
+    `digests` are the SHA-256 of its model, data and params; commits with its params are preferred. A later commit that
+    only keeps the result is not among them: who made it is not the author of the result.
     """
     everywhere = ("HEAD", "--branches", "--remotes", "--tags")
     files = (paths.REGISTRATION.as_posix(), params.FILE.as_posix())
-    shown = git.run("log", "--reverse", "--format=%H%x1f%an <%ae>%x1f%P", *everywhere, "--", *files, default="")
+    form = ("--reverse", "--full-history", "--format=%H%x1f%an <%ae>%x1f%P")
+    lines = [line.split("\x1f") for line in git.run("log", *form, *everywhere, "--", *files, default="").splitlines()]
 
-    def holds(commit: str) -> bool:
-        return _holds(Revision(commit, commit), digests)
+    def bringing(wanted: Mapping[str, str]) -> list[Commit]:
+        def holds(commit: str) -> bool:
+            return _holds(Revision(commit, commit), wanted)
 
-    lines = [line.split("\x1f") for line in shown.splitlines()]
-    return [
-        Commit(digest, author)
-        for digest, author, parents in lines
-        if holds(digest) and not any(map(holds, parents.split()))
-    ]
+        found = ((digest, author, parents.split()) for digest, author, parents in lines if holds(digest))
+        return [Commit(digest, author) for digest, author, parents in found if not any(map(holds, parents))]
+
+    # A version may have been made before a parameter was changed that does not change the model.
+    return bringing(digests) or bringing({**digests, "params": ""})
 
 
 def of_result(tags: Mapping[str, str]) -> Revision:
@@ -320,7 +321,8 @@ def _holds(revision: Revision, digests: Mapping[str, str]) -> bool:
         report, settings = revision.json(paths.REGISTRATION), revision.yaml(params.FILE)
         if (report["model_digest"], report["data_digest"]) != (digests["model"], digests["data"]):
             return False
-        return provenance.digest({name: settings.get(name) for name in params.RECORDED}) == digests["params"]
+        found = provenance.digest({name: settings.get(name) for name in params.RECORDED})
+        return digests["params"] in ("", found)
     except (StoreError, AttributeError, TypeError):  # such as merge marks that were committed
         return False
 
@@ -368,7 +370,7 @@ def changed_files(before: Revision, now: Revision, patterns: Sequence[str]) -> l
 
 def is_shallow() -> bool:
     """Whether this clone lacks a part of the history."""
-    return git.run("rev-parse", "--is-shallow-repository").strip() == "true"
+    return git.run("rev-parse", "--is-shallow-repository", default="").strip() == "true"
 
 
 def _commit(name: str) -> str:

@@ -245,5 +245,5 @@ def _summary(facts: dict[str, Any], *, known: bool, dry_run: bool, labelled: boo
     ]
     if not (known or dry_run):
         look, record = ("", ", python -m mlops sync") if labelled else (" && python -m mlops check-drift", "")
-        lines.append(f"next: dvc repro{look}, git commit, dvc push{record}")
+        lines.append(f"next: dvc repro{look}; then git add --all, git commit, dvc push{record}")
     return "\n".join(lines)

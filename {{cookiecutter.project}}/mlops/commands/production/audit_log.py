@@ -53,6 +53,6 @@ def restore(dry_run: DryRun = False) -> None:
         live = audit.in_production(audit.mirrored(), versions)
         if live and not dry_run:
             audit.apply(client, settings.name)
-    verb = "would be" if dry_run else "are"
+    verb = "would be" if dry_run else "is"
     what = f"version {live.number}" if live else "no version here"
-    typer.echo(f"{len(added)} entries {verb} restored; {what} is in production")
+    typer.echo(f"restored entries: {len(added)}{' (not yet)' if dry_run else ''}; {what} {verb} in production")

@@ -33,10 +33,13 @@ def approve(version: Number, reason: Reason = "", dry_run: DryRun = False) -> No
                 "register.approval to off in params.yaml"
             )
         facts = _facts("approve", found, version, reason, commits[0].digest)
-        if not dry_run:
-            _copy(audit.append(client, settings.name, facts, found, audit.read(client, settings.name)))
+        copied = not dry_run and _copy(
+            audit.append(client, settings.name, facts, found, audit.read(client, settings.name))
+        )
     verb = "would be" if dry_run else "is"
     typer.echo(f"version {version} of {settings.name} {verb} approved by {facts['who']}")
+    if copied:
+        typer.echo(_commit_the_copy("approve", version))
 
 
 def promote(version: Number, reason: Reason, dry_run: DryRun = False) -> None:
@@ -104,9 +107,11 @@ def _change(action: str, number: str | None, reason: str, *, dry_run: bool) -> N
     typer.echo(f"version {goal} of {settings.name} {verb} in production, instead of {before or 'none'}")
     typer.echo(f"made again: {remade or f'not yet (`python -m mlops reproduce {goal}` does)'}")
     if copied:
-        typer.echo(
-            f"commit {paths.AUDIT}: git add {paths.AUDIT} && git commit {paths.AUDIT} -m '{action} version {goal}'"
-        )
+        typer.echo(_commit_the_copy(action, goal))
+
+
+def _commit_the_copy(action: str, number: str) -> str:
+    return f"commit {paths.AUDIT}: git add {paths.AUDIT} && git commit {paths.AUDIT} -m '{action} version {number}'"
 
 
 def _is_half_done(entries: list[Entry], versions: list[Version], live: Version | None) -> bool:
