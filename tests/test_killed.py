@@ -260,6 +260,18 @@ def survives(
     return words
 
 
+def completed(fresh: Callable[[], Path], command: Callable[[], object], times: int) -> Iterator[tuple[Path, int]]:
+    """Kill a command at so many moments, and give the same command again; each folder with its moment."""
+    fresh()
+    code, changes = run(command)
+    assert code == 0, said()
+    for at in moments(changes, times):
+        folder = fresh()
+        assert run(command, at)[0] == KILLED, said()
+        assert run(command)[0] == 0, f"{at}: {said()}"
+        yield folder, at
+
+
 @pytest.mark.parametrize("labelled", [[], ["--labelled"]], ids=["unlabelled", "labelled"])
 def test_ingest(fresh: Callable[[], Path], labelled: list[str]) -> None:
     survives(fresh, mlops("ingest", NEW, *labelled), times=7)
@@ -288,13 +300,7 @@ def test_repro(fresh: Callable[[], Path]) -> None:
 
 def test_sweep(fresh: Callable[[], Path]) -> None:
     command = mlops("sweep", "-S", "models.forest.depth=4")
-    fresh()
-    code, changes = run(command)
-    assert code == 0, said()
-    for at in moments(changes, 8):
-        folder = fresh()
-        assert run(command, at)[0] == KILLED, said()
-        assert run(command)[0] == 0, f"{at}: {said()}"
+    for folder, _ in completed(fresh, command, 8):
         assert len(list((folder / ".git" / "refs" / "exps").glob("*/*/sweep-*"))) == 1
         assert leftovers() == []
 
@@ -333,13 +339,7 @@ def test_what_sync_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         pass  # to make a store takes seconds
     fresh()
     record()
-    fresh()
-    code, changes = run(record)
-    assert code == 0, said()
-    for at in moments(changes, 8):
-        folder = fresh()
-        assert run(record, at)[0] == KILLED, said()
-        assert run(record)[0] == 0, f"{at}: {said()}"
+    for folder, at in completed(fresh, record, 8):
         with closing(sqlite3.connect(folder / "mlflow.db")) as store:
             runs = store.execute("SELECT status FROM runs WHERE lifecycle_stage = 'active'").fetchall()
             versions = store.execute("SELECT version FROM model_versions WHERE name = 'demo'").fetchall()

@@ -387,7 +387,7 @@ def test_in_a_second_clone_the_log_is_not_overwritten_but_restored(project: Path
 
     shorter = b"".join(log.splitlines(keepends=True)[:2])
     paths.AUDIT.write_bytes(shorter)  # an older clone, which has to pull
-    assert "restored entries" not in refused("audit", "restore")
+    assert "the registry has entries that reports/audit.jsonl lacks: `git pull`" in refused("audit", "restore")
     paths.AUDIT.write_bytes(log.replace(b"next", b"text"))
     assert "is not the one that Git has" in refused("promote", "2", "--reason", "mine")
     assert "is damaged" in refused("audit", "restore")

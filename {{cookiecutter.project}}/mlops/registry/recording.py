@@ -59,6 +59,11 @@ class Result:
         return "-".join(f"{kind}:{digest[:16]}" for kind, digest in sorted(self.digests.items()))
 
     @property
+    def trial_tags(self) -> dict[str, str]:
+        """The tags of the DVC experiment that made the result; none outside an experiment."""
+        return {name: self.tags[name] for name in ("experiment", "baseline") if name in self.tags}
+
+    @property
     def commit_tags(self) -> dict[str, str]:
         """The commit and its author as tags of a version; none before there is a commit."""
         return {"commit": self.commit, "author": self.author} if self.commit else {}
@@ -133,8 +138,7 @@ def _with_key(client: "Client", home: str, result: Result) -> list["Run"]:
 
 def _by_age(runs: Iterable["Run"], result: Result) -> list["Run"]:
     """The runs that may be the run of this result, the earliest first."""
-    own = {name: result.tags[name] for name in ("experiment", "baseline") if name in result.tags}
-    found = [run for run in runs if own.items() <= run.data.tags.items()]
+    found = [run for run in runs if result.trial_tags.items() <= run.data.tags.items()]
     return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
@@ -167,8 +171,7 @@ def _new_run(client: "Client", home: str, result: Result) -> str:
     """
     from mlflow.entities import Metric, Param, RunTag
 
-    own = {name: result.tags[name] for name in ("experiment", "baseline") if name in result.tags}
-    run = client.create_run(home, run_name=result.tags.get("experiment"), tags=result.digest_tags | own)
+    run = client.create_run(home, run_name=result.tags.get("experiment"), tags=result.digest_tags | result.trial_tags)
     run_id, start = run.info.run_id, run.info.start_time
     try:
         parameters = [Param(name, str(value)) for name, value in params.flat(result.params).items()]
