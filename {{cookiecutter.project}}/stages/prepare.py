@@ -33,7 +33,13 @@ def main(
         tables.write_batches(test, delivered.table.batches(rows.test))
         digest = delivered.table.digest(rows.train | rows.test)
     tables.write(reference, profile.to_frame(profile.profile(tables.Stored(train), layout)))
-    delivery = {"columns": len(layout.kept), "files": delivered.files, "unparseable": delivered.unparseable}
+    delivery = {
+        "columns": len(layout.kept),
+        "ignored": layout.with_role("ignore"),
+        "files": delivered.files,
+        "unparseable": delivered.unparseable,
+        "losses": delivered.losses,
+    }
     files.write_json(report, {"digest": digest, **delivery, **rows.facts})
     split = rows.facts["split"]
     typer.echo(f"{rows.facts['rows']} rows: {split['train']} to train, {split['test']} to test")

@@ -1,6 +1,5 @@
 """From a delivery as it came to a typed table: every value of its column's type, or missing, or its row rejected."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,12 +10,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlops.base.errors import DataError
-from mlops.data.schema import Column, ColumnType, Decimal, Schema
+from mlops.data import numbers, round_trip, times
+from mlops.data.schema import POINT_ZERO, Column, ColumnType, Decimal, Schema
 
 TRUE = frozenset({"true", "t", "yes", "y", "on", "1", "1.0"})
 FALSE = frozenset({"false", "f", "no", "n", "off", "0", "0.0"})
 LARGEST = 2**63 - 1
 EXAMPLES = 5
+EXCEL = r'^="(.*)"$'  # how Excel marks text that looks like a number
 # The types of a typed table, as pandas has them.
 DTYPES: dict[ColumnType, str] = {
     "number": "float64",
@@ -25,17 +26,6 @@ DTYPES: dict[ColumnType, str] = {
     "category": "str",
     "text": "str",
     "datetime": "datetime64[us]",
-}
-PLAIN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-# One currency sign, or a per cent, beside a number; digits in groups of three, by the sign that is not the decimal one.
-SIGNED = r"((?:-\s*)?(?P<before>[$€£¥₹%]?)\s*-?)\s*(?P<bare>[^-$€£¥₹%].*?)\s*(?P<behind>[$€£¥₹%]?)"
-GROUPS = {".": ",", ",": "."}
-BLANKS = " '’\u00a0\u202f"
-GROUPED = {
-    sign: re.compile(
-        rf"\+?[1-9]\d?\d?([{re.escape(group + BLANKS)}])\d\d\d(\1\d\d\d)*({re.escape(sign)}\d*)?", re.ASCII
-    )
-    for sign, group in GROUPS.items()
 }
 
 
@@ -58,10 +48,12 @@ class Parsed:
     """A typed table: number float64, integer Int64, boolean boolean, category and text str, datetime datetime64[us].
 
     Missing is NaN, NA or NaT by type. `table` has no rejected row; its index is the row's position in the delivery.
+    `seen` is what the text of each column shows of losses.
     """
 
     table: pd.DataFrame
     unparseable: list[Unparseable]
+    seen: dict[str, round_trip.Seen]
 
 
 def parse(delivery: pd.DataFrame, schema: Schema, source: str, required: list[str]) -> Parsed:
@@ -75,48 +67,66 @@ def parse(delivery: pd.DataFrame, schema: Schema, source: str, required: list[st
     """
     _refuse_other_columns(delivery, schema, source, required)
     columns, found = {}, []
+    seen: dict[str, round_trip.Seen] = {}
     rejected = np.zeros(len(delivery), dtype=bool)
     for name in schema.delivered:
         if name not in delivery:
             continue
-        kind, values = schema.columns[name], _unwrapped(delivery[name])
-        columns[name] = column(values, kind, schema.missing)
-        wrong = (given(values, schema.missing) & columns[name].isna()).to_numpy(dtype=bool)
+        kind, values = schema.columns[name], plain(delivery[name])
+        stands = given(values, words(kind, schema.missing))
+        columns[name] = typed(values.where(stands), kind)
+        seen[name] = round_trip.seen(values, stands, columns[name], kind)
+        wrong = (stands & columns[name].isna()).to_numpy(dtype=bool)
         if wrong.any():
             rows = np.flatnonzero(wrong)
             found.append(_unparseable(name, kind, rows, values))
             if kind.unparseable == "reject":
                 rejected |= wrong
     table = pd.DataFrame(columns, index=delivery.index)
-    return Parsed(table[~rejected], found)
+    return Parsed(table[~rejected], found, seen)
 
 
 def column(values: pd.Series, kind: Column, missing: tuple[str, ...]) -> pd.Series:
     """The values (n) of one column in its type; what is missing, or not of that type, is missing."""
-    return typed(values.where(given(values, missing)), kind.type, kind.decimal, kind.format)
+    return typed(values.where(given(values, words(kind, missing))), kind)
+
+
+def words(kind: Column, missing: tuple[str, ...]) -> tuple[str, ...]:
+    """The spellings of a missing value in a column: its own, else those of the schema."""
+    return missing if kind.missing is None else kind.missing
 
 
 def given(values: pd.Series, missing: tuple[str, ...]) -> pd.Series:
     """Where a value stands, shape (n,): neither missing by its dtype nor, for text, one of the `missing` spellings."""
-    values = _unwrapped(values)
+    values = plain(values)
     return values.notna() & ~values.str.strip().isin(missing) if is_text(values) else values.notna()
 
 
-def typed(values: pd.Series, kind: ColumnType, decimal: Decimal = ".", form: str | None = None) -> pd.Series:
-    """The same values (n) in the dtype of `kind`; what is not of that kind becomes missing.
+@dataclass(frozen=True)
+class Spelling:
+    """The type of a column and how text spells it, as in `mlops.data.schema.Column`."""
 
-    Of text, `decimal` says how numbers are written, and `form` how times are (as in `strptime`; None is ISO 8601).
-    """
-    values = _unwrapped(values)
-    if pd.api.types.is_datetime64_any_dtype(values.dtype) != (kind == "datetime"):
+    type: ColumnType
+    decimal: Decimal = "."
+    unit: str | None = None
+    format: str | None = None
+    first_year: int | None = None
+
+
+def typed(values: pd.Series, how: Column | Spelling) -> pd.Series:
+    """The same values (n) in the dtype of `how.type`; what is not of that type becomes missing."""
+    values = plain(values)
+    if pd.api.types.is_datetime64_any_dtype(values.dtype) != (how.type == "datetime"):
         values = values.astype("str")  # a time is no number, nor a number a time: each is read as CSV would write it
-    if is_text(values) and kind != "text":
+    if is_text(values) and how.type != "text":
         values = values.str.strip()
-    if kind == "number":
-        return _numbers(values, decimal)
-    if kind == "integer":
-        return _integers(values, decimal)
-    return _datetimes(values, form) if kind == "datetime" else _PARSERS[kind](values)
+    if how.type == "number":
+        return _numbers(values, how)
+    if how.type == "integer":
+        return _integers(values, how)
+    if how.type == "datetime":
+        return times.datetimes(values, how.format, how.first_year)
+    return _PARSERS[how.type](values)
 
 
 def is_text(values: pd.Series) -> bool:
@@ -124,11 +134,14 @@ def is_text(values: pd.Series) -> bool:
     return isinstance(values.dtype, pd.StringDtype)
 
 
-def _unwrapped(values: pd.Series) -> pd.Series:
-    """The same values as numbers, times or text, whether they came as objects or as a dictionary of levels."""
+def plain(values: pd.Series) -> pd.Series:
+    """The same values as numbers, times or text, whether they came as objects, levels, or as Excel's `="00129"`."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.cat.categories.dtype)
-    return values.astype("str") if values.dtype == object else values
+    values = values.astype("str") if values.dtype == object else values
+    if is_text(values) and pc.any(pc.starts_with(pa.array(values, pa.large_string()), '="')).as_py():
+        values = values.str.replace(EXCEL, r"\1", regex=True)
+    return values
 
 
 def _refuse_other_columns(delivery: pd.DataFrame, schema: Schema, source: str, required: list[str]) -> None:
@@ -161,51 +174,15 @@ def _unparseable(name: str, column: Column, rows: NDArray[np.intp], values: pd.S
     return Unparseable(name, column.type, column.unparseable == "reject", rows, examples)
 
 
-def _numbers(values: pd.Series, decimal: Decimal) -> pd.Series:
-    if not is_text(values):
-        numbers = values.astype("float64")
-    else:
-        numbers = pd.Series(_floats(pa.array(values, pa.large_string()), decimal), values.index, name=values.name)
-    return numbers.where(np.isfinite(numbers))
+def _numbers(values: pd.Series, how: Column | Spelling) -> pd.Series:
+    if is_text(values):
+        found = numbers.floats(pa.array(values, pa.large_string()), how.decimal, how.unit)
+        return pd.Series(found, values.index, name=values.name)
+    floats = values.astype("float64")
+    return floats.where(floats.abs() < np.finfo(np.float64).max)
 
 
-def _floats(text: pa.Array, decimal: Decimal) -> NDArray[np.float64]:
-    """The numbers that text of shape (n,) stands for, NaN for what is none."""
-    if decimal == ".":
-        try:
-            numbers: NDArray[np.float64] = text.cast(pa.float64()).to_numpy(zero_copy_only=False)
-            return numbers  # nearly always all are plain
-        except pa.ArrowInvalid:
-            swapped = text
-    else:
-        dotless = pc.if_else(pc.match_substring(text, "."), None, text)
-        swapped = pc.replace_substring(dotless, ",", ".")
-    plain = pc.fill_null(pc.match_substring_regex(swapped, PLAIN), False)
-    signless = pc.utf8_ltrim(pc.if_else(plain, swapped, None), "+")
-    numbers = signless.cast(pa.float64()).to_numpy(zero_copy_only=False).copy()
-    others = np.flatnonzero(pc.and_(pc.invert(plain), text.is_valid()))
-    if len(others):
-        spelt = text.take(pa.array(others)).dictionary_encode()
-        meant = np.array([_number(value, decimal) for value in spelt.dictionary.to_pylist()])
-        numbers[others] = meant[spelt.indices.to_numpy()]
-    return numbers
-
-
-def _number(text: str, decimal: Decimal) -> float:
-    """What a spelling with units or grouped digits means; NaN if it is no number."""
-    signed = re.fullmatch(SIGNED, text.replace("\u2212", "-"))
-    if not signed or (signed["before"] and signed["behind"]) or signed[1].count("-") > 1:
-        return np.nan
-    sign, bare = "-" if "-" in signed[1] else "", signed["bare"]
-    if found := GROUPED[decimal].fullmatch(bare):
-        bare = bare.replace(found[1], "")
-    elif decimal == "," and "." in bare:
-        return np.nan
-    bare = (sign + bare).replace(decimal, ".")
-    return float(bare) if re.fullmatch(PLAIN, bare, re.ASCII) else np.nan
-
-
-def _integers(values: pd.Series, decimal: Decimal) -> pd.Series:
+def _integers(values: pd.Series, how: Column | Spelling) -> pd.Series:
     if is_text(values):
         # Digits are not read through floats, so that an id above 2^53 keeps its last ones, whatever other rows hold.
         try:
@@ -214,12 +191,16 @@ def _integers(values: pd.Series, decimal: Decimal) -> pd.Series:
         except pa.ArrowInvalid:
             exact = values.str.fullmatch("[+-]?[0-9]{1,19}") & (values.str.lstrip("+-").str.zfill(19) <= str(LARGEST))
         whole = pd.to_numeric(values.where(exact), dtype_backend="numpy_nullable").astype("Int64")
-        return whole.fillna(_integers(_numbers(values.where(~exact), decimal), decimal))
+        return whole.fillna(_whole(_numbers(values.where(~exact), how)))
     if pd.api.types.is_integer_dtype(values.dtype):
         return values.convert_dtypes().where(values <= LARGEST).astype("Int64")
-    numbers = values.astype("float64")
-    fits = np.isfinite(numbers) & (numbers == np.floor(numbers)) & (numbers >= -(2**63)) & (numbers < 2**63)
-    return numbers.where(fits).astype("Int64")
+    return _whole(values.astype("float64"))
+
+
+def _whole(floats: pd.Series) -> pd.Series:
+    """The floats (n,) that are whole numbers of 64 bits."""
+    fits = np.isfinite(floats) & (floats == np.floor(floats)) & (floats >= -(2**63)) & (floats < 2**63)
+    return floats.where(fits).astype("Int64")
 
 
 def _booleans(values: pd.Series) -> pd.Series:
@@ -229,24 +210,15 @@ def _booleans(values: pd.Series) -> pd.Series:
 
 
 def _categories(values: pd.Series) -> pd.Series:
-    if pd.api.types.is_float_dtype(values.dtype) and (values.dropna() % 1 == 0).all():
-        values = values.astype("Int64")  # whole numbers that only a missing neighbour made into floats: 3.0 is "3"
-    return values.astype("str").str.strip()
+    """The levels without blanks around them; 107.0 is 107, since a missing neighbour makes floats of whole numbers."""
+    levels = values.astype("str").str.strip()
+    if pc.any(pc.ends_with(pa.array(levels, pa.large_string()), ".0")).as_py():
+        levels = levels.str.replace(POINT_ZERO, r"\1", regex=True)
+    return levels
 
 
 def _texts(values: pd.Series) -> pd.Series:
     return values.astype("str")
-
-
-def _datetimes(values: pd.Series, form: str | None) -> pd.Series:
-    if is_text(values) and form is None:
-        try:
-            plain = pa.array(values, pa.large_string()).cast(pa.timestamp("us"))
-            return pd.Series(plain.to_numpy(zero_copy_only=False), values.index, name=values.name)
-        except pa.ArrowInvalid:
-            pass  # with zones, or of another precision
-    values = pd.to_datetime(values, errors="coerce", format=form or "ISO8601", utc=True)
-    return values.dt.tz_localize(None).astype("datetime64[us]")
 
 
 _PARSERS: dict[ColumnType, Callable[[pd.Series], pd.Series]] = {

@@ -1,13 +1,16 @@
 """What a valid row is: the types behind `schema.yaml`."""
 
-from typing import Literal, Self
+import re
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 ColumnType = Literal["number", "integer", "category", "boolean", "datetime", "text"]
 Role = Literal["feature", "target", "id", "time", "group", "source", "ignore"]
 Severity = Literal["error", "warning"]
 Decimal = Literal[".", ","]
+# A kind of change between a value as it was written and as it is read: see `mlops.data.round_trip`.
+Loss = Literal["words", "unparseable", "merged", "zeros", "digits", "units", "scales", "zones", "midnight"]
 
 NUMERIC: frozenset[ColumnType] = frozenset({"number", "integer"})
 # "None" is not among them: it is a level of many a category.
@@ -15,6 +18,8 @@ MISSING = (
     *("", "NA", "N/A", "n/a", "n.a.", "NaN", "nan", "NaT", "<NA>", "null", "NULL", "\\N", "?", "-", "--"),
     *("#N/A", "#DIV/0!", "#VALUE!", "#REF!"),
 )
+# A whole number as a level that became a float, since a neighbour is missing.
+POINT_ZERO = re.compile(r"^([+-]?\d+)\.0$")
 
 
 class Column(BaseModel):
@@ -23,10 +28,15 @@ class Column(BaseModel):
     A column that is `derived` is in no delivery: `project/features.py` computes it. A column of the role `source` is
     delivered for `project/features.py` to compute from, and is not kept.
 
-    `max_missing` is a share of the rows (0 to 1); `min` and `max` are inclusive and in the column's own unit;
-    `decimal` and `format` say how text spells a number (the decimal sign) or a datetime (as in `strptime`; ISO 8601 if
-    None). `unparseable` says what becomes of a value that is not of the column's type: it is set `missing`, or its row
-    is `reject`ed. `severity` is that of a broken range, allowed value or missing share.
+    `max_missing` is a share of the rows (0 to 1); `min` and `max` are inclusive and in the column's own unit.
+
+    The spelling of text: `decimal` is the decimal sign of a number, `unit` the word or sign before or behind it,
+    `format` that of a datetime (as in `strptime`; ISO 8601 if None), `first_year` the first of the hundred years that
+    two digits stand for (POSIX, if None: 1969), and `missing` what means missing, in place of the schema's own list.
+    `losses` are the kinds of loss that reading is known to have; `validate` warns of others.
+
+    `unparseable` says what becomes of a value that is not of the column's type: it is set `missing`, or its row is
+    `reject`ed. `severity` is that of a broken range, allowed value or missing share.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,14 +45,37 @@ class Column(BaseModel):
     role: Role = "feature"
     sensitive: bool = False
     max_missing: float = Field(default=1.0, ge=0, le=1)
-    min: float | None = None
-    max: float | None = None
+    min: FiniteFloat | None = None
+    max: FiniteFloat | None = None
     allowed: tuple[str, ...] | None = None
     decimal: Decimal = "."
+    unit: str | None = Field(default=None, min_length=1)
     format: str | None = None
+    first_year: int | None = Field(default=None, ge=1, le=9900)
+    missing: tuple[str, ...] | None = None
+    losses: tuple[Loss, ...] = ()
     unparseable: Literal["missing", "reject"] = "missing"
     severity: Severity = "error"
     derived: bool = False
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        """Give a column in an older model the fields that came later."""
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        super().__setstate__({**state, "__dict__": defaults | state["__dict__"]})
+
+    @field_validator("allowed", "missing", mode="before")
+    @classmethod
+    def _words(cls, values: Any) -> Any:
+        for value in values if isinstance(values, list | tuple) else ():
+            if isinstance(value, bool | int | float):
+                raise ValueError(f'{value} is no text: quote each value as the data has it, such as "{value}"')
+        return values
+
+    @field_validator("allowed")
+    @classmethod
+    def _levels(cls, allowed: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """The levels as they are read: 107.0 is 107."""
+        return allowed and tuple(dict.fromkeys(POINT_ZERO.sub(r"\1", level) for level in allowed))
 
     @model_validator(mode="after")
     def _limits_fit_the_type(self) -> Self:
@@ -54,6 +87,10 @@ class Column(BaseModel):
             raise ValueError(f"allowed is for categories; this column is of type {self.type}")
         if self.decimal != "." and self.type not in NUMERIC:
             raise ValueError(f"decimal is for numbers and integers; this column is of type {self.type}")
+        if self.unit is not None and self.type not in NUMERIC:
+            raise ValueError(f"unit is for numbers and integers; this column is of type {self.type}")
+        if self.first_year is not None and "%y" not in (self.format or ""):
+            raise ValueError("first_year is for datetimes whose format has years of two digits (%y)")
         if self.format is not None and self.type != "datetime":
             raise ValueError(f"format is for datetimes; this column is of type {self.type}")
         if self.derived and self.role in ("target", "id", "time", "source"):

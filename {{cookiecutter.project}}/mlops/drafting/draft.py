@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import MAXYEAR
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from mlops.base.errors import DataError
-from mlops.data import parsing
+from mlops.data import parsing, round_trip
 from mlops.data.digest import column_digest
 from mlops.data.schema import MISSING, NUMERIC, Column, ColumnType
 from mlops.drafting import leakage, spelling
@@ -38,7 +39,12 @@ MISSING_MARGIN = 0.1
 ID_WORDS = frozenset({"id", "ids", "key", "uuid", "guid", "index", "no", "nr", "number", "num"})
 CODE_WORDS = frozenset({"id", "code", "zip", "zipcode", "postcode", "postalcode", "postal", "plz"})
 DATE_WORDS = frozenset({"date", "day", "datum", "fecha", "dt"})
-BIRTH_WORDS = frozenset({"birth", "birthday", "birthdate", "born", "dob"})
+BIRTH_WORDS = frozenset(
+    {
+        *("birth", "birthday", "birthdate", "born", "dob", "geburt", "geburtstag", "geburtsdatum", "geboren"),
+        *("nacimiento", "naissance", "nascita", "nascimento"),
+    }
+)
 # A word of the name of a column whose groups the law of many countries protects.
 SENSITIVE_WORDS = frozenset(
     {
@@ -69,11 +75,11 @@ class Guess:
         return Guess(self.column.model_copy(update={"role": "ignore"}), reason)
 
 
-def infer(frames: Iterable[pd.DataFrame], target: pd.Series, *, commas: bool) -> dict[str, Guess]:
+def infer(frames: Iterable[pd.DataFrame], target: pd.Series, *, commas: bool, year: int) -> dict[str, Guess]:
     """Guess type, role and limits of each column of a delivery (n rows, as `mlops.intake.deliveries` reads them).
 
     Each of `frames` has all rows of some columns; `target` (n,) is the column to predict, which is also in one of them.
-    `commas` means that this data has decimal commas (see `mlops.drafting.spelling.commas`).
+    `commas` means that this data has decimal commas (see `mlops.drafting.spelling.commas`). Nobody is born after `year`.
 
     Raises:
         DataError: the target cannot be predicted, or no other column helps to predict it.
@@ -85,7 +91,7 @@ def infer(frames: Iterable[pd.DataFrame], target: pd.Series, *, commas: bool) ->
     with ThreadPoolExecutor() as pool:  # Arrow and numpy work outside the interpreter's lock
         for frame in frames:
             columns = [frame[column] for column in frame if column != name]
-            looks = iter(pool.map(partial(_guess, target=truth, commas=commas), columns))
+            looks = iter(pool.map(partial(_guess, target=truth, commas=commas, year=year), columns))
             guesses |= {str(column): goal if column == name else next(looks) for column in frame}
     guesses |= _repeated(guesses)
     guesses |= _further_ids(guesses)
@@ -103,7 +109,7 @@ def infer_derived(table: pd.DataFrame, target: pd.Series, *, commas: bool) -> di
         DataError: the target cannot be predicted.
     """
     truth = _typed_target(target, _target(target, commas=commas))
-    guesses = {str(name): _guess(table[name], truth, commas=False) for name in table}
+    guesses = {str(name): _guess(table[name], truth, commas=False, year=MAXYEAR) for name in table}
     for name, guess in guesses.items():
         changes: dict[str, Any] = {"derived": True, "role": "ignore" if guess.column.role == "ignore" else "feature"}
         if guess.column.type == "integer" and pd.api.types.is_float_dtype(table[name].dtype):
@@ -129,63 +135,120 @@ def lines(guesses: dict[str, Guess]) -> list[str]:
 
 
 def _typed_target(raw: pd.Series, guess: Guess) -> pd.Series:
-    column = guess.column
-    return parsing.typed(raw.where(parsing.given(raw, MISSING)), column.type, column.decimal, column.format)
+    return parsing.column(raw, guess.column, MISSING)
 
 
 def _target(raw: pd.Series, *, commas: bool) -> Guess:
     """The guess for the target (n,): classes or a number."""
-    values = raw[parsing.given(raw, MISSING)]
+    missing, kept = _kept_words(raw)
+    values = parsing.plain(raw)[parsing.given(raw, missing)]
     values = values.str.strip() if parsing.is_text(values) else values
     distinct = values.nunique()
     if distinct < 2:
         found = f"is always {str(values.iloc[0])!r}" if distinct else "has no values"
         raise DataError(f"the target {raw.name} {found}: deliver labelled data, or name another column")
-    kind, decimal, _, reason = spelling.read(values, commas=commas)
+    reading = spelling.read(values, commas=commas)
+    kind, reason = reading.type, reading.reason
     if kind == "datetime" and distinct > 2:
         raise DataError(f"the target {raw.name} is a date: predict a number, such as the days until then, or classes")
     if distinct > 2 and kind in NUMERIC:
         if kind == "number" or distinct > MOST_INTEGER_CLASSES or len(values) < ROWS_A_CLASS * distinct:
-            limits = _limits(parsing.typed(values, kind, decimal), kind)
-            return Guess(Column(type=kind, role="target", max_missing=0, decimal=decimal, **limits), reason)
+            limits = _limits(parsing.typed(values, reading).dropna(), kind)
+            column = Column(type=kind, role="target", max_missing=0, **_spelt(reading, raw), **limits)
+            return _told(column, raw, reason)
         reason = f"{distinct} different integers: classes; for a number to predict, make it type: integer"
     if len(values) < LEAST_ROWS_A_CLASS * distinct:
         raise DataError(
             f"the target {raw.name} has {distinct} different texts in {len(values)} rows, such as "
             f"{str(values.iloc[0])!r}: name a column of classes or numbers"
         )
-    labels = parsing.typed(values, "category")
-    return Guess(Column(type="category", role="target", max_missing=0, **_allowed(labels)), reason)
+    own = missing if kept else None
+    labels = parsing.typed(values, spelling.Reading("category"))
+    column = Column(type="category", role="target", max_missing=0, missing=own, **_allowed(labels))
+    return _told(column, raw, "; ".join(filter(None, [reason, kept])))
 
 
-def _guess(raw: pd.Series, target: pd.Series, *, commas: bool) -> Guess:
+def _kept_words(raw: pd.Series) -> tuple[tuple[str, ...], str]:
+    """The words that mean missing in a target (n,), and a reason where a usual one is kept as a class.
+
+    Beside classes of the same length, all of letters of the same case, NA is a class: North America, or Namibia.
+    """
+    if not parsing.is_text(raw):
+        return MISSING, ""
+    found = set(raw.dropna().str.strip().unique())
+    classes = found - set(MISSING)
+    words = sorted(
+        word
+        for word in found & set(MISSING)
+        if word.isalpha() and classes and all(len(name) == len(word) and name.isalpha() for name in classes)
+        if all(name.isupper() == word.isupper() for name in classes)
+    )
+    if not words:
+        return MISSING, ""
+    rest = tuple(word for word in MISSING if word in found - set(words) or not word)
+    return rest, f"{' and '.join(words)} kept as a class, beside others of its length"
+
+
+def _spelt(reading: spelling.Reading, raw: pd.Series) -> dict[str, Any]:
+    """How text spells the values of a column, as the fields of its schema."""
+    fields = {name: getattr(reading, name) for name in ("decimal", "unit", "format", "first_year")}
+    if reading.missing:
+        words = raw[~parsing.given(raw, MISSING)].str.strip().unique()
+        fields["missing"] = tuple(dict.fromkeys(["", *sorted(set(words) - {""}), *reading.missing]))
+    return fields
+
+
+def _told(column: Column, raw: pd.Series, reason: str, typed: pd.Series | None = None, digest: str = "") -> Guess:
+    """The guess for a column (n,) with everything that reading loses, as reasons and as known losses."""
+    raw = parsing.plain(raw)
+    given = parsing.given(raw, parsing.words(column, MISSING))
+    typed = parsing.typed(raw.where(given), column) if typed is None else typed
+    changes = round_trip.losses(round_trip.seen(raw, given, typed, column))
+    reasons = [reason, *(change.sentence(column) for change in changes)]
+    if column.type == "category" and any(change.kind == "words" for change in changes):
+        reasons.append('a level of that name needs missing: [""]')
+    kinds = tuple(sorted(change.kind for change in changes))
+    return Guess(column.model_copy(update={"losses": kinds}), "; ".join(filter(None, reasons)), digest)
+
+
+def _guess(raw: pd.Series, target: pd.Series, *, commas: bool, year: int) -> Guess:
     """The guess for a column (n,), given the typed target (n,)."""
+    raw = parsing.plain(raw)
     given = parsing.given(raw, MISSING)
-    values, name = raw[given], str(raw.name)
+    values, name, words = raw[given], str(raw.name), _words(str(raw.name))
     if values.empty:
         return Guess(Column(type="category", role="ignore"), "no values")
-    last_word = set(_words(name)[-1:])
-    kind, decimal, form, reason = spelling.read(values, commas=commas, dated=bool(last_word & DATE_WORDS))
+    born = year if BIRTH_WORDS & set(words) else None
+    reading = spelling.read(values, commas=commas, dated=bool(set(words[-1:]) & DATE_WORDS), born=born)
     missing = float(1 - given.mean())
-    if kind == "integer" and last_word & CODE_WORDS and 1 < values.nunique() < len(raw):
+    if reading.type == "integer" and set(words[-1:]) & CODE_WORDS and 1 < values.nunique() < len(raw):
         return _code(values, missing)
-    typed = parsing.typed(raw.where(given), kind, decimal, form)
-    guess = Guess(Column(type=kind, decimal=decimal, format=form))
+    column = Column(type=reading.type, **_spelt(reading, raw))
+    given = parsing.given(raw, parsing.words(column, MISSING))
+    typed = parsing.typed(raw.where(given), column)
+    guess = Guess(column, reading.reason)
     if useless := _useless(typed, guess, name):
         return useless
     leak = (leakage.of_number if target.dtype in ("float64", "Int64") else leakage.of_classes)(typed, target)
     if leak:
         return guess.ignored(f"gives the target away: {leak}")
     missing = float(typed.isna().mean())
-    limits = {"max_missing": _most(missing), **_limits(typed.dropna(), kind)}
-    sensitive = bool(SENSITIVE_WORDS & set(_words(name))) and typed.nunique() <= MOST_ALLOWED
+    limits = {"max_missing": _most(missing), **_limits(typed.dropna(), column.type)}
+    sensitive = bool(SENSITIVE_WORDS & set(words)) and typed.nunique() <= MOST_ALLOWED
     reasons = (
         "sensitive by its name: results are compared between its groups" if sensitive else "",
-        reason,
+        reading.reason,
+        _hardly_grouping(typed) if column.type == "category" else "",
         f"{missing:.1%} missing" if missing > MISSING_MARGIN else "",
     )
-    column = Column(type=kind, sensitive=sensitive, decimal=decimal, format=form, **limits)
-    return Guess(column, "; ".join(filter(None, reasons)), column_digest(typed))
+    column = column.model_copy(update={"sensitive": sensitive, **limits})
+    return _told(column, raw, "; ".join(filter(None, reasons)), typed, column_digest(typed))
+
+
+def _hardly_grouping(levels: pd.Series) -> str:
+    distinct, given = levels.nunique(), int(levels.notna().sum())
+    few = distinct > PROSE_VALUES and distinct * LEAST_ROWS_A_CLASS > given
+    return f"{distinct} different values in {given} rows hardly group anything" if few else ""
 
 
 def _most(missing: float) -> float:

@@ -1,14 +1,14 @@
 """The type of values by their spelling: numbers with either decimal sign, dates in many formats, or words."""
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import product
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from mlops.data import parsing
+from mlops.data import numbers, parsing, times
 from mlops.data.schema import MISSING, ColumnType, Decimal
 
 # Number of different values that are tried before all values are.
@@ -17,7 +17,18 @@ FEW = 3
 # A column of numbers may have this share of words at most, if it has this many different numbers at least.
 MOST_WORDS = 0.1
 LEAST_NUMBERS = 20
-BOOLEAN_SPELLINGS = 8
+# Spellings of yes and no that belong together, in lower case; "1.0" is what a missing neighbour makes of 1.
+PAIRS = (("yes", "no"), ("y", "n"), ("true", "false"), ("t", "f"), ("on", "off"), ("1", "0"), ("1.0", "0.0"))
+# Words that mean missing among numbers and dates, in lower case; among other words they may be levels.
+UNKNOWN = frozenset(
+    {
+        *(".", "..", "...", "-", "--", "---", "_", "x", "*", "**", "#", "?", "??", "na", "n/a", "n.a.", "n.a", "nan"),
+        *("nil", "none", "null", "(null)", "[null]", "<null>", "#null!", "#num!", "#name?", "#n/a", "#value!", "#ref!"),
+        *("missing", "(missing)", "unknown", "unk", "undefined", "not available", "not applicable", "blank", "(blank)"),
+        *("empty", "(empty)", "void", "nd", "n.d.", "no data", "tbd", "k.a.", "k. a.", "keine angabe", "s/d", "\u2013"),
+    }
+)
+ZERO_DATE = r"(?:0000[-/.]00[-/.]00|00[-/.]00[-/.]0000)(?:[T ]00:00(?::00(?:\.0+)?)?)?"
 
 DAYS = ("%d{0}%m{0}%Y", "%d{0}%m{0}%y")
 MONTHS = ("%m{0}%d{0}%Y", "%m{0}%d{0}%y")
@@ -33,58 +44,149 @@ CLOCKS = (
 )
 
 
-class Reading(NamedTuple):
-    """The type of a column and the spelling of its text; `reason` is empty if a person need not check it."""
+@dataclass(frozen=True)
+class Reading(parsing.Spelling):
+    """The type and spelling of a column; `missing` are words that mean missing beside the usual ones.
 
-    type: ColumnType
-    decimal: Decimal = "."
-    format: str | None = None
+    `reason` is empty if a person need not check the reading.
+    """
+
+    missing: tuple[str, ...] = ()
     reason: str = ""
 
 
-def read(values: pd.Series, *, commas: bool, dated: bool = False) -> Reading:
+def read(values: pd.Series, *, commas: bool, dated: bool = False, born: int | None = None) -> Reading:
     """The narrowest type of all values (n, none missing; text or any dtype).
 
     If several readings are possible, `commas` prefers decimal commas and days before months; `dated` reads eight digits
-    as a date, for columns whose name says so.
+    as a date, for columns whose name says so. If the values are dates of birth, `born` is the last year of one.
     """
-    if dated and _all(values.astype("str").str.strip(), "datetime", form="%Y%m%d"):
+    if dated and _all(values.astype("str").str.strip(), Reading("datetime", format="%Y%m%d")):
         return Reading("datetime", format="%Y%m%d")
     if not parsing.is_text(values) and values.dtype != object:
-        finite = values[np.isfinite(values)] if pd.api.types.is_float_dtype(values.dtype) else values
-        infinite = f"{len(values) - len(finite)} values are infinite: missing" if len(finite) < len(values) else ""
+        finite = values[parsing.typed(values, Reading("number")).notna()] if values.dtype.kind == "f" else values
+        infinite = f"{len(values) - len(finite)} values are no finite numbers: missing" * (len(finite) < len(values))
         return Reading(_own_type(finite) if len(finite) else "number", reason=infinite)
     values = values.astype("str").str.strip()
-    some = pd.Series(values.iloc[: 4 * FIRST_LOOK].unique()[:FIRST_LOOK], dtype="str")
-    if len(some) <= BOOLEAN_SPELLINGS and _all(some, "boolean") and _all(values, "boolean"):
-        return Reading("boolean")
-    coded = some.str.match(r"0\d")
-    if coded.any() and values.str.match(r"0\d+$").any() and _all(some, "integer"):
-        return Reading("category", reason="digits with leading zeros: codes")
+    words = values.str.lower().isin(UNKNOWN) | values.str.fullmatch(ZERO_DATE)
+    if words.any() and not words.all() and (reading := _number_or_date(values[~words], commas=commas, born=born)):
+        return replace(reading, missing=tuple(sorted(values[words].unique())))
+    return (
+        _boolean(values)
+        or _code(values)
+        or _number_or_date(values, commas=commas, born=born)
+        or _nearly_numbers(values, commas=commas)
+    )
+
+
+def _boolean(values: pd.Series) -> Reading | None:
+    """A reading as truth values: one spelling a side, in a pair."""
+    found = values.iloc[:FIRST_LOOK].unique()
+    if len(found) > 2 or len(found := values.unique()) != 2:
+        return None
+    first, second = sorted(found, key=str.lower)
+    same_case = first.islower() == second.islower() and first.isupper() == second.isupper()
+    pair = (second.lower(), first.lower()) in PAIRS or (first.lower(), second.lower()) in PAIRS
+    return Reading("boolean") if pair and same_case else None
+
+
+def _code(values: pd.Series) -> Reading | None:
+    """A reading as levels of what looks like numbers, but would not stay what it is."""
+    digits, powers = r"[+-]?\d+", r"\d+[eE]\d+"
+    if not values.iloc[:FIRST_LOOK].str.fullmatch(f"{digits}|{powers}").all():
+        return None
+    whole = values.str.fullmatch(digits)
+    if whole.all():
+        if values.str.match(r"0\d").any() and values.str.fullmatch(r"\d+").all():
+            return Reading("category", reason="digits with leading zeros: codes")
+        if values.str.len().max() >= len(str(parsing.LARGEST)) and not _all(values, Reading("integer")):
+            return Reading("category", reason="more digits than a number keeps: codes")
+        return None
+    if (whole | values.str.fullmatch(powers)).all():
+        reason = f"codes, such as {values[~whole].iloc[0]!r}; if that is a number, make it type: number"
+        return Reading("category", reason=reason)
+    return None
+
+
+def _number_or_date(values: pd.Series, *, commas: bool, born: int | None) -> Reading | None:
+    some = _some(values)
+    for how in _number_spellings(values, commas=commas):
+        if _all(some, how) and _all(values, how):
+            return replace(how, reason=_doubtful_sign(values, how.decimal))
+    return _dates(some, values, commas=commas, born=born)
+
+
+def _number_spellings(values: pd.Series, *, commas: bool) -> list[Reading]:
+    """The ways in which the values (n) may spell numbers: whole first, then with fractions, by decimal sign."""
     signs: tuple[Decimal, ...] = (",", ".") if commas else (".", ",")
     kinds: tuple[ColumnType, ...] = ("integer", "number")
-    for kind, decimal in ((kind, decimal) for decimal in signs for kind in kinds):
-        if _all(some, kind, decimal) and _all(values, kind, decimal):
-            return Reading(kind, decimal)
-    words = (_nearly_numbers(some, values, decimal) for decimal in signs)
-    return _dates(some, values, commas=commas) or next(filter(None, words), Reading("category"))
+    unit = None
+    if _beside(_some(values)) - {"", "e", "E"}:
+        rests = _beside(values.drop_duplicates()) - {""}
+        unit = _unit(values, rests)
+        if unit is None and not rests <= {*numbers.SCALES, "e", "E"}:
+            return []
+        fractions = values.str.contains(r"\d[.,]\d").any()
+        if unit is None and rests - {"%", "e", "E"} and not fractions:
+            return []  # 5M may be a size
+        apart = unit and values.str.contains(rf"\d\s{re.escape(unit)}$").all()
+        if unit and unit.isalpha() and not fractions and not apart:
+            return []  # A1, Room 12 and 12B are names
+    return [Reading(kind, decimal, unit) for decimal in signs for kind in kinds]
+
+
+def _beside(values: pd.Series) -> set[str]:
+    """What stands beside the digits and signs of numbers."""
+    return set(values.str.replace(r"[\d\s.,'’()+\u2212-]", "", regex=True))
+
+
+def _unit(values: pd.Series, rests: set[str]) -> str | None:
+    """The one unit of all numbers, given what stands beside them; None if there is none, or several."""
+    if "%" in rests and not values.str.contains("%").all():
+        return None  # a share beside a per cent
+    bare = {re.sub(r"(bn|[kKMB])$", "", rest) if rest[0] in numbers.CURRENCIES else rest for rest in rests}
+    only = next(iter(bare)) if len(bare) == 1 else None
+    return None if only in set(numbers.SCALES) - {"%"} | {"e", "E"} else only
+
+
+def _some(values: pd.Series) -> pd.Series:
+    """Some of the different values, to try first."""
+    return pd.Series(values.iloc[: 4 * FIRST_LOOK].unique()[:FIRST_LOOK], dtype="str")
+
+
+def _doubtful_sign(values: pd.Series, decimal: Decimal) -> str:
+    """A sentence if all points, or all commas, may be decimal signs as well as signs of thousands; else nothing."""
+    for sign, other in ((".", ","), (",", ".")):
+        signed = values.iloc[: 4 * FIRST_LOOK].str.contains(sign, regex=False)
+        if not signed.any():
+            continue
+        marked = values[values.str.contains(sign, regex=False)]
+        if not marked.str.fullmatch(rf"\D*[1-9]\d?\d?\{sign}\d\d\d\D*").all():
+            continue
+        example = marked.iloc[0]
+        word, name = ("a decimal sign", "point" if sign == "." else "comma")
+        if sign == decimal:
+            return f'the {name} in {example} is read as {word}; if it groups thousands, set decimal: "{other}"'
+        return f'the {name} in {example} is read as grouping thousands; if it is {word}, set decimal: "{sign}"'
+    return ""
 
 
 def commas(frame: pd.DataFrame, separators: Iterable[str]) -> bool:
     """Whether the decimal sign is a comma, judged by some rows of all columns and by the files' separators.
 
     Only columns that are numbers with one of the two signs count. Without such a column, a semicolon as separator means
-    that the comma is the decimal sign.
+    that the comma is the decimal sign, unless a point stands where it may be one.
     """
-    votes = set()
+    votes, points = set(), False
     for name in frame:
-        values = frame[name]
+        values = parsing.plain(frame[name])
         if parsing.is_text(values):
-            values = values[parsing.given(values, MISSING)].drop_duplicates().iloc[:FIRST_LOOK]
-            points, comma = (_all(values, "number", decimal) for decimal in (".", ","))
-            if len(values) and points != comma:
+            values = values[parsing.given(values, MISSING)].drop_duplicates().iloc[:FIRST_LOOK].str.strip()
+            point, comma = (_all(values, Reading("number", sign)) for sign in (".", ","))
+            if len(values) and point != comma:
                 votes.add(comma)
-    return True in votes or (not votes and ";" in separators)
+            points |= point and bool(values.str.fullmatch(r"[+-]?\d+\.\d+").any())
+    return True in votes or (not votes and ";" in separators and not points)
 
 
 def _own_type(values: pd.Series) -> ColumnType:
@@ -94,41 +196,48 @@ def _own_type(values: pd.Series) -> ColumnType:
     if pd.api.types.is_bool_dtype(values.dtype):
         return "boolean"
     kinds: tuple[ColumnType, ...] = ("integer", "number", "category")
-    kind = next(kind for kind in kinds if _all(values, kind))
+    kind = next(kind for kind in kinds if _all(values, Reading(kind)))
     return "boolean" if kind == "integer" and values.isin([0, 1]).all() else kind
 
 
-def _all(values: pd.Series, kind: ColumnType, decimal: Decimal = ".", form: str | None = None) -> bool:
-    return bool(parsing.typed(values, kind, decimal, form).notna().all())
+def _all(values: pd.Series, how: Reading) -> bool:
+    return bool(parsing.typed(values, how).notna().all())
 
 
-def _nearly_numbers(some: pd.Series, values: pd.Series, decimal: Decimal) -> Reading | None:
-    """A reading as numbers, if only a few values are words."""
-    if parsing.typed(some, "number", decimal).notna().mean() < 1 / 2:
-        return None
-    numbers = parsing.typed(values, "number", decimal)
-    words = values[numbers.isna()]
-    if len(words) > MOST_WORDS * len(values) or numbers.nunique() < LEAST_NUMBERS:
-        return None
-    kind: ColumnType = "integer" if (numbers.dropna() % 1 == 0).all() else "number"
-    return Reading(kind, decimal, reason=f"{len(words)} values are no numbers, such as {words.iloc[0]!r}: missing")
+def _nearly_numbers(values: pd.Series, *, commas: bool) -> Reading:
+    """A reading as numbers, if only a few values are words; else as levels."""
+    some = _some(values)
+    for how in _number_spellings(values[values.str.contains(r"\d")], commas=commas)[1::2]:
+        if parsing.typed(some, how).notna().mean() < 1 / 2:
+            continue
+        found = parsing.typed(values, how)
+        words = values[found.isna()]
+        if found.nunique() < LEAST_NUMBERS:
+            continue
+        if len(words) > MOST_WORDS * len(values):
+            share, example = 1 - len(words) / len(values), words.value_counts().index[0]
+            return Reading("category", reason=f"{share:.0%} are numbers, others are not, such as {example!r}: levels")
+        kind: ColumnType = "integer" if (found.dropna() % 1 == 0).all() else "number"
+        return replace(how, type=kind)
+    return Reading("category")
 
 
-def _dates(some: pd.Series, values: pd.Series, *, commas: bool) -> Reading | None:
+def _dates(some: pd.Series, values: pd.Series, *, commas: bool, born: int | None) -> Reading | None:
     """A reading as dates with the first format that fits all values."""
     if not some.str.contains(r"\d").all() or not some.str.contains(r"[-/.: ]|^\d{8}$").all():
         return None
-    if _all(some, "datetime") and _all(values, "datetime"):
+    if _all(some, Reading("datetime")) and _all(values, Reading("datetime")):
         return Reading("datetime")
     orders = (DAYS, MONTHS) if commas else (MONTHS, DAYS)
     slashes = [form.format("/") for order in orders for form in order]
     others = [form.format(sign) for sign, order in product((".", "-"), (DAYS, MONTHS)) for form in order]
     dates = (day + clock for day, clock in product((*YEAR_FIRST, *slashes, *others, *NAMED_MONTHS), CLOCKS))
+    few = times.respelt(some.iloc[:FEW])
     for form in (*dates, *TIMES):
-        if all(_fits(value, form) for value in some.iloc[:FEW]) and all(
-            _all(part, "datetime", form=form) for part in (some, values)
-        ):
-            return Reading("datetime", format=form, reason=_doubt(form, values))
+        how = Reading("datetime", format=form, first_year=born and born - 99 if "%y" in form else None)
+        if all(_fits(value, form) for value in few) and all(_all(part, how) for part in (some, values)):
+            years = f"years of two digits are {times.window(how.first_year)}" if "%y" in form else ""
+            return replace(how, reason="; ".join(filter(None, [years, _doubt(form, values)])))
     return None
 
 
@@ -143,6 +252,6 @@ def _fits(value: str, form: str) -> bool:
 def _doubt(form: str, values: pd.Series) -> str:
     """A sentence if the same values are also dates with day and month swapped; else an empty text."""
     swapped = form.replace("%d", "\0").replace("%m", "%d").replace("\0", "%m")
-    if form.startswith("%Y") or swapped == form or not _all(values, "datetime", form=swapped):
+    if form.startswith("%Y") or swapped == form or not _all(values, Reading("datetime", format=swapped)):
         return ""
     return f"day and month cannot be told apart: {form} or {swapped}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlops.base import console, files
 from mlops.base.errors import DataError
-from mlops.data import parsing
+from mlops.data import parsing, round_trip
 from mlops.data.deriving import Derive, derived
 from mlops.data.schema import Schema
 from mlops.intake import dialect, tables
@@ -33,13 +33,20 @@ class Delivered:
     """The typed rows of a folder, stored in a file, and facts about the delivery.
 
     `files` maps each file to its number of rows; `unparseable` has an entry per file and column with values of another
-    type.
+    type; `seen` is what the text of each column shows of losses.
     """
 
     table: tables.Stored
     rows: int = 0
     files: dict[str, int] = field(default_factory=dict)
     unparseable: list[dict[str, Any]] = field(default_factory=list)
+    seen: dict[str, round_trip.Seen] = field(default_factory=dict)
+
+    @property
+    def losses(self) -> dict[str, list[dict[str, Any]]]:
+        """What reading lost, by column: each kind with its rows and one value as it was written and as it was read."""
+        found = {name: round_trip.losses(seen) for name, seen in self.seen.items()}
+        return {name: [asdict(change) for change in changes] for name, changes in found.items() if changes}
 
     @property
     def rejected(self) -> int:
@@ -91,6 +98,8 @@ def _typed(
     rows = 0
     for raw in batches(path):
         parsed = parsing.parse(raw, schema, str(path), required)
+        for name, seen in parsed.seen.items():
+            delivered.seen[name] = round_trip.together([delivered.seen.get(name, {}), seen])
         for wrong in parsed.unparseable:
             known = found.setdefault(wrong.column, _nothing(wrong))
             known["count"] += len(wrong.rows)
@@ -336,8 +345,10 @@ def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
     kind = column.type
     if types.is_dictionary(kind):
         return _plain(column.cast(kind.value_type))
-    if types.is_decimal(kind):
-        return column.cast(pa.string()).cast(pa.float64())  # the nearest float, as from CSV
+    if types.is_decimal(kind) or types.is_uint64(kind):
+        return column.cast(pa.large_string())  # read as from CSV, since neither a float nor an int64 holds every digit
+    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+        return _decoded(column)
     if types.is_float16(kind):
         return column.cast(pa.float64())
     if types.is_date(kind) or types.is_timestamp(kind):
@@ -352,6 +363,17 @@ def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
     if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind):
         return column
     return pa.chunked_array([pa.array([None if v is None else str(v) for v in column.to_pylist()], pa.large_string())])
+
+
+def _decoded(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """Binary values as the text that they are, in UTF-8; what is none as its bytes in hexadecimal digits."""
+    import pyarrow as pa
+
+    try:
+        return column.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        texts = [None if value is None else value.hex() for value in column.to_pylist()]
+        return pa.chunked_array([pa.array(texts, pa.large_string())])
 
 
 def _frame(table: "pa.Table") -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """`schema infer`: draft schema.yaml from the deliveries in a folder."""
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -89,7 +90,7 @@ def _guesses(paths: list[Path], names: list[str], target: str) -> dict[str, draf
     width = max(CELLS // max(len(goal), 1), 1)
     groups = [names[at : at + width] for at in range(0, len(names), width)]
     frames: Iterator[pd.DataFrame] = (_whole(paths, group) for group in groups)
-    return draft.infer(frames, goal, commas=spelling.commas(start, separators))
+    return draft.infer(frames, goal, commas=spelling.commas(start, separators), year=date.today().year)
 
 
 def _derived_guesses(paths: list[Path], schema: Schema) -> dict[str, draft.Guess]:

@@ -1,0 +1,255 @@
+"""The round trip of a column: written back as the schema spells it, a typed value gives the text again – or it is told.
+
+What is told are losses: a word taken for missing, a value of another type, spellings that become one, zeros or digits
+that a number does not keep, a unit that the schema does not name, a per cent sign or a K read as a factor, a zone that
+becomes UTC. Blanks around a value, grouped digits and zeros at the end of a fraction are no losses.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from mlops.data import numbers, times
+from mlops.data.schema import NUMERIC, POINT_ZERO, Column, Loss
+
+# A float64 keeps whole numbers of so many digits, and fractions of two more: with sign, zero and point, so many signs.
+SURE_DIGITS = 15
+MOST_DIGITS = 17
+LONGEST = MOST_DIGITS + 3
+SMALL = rf"^-?0?\.0*[0-9]{{1,{MOST_DIGITS}}}$"
+# The characters of numbers that lose nothing: digits, signs, groups; and those of times without a zone.
+HARMLESS = b"0123456789.,'+-() "
+CLOCK = b"0123456789-/.:T "
+SECONDS = len("2024-02-29T12:00:00")
+EXACT = 2**53
+MOST_WORDS = 3  # that a sentence names
+SENTENCES: dict[Loss, str] = {
+    "words": "{written} means missing",
+    "unparseable": "{written} is not of the type {type}: {read}",
+    "merged": "{written} is written in another way than other values: read as {read}",
+    "zeros": "{written} loses zeros: read as {read}",
+    "digits": "{written} loses digits: read as {read}",
+    "units": "{written} has a unit of its own, or none: read as {read}",
+    "scales": "{written} is read as {read}",
+    "zones": "{written} is read as {read}, in UTC",
+    "midnight": "{written} is read as {read}",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A loss of a column: its kind, the number of rows, and one value as it was `written` and as it was `read`."""
+
+    kind: Loss
+    rows: int
+    written: str
+    read: str
+
+    def sentence(self, column: Column) -> str:
+        """The loss in words."""
+        words = SENTENCES[self.kind].format(written=self.written, read=self.read, type=column.type)
+        return f"{words} ({self.rows} {'row' if self.rows == 1 else 'rows'})"
+
+
+# What batches of a column show: by kind, and for `merged` by what the spellings become; and by spelling.
+Seen = dict[tuple[Loss, str, str], Change]
+
+
+def seen(raw: pd.Series, given: pd.Series, typed: pd.Series, column: Column) -> Seen:
+    """What a batch of a column shows: `raw` (n,) as delivered, `typed` (n,) as `mlops.data.parsing` reads it.
+
+    `given` (n,) is False where a value is missing. Whether two spellings become one, only all batches together show.
+    """
+    text = isinstance(raw.dtype, pd.StringDtype)
+    found: Seen = {}
+    if text and not given.all():
+        for word, rows in raw[~given].str.strip().value_counts().items():
+            if word:
+                found["words", "", str(word)] = Change("words", int(rows), repr(word), "missing")
+    wrong = given & typed.isna()
+    if wrong.any():
+        became = "a rejected row" if column.unparseable == "reject" else "missing"
+        found["unparseable", "", ""] = Change("unparseable", int(wrong.sum()), repr(str(raw[wrong].iloc[0])), became)
+    kept = typed.notna()
+    if not kept.all():
+        raw, typed = raw[kept], typed[kept]
+    if column.type in NUMERIC:
+        return found | (_of_text(raw, typed, column) if text else _of_numbers(raw, column))
+    if not text or column.type == "text":
+        return found
+    if column.type == "datetime":
+        return found | _of_times(raw, typed)
+    return found | (_of_booleans(raw, typed) if column.type == "boolean" else _of_levels(raw, typed))
+
+
+def together(batches: Iterable[Seen]) -> Seen:
+    """What several batches of a column show."""
+    found: Seen = {}
+    for batch in batches:
+        for key, change in batch.items():
+            found[key] = replace(found[key], rows=found[key].rows + change.rows) if key in found else change
+    return found
+
+
+def losses(found: Seen) -> list[Change]:
+    """The losses of a column, given what all its batches show."""
+    groups: dict[tuple[Loss, str], list[Change]] = {}
+    for (kind, becomes, _), change in found.items():
+        groups.setdefault((kind, becomes), []).append(change)
+    changes: dict[Loss, Change] = {}
+    for (kind, _), group in groups.items():
+        group.sort(key=lambda change: -change.rows)
+        group = group[1:] if kind == "merged" else group  # the usual spelling is no loss
+        if group:
+            known = [changes[kind]] if kind in changes else []
+            rows = sum(change.rows for change in known + group)
+            named = (known + group)[: MOST_WORDS if kind == "words" else 1]
+            written = " or ".join(change.written for change in named)
+            changes[kind] = replace((known + group)[0], rows=rows, written=written)
+    return list(changes.values())
+
+
+def _of_text(raw: pd.Series, typed: pd.Series, column: Column) -> Seen:
+    text = pa.array(raw, pa.large_string())
+    bare = numbers.without(text, column.unit) if column.unit else text
+    suspicious = _suspicious(bare, HARMLESS + b"eE" * (column.type == "number"))
+    if column.unit:
+        suspicious |= _equal(bare, text)  # no unit, where the schema names one
+    found: Seen = {}
+    for place, count in _distinct(text, np.flatnonzero(suspicious)):
+        written, read = text[place].as_py().strip(), typed.iloc[place]
+        for kind in _kinds(written, bare[place].as_py().strip(), read, column):
+            change = found.get((kind, "", ""), Change(kind, 0, repr(written), _shown(read)))
+            found[kind, "", ""] = replace(change, rows=change.rows + count)
+    return found
+
+
+def _suspicious(text: pa.Array, harmless: bytes) -> NDArray[np.bool_]:
+    """Where text (n,) may lose something: a zero or blank in front, many digits, a letter or sign that may do harm.
+
+    That is seen in the bytes of all values at once, since a look at each value would take longer than to read it.
+    """
+    starts, lengths, letters = _letters(text)
+    if not len(letters):
+        return np.zeros(len(text), dtype=bool)
+    odd = lengths > SURE_DIGITS
+    if odd.any():
+        short = np.flatnonzero(odd & (lengths <= LONGEST))
+        odd[short] = ~np.asarray(pc.match_substring(text.take(pa.array(short)), "."))
+        long = np.flatnonzero(lengths > LONGEST)
+        odd[long] = ~np.asarray(pc.match_substring_regex(text.take(pa.array(long)), SMALL))
+    if letters.tobytes().translate(None, harmless):
+        harmful = ~np.isin(np.arange(256), list(harmless))
+        odd[np.searchsorted(starts, np.flatnonzero(harmful[letters]), "right") - 1] = True
+    letters = np.append(letters, np.zeros(2, np.uint8))
+    first = letters[starts]
+    if (signed := (first == ord("-")) | (first == ord("+")) | (first == ord("("))).any():
+        starts, lengths = starts + signed, lengths - signed
+        first = letters[starts]
+    zero = (first == ord("0")) & (lengths > 1)
+    if zero.any():
+        second = letters[starts + 1]
+        zero &= (second >= ord("0")) & (second <= ord("9"))
+    odd |= zero | (first == ord(" "))
+    return odd
+
+
+def _letters(text: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    """Where each text (n,) starts in the bytes of all, how many bytes it has, and the bytes."""
+    if not len(text):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8)
+    _, offsets, data = text.buffers()
+    ends = np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1]
+    return ends[:-1] - ends[0], np.diff(ends), np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
+
+
+def _distinct(text: pa.Array, places: NDArray[np.intp]) -> list[tuple[int, int]]:
+    """The first place, and the number, of each different text at some places of text (n,)."""
+    codes = text.take(pa.array(places)).dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    counts = np.bincount(codes)
+    first = np.empty(len(counts), np.intp)
+    first[codes[::-1]] = places[::-1]
+    return list(zip(first.tolist(), counts.tolist(), strict=True))
+
+
+def _kinds(written: str, bare: str, read: float, column: Column) -> list[Loss]:
+    """The losses of one number, `bare` without the unit that the schema names."""
+    found: list[Loss] = []
+    exact = numbers.plain(bare, column.decimal) or bare
+    if (column.unit and written == bare) or any(sign in bare for sign in numbers.CURRENCIES):
+        found.append("units")
+    scaled = bare.startswith("%") or bare.endswith(tuple(scale for scale in numbers.SCALES if scale))
+    if scaled or (column.type == "integer" and "e" in exact.lower()):
+        found.append("scales")
+    digits = exact.lstrip("+-")
+    if len(digits) > 1 and digits[0] == "0" and digits[1].isdigit():
+        found.append("zeros")
+    fraction = "." in digits and len(digits.lower().split("e")[0].replace(".", "").strip("0")) <= MOST_DIGITS
+    if not fraction and Decimal(exact) != (Decimal(repr(float(read))) if column.type == "number" else int(read)):
+        found.append("digits")
+    return found
+
+
+def _of_numbers(raw: pd.Series, column: Column) -> Seen:
+    """Whole numbers of 64 bits that a float does not hold."""
+    if column.type == "integer" or not pd.api.types.is_integer_dtype(raw.dtype):
+        return {}
+    whole = raw.to_numpy()
+    lost = (np.abs(whole) > EXACT) & (whole.astype(np.float64).astype(whole.dtype) != whole)
+    if not lost.any():
+        return {}
+    first = whole[lost][0]
+    return {("digits", "", ""): Change("digits", int(lost.sum()), repr(str(first)), _shown(float(first)))}
+
+
+def _of_booleans(raw: pd.Series, typed: pd.Series) -> Seen:
+    text, found = pa.array(raw, pa.large_string()), Counter[tuple[str, str]]()
+    for place, count in _distinct(text, np.arange(len(text))):
+        found[str(typed.iloc[place]), text[place].as_py().strip()] += count
+    return {("merged", *key): Change("merged", rows, repr(key[1]), key[0]) for key, rows in found.items()}
+
+
+def _of_levels(raw: pd.Series, typed: pd.Series) -> Seen:
+    """How many levels are written as they are read, with blanks around them, or with .0 behind them."""
+    same = _equal(pa.array(raw, pa.large_string()), pa.array(typed, pa.large_string()))
+    zeros = np.zeros(len(raw), dtype=bool)
+    if not same.all():
+        zeros[~same] = raw[~same].str.strip().str.match(POINT_ZERO)
+    found: Seen = {}
+    for how, part in (("as it is", same), ("point zero", zeros), ("blanks", ~same & ~zeros)):
+        if rows := int(part.sum()):
+            at = part.argmax()
+            found["merged", "level", how] = Change("merged", rows, repr(raw.iloc[at]), repr(typed.iloc[at]))
+    return found
+
+
+def _of_times(raw: pd.Series, typed: pd.Series) -> Seen:
+    text = pa.array(raw, pa.large_string())
+    _, lengths, letters = _letters(text)
+    kinds: dict[Loss, str] = {"midnight": times.MIDNIGHT}
+    written = letters.tobytes()
+    if written.translate(None, CLOCK) or (lengths > SECONDS).any():
+        kinds |= {"zones": times.ZONED, "digits": r"\.[0-9]{6}0*[1-9]"}
+    elif b" 24:" not in written and b"T24:" not in written:
+        return {}
+    found: Seen = {}
+    for kind, pattern in kinds.items():
+        places = np.flatnonzero(pc.match_substring_regex(text, pattern))
+        if len(places):
+            found[kind, "", ""] = Change(kind, len(places), repr(text[places[0]].as_py()), str(typed.iloc[places[0]]))
+    return found
+
+
+def _equal(first: pa.Array, second: pa.Array) -> NDArray[np.bool_]:
+    return np.asarray(pc.equal(first, second), dtype=bool)
+
+
+def _shown(number: float) -> str:
+    return f"{number:.17g}" if isinstance(number, float) else str(number)
