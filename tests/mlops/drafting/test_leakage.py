@@ -124,11 +124,11 @@ NUMBERS = pd.Series(np.random.default_rng(1).lognormal(size=300))
 @pytest.mark.parametrize(
     ("values", "how"),
     [
-        (NUMBERS, "correlates with the target by 1.0000"),
-        (NUMBERS * -1.2 + 3, "correlates with the target by -1.0000"),
-        (NUMBERS.round(2).mask(NUMBERS.index < 50), "correlates with the target by 1.0000"),
+        (NUMBERS, "correlates in rank with the target by 1.0000"),
+        (NUMBERS * -1.2 + 3, "correlates in rank with the target by -1.0000"),
+        (NUMBERS.round(2).mask(NUMBERS.index < 50), "correlates in rank with the target by 1.0000"),
         (NUMBERS**9, "correlates in rank with the target by 1.0000"),
-        ((NUMBERS * 100).round().astype("Int64"), "correlates with the target by 1.0000"),
+        ((NUMBERS * 100).round().astype("Int64"), "correlates in rank with the target by 1.0000"),
     ],
     ids=["same", "other unit", "rounded and missing", "power", "integer"],
 )

@@ -32,8 +32,9 @@ def test_a_date_of_a_common_format_comes_back_as_it_was(form: str, clock: str) -
 
     found = spelling.read(values, commas=False)
 
-    assert (found.type, found.format, found.reason) == ("datetime", form + clock, "")
-    read = parsing.typed(values, found.type, form=found.format)
+    window = "years of two digits are 1969 to 2068" if "%y" in form else ""
+    assert (found.type, found.format, found.reason) == ("datetime", form + clock, window)
+    read = parsing.typed(values, found)
     assert read.tolist() == pd.to_datetime(values, format=form + clock).tolist()
 
 
@@ -64,7 +65,7 @@ def test_a_number_means_the_same_however_it_is_written(numbers: list[float]) -> 
     spaced = [text.replace(",", " ") for text in english]
 
     for spelt, decimal in ((english, "."), (german, ","), (spaced, "."), ([f"€ {text}" for text in english], ".")):
-        assert parsing.typed(pd.Series(spelt, dtype="str"), "number", decimal).tolist() == numbers  # type: ignore[arg-type]
+        assert parsing.typed(pd.Series(spelt, dtype="str"), parsing.Spelling("number", decimal)).tolist() == numbers
 
 
 @pytest.mark.parametrize(

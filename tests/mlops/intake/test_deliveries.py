@@ -222,7 +222,7 @@ def test_columns_of_every_kind_come_out_of_parquet_as_numbers_truth_times_or_tex
     table = raw(tmp_path / "a.parquet")
 
     assert table["level"].fillna("-").tolist() == ["a", "-", "b"]
-    assert table["price"].fillna(-1).tolist() == [1.5, -1, 2.25]
+    assert table["price"].fillna("-").tolist() == ["1.50", "-", "2.25"]
     assert table["day"].dt.strftime("%F").fillna("-").tolist() == ["2024-02-29", "-", "9999-12-31"]
     assert table["at"].dt.strftime("%F %T").fillna("-").tolist() == ["2024-02-29 10:00:00", "-", "2024-03-01 10:00:00"]
     assert table["took"].fillna(-1).tolist() == [1.5, -1, 3]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mlops.base.errors import DataError
 from mlops.data import numbers, round_trip, times
+from mlops.data.numbers import arrow
 from mlops.data.schema import POINT_ZERO, Column, ColumnType, Decimal, Schema
 
 TRUE = frozenset({"true", "t", "yes", "y", "on", "1", "1.0"})
@@ -139,7 +140,7 @@ def plain(values: pd.Series) -> pd.Series:
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.cat.categories.dtype)
     values = values.astype("str") if values.dtype == object else values
-    if is_text(values) and pc.any(pc.starts_with(pa.array(values, pa.large_string()), '="')).as_py():
+    if is_text(values) and pc.any(pc.starts_with(arrow(values), '="')).as_py():
         values = values.str.replace(EXCEL, r"\1", regex=True)
     return values
 
@@ -176,7 +177,7 @@ def _unparseable(name: str, column: Column, rows: NDArray[np.intp], values: pd.S
 
 def _numbers(values: pd.Series, how: Column | Spelling) -> pd.Series:
     if is_text(values):
-        found = numbers.floats(pa.array(values, pa.large_string()), how.decimal, how.unit)
+        found = numbers.floats(arrow(values), how.decimal, how.unit)
         return pd.Series(found, values.index, name=values.name)
     floats = values.astype("float64")
     return floats.where(floats.abs() < np.finfo(np.float64).max)
@@ -186,7 +187,7 @@ def _integers(values: pd.Series, how: Column | Spelling) -> pd.Series:
     if is_text(values):
         # Digits are not read through floats, so that an id above 2^53 keeps its last ones, whatever other rows hold.
         try:
-            digits = pa.array(values, pa.large_string()).cast(pa.int64())
+            digits = arrow(values).cast(pa.int64())
             return pd.Series(digits.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get).array, values.index)
         except pa.ArrowInvalid:
             exact = values.str.fullmatch("[+-]?[0-9]{1,19}") & (values.str.lstrip("+-").str.zfill(19) <= str(LARGEST))
@@ -212,7 +213,7 @@ def _booleans(values: pd.Series) -> pd.Series:
 def _categories(values: pd.Series) -> pd.Series:
     """The levels without blanks around them; 107.0 is 107, since a missing neighbour makes floats of whole numbers."""
     levels = values.astype("str").str.strip()
-    if pc.any(pc.ends_with(pa.array(levels, pa.large_string()), ".0")).as_py():
+    if pc.any(pc.ends_with(arrow(levels), ".0")).as_py():
         levels = levels.str.replace(POINT_ZERO, r"\1", regex=True)
     return levels
 

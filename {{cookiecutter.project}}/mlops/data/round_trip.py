@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlops.data import numbers, times
+from mlops.data.numbers import arrow
 from mlops.data.schema import NUMERIC, POINT_ZERO, Column, Loss
 
 # A float64 keeps whole numbers of so many digits, and fractions of two more: with sign, zero and point, so many signs.
@@ -117,10 +118,10 @@ def losses(found: Seen) -> list[Change]:
 
 
 def _of_text(raw: pd.Series, typed: pd.Series, column: Column) -> Seen:
-    text = pa.array(raw, pa.large_string())
-    bare = numbers.without(text, column.unit) if column.unit else text
+    text, unit = arrow(raw), column.unit if column.unit != numbers.SHARE else None
+    bare = numbers.without(text, unit) if unit else text
     suspicious = _suspicious(bare, HARMLESS + b"eE" * (column.type == "number"))
-    if column.unit:
+    if unit:
         suspicious |= _equal(bare, text)  # no unit, where the schema names one
     found: Seen = {}
     for place, count in _distinct(text, np.flatnonzero(suspicious)):
@@ -172,6 +173,8 @@ def _letters(text: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDAr
 
 def _distinct(text: pa.Array, places: NDArray[np.intp]) -> list[tuple[int, int]]:
     """The first place, and the number, of each different text at some places of text (n,)."""
+    if not len(places):
+        return []
     codes = text.take(pa.array(places)).dictionary_encode().indices.to_numpy(zero_copy_only=False)
     counts = np.bincount(codes)
     first = np.empty(len(counts), np.intp)
@@ -182,11 +185,13 @@ def _distinct(text: pa.Array, places: NDArray[np.intp]) -> list[tuple[int, int]]
 def _kinds(written: str, bare: str, read: float, column: Column) -> list[Loss]:
     """The losses of one number, `bare` without the unit that the schema names."""
     found: list[Loss] = []
-    exact = numbers.plain(bare, column.decimal) or bare
-    if (column.unit and written == bare) or any(sign in bare for sign in numbers.CURRENCIES):
+    share = column.unit == numbers.SHARE
+    exact = numbers.plain(bare, column.decimal, share=share) or bare
+    signs = set(bare) & set(numbers.SIGNS) - {"%" if share else ""}
+    if signs or (column.unit and not share and written == bare):
         found.append("units")
-    scaled = bare.startswith("%") or bare.endswith(tuple(scale for scale in numbers.SCALES if scale))
-    if scaled or (column.type == "integer" and "e" in exact.lower()):
+    scaled = any(bare.rstrip(numbers.SIGNS + " )-").endswith(scale) for scale in numbers.SCALES if scale)
+    if scaled or (share and "%" in bare) or (column.type == "integer" and "e" in exact.lower()):
         found.append("scales")
     digits = exact.lstrip("+-")
     if len(digits) > 1 and digits[0] == "0" and digits[1].isdigit():
@@ -210,7 +215,7 @@ def _of_numbers(raw: pd.Series, column: Column) -> Seen:
 
 
 def _of_booleans(raw: pd.Series, typed: pd.Series) -> Seen:
-    text, found = pa.array(raw, pa.large_string()), Counter[tuple[str, str]]()
+    text, found = arrow(raw), Counter[tuple[str, str]]()
     for place, count in _distinct(text, np.arange(len(text))):
         found[str(typed.iloc[place]), text[place].as_py().strip()] += count
     return {("merged", *key): Change("merged", rows, repr(key[1]), key[0]) for key, rows in found.items()}
@@ -218,7 +223,7 @@ def _of_booleans(raw: pd.Series, typed: pd.Series) -> Seen:
 
 def _of_levels(raw: pd.Series, typed: pd.Series) -> Seen:
     """How many levels are written as they are read, with blanks around them, or with .0 behind them."""
-    same = _equal(pa.array(raw, pa.large_string()), pa.array(typed, pa.large_string()))
+    same = _equal(arrow(raw), arrow(typed))
     zeros = np.zeros(len(raw), dtype=bool)
     if not same.all():
         zeros[~same] = raw[~same].str.strip().str.match(POINT_ZERO)
@@ -231,7 +236,7 @@ def _of_levels(raw: pd.Series, typed: pd.Series) -> Seen:
 
 
 def _of_times(raw: pd.Series, typed: pd.Series) -> Seen:
-    text = pa.array(raw, pa.large_string())
+    text = arrow(raw)
     _, lengths, letters = _letters(text)
     kinds: dict[Loss, str] = {"midnight": times.MIDNIGHT}
     written = letters.tobytes()

@@ -3,6 +3,8 @@
 import pandas as pd
 import pyarrow as pa
 
+from mlops.data.numbers import arrow
+
 # Names of zones in hours from UTC; names that are used for several zones are left out.
 ZONES = {
     **{"UTC": 0, "GMT": 0, "WET": 0, "WEST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "MSK": 3, "JST": 9},
@@ -22,7 +24,7 @@ def datetimes(values: pd.Series, form: str | None, first_year: int | None) -> pd
     if isinstance(values.dtype, pd.StringDtype):
         if form is None:
             try:
-                plain = pa.array(values, pa.large_string()).cast(pa.timestamp("us"))
+                plain = arrow(values).cast(pa.timestamp("us"))
                 return pd.Series(plain.to_numpy(zero_copy_only=False), values.index, name=values.name)
             except pa.ArrowInvalid:
                 pass  # with zones, or of another precision

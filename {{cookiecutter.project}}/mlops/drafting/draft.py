@@ -79,7 +79,8 @@ def infer(frames: Iterable[pd.DataFrame], target: pd.Series, *, commas: bool, ye
     """Guess type, role and limits of each column of a delivery (n rows, as `mlops.intake.deliveries` reads them).
 
     Each of `frames` has all rows of some columns; `target` (n,) is the column to predict, which is also in one of them.
-    `commas` means that this data has decimal commas (see `mlops.drafting.spelling.commas`). Nobody is born after `year`.
+    `commas` means that this data has decimal commas (see `mlops.drafting.spelling.commas`); nobody was
+    born after `year`.
 
     Raises:
         DataError: the target cannot be predicted, or no other column helps to predict it.

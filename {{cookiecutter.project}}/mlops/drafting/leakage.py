@@ -62,13 +62,8 @@ def of_number(values: pd.Series, target: pd.Series) -> str:
 
 
 def _far_apart(numbers: NDArray[np.float64], classes: NDArray[np.intp]) -> bool:
-    """Whether the ranges of the classes do not overlap, and the gaps between the ranges are wider than the ranges.
-
-    A range is that without the least and the greatest value, so that a single odd row has no say.
-    """
-    order = np.lexsort((numbers, classes))
-    ends = np.cumsum(np.bincount(classes))
-    starts = np.concatenate([[0], ends[:-1]])
-    low, high = numbers[order][starts + 1], numbers[order][ends - 2]
-    low, high = low[np.argsort(low)], high[np.argsort(low)]
-    return bool((low[1:] - high[:-1]).min() > GAP * (high - low).max())
+    """Whether the ranges of the classes do not overlap, and the gaps between the ranges are wider than the ranges."""
+    ranges = pd.DataFrame({"class": classes, "number": numbers}).groupby("class")["number"].agg(["min", "max"])
+    ranges = ranges.sort_values("min")
+    gaps = ranges["min"].to_numpy()[1:] - ranges["max"].to_numpy()[:-1]
+    return bool(gaps.min() / GAP > (ranges["max"] - ranges["min"]).max())

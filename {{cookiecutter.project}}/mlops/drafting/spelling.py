@@ -127,11 +127,12 @@ def _number_spellings(values: pd.Series, *, commas: bool) -> list[Reading]:
         if unit is None and not rests <= {*numbers.SCALES, "e", "E"}:
             return []
         fractions = values.str.contains(r"\d[.,]\d").any()
-        if unit is None and rests - {"%", "e", "E"} and not fractions:
+        if unit is None and rests - {"e", "E"} and not fractions:
             return []  # 5M may be a size
-        apart = unit and values.str.contains(rf"\d\s{re.escape(unit)}$").all()
-        if unit and unit.isalpha() and not fractions and not apart:
-            return []  # A1, Room 12 and 12B are names
+        if unit and unit.isalpha() and unit != numbers.SHARE:  # v1.2, A1, 12B and Room 12 are names
+            apart = values.str.contains(rf"\d\s{re.escape(unit)}$").all()
+            if values.str.contains(rf"^{re.escape(unit)}\d").any() or not (fractions or apart):
+                return []
     return [Reading(kind, decimal, unit) for decimal in signs for kind in kinds]
 
 
@@ -142,11 +143,11 @@ def _beside(values: pd.Series) -> set[str]:
 
 def _unit(values: pd.Series, rests: set[str]) -> str | None:
     """The one unit of all numbers, given what stands beside them; None if there is none, or several."""
-    if "%" in rests and not values.str.contains("%").all():
-        return None  # a share beside a per cent
-    bare = {re.sub(r"(bn|[kKMB])$", "", rest) if rest[0] in numbers.CURRENCIES else rest for rest in rests}
+    if rests == {"%"} and not values.str.contains("%").all():
+        return numbers.SHARE
+    bare = {re.sub(r"(bn|[kKMB])$", "", rest) if rest[0] in numbers.SIGNS else rest for rest in rests}
     only = next(iter(bare)) if len(bare) == 1 else None
-    return None if only in set(numbers.SCALES) - {"%"} | {"e", "E"} else only
+    return None if only in {*numbers.SCALES, "e", "E"} else only
 
 
 def _some(values: pd.Series) -> pd.Series:
