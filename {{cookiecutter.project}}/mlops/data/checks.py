@@ -1,6 +1,6 @@
 """Checks that prepared data keeps the contract of `schema.yaml`; each result says how many rows failed."""
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mlops.base.errors import DataError
 from mlops.data.digest import row_hashes
 from mlops.data.parsing import DTYPES, EXAMPLES
+from mlops.data.round_trip import Change
 from mlops.data.schema import Column, Schema, Severity
 
 
@@ -120,6 +121,20 @@ def check_balance(target: pd.Series, smallest_class: float) -> list[CheckResult]
     name, rows, examples = str(target.name), int(classes.min()), [str(classes.idxmin())]
     result = CheckResult("class balance", name, "warning", least, len(target), rows, smallest_class, examples)
     return [replace(result, at_least=True)]
+
+
+def check_losses(losses: Mapping[str, list[dict[str, Any]]], schema: Schema, rows: int) -> list[CheckResult]:
+    """Check that reading lost nothing of a kind that `schema` does not know; `losses` are those of `dataset.json`."""
+    found = []
+    for name, changes in losses.items():
+        column = schema.columns[name]
+        known = "no loss but " + ", ".join(column.losses) if column.losses else "no loss"
+        for change in (Change(**change) for change in changes):
+            if change.kind not in column.losses:
+                expected = f"{known}, or `losses: [{', '.join([*column.losses, change.kind])}]` in schema.yaml"
+                example = f"{change.written} → {change.read}"
+                found.append(CheckResult("reading", name, "warning", expected, rows, change.rows, 0.0, [example]))
+    return found
 
 
 def check_overlap(train: NDArray[np.uint64], test: NDArray[np.uint64], overlap_warning: float) -> CheckResult:

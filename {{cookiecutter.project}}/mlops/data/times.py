@@ -21,20 +21,19 @@ def datetimes(values: pd.Series, form: str | None, first_year: int | None) -> pd
     `form` is that of `strptime`, ISO 8601 if None. Years of two digits are those from `first_year` on; if it is None,
     those from 1969 on, as in POSIX. The hour 24 is midnight at the end of the day.
     """
-    if isinstance(values.dtype, pd.StringDtype):
-        if form is None:
-            try:
-                plain = arrow(values).cast(pa.timestamp("us"))
-                return pd.Series(plain.to_numpy(zero_copy_only=False), values.index, name=values.name)
-            except pa.ArrowInvalid:
-                pass  # with zones, or of another precision
-        found = _read(values, form)
-        if (rest := values.notna() & found.isna()).any():
-            found = found.where(~rest, _read(respelt(values[rest]), form))
-            late = rest & values.str.match(MIDNIGHT)
-            found = found.where(~late, found + pd.Timedelta(days=1))
-    else:
-        found = _read(values, form)
+    if not isinstance(values.dtype, pd.StringDtype):
+        return _read(values, form)
+    if form is None:
+        try:
+            plain = arrow(values).cast(pa.timestamp("us"))
+            return pd.Series(plain.to_numpy(zero_copy_only=False), values.index, name=values.name)
+        except pa.ArrowInvalid:
+            pass  # with zones, or of another precision
+    found = _read(values, form)
+    if (rest := values.notna() & found.isna()).any():
+        found = found.where(~rest, _read(respelt(values[rest]), form))
+        late = rest & values.str.match(MIDNIGHT)
+        found = found.where(~late, found + pd.Timedelta(days=1))
     return found if first_year is None else _in_century(found, first_year)
 
 

@@ -20,6 +20,7 @@ from mlops.intake import deliveries, dialect, tables
 
 # Values in memory at once: some whole columns.
 CELLS = 15_000_000
+MOST_NAMED = 8  # columns that are worth a look
 
 
 def infer(
@@ -69,8 +70,10 @@ def infer(
     if update:
         typer.echo(f"{out}: " + (f"added {', '.join(added)}" if added else "nothing to add"))
         return
-    looks = sum(bool(guess.reason) for guess in guesses.values())
-    typer.echo(f"wrote {out}: {len(guesses)} columns, {looks} of them worth a look (see the comments)")
+    looks = [name for name, guess in guesses.items() if guess.reason]
+    more = ", …" if len(looks) > MOST_NAMED else ""
+    named = f": {', '.join(looks[:MOST_NAMED])}{more} (see the comments there)" if looks else ""
+    typer.echo(f"wrote {out}: {len(guesses)} columns, {len(looks)} worth a look{named}")
 
 
 def _same_columns(paths: list[Path]) -> list[str]:

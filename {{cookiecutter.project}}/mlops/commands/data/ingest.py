@@ -73,13 +73,13 @@ def ingest(
             _refuse_losses(goal, replace=not labelled)
         if not (known or dry_run):
             if not goal.exists():
-                unclean = {found["column"] for found in delivered.unparseable}
+                unclean = set(delivered.losses)
                 tables.write_batches(Path(aside, goal.name), _as_stored(path, layout, unclean))
             _place(Path(aside, goal.name), goal, Path(aside, "before"), facts["source"], replace=not labelled)
     if as_json:
         console.print_json(facts)
     else:
-        typer.echo(_summary(facts, known=known, dry_run=dry_run, labelled=labelled))
+        typer.echo(_summary(facts, layout, known=known, dry_run=dry_run, labelled=labelled))
 
 
 @contextmanager
@@ -136,6 +136,7 @@ def _facts(delivered: deliveries.Delivered, schema: Schema) -> dict[str, Any]:
         "period": period,
         "digest": table.digest(),
         "unparseable": delivered.unparseable,
+        "losses": delivered.losses,
     }
 
 
@@ -235,12 +236,12 @@ def _dvc(*arguments: str) -> str:
     return dvc.run(*arguments, hint="nothing was changed")
 
 
-def _summary(facts: dict[str, Any], *, known: bool, dry_run: bool, labelled: bool) -> str:
+def _summary(facts: dict[str, Any], schema: Schema, *, known: bool, dry_run: bool, labelled: bool) -> str:
     period = f", {facts['period'][0]} to {facts['period'][1]}" if facts["period"] else ""
     verb = "is there already" if known else "would be written" if dry_run else "is written and tracked"
     lines = [
         f"{facts['rows']} rows × {facts['columns']} columns{period}, digest {facts['digest'][:8]}: {facts['source']}",
-        *(f"{found['count']} values of {found['column']} are no {found['expected']}" for found in facts["unparseable"]),
+        *(result.sentence() for result in checks.check_losses(facts["losses"], schema, facts["rows"])),
         f"{facts['file']} {verb}",
     ]
     if not (known or dry_run):
