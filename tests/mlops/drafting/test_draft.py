@@ -311,6 +311,172 @@ def test_a_few_words_among_numbers_are_missing_and_reported() -> None:
     assert guess.column.max_missing == 0.15
 
 
+NUMBERS = [f"{row}.5" for row in range(30)]
+CASES: dict[str, tuple[list[str], str]] = {
+    # Levels that look like truth values; a boolean has one spelling a side, in one pair.
+    "one letter": ([*"nfy"], 'x: {type: category, max_missing: 0.1, allowed: [f, "n", "y"]}'),
+    "t and y": ([*"TY"], 'x: {type: category, max_missing: 0.1, allowed: [T, "Y"]}'),
+    "yes and No": (["yes", "No"], 'x: {type: category, max_missing: 0.1, allowed: ["No", "yes"]}'),
+    # Words among numbers.
+    "words for missing": (
+        [*NUMBERS, *["NIL"] * 15],
+        (
+            'x: {type: number, max_missing: 0.45, min: 0, max: 44, missing: ["", NIL], losses: [words]}'
+            "  # 33.3% missing; 'NIL' means missing (60 rows)"
+        ),
+    ),
+    "other words": (
+        [*NUMBERS, *["closed"] * 15],
+        "x: {type: category, max_missing: 0.1}  # 67% are numbers, others are not, such as 'closed': levels",
+    ),
+    "the largest double": (
+        [*NUMBERS, "-1.7976931348623157e+308"],
+        (
+            "x: {type: number, max_missing: 0.15, min: 0, max: 44, losses: [unparseable]}"
+            "  # '-1.7976931348623157e+308' is not of the type number: missing (4 rows)"
+        ),
+    ),
+    # Codes and keys keep every digit.
+    "leading zeros late": (
+        [*["48507", "48251"] * 60, "01001"],
+        (
+            'x: {type: category, max_missing: 0.1, allowed: ["01001", "48251", "48507"]}'
+            "  # digits with leading zeros: codes"
+        ),
+    ),
+    "exponents": (
+        ["17E4", "27E2", "1234"],
+        (
+            'x: {type: category, max_missing: 0.1, allowed: ["1234", "17E4", "27E2"]}'
+            "  # codes, such as '17E4'; if that is a number, make it type: number"
+        ),
+    ),
+    "twenty digits": (
+        [f"{17 * 10**18 + row}" for row in range(15)],
+        "x: {type: category, max_missing: 0.1}  # more digits than a number keeps: codes",
+    ),
+    "codes of Excel": (
+        ['="00129"', '="00107"'],
+        'x: {type: category, max_missing: 0.1, allowed: ["00107", "00129"]}  # digits with leading zeros: codes',
+    ),
+    "point zero": (["107.0", "108.0", "up"], 'x: {type: category, max_missing: 0.1, allowed: ["107", "108", up]}'),
+    "sizes": (["5M", "6M", "7K"], 'x: {type: category, max_missing: 0.1, allowed: ["5M", "6M", "7K"]}'),
+    "rooms": (["Room 12", "Room 13"], 'x: {type: category, max_missing: 0.1, allowed: ["Room 12", "Room 13"]}'),
+    "two units": (["5.5 kg", "6.5 lb"], 'x: {type: category, max_missing: 0.1, allowed: ["5.5 kg", "6.5 lb"]}'),
+    # Numbers as people write them.
+    "accounting": (
+        ["(1,234.50)", "12.25", "8.75-"],
+        "x: {type: number, max_missing: 0.1, min: -1900, max: 640}",
+    ),
+    "lakhs": (["1,23,456", "12,302", "999"], "x: {type: integer, max_missing: 0.1, min: 0, max: 190000}"),
+    "a unit": (["65.9 kg", "70.0 kg"], "x: {type: number, max_missing: 0.1, min: 63, max: 73, unit: kg}"),
+    "months": (["36 months", "60 months"], "x: {type: integer, max_missing: 0.1, min: 24, max: 72, unit: months}"),
+    "a currency": (["USD 8,060.93", "USD 5.00"], "x: {type: number, max_missing: 0.1, min: 0, max: 13000, unit: USD}"),
+    "per cent": (["37%", "40%"], 'x: {type: integer, max_missing: 0.1, min: 35, max: 42, unit: "%"}'),
+    "shares": (
+        ["37%", "0.4"],
+        (
+            "x: {type: number, max_missing: 0.1, min: 0.35, max: 0.42, unit: share, losses: [scales]}"
+            "  # '37%' is read as 0.37 (60 rows)"
+        ),
+    ),
+    "millions": (
+        ["1.2M", "820.5K"],
+        (
+            "x: {type: integer, max_missing: 0.1, min: 630000, max: 1400000, losses: [scales]}"
+            "  # '1.2M' is read as 1200000 (120 rows)"
+        ),
+    ),
+    "a sign in doubt": (
+        ["100.363", "120.123"],
+        (
+            "x: {type: number, max_missing: 0.1, min: 90, max: 140}"
+            '  # the point in 100.363 is read as a decimal sign; if it groups thousands, set decimal: ","'
+        ),
+    ),
+    "thousands in doubt": (
+        ["12,302", "13,400"],
+        (
+            "x: {type: integer, max_missing: 0.1, min: 11000, max: 14000}"
+            '  # the comma in 12,302 is read as grouping thousands; if it is a decimal sign, set decimal: ","'
+        ),
+    ),
+    # Dates.
+    "zero dates": (
+        ["2020-01-02", "2020-01-03", "0000-00-00"],
+        (
+            'x: {type: datetime, max_missing: 0.45, missing: ["", "0000-00-00"], losses: [words]}'
+            "  # 33.3% missing; '0000-00-00' means missing (40 rows)"
+        ),
+    ),
+    "hour 24": (
+        ["2020-01-02 24:00", "2020-01-02 01:00"],
+        (
+            "x: {type: datetime, role: time, max_missing: 0, losses: [midnight]}"
+            f"  # {draft.ORDERS}; '2020-01-02 24:00' is read as 2020-01-03 00:00:00 (60 rows)"
+        ),
+    ),
+    "names of zones": (
+        ["2020-07-02 18:00:00 CEST", "2020-01-02 18:00:00 CET"],
+        (
+            "x: {type: datetime, role: time, max_missing: 0, losses: [zones]}"
+            f"  # {draft.ORDERS}; '2020-07-02 18:00:00 CEST' is read as 2020-07-02 16:00:00, in UTC (120 rows)"
+        ),
+    ),
+    "Sept": (
+        ["2 Sept 2020", "1 Dec 2022"],
+        f'x: {{type: datetime, role: time, max_missing: 0, format: "%d %b %Y"}}  # {draft.ORDERS}',
+    ),
+    "born": (
+        ["08/08/95", "10/25/31"],
+        (
+            'date_of_birth: {type: datetime, max_missing: 0.1, format: "%m/%d/%y", first_year: 1927}'
+            "  # years of two digits are 1927 to 2026"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_plain_is_read_and_what_is_not_is_told(case: str) -> None:
+    values, line = CASES[case]
+    name = line.split(":")[0]
+
+    guess = guess_of((values * 60)[: max(120, 4 * len(values))], name)
+
+    assert draft.lines({name: guess}) == [line]
+
+
+def test_na_is_a_class_beside_others_of_its_length_and_else_told() -> None:
+    frame = pd.DataFrame({"x": [f"{row % 7}.25" for row in range(90)], "y": ["AS", "EU", "NA"] * 30}, dtype=str)
+
+    target = infer(frame, "y")["y"]
+    feature = guess_of(["AS", "EU", "NA"] * 30)
+
+    assert (target.column.allowed, target.column.missing) == (("AS", "EU", "NA"), ("",))
+    assert target.reason == "NA kept as a class, beside others of its length"
+    assert feature.reason == "33.3% missing; 'NA' means missing (30 rows); a level of that name needs missing: [\"\"]"
+
+
+def test_rows_without_a_label_are_told_by_their_word() -> None:
+    frame = pd.DataFrame({"x": [f"{row % 7}.25" for row in range(90)], "y": ["yes", "no", "NA"] * 30}, dtype=str)
+
+    assert infer(frame, "y")["y"].reason.startswith("'NA' means missing (30 rows)")
+
+
+def test_a_single_row_of_totals_gives_no_number_away() -> None:
+    sales, age = np.random.default_rng(5).integers(18, 90, (2, 300))
+    frame = pd.DataFrame({"age": [*age, age.sum()], "y": [*(sales + 0.5), sales.sum() * 1.0]}).astype(str)
+
+    assert infer(frame, "y")["age"].column.role == "feature"
+
+
+def test_a_category_that_hardly_groups_anything_says_so() -> None:
+    guess = guess_of([f"shop {row // 2 if row < 100 else row}" for row in range(300)])
+
+    assert guess.reason == "250 different values in 300 rows hardly group anything"
+
+
 def leaky(rows: int = 200) -> tuple[list[str], pd.DataFrame]:
     labels = ["stayed" if row % 3 else "left" for row in range(rows)]
     gone = [label == "left" for label in labels]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mlops.data import numbers, times
 from mlops.data.numbers import arrow
-from mlops.data.schema import NUMERIC, POINT_ZERO, Column, Loss
+from mlops.data.schema import NUMERIC, Column, Loss
 
 # A float64 keeps whole numbers of so many digits, and fractions of two more: with sign, zero and point, so many signs.
 SURE_DIGITS = 15
@@ -222,16 +222,20 @@ def _of_booleans(raw: pd.Series, typed: pd.Series) -> Seen:
 
 
 def _of_levels(raw: pd.Series, typed: pd.Series) -> Seen:
-    """How many levels are written as they are read, with blanks around them, or with .0 behind them."""
-    same = _equal(arrow(raw), arrow(typed))
-    zeros = np.zeros(len(raw), dtype=bool)
-    if not same.all():
-        zeros[~same] = raw[~same].str.strip().str.match(POINT_ZERO)
+    """How many levels have blanks around them or not; and how many whole numbers have .0 behind them or not."""
+    text = arrow(raw)
+    same = _equal(text, arrow(typed))
+    zeros = whole = np.zeros(len(raw), dtype=bool)
+    if any(digit in _letters(text)[2].tobytes() for digit in b"0123456789"):
+        zeros = np.asarray(pc.match_substring_regex(text, r"^\s*[+-]?\d+\.0\s*$"))
+        whole = np.asarray(pc.match_substring_regex(text, r"^\s*[+-]?\d+\s*$"))
+    parts = {("blanks", "none"): same | zeros, ("blanks", "some"): ~same & ~zeros}
+    parts |= {("zero", "none"): whole, ("zero", "point zero"): zeros}
     found: Seen = {}
-    for how, part in (("as it is", same), ("point zero", zeros), ("blanks", ~same & ~zeros)):
+    for key, part in parts.items():
         if rows := int(part.sum()):
             at = part.argmax()
-            found["merged", "level", how] = Change("merged", rows, repr(raw.iloc[at]), repr(typed.iloc[at]))
+            found["merged", *key] = Change("merged", rows, repr(raw.iloc[at]), repr(typed.iloc[at]))
     return found
 
 

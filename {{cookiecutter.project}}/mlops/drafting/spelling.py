@@ -253,6 +253,7 @@ def _fits(value: str, form: str) -> bool:
 def _doubt(form: str, values: pd.Series) -> str:
     """A sentence if the same values are also dates with day and month swapped; else an empty text."""
     swapped = form.replace("%d", "\0").replace("%m", "%d").replace("\0", "%m")
-    if form.startswith("%Y") or swapped == form or not _all(values, Reading("datetime", format=swapped)):
+    both = "%d" in form and "%m" in form and not form.startswith("%Y")
+    if not both or not _all(values, Reading("datetime", format=swapped)):
         return ""
     return f"day and month cannot be told apart: {form} or {swapped}"
