@@ -316,7 +316,6 @@ def test_a_file_that_cannot_be_kept_leaves_no_run_behind(store: str, result: rec
     assert versions(store, result) == []
 
 
-@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "sqlite://", "sqlite:///./mlflow.db"])
 def test_an_experiment_that_somebody_deleted_is_to_be_restored_by_the_command_that_is_named(
     store: str, result: recording.Result
 ) -> None:
@@ -333,6 +332,7 @@ def test_an_experiment_that_somebody_deleted_is_to_be_restored_by_the_command_th
     assert not recording.record(result, True, store, "deleted").new
 
 
+@pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "sqlite://", "sqlite:///./mlflow.db"])
 def test_a_relative_tracking_uri_is_refused(
     uri: str, result: recording.Result, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
