@@ -32,7 +32,7 @@ def hold_back(
     schema: options.Schema = paths.SCHEMA,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Move a tenth of the rows to data/incoming/, as a delivery to watch.
+    """Move a tenth of the rows to data/incoming/, to be watched.
 
     The column with the role time says which rows are the newest, and these are moved. Without such a column the order
     of the rows means nothing: a tenth is drawn at random, of each class if the target has classes. Both parts keep the
