@@ -162,6 +162,19 @@ def remove_example() -> None:
         file.unlink(missing_ok=True)
 
 
+def unfinished() -> Path:
+    """The file beside the project that lasts as long as its generation; pre_gen_project.py writes it."""
+    return Path.cwd().with_name(f"{Path.cwd().name}.unfinished")
+
+
+def make_way(goal: Path) -> None:
+    """Delete the example for the person's own file, and note its name: if this is killed, the next try removes it."""
+    remove_example()
+    if unfinished().exists():
+        with unfinished().open("a", encoding="utf-8") as file:
+            file.write(f"# {goal.name}\n")
+
+
 def set_aside(foreign: set[str]) -> str:
     """Move the data that an older project left in this folder out of the new project's way; a remark, or nothing."""
     moved = []
@@ -170,6 +183,8 @@ def set_aside(foreign: set[str]) -> str:
             if file.as_posix() in foreign:
                 goal = folder.with_name(f"{folder.name}-before") / file.name
                 goal.parent.mkdir(exist_ok=True)
+                while goal.exists():
+                    goal = goal.with_name(f"_{goal.name}")
                 file.replace(goal)
                 moved.append(goal.as_posix())
     said = f"Data of an older project was here, and is no part of the new one: moved to {', '.join(moved)}"
@@ -178,14 +193,14 @@ def set_aside(foreign: set[str]) -> str:
 
 def copy(source: Path, goal: Path) -> str:
     """Replace the example by a copy of the person's own file."""
-    remove_example()
+    make_way(goal)
     shutil.copyfile(source, goal)
     return f"copied {source} to {goal.as_posix()}"
 
 
 def download(url: str, goal: Path) -> str:
     """Replace the example by the file at `url`. An incomplete download never has the final name."""
-    remove_example()
+    make_way(goal)
     part = goal.with_name(goal.name + ".part")
     try:
         with urllib.request.urlopen(url, timeout=60) as response, part.open("wb") as file:  # noqa: S310 – http or https
@@ -211,7 +226,7 @@ def download(url: str, goal: Path) -> str:
 
 def fetch_with_dvc(command: Command, goal: Path) -> str:
     """Replace the example by a file that DVC downloads."""
-    remove_example()
+    make_way(goal)
     run(command)
     return f"downloaded {goal.as_posix()}"
 
@@ -236,7 +251,7 @@ def data_step(answers: Answers) -> Step:
 
 
 def first_delivery(add: Command) -> Step:
-    """The step that keeps the newest rows back for monitoring. By hand, `add` records the changed data after it."""
+    """The step that keeps some rows back for monitoring. By hand, `add` records the changed data after it."""
     command = ["python", "-m", "mlops", "data", "hold-back"]
     return Step("first delivery", lambda: run(command), shell_line(command, add), needs=("schema",))
 
@@ -480,7 +495,7 @@ def main(answers: Answers) -> None:
     files_only = answers["setup"] == "no" or run_by_cruft(answers)
     done = run_steps(steps, lambda step: not files_only or (step.name == "data" and not step.needs))
     print_next_commands(steps, done, folder)
-    Path.cwd().with_name(f"{Path.cwd().name}.unfinished").unlink(missing_ok=True)  # pre_gen_project.py says what for
+    unfinished().unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

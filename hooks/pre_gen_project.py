@@ -30,6 +30,16 @@ LONGEST_NAME = 100
 SECRET_IN_QUERY = re.compile(r"[?&;](password|passwd|pwd|secret|token|sig|signature|\w*key)=", re.IGNORECASE)
 ABSOLUTE_SQLITE = "sqlite:////"  # what the project's own code takes
 OTHER_REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # set where a Git hook calls
+# What DVC, Git and cookiecutter may have been killed in the middle of.
+HALF_WRITTEN = (
+    "dvc.lock",
+    ".git/index.lock",
+    "data/raw.dvc",
+    "data/incoming.dvc",
+    "data/.gitignore",
+    "data/raw/telco-churn.csv",
+    "data/incoming/telco-churn-next.csv",
+)
 # The subject of the commit that a generation ends with.
 FIRST_COMMIT = "Start from cookiecutter-dvc-mlops"
 # The name of a temporary folder that Python makes, as cruft does. That of `mktemp -d` has a dot.
@@ -261,14 +271,18 @@ def go_on_command(answers: Answers) -> str:
 def begin(answers: Answers) -> None:
     """Keep beside the project the command that goes on if this generation is killed; the last hook removes it.
 
-    Cookiecutter refuses a folder that is there. What a killed generation has half written is removed first.
+    Cookiecutter refuses a folder that is there. What a killed generation has half written is removed first: its own
+    data file is noted as a comment, and any other is not its own (the last hook sets that aside, and names it).
     """
     unfinished = Path.cwd().with_name(f"{Path.cwd().name}.unfinished")
     if unfinished.exists() and not Path(".git", "logs", "HEAD").exists():  # no commit yet
-        for folder in (Path("data"), Path(".dvc", "tmp")):
-            shutil.rmtree(folder, ignore_errors=True)
-        for file in (Path("dvc.lock"), Path(".git", "index.lock")):
-            file.unlink(missing_ok=True)
+        shutil.rmtree(Path(".dvc", "tmp"), ignore_errors=True)
+        noted = re.findall(r"^# (.+)$", unfinished.read_text(encoding="utf-8"), re.MULTILINE)
+        own = [
+            f"data/{folder}/{name}{end}" for name in noted for folder in ("raw", "incoming") for end in ("", ".part")
+        ]
+        for file in (*HALF_WRITTEN, *own):
+            Path(file).unlink(missing_ok=True)
     command = go_on_command(answers)
     unfinished.write_text(f"exec {command}\n", encoding="utf-8")  # exec: it is written anew while a shell reads it
     if answers["setup"] != "no":

@@ -52,7 +52,7 @@ def project(combination: dict[str, str], template: Path, tmp_path_factory: pytes
     """The project of one combination, to be looked at and not to be changed."""
     stands = tmp_path_factory.mktemp("combination")
     (stands / "loans.csv").write_text("amount,paid\n100,yes\n250,no\n")
-    folder = stands / combination.get("project", "customer-churn")
+    folder = stands / combination.get("project", "loans" if "data" in combination else "customer-churn")
     return baked(generate(template, stands, **{"setup": "no"} | combination), folder)
 
 
@@ -154,7 +154,7 @@ def test_hostile_answers_come_back_from_every_file_as_they_were_typed(template: 
     author = 'O\'Brien 🦆 "\\" <ob@example.org>, {{ cookiecutter }}'
     remote = "/srv/O'Brien's # 100 %, {{ store }} \\"
     uri = "https://mlflow.example.org/'\\{{ 1 + 1 }}#x: y"
-    typed = "\n".join([title, "hostile", description, author, "", "", remote, uri, "3", "3", ""])
+    typed = "\n".join(["", "", title, "hostile", description, author, remote, uri, "3", "3", ""])
 
     project = baked(generate(template, tmp_path, typed=typed), tmp_path / "hostile")
 

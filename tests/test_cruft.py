@@ -114,13 +114,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     person = BakedProject(stands, "", environment)
     arguments = ["create", str(template), "--no-input", "--checkout", "v1", "--extra-context", json.dumps(ANSWERS)]
     printed = cruft(person, *arguments).printed
-    return Made(template, BakedProject(stands / "customer-churn", printed, environment), stands / "folders.jsonl")
+    return Made(template, BakedProject(stands / "loans", printed, environment), stands / "folders.jsonl")
 
 
 @pytest.fixture(scope="module")
 def updated(made: Made, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
     """A clone of that project, edited by its owner, on a machine without the data, after `cruft update`."""
-    path = tmp_path_factory.mktemp("owner") / "customer-churn"
+    path = tmp_path_factory.mktemp("owner") / "loans"
     shutil.copytree(made.project.path, path, ignore=shutil.ignore_patterns("raw", "incoming"))
     commit(path, "Start")
     replace(path / "params.yaml", PARAMETER, "  confidence: 0.9\n")
@@ -152,7 +152,7 @@ def test_cruft_makes_the_same_files_as_cookiecutter_without_setup(made: Made, tm
 
     generation = generate(tmp_path / "v1", tmp_path, env={"FOLDERS": str(tmp_path / "folders")}, setup="no", **ANSWERS)
 
-    expected = baked(generation, tmp_path / "customer-churn")
+    expected = baked(generation, tmp_path / "loans")
     assert made.project.files == expected.files | {".cruft.json"}
     for name in expected.files:
         assert (made.project.path / name).read_bytes() == (expected.path / name).read_bytes(), name

@@ -155,7 +155,7 @@ def set_up(short: Path, tmp_path_factory: pytest.TempPathFactory) -> BakedProjec
     (stands / "deliveries").mkdir()
     (stands / "deliveries" / "Loans 2024.CSV").write_text(LOANS)
     title, data = "Churn {{ 1 + 1 }}", "deliveries/Loans 2024.CSV"
-    typed = "\n".join([title, "churn", "", AUTHOR, data, "paid", "", "", "1", "2", ""])
+    typed = "\n".join([data, "paid", title, "churn", "", AUTHOR, "", "", "1", "2", ""])
     generation = generate(short, stands, "--output-dir", str(stands / "elsewhere"), typed=typed)
     return baked(generation, stands / "elsewhere" / "churn")
 
@@ -324,7 +324,7 @@ def test_a_pipeline_that_stops_is_heard_and_the_commit_is_made_all_the_same(fold
 def test_the_commands_of_a_project_of_files_only_set_it_up_as_they_are_printed(
     short: Path, tmp_path: Path, loans: Path
 ) -> None:
-    project = baked(generate(short, tmp_path, setup="no", data=str(loans), target="paid"), tmp_path / "customer-churn")
+    project = baked(generate(short, tmp_path, setup="no", data=str(loans), target="paid"), tmp_path / "loans-2024")
     assert ".git/HEAD" not in project.files
     block = project.printed.split("in this order:")[1].split("Then:")[0]
     lines = [line.strip() for line in block.splitlines() if line.strip()]
@@ -434,6 +434,30 @@ def test_data_of_an_older_project_is_moved_aside_and_named(folder: Path, loans: 
     assert project.read("data/raw-before/again-first.csv") == "a,paid\n"
     moved = "data/raw-before/again-first.csv, data/incoming-before/next.csv"
     assert f"Data of an older project was here, and is no part of the new one: moved to {moved}\n" in project.printed
+
+
+def test_a_second_try_removes_the_data_of_the_first_and_no_other(
+    folder: Path, loans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    before, after = hook_module("pre_gen_project"), hook_module("post_gen_project")
+    answers = {"_template": "x", "_output_dir": str(folder.parent), "data": str(loans), "setup": "no"}
+    before.begin(answers)
+    goal = after.raw_path(loans.name)
+    after.copy(loans, goal)  # and is killed after `data hold-back`
+    for mine in ("raw/mine.csv", "incoming/mine.csv", "prepared/mine.csv", "mine.csv", f"incoming/{goal.name}"):
+        Path("data", mine).parent.mkdir(exist_ok=True)
+        Path("data", mine).write_text("a,b\n")
+
+    before.begin(answers)
+
+    left = {path.relative_to("data").as_posix() for path in Path("data").rglob("*") if path.is_file()}
+    assert left == {"raw/mine.csv", "incoming/mine.csv", "prepared/mine.csv", "mine.csv"}
+    for _ in range(2):
+        after.set_aside({"data/raw/mine.csv"})
+        Path("data/raw/mine.csv").write_text("c,d\n")
+    assert Path("data/raw-before/mine.csv").read_text() == "a,b\n"
+    assert Path("data/raw-before/_mine.csv").read_text() == "c,d\n"
 
 
 def test_a_project_with_commits_of_its_own_is_not_overwritten(short: Path, tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """Commands that are killed in the middle: the same command again ends as if nothing had happened.
 
-A command runs in a forked process that ends itself, without a word, before the n-th change of a file. A file that it
-was about to write anew is cut off, as it is when a writer is killed. DVC runs in that process, too.
+A command runs in a forked process that sends itself SIGKILL before the n-th change of a file or of a database. A file
+that it was about to write anew is cut off, as it is when a writer is killed. DVC runs in that process, too.
 """
 
+import gc
 import io
 import logging
 import os
@@ -36,9 +37,11 @@ from sqlalchemy import Engine, event
 
 from tests.conftest import PROJECT, TEMPLATE, BakedProject, baked, generate, hook_module, surroundings
 
-KILLED = 9
+KILLED = -signal.SIGKILL
 NEW = ".git/new.csv"
 BROKEN = 1
+WRITING = ("INSERT", "UPDATE", "DELETE")  # where a kill falls between them, SQLite takes the transaction back
+DATABASE = ("os.rename", ("database",))
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink"}
 SCHEMA = """\
 columns:
@@ -96,15 +99,17 @@ def experiment(command: Sequence[str], project: Path, *_: object) -> tuple[str, 
 def run(command: Callable[[], object], at: int = 0) -> tuple[int, int]:
     """Run a command in a forked process, killed before its change number `at`; the exit code, and how many it made."""
     reading, writing = os.pipe()
+    gc.freeze()  # else the garbage collection of the new process copies all memory of this one
     process = os.fork()
     if not process:
         os.setsid()
         code, seen = BROKEN, [0]
-        own_dvc.subprocess, clones.run = SimpleNamespace(run=dvc_here), experiment  # type: ignore[assignment]
         with Path(".dvc/tmp/said").open("w") as log, redirect_stdout(log), redirect_stderr(log):
             hook = killer(at, seen, Path.cwd())
             sys.addaudithook(hook)
-            event.listen(Engine, "commit", lambda _: hook("os.rename", ("database",)))
+            event.listen(
+                Engine, "before_cursor_execute", lambda _, __, sql, *___: sql.startswith(WRITING) and hook(*DATABASE)
+            )
             try:
                 command()
                 code = 0
@@ -115,6 +120,7 @@ def run(command: Callable[[], object], at: int = 0) -> tuple[int, int]:
                 traceback.print_exc()
         os.write(writing, b"%d" % seen[0])
         os._exit(code)
+    gc.unfreeze()
     os.close(writing)
     _, status = os.waitpid(process, 0)
     with suppress(ProcessLookupError):
@@ -137,7 +143,7 @@ def killer(at: int, seen: list[int], folder: Path) -> Callable[[str, tuple[Any, 
         if seen[0] == at:
             if flags & os.O_TRUNC and path.exists():
                 os.truncate(path, path.stat().st_size // 2)
-            os._exit(KILLED)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     return hook
 
@@ -153,9 +159,9 @@ def repro() -> None:
         sys.exit(f"{done.stderr}")
 
 
-def moments(changes: int, wanted: int) -> list[int]:
-    """About so many of the changes, the first and the last of them."""
-    return sorted({1 + round(step * (changes - 1) / (wanted - 1)) for step in range(wanted)})
+def moments(changes: int) -> list[int]:
+    """Twenty of the changes, the first and the last of them; all where there are fewer."""
+    return sorted({1 + round(step * (changes - 1) / 19) for step in range(20)})
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +212,8 @@ def fresh(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     env = {"GIT_CONFIG_GLOBAL": os.devnull, "DVC_SITE_CACHE_DIR": str(tmp_path / "site"), "DVC_TEST": "true"}
     for name, value in env.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(own_dvc, "subprocess", SimpleNamespace(run=dvc_here))
+    monkeypatch.setattr(clones, "run", experiment)
     yield copy
     cache.folder.cache_clear()
 
@@ -237,7 +245,6 @@ def survives(
     fresh: Callable[[], Path],
     command: Callable[[], object],
     mend: Callable[[], object] | None = None,
-    times: int = 20,
 ) -> set[str]:
     """Kill a command at many moments, and compare what the same command makes of each; what was said meanwhile."""
     fresh()
@@ -246,7 +253,7 @@ def survives(
     code, changes = run(command)
     assert code == 0, said()
     after, words = state(undisturbed), set[str]()
-    for at in moments(changes, times):
+    for at in moments(changes):
         folder = fresh()
         assert run(command, at)[0] == KILLED, said()
         code, _ = run(command)
@@ -260,12 +267,14 @@ def survives(
     return words
 
 
-def completed(fresh: Callable[[], Path], command: Callable[[], object], times: int) -> Iterator[tuple[Path, int]]:
-    """Kill a command at so many moments, and give the same command again; each folder with its moment."""
+def completed(fresh: Callable[[], Path], command: Callable[[], object]) -> Iterator[tuple[Path, int]]:
+    """Kill a command at many moments, and give the same command again; each folder with its moment."""
+    fresh()
+    command()  # here, so that no other process has to import anything
     fresh()
     code, changes = run(command)
     assert code == 0, said()
-    for at in moments(changes, times):
+    for at in moments(changes):
         folder = fresh()
         assert run(command, at)[0] == KILLED, said()
         assert run(command)[0] == 0, f"{at}: {said()}"
@@ -274,7 +283,7 @@ def completed(fresh: Callable[[], Path], command: Callable[[], object], times: i
 
 @pytest.mark.parametrize("labelled", [[], ["--labelled"]], ids=["unlabelled", "labelled"])
 def test_ingest(fresh: Callable[[], Path], labelled: list[str]) -> None:
-    survives(fresh, mlops("ingest", NEW, *labelled), times=7)
+    survives(fresh, mlops("ingest", NEW, *labelled))
 
 
 def test_hold_back(fresh: Callable[[], Path]) -> None:
@@ -299,9 +308,10 @@ def test_repro(fresh: Callable[[], Path]) -> None:
 
 
 def test_sweep(fresh: Callable[[], Path]) -> None:
-    command = mlops("sweep", "-S", "models.forest.depth=4")
-    for folder, _ in completed(fresh, command, 8):
+    command, before = mlops("sweep", "-S", "models.forest.depth=4"), state(fresh())
+    for folder, at in completed(fresh, command):
         assert len(list((folder / ".git" / "refs" / "exps").glob("*/*/sweep-*"))) == 1
+        assert state(folder) == before, at
         assert leftovers() == []
 
 
@@ -337,14 +347,13 @@ def test_what_sync_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     number = iter(range(1000))
     with registry.opened(f"sqlite:///{base.as_posix()}/mlflow.db"):
         pass  # to make a store takes seconds
-    fresh()
-    record()
-    for folder, at in completed(fresh, record, 8):
+    for folder, at in completed(fresh, record):
         with closing(sqlite3.connect(folder / "mlflow.db")) as store:
             runs = store.execute("SELECT status FROM runs WHERE lifecycle_stage = 'active'").fetchall()
             versions = store.execute("SELECT version FROM model_versions WHERE name = 'demo'").fetchall()
             aliases = store.execute("SELECT alias, version FROM registered_model_aliases").fetchall()
         assert (runs, versions, aliases) == ([("FINISHED",)], [(1,)], [("challenger", 1)]), at
+        assert list(folder.rglob("*.part*")) == [], at
 
 
 def test_a_generation_goes_on_with_the_command_that_is_kept_beside_it(
@@ -358,10 +367,12 @@ def test_a_generation_goes_on_with_the_command_that_is_kept_beside_it(
     hook_module("pre_gen_project").begin({**answers, "project": "loans"})
     shutil.rmtree(project / "mlops")  # as if it had been killed before that was written
     (project / "dvc.lock").write_text("schema:", encoding="utf-8")
+    (project / "data" / "raw" / "mine.csv").write_text("a,b\n", encoding="utf-8")
 
     again = generate(template, tmp_path, project="loans", setup="no", ci="none")
-    subprocess.run(["sh", unfinished], env=surroundings(tmp_path), check=True)
+    goes_on = subprocess.check_output(["sh", unfinished], env=surroundings(tmp_path), text=True)
 
     assert "already exists" in again.stderr + again.stdout
-    assert BakedProject(project, "").files == whole
+    assert "moved to data/raw-before/mine.csv" in goes_on
+    assert BakedProject(project, "").files == {*whole, "data/raw-before/mine.csv"}
     assert not unfinished.exists()

@@ -177,3 +177,22 @@ def test_a_title_in_another_script_gives_a_usable_folder_name(hook: ModuleType, 
 
     assert answers["project"] == folder
     assert hook.refusals(answers) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "folder"),
+    [
+        ("example", "Customer churn", "customer-churn"),
+        ("deliveries/EU_loans-2024.CSV.gz", "EU loans 2024", "eu-loans-2024"),
+        ("C:\\data\\loans.csv", "Loans", "loans"),
+        ("https://data.example.org/a/loans.csv.gz?version=3", "Loans", "loans"),
+        ("😀.csv", "😀", "ml-project"),
+        (".csv", "My project", "my-project"),
+    ],
+)
+def test_a_project_is_named_after_its_table_unless_a_name_is_given(data: str, name: str, folder: str) -> None:
+    context = generate_context(str(TEMPLATE / "cookiecutter.json"), extra_context={"data": data})
+
+    answers = prompt_for_config(context, no_input=True)
+
+    assert (answers["project_name"], answers["project"]) == (name, folder)

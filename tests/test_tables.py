@@ -288,8 +288,8 @@ def test_the_cookiecutter_command_line_takes_a_table(template: Path, tmp_path: P
     table.write(tmp_path / "own")
     (source,) = (tmp_path / "own").iterdir()
 
-    done = generate(template, tmp_path, data=str(source), target=table.target, setup="here")
-    project = baked(done, tmp_path / "customer-churn")
+    done = generate(template, tmp_path, data=str(source), target=table.target, setup="here", project="table")
+    project = baked(done, tmp_path / "table")
 
     assert "left to you" not in project.printed, project.printed
     assert (project.path / "dvc.lock").is_file()

@@ -62,13 +62,18 @@ def test_the_newest_tenth_by_time_is_kept_back_and_no_row_is_lost(project: Path,
     assert sorted([*left["seen"], *away["seen"]]) == sorted(data["seen"])
 
 
-def test_without_a_time_the_last_rows_are_kept_back(project: Path) -> None:
-    data = table().drop(columns="seen")
+def test_without_a_time_a_tenth_of_each_class_is_drawn_and_both_parts_keep_their_order(project: Path) -> None:
+    data = table().drop(columns="seen").assign(key=range(ROWS), label=["no"] * 580 + ["yes"] * 20)
 
     done = prepared(project, data, sep=";", encoding="utf-16")
 
-    assert "60 of 600 rows, the last ones" in done.output
-    assert whole(project / "data" / "incoming")["size"].astype(float).tolist() == data["size"].tail(60).tolist()
+    assert "60 of 600 rows, drawn at random (no column has the role time), kept back" in done.output
+    left, away = (whole(project / "data" / part).astype({"key": int}) for part in ("raw", "incoming"))
+    assert away["label"].value_counts().to_dict() == {"no": 58, "yes": 2}
+    assert 200 < away["key"].mean() < 400  # not one end of a sorted file
+    assert left["key"].is_monotonic_increasing
+    assert away["key"].is_monotonic_increasing
+    assert sorted([*left["key"], *away["key"]]) == list(range(ROWS))
 
 
 def test_values_stay_as_they_were_written_so_that_a_wrong_draft_can_be_corrected(project: Path) -> None:
@@ -89,11 +94,11 @@ def test_of_few_rows_none_is_kept_back(project: Path) -> None:
 
 
 def test_rows_that_are_ordered_by_their_class_stay_together(project: Path) -> None:
-    data = table().drop(columns="seen").assign(label=["no"] * 550 + ["yes"] * 50)
+    data = table().assign(label=["no"] * 550 + ["yes"] * 50)
 
     done = prepared(project, data)
 
-    assert "nothing is kept back: the last ones are most rows of the class yes" in done.output
+    assert "nothing is kept back: the newest by seen are most rows of the class yes" in done.output
     assert len(whole(project / "data" / "raw")) == ROWS
 
 

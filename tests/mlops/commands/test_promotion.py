@@ -2,8 +2,11 @@
 
 import json
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from mlops.base import files, model_files, params
 from mlops.base.errors import ProjectError, StoreError
 from mlops.data.schema import Schema
 from mlops.history import paths, provenance, revisions
-from mlops.registry import audit, recording, registry
+from mlops.registry import audit, ledger, recording, registry
 from mlops.training.model import fitted_model
 from ruamel.yaml import YAML
 from sklearn.dummy import DummyClassifier
@@ -22,6 +25,7 @@ from sklearn.pipeline import make_pipeline
 from typer.testing import CliRunner, Result
 
 from tests.conftest import PROJECT, TEMPLATE
+from tests.test_killed import completed, mlops
 
 ROOT = TEMPLATE / PROJECT
 SCHEMA = Schema.model_validate({"columns": {"x": {"type": "number"}, "y": {"type": "category", "role": "target"}}})
@@ -184,6 +188,24 @@ def test_a_team_of_one_can_do_without_approval_and_the_log_says_so(project: Path
     assert json.loads(done("registry", "history", "--json"))["entries"][0]["approval"] == "off"
 
 
+def test_who_approves_twice_is_told_so_and_the_log_has_it_once(project: Path) -> None:
+    assert "version 1 of demo is approved by Bob" in done("approve", "1", "--reason", "looked at it")
+    entries = audit.mirrored()
+    paths.AUDIT.unlink()  # as if it had been killed before that was written
+
+    again = done("approve", "1", "--reason", "looked again")
+
+    assert "version 1 of demo is already approved by Bob" in again
+    assert json.loads(done("registry", "history", "--json"))["entries"] == entries == audit.mirrored()
+    be(("Carl", "carl@localhost"))
+    assert "version 1 of demo is approved by Carl" in done("approve", "1")
+    assert "approved by Bob <bob@localhost>, Carl <carl@localhost>" in done("registry", "show")
+    approved = {
+        each["version"]: each["approved_by"] for each in json.loads(done("registry", "show", "--json"))["versions"]
+    }
+    assert approved == {"3": [], "2": [], "1": ["Bob <bob@localhost>", "Carl <carl@localhost>"]}
+
+
 def test_an_author_known_to_the_server_cannot_approve_under_another_git_name(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,44 +282,41 @@ def test_whoever_was_in_production_before_is_found_through_any_history(project: 
     assert [entry["to"] for entry in audit.departures(entries, third)] == ["1"]
 
 
-def test_a_change_that_was_cut_off_is_completed_and_entered_once(
-    project: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("command", "production"),
+    [(("promote", "3", "--reason", "x"), 3), (("rollback", "--reason", "x"), 1)],
+    ids=["promote", "rollback"],
+)
+def test_a_change_that_was_killed_is_completed_and_entered_once(
+    project: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    production: int,
 ) -> None:
     configured("off")
-    done("promote", "1", "--reason", "first")
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(audit, "apply", killed)
-        ops("promote", "2", "--reason", "better")
-    assert aliases()["1"] == ["champion"]
-    assert len(audit.mirrored()) == 1
-
-    done("promote", "2", "--reason", "better")
-
-    assert aliases()["2"] == ["champion"]
-    assert len(json.loads(done("registry", "history", "--json"))["entries"]) == len(audit.mirrored()) == 2
-    assert "2 entries, each follows" in done("audit", "verify")
-
-
-def test_a_rollback_that_was_cut_off_is_not_done_twice(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    configured("off")
-    for number in "123":
+    (project / ".dvc" / "tmp").mkdir(parents=True)  # where `completed` writes
+    for number in "12":
         done("promote", number, "--reason", "next")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(audit, "apply", interrupted)
-        ops("rollback", "--reason", "back")
-    done("rollback", "--reason", "back")
+    def fresh() -> Path:
+        folder = tmp_path_factory.mktemp("copy") / "project"
+        shutil.copytree(project, folder)
+        monkeypatch.chdir(folder)
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it
+        configured("off")
+        return folder
 
-    assert aliases()["2"] == ["champion"]
-    assert len(audit.mirrored()) == 4
-
-
-def interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
+    for folder, at in completed(fresh, mlops(*command)):
+        with closing(sqlite3.connect(folder / "mlflow.db")) as store:  # MLflow takes seconds to open as many stores
+            champion = store.execute("SELECT version FROM registered_model_aliases WHERE alias = 'champion'").fetchall()
+            tags = "SELECT {} FROM model_version_tags WHERE key = '{}' ORDER BY version"
+            stages = store.execute(tags.format("version, value", "stage")).fetchall()
+            entries = [json.loads(text) for (text,) in store.execute(tags.format("value", "entry"))]
+        assert champion == [(production,)] == [(version,) for version, stage in stages if stage == "production"], at
+        assert [entry["action"] for entry in entries] == ["promote", "promote", command[0]], at
+        assert (audit.mirrored(), ledger.broken(entries)) == (entries, []), at
+        assert list(folder.rglob("*.part*")) == [], at
 
 
 def test_what_was_deleted_in_the_registry_is_not_deleted_in_git(project: Path) -> None:
@@ -345,6 +364,16 @@ def test_a_result_whose_report_did_not_change_is_brought_by_its_parameters(proje
     found = revisions.commits_of({"model": "3" * 64, "data": "d" * 64, "params": now})
 
     assert [commit.digest for commit in found] == [head]
+
+
+def test_a_deleted_run_does_not_keep_a_version_from_production(project: Path) -> None:
+    configured("off")
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    for number in "12":
+        client.delete_run(client.get_model_version("demo", number).run_id)
+        done("promote", number, "--reason", "next")
+
+    assert aliases()["2"] == ["champion"]
 
 
 def test_a_copy_that_cannot_be_written_is_a_warning_after_the_change(project: Path) -> None:

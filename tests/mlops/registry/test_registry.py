@@ -11,7 +11,9 @@ from typing import Any
 
 import mlflow
 import pytest
+from click.testing import CliRunner
 from mlflow import MlflowClient
+from mlflow.experiments import commands as experiments_of_mlflow
 from mlops.base import files, model_files
 from mlops.base.errors import StoreError
 from mlops.data.schema import Schema
@@ -312,6 +314,22 @@ def test_a_file_that_cannot_be_kept_leaves_no_run_behind(store: str, result: rec
 
     assert runs(store, result) == []
     assert versions(store, result) == []
+
+
+def test_an_experiment_that_somebody_deleted_is_to_be_restored_by_the_command_that_is_named(
+    store: str, result: recording.Result
+) -> None:
+    recording.record(result, True, store, "deleted")
+    client = MlflowClient(store)
+    number = client.get_experiment_by_name("deleted").experiment_id
+    client.delete_experiment(number)
+
+    with pytest.raises(StoreError, match=f"the MLflow experiment {number} was deleted: restore it") as refused:
+        recording.record(result, True, store, "deleted")
+
+    assert f"MLFLOW_TRACKING_URI={store} mlflow experiments restore --experiment-id {number}`" in str(refused.value)
+    assert CliRunner().invoke(experiments_of_mlflow, ["restore", "--experiment-id", number]).exit_code == 0
+    assert not recording.record(result, True, store, "deleted").new
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///mlflow.db", "sqlite://", "sqlite:///./mlflow.db"])

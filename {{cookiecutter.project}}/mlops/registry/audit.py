@@ -103,15 +103,16 @@ def apply(client: "Client", name: str) -> "Version":
     Raises:
         StoreError: that version is not in this registry.
     """
-    before = champion = None
-    while champion is None or champion.number != before:
-        before = champion and champion.number
+    before = None
+    while True:
         versions = registry.versions(client, name)
         champion = in_production(read(client, name), versions)
         if champion is None:
             raise StoreError(f"the version that the log of {name} names last is not in the registry")
+        if champion.number == before:
+            return champion
         registry.set_champion(client, name, champion, versions)
-    return champion
+        before = champion.number
 
 
 def write_copy(entries: Sequence[Entry]) -> None:
@@ -160,10 +161,9 @@ def departures(entries: Sequence[Entry], version: "Version") -> list[Entry]:
     return [now for before, now in pairs if _is_about(before, version) and not _is_about(now, version)]
 
 
-def approval(entries: Sequence[Entry], version: "Version") -> Entry | None:
-    """The last approval of a version; None if there is none."""
-    approvals = [entry for entry in about(entries, version) if entry["action"] == "approve"]
-    return approvals[-1] if approvals else None
+def approvals(entries: Sequence[Entry], version: "Version") -> list[Entry]:
+    """The approvals of a version, the oldest first."""
+    return [entry for entry in about(entries, version) if entry["action"] == "approve"]
 
 
 def _is_about(entry: Entry, version: "Version") -> bool:

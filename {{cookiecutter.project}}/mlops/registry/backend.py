@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
 DRIVERS = ("mlflow", "sqlite3", "sqlalchemy", "psycopg", "requests", "boto3", "botocore")
+DELETED = re.compile(r"The (experiment|run) (\w+) must be in the 'active' state")
 UNAUTHORIZED, FORBIDDEN = 401, 403  # HTTP status codes (RFC 9110)
 
 
@@ -71,6 +73,10 @@ def _sentence(uri: str, error: Exception) -> str:
             "experiment, the model and its audit log (see docs/tracking-server.md); nothing was changed"
         )
     reason = " ".join(str(error).split())[:300]
+    if deleted := DELETED.search(reason):
+        kind, number = deleted.groups()
+        restore = f"MLFLOW_TRACKING_URI={shlex.quote(uri)} mlflow {kind}s restore --{kind}-id {number}"
+        return f"the MLflow {kind} {number} was deleted: restore it (`{restore}`), and try again; nothing was changed"
     return (
         f"the tracking store {uri} could not be used ({reason}): see that it runs and is reachable, and "
         "try again; nothing was changed"

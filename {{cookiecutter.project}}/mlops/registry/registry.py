@@ -120,12 +120,21 @@ def in_production(known: Sequence[Version]) -> Version | None:
 
 
 def set_champion(client: "Client", name: str, champion: Version, known: Sequence[Version]) -> None:
-    """Put a version into production; its tag `stage` and that of its run say so, and whom it replaces is archived."""
-    client.set_registered_model_alias(name, CHAMPION, champion.number)
+    """Put a version into production; its tag `stage` and that of its run say so, and whom it replaces is archived.
+
+    The alias comes last: where it stands, nothing is left to do. A run that somebody has deleted stays as it is.
+    """
+    from mlflow.exceptions import MlflowException
+
     replaced = [each for each in known if each.tags.get(STAGE) == "production" and each.number != champion.number]
     for version, stage in [(champion, "production"), *((each, "archived") for each in replaced)]:
         client.set_model_version_tag(name, version.number, STAGE, stage)
-        client.set_tag(version.run_id, STAGE, stage)
+        try:
+            client.set_tag(version.run_id, STAGE, stage)
+        except MlflowException as error:
+            if error.error_code not in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+                raise
+    client.set_registered_model_alias(name, CHAMPION, champion.number)
 
 
 def search_versions(client: "Client", query: str) -> list["ModelVersion"]:

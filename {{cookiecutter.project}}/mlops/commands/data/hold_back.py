@@ -1,4 +1,4 @@
-"""`data hold-back`: use the newest labelled rows as the first delivery, so that a new project can watch one."""
+"""`data hold-back`: use some of the labelled rows as the first delivery, so that a new project can watch one."""
 
 import shutil
 from pathlib import Path
@@ -17,6 +17,7 @@ from mlops.history import paths
 from mlops.intake import deliveries, tables
 
 SHARE = 0.1
+SEED = 1
 # With fewer rows, training needs all of them.
 LEAST_ROWS = 500
 # The share of each class that must stay.
@@ -31,17 +32,18 @@ def hold_back(
     schema: options.Schema = paths.SCHEMA,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Move the newest rows to data/incoming/, as a delivery to watch.
+    """Move a tenth of the rows to data/incoming/, to be watched.
 
-    A tenth of the rows is moved. The column with the role time says which rows are the newest; without such a column,
-    the last rows are. The same command completes what was killed.
+    The column with the role time says which rows are the newest, and these are moved. Without such a column the order
+    of the rows means nothing: a tenth is drawn at random, of each class if the target has classes. Both parts keep the
+    order of the rows. The same command completes what was killed.
 
     Raises:
         DataError: there is no data, or there is a delivery already.
     """
     if READY.exists() and not dry_run:
         _place(raw, incoming)
-        typer.echo(f"what was begun is completed: the newest rows are the first delivery in {incoming}")
+        typer.echo(f"what was begun is completed: the rows kept back are the first delivery in {incoming}")
         return
     layout = tables.read_schema(schema)
     sources = deliveries.present(raw)
@@ -57,17 +59,17 @@ def hold_back(
     if len(table) < LEAST_ROWS:
         typer.echo(f"{len(table)} rows are too few to keep any back (from {LEAST_ROWS} on, a tenth)")
         return
-    newest = _newest(table[time[0]]) if time else np.arange(len(table)) >= len(table) - round(SHARE * len(table))
-    by = f"the newest by {time[0]}" if time else "the last ones"
-    if lost := _loses(table[layout.target], newest):
+    away = _newest(table[time[0]]) if time else _drawn(table[layout.target])
+    by = f"the newest by {time[0]}" if time else "drawn at random (no column has the role time)"
+    if lost := _loses(table[layout.target], away):
         typer.echo(f"nothing is kept back: {by} are most rows of the class {lost}")
         return
     ends = np.cumsum([len(part) for part in parts])
     if not dry_run:
-        _make_ready(sources, np.split(newest, ends[:-1]))
+        _make_ready(sources, np.split(away, ends[:-1]))
         _place(raw, incoming)
     verb = "would be kept" if dry_run else "kept"
-    typer.echo(f"{newest.sum()} of {len(table)} rows, {by}, {verb} back as the first delivery in {incoming}")
+    typer.echo(f"{away.sum()} of {len(table)} rows, {by}, {verb} back as the first delivery in {incoming}")
 
 
 def _make_ready(sources: list[Path], away: list[NDArray[np.bool_]]) -> None:
@@ -109,10 +111,22 @@ def _newest(time: pd.Series) -> NDArray[np.bool_]:
     return newest
 
 
+def _drawn(target: pd.Series) -> NDArray[np.bool_]:
+    """Whether each row is drawn, shape (n,): the same share of each class, so that no class gets lost."""
+    random = pd.Series(np.random.default_rng(SEED).random(len(target)), index=target.index)
+    classes = target if _has_classes(target) else np.zeros(len(target))
+    drawn: NDArray[np.bool_] = (random.groupby(classes, dropna=False).rank(pct=True) <= SHARE).to_numpy(dtype=bool)
+    return drawn
+
+
 def _loses(target: pd.Series, away: NDArray[np.bool_]) -> str:
     """A class that would lose most of its rows, since the rows are ordered by class; "" if there is none."""
-    if target.dtype not in ("str", "boolean"):
+    if not _has_classes(target):
         return ""
     shares = target[away].value_counts() / target.value_counts()
     lost = shares.index[shares > 1 - LEAST_LEFT]
     return str(lost[0]) if len(lost) else ""
+
+
+def _has_classes(target: pd.Series) -> bool:
+    return target.dtype in ("str", "boolean")

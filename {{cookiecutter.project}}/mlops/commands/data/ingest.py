@@ -163,7 +163,7 @@ def _place(written: Path, goal: Path, before: Path, source: str, *, replace: boo
         origin, new = f"{goal.name} from {source}", not tracked.exists()
         if not new:
             _note(tracked, origin)  # `dvc add` keeps the note
-        _dvc("add", "--quiet", str(folder))
+        _dvc("add", str(folder))  # with --quiet it would not say why it failed
         if new:
             _note(tracked, origin)
 

@@ -19,7 +19,8 @@ Number = Annotated[str, typer.Argument(help="Number of the version.")]
 def approve(version: Number, reason: Reason = "", dry_run: DryRun = False) -> None:
     """Approve a version that someone else has made.
 
-    A version needs an approval before its promotion, unless register.approval is off.
+    A version needs an approval before its promotion, unless register.approval is off. To approve it twice changes
+    nothing.
 
     Raises:
         StoreError: there is no version with this number, no commit has it, or this person made it.
@@ -33,10 +34,14 @@ def approve(version: Number, reason: Reason = "", dry_run: DryRun = False) -> No
                 "register.approval to off in params.yaml"
             )
         facts = _facts("approve", found, version, reason, commits[0].digest)
-        copied = not dry_run and _copy(
-            audit.append(client, settings.name, facts, found, audit.read(client, settings.name))
-        )
-    verb = "would be" if dry_run else "is"
+        entries = audit.read(client, settings.name)
+        audit.agree(entries)
+        approvals = audit.approvals(entries, found)
+        known = any(_email(entry["who"]) == _email(facts["who"]) for entry in approvals)
+        if not (known or dry_run):
+            entries = audit.append(client, settings.name, facts, found, entries)
+        copied = not dry_run and _copy(entries)
+    verb = "is already" if known else "would be" if dry_run else "is"
     typer.echo(f"version {version} of {settings.name} {verb} approved by {facts['who']}")
     if copied:
         typer.echo(_commit_the_copy("approve", version))
@@ -75,8 +80,8 @@ def _change(action: str, number: str | None, reason: str, *, dry_run: bool) -> N
         audit.agree(entries)
         live = registry.in_production(versions)
         if _is_half_done(entries, versions, live) and not dry_run:
-            live = audit.apply(client, settings.name)
             _copy(entries)
+            live = audit.apply(client, settings.name)
             typer.echo(
                 f"version {live.number} is now in production, as the log says: a change was not complete", err=True
             )
@@ -101,8 +106,8 @@ def _change(action: str, number: str | None, reason: str, *, dry_run: bool) -> N
         if not dry_run:
             # On a server another change may be faster: `append` refuses if the log has grown since it was read above.
             entries = audit.append(client, settings.name, facts, version, entries)
-            audit.apply(client, settings.name)
             copied = _copy(entries)
+            audit.apply(client, settings.name)
     verb = "would be" if dry_run else "is"
     typer.echo(f"version {goal} of {settings.name} {verb} in production, instead of {before or 'none'}")
     typer.echo(f"made again: {remade or f'not yet (`python -m mlops reproduce {goal}` does)'}")
@@ -121,7 +126,13 @@ def _is_half_done(entries: list[Entry], versions: list[Version], live: Version |
 
 
 def _copy(entries: list[Entry]) -> bool:
-    """Update the copy of the log in Git: last, so that it has nothing that the registry lacks. Whether it worked."""
+    """Update the copy of the log in Git; whether it changed.
+
+    It comes after the entry in the registry, so that it has nothing that the registry lacks, and before the alias, so
+    that the alias says whether a change is complete.
+    """
+    if audit.mirrored() == entries:
+        return False
     try:
         audit.write_copy(entries)
     except StoreError as error:
@@ -170,8 +181,8 @@ def _approval(entries: list[Entry], version: Version, needed: str) -> dict[str, 
     """The last approval of a version, for the log; "off" if none is needed."""
     if needed == "off":
         return "off"
-    if found := audit.approval(entries, version):
-        return {"number": found["number"], "who": found["who"]}
+    if found := audit.approvals(entries, version):
+        return {"number": found[-1]["number"], "who": found[-1]["who"]}
     number = version.number
     raise StoreError(
         f"version {number} is not approved: someone else than its author runs `python -m mlops approve {number}`, "

@@ -12,12 +12,16 @@ from mlops.registry.registry import MODEL_DIGEST
 def show(as_json: AsJson = False) -> None:
     """List all versions of the model.
 
-    Each line has the number, the aliases, the kind of model, its digest, and who made the version when.
+    Each line has the number, the aliases, the kind of model, its digest, who made the version when, and who approved
+    it.
     """
     with registry.configured() as (client, settings):
         versions = registry.versions(client, settings.name)
+        entries = audit.read(client, settings.name)
+    approved = {each.number: [entry["who"] for entry in audit.approvals(entries, each)] for each in versions}
     if as_json:
-        console.print_json({"name": settings.name, "versions": [version.as_dict() for version in versions]})
+        found = [{**version.as_dict(), "approved_by": approved[version.number]} for version in versions]
+        console.print_json({"name": settings.name, "versions": found})
         return
     if not versions:
         how = "`python -m mlops sync` records the one here" if paths.REGISTRATION.exists() else "`dvc repro` makes one"
@@ -26,7 +30,8 @@ def show(as_json: AsJson = False) -> None:
         tags = version.tags
         model = f"{tags.get('model_type', '')}, model {tags.get(MODEL_DIGEST, '')[:12]}"
         made = f"{version.created} by {tags.get('author', 'nobody yet: it is in no commit')}"
-        typer.echo(f"{version.number:>4}  {', '.join(version.aliases) or '–':<22}  {model}, {made}")
+        by = f", approved by {', '.join(approved[version.number])}" if approved[version.number] else ""
+        typer.echo(f"{version.number:>4}  {', '.join(version.aliases) or '–':<22}  {model}, {made}{by}")
 
 
 def history(as_json: AsJson = False) -> None:
