@@ -223,13 +223,14 @@ def _guess(raw: pd.Series, target: pd.Series, *, commas: bool, year: int) -> Gue
     reading = spelling.read(values, commas=commas, dated=bool(set(words[-1:]) & DATE_WORDS), born=born)
     missing = float(1 - given.mean())
     if reading.type == "integer" and set(words[-1:]) & CODE_WORDS and 1 < values.nunique() < len(raw):
-        return _code(values, missing)
+        code = _code(values, missing)
+        return code if code.column.role == "ignore" else _told(code.column, raw, code.reason)
     column = Column(type=reading.type, **_spelt(reading, raw))
     given = parsing.given(raw, parsing.words(column, MISSING))
     typed = parsing.typed(raw.where(given), column)
     guess = Guess(column, reading.reason)
     if useless := _useless(typed, guess, name):
-        return useless
+        return useless if useless.column.role == "ignore" else _told(useless.column, raw, useless.reason, typed)
     leak = (leakage.of_number if target.dtype in ("float64", "Int64") else leakage.of_classes)(typed, target)
     if leak:
         return guess.ignored(f"gives the target away: {leak}")
