@@ -106,7 +106,7 @@ def losses(found: Seen) -> list[Change]:
         groups.setdefault((kind, becomes), []).append(change)
     changes: dict[Loss, Change] = {}
     for (kind, _), group in groups.items():
-        group.sort(key=lambda change: -change.rows)
+        group.sort(key=lambda change: (-change.rows, change.written))
         group = group[1:] if kind == "merged" else group  # the usual spelling is no loss
         if group:
             known = [changes[kind]] if kind in changes else []
