@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ def write(path: Path, model: Any) -> None:
         trust(sha256(part))
 
 
-def read(path: Path, digest: str = "") -> Any:
+def read(path: Path, digest: str = "", load: Callable[[bytes], Any] | None = None) -> Any:
     """Read a model file; if a `digest` (SHA-256) is given, it must be that one.
+
+    `load` makes the model of the bytes of the file, where that is not joblib's affair.
 
     Raises:
         StoreError: it is missing, broken, was written with other versions of the packages, has another digest, or is
@@ -53,7 +56,7 @@ def read(path: Path, digest: str = "") -> Any:
             "`python -m mlops trust` says who committed it and trusts it"
         )
     try:
-        return joblib.load(io.BytesIO(content))
+        return load(content) if load else joblib.load(io.BytesIO(content))
     except Exception as error:  # bytes that are no model can raise anything
         raise _unreadable(path, error) from None
 

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
 import pandas as pd
 
 from mlops.base.errors import DataError
@@ -45,15 +44,16 @@ def typed(rows: Rows, schema: Schema, derive: Derive) -> pd.DataFrame:
 
 
 def _table(rows: Rows) -> pd.DataFrame:
-    """The rows as a table; one row and columns of values are told apart by whether every value is a single one."""
+    """The rows as a table; of a mapping, columns are all lists, and a row is not."""
     if isinstance(rows, pd.Series):
         rows = {str(name): value for name, value in rows.items()}
-    if isinstance(rows, Mapping) and all(np.ndim(value) == 0 for value in rows.values()):
-        rows = [rows]
     try:
-        table = pd.DataFrame(rows)
+        one = isinstance(rows, Mapping) and not all(map(pd.api.types.is_list_like, rows.values()))
+        table = pd.DataFrame([rows] if one else rows)
     except (TypeError, ValueError) as error:
         raise DataError(f"the rows are no table ({error}): give one row, or a list of rows, by column names") from None
     if table.empty:
         raise DataError("there is no row to predict: give at least one, by column names")
+    if twice := table.columns[table.columns.duplicated()].unique().tolist():
+        raise DataError(f"the rows have {', '.join(map(str, twice))} twice: give each column once")
     return table

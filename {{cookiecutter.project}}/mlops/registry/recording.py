@@ -247,16 +247,16 @@ def _deleted(delete: Callable[..., None], *arguments: str) -> bool:
 def _log_model(run_id: str, result: Result) -> None:
     import mlflow
 
-    model = model_files.read(result.model)
     mlflow.start_run(run_id=run_id)
     try:
         with packaging.package() as (folder, code):
+            answering = model_files.read(result.model, load=code.load)
             mlflow.sklearn.log_model(
-                code.load(result.model.read_bytes()),
+                answering,
                 name="model",
                 code_paths=[str(folder)],
                 serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_PICKLE,
-                signature=_signature(model),
+                signature=_signature(answering.model),
                 pip_requirements=list(result.requirements),
                 pyfunc_predict_fn="score",
                 input_example=[result.example] if result.example else None,
