@@ -18,6 +18,7 @@ from mlops.data.schema import Schema
 from mlops.registry import packaging, recording, scoring
 from mlops.training import encoding, fitting
 from mlops.training.model import FittedModel, fitted_model
+from project import estimators as project_estimators
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
@@ -34,6 +35,14 @@ def derive(table: pd.DataFrame) -> pd.DataFrame:
 
     return table.assign(derived=table["x"] * factors.FACTOR)
 """
+
+ESTIMATORS = '''
+from sklearn.linear_model import LinearRegression
+
+
+class Mine(LinearRegression):
+    """The project's own."""
+'''
 
 
 def schema(target: str, **columns: Any) -> Schema:
@@ -66,6 +75,7 @@ def written(tmp_path: Path) -> Callable[[FittedModel], Path]:
 @pytest.fixture
 def logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], Path]:
     """A function that gives the folder in which MLflow keeps a model, without a store."""
+    monkeypatch.setattr(sys, "path", [*sys.path])  # MLflow adds to it
     monkeypatch.setattr(mlflow, "start_run", lambda **_: None)
     monkeypatch.setattr(mlflow, "end_run", lambda *_: None)
 
@@ -99,6 +109,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], 
         (root / "project").mkdir()
         (root / "project" / "features.py").write_text(FEATURES)
         (root / "project" / "factors.py").write_text(f"FACTOR = {factor}\n")
+        (root / "project" / "estimators.py").write_text(ESTIMATORS)
         monkeypatch.setattr(packaging, "ROOT", root)
 
     return with_factor
@@ -170,10 +181,15 @@ def test_the_signature_has_the_types_of_the_schema_and_the_columns_that_a_row_ne
 
 
 def test_versions_in_one_process_each_run_their_own_code(
-    written: Callable[[FittedModel], Path], logged: Callable[[Path], Path], project: Callable[[int], None]
+    written: Callable[[FittedModel], Path],
+    logged: Callable[[Path], Path],
+    project: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     layout = schema("number", derived={"type": "number", "derived": True})
-    model = written(fitted(LinearRegression(), layout, [0.0, 2.0, 4.0]))  # the sum of both columns
+    mine = type("Mine", (LinearRegression,), {"__module__": "project.estimators"})
+    monkeypatch.setattr(project_estimators, "Mine", mine, raising=False)
+    model = written(fitted(mine(), layout, [0.0, 2.0, 4.0]))  # the sum of both columns
     kept = {}
     for factor in (2, 3):
         project(factor)
@@ -184,6 +200,8 @@ def test_versions_in_one_process_each_run_their_own_code(
     answers = {factor: version.predict({"x": 1})["prediction"].item() for factor, version in versions.items()}
 
     assert answers == {factor: pytest.approx(1 + factor) for factor in (2, 3)}
+    classes = [type(mlflow.sklearn.load_model(str(folder)).model.pipeline[-1]) for folder in kept.values()]
+    assert len({mine, *classes}) == 3
     own = {name for name in sys.modules if name.partition(".")[0] in packaging.OWN}
     assert {name: sys.modules[name] for name in own} == {name: before[name] for name in own}
     added = [Path(folder) for folder in sys.path if folder not in path]
