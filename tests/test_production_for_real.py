@@ -46,6 +46,7 @@ import mlflow, pandas
 model_uri, rows = sys.argv[1], json.load(sys.stdin)
 model = mlflow.pyfunc.load_model(model_uri)
 answers = model.predict(rows)
+assert len(model.predict(model.input_example)) == 1
 judged = mlflow.models.evaluate(
     model_uri, pandas.DataFrame(rows), targets="churn", model_type="classifier",
     evaluator_config={"pos_label": "Yes", "log_explainer": False},

@@ -45,6 +45,13 @@ class Mine(LinearRegression):
 '''
 
 
+class Decided(DummyClassifier):
+    """An estimator of another package, whose `predict` has a threshold that nobody else knows."""
+
+    def predict(self, table: Any) -> Any:
+        return np.full(len(table), "yes")
+
+
 def schema(target: str, **columns: Any) -> Schema:
     return Schema.model_validate(
         {"columns": {"x": {"type": "number"}, **columns, "y": {"type": target, "role": "target"}}}
@@ -135,6 +142,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], 
             [True, False],
             True,
             ["prediction", "probability", "threshold", "probability of False", "probability of True"],
+        ),
+        (
+            Decided(),
+            ["no", "yes"],
+            "yes",
+            ["prediction", "probability", "probability of no", "probability of yes"],
         ),
         (RidgeClassifier(), ["no", "yes"], "yes", ["prediction"]),
         (LinearRegression(), [0.5, 1.5], None, ["prediction"]),

@@ -26,7 +26,7 @@ TYPES: Mapping[ColumnType, str] = {
     "text": "string",
     "datetime": "datetime",
 }
-LABELS = {bool: "boolean", int: "long", str: "string"}
+LABELS = {bool: "boolean", float: "double", int: "long", str: "string"}
 
 
 class RawModel:
@@ -66,8 +66,8 @@ class RawModel:
             measure = accuracy_score if self.model.classes else r2_score
             return measure(actual, predictions.predicted, sample_weight=sample_weight)
         answers = results.answers(predictions)
-        if "probability" in answers:
-            answers["threshold"] = getattr(self.model, "threshold", 0.5)
+        if "probability" in answers and (threshold := _threshold(self.model)) is not None:
+            answers["threshold"] = threshold
         answers = answers.join(results.class_probabilities(predictions))
         return answers.set_axis(given.index) if isinstance(given, pd.DataFrame) else answers
 
@@ -92,10 +92,18 @@ def outputs(model: FittedModel) -> dict[str, str]:
     """The columns of an answer, and their types in MLflow's words.
 
     `prediction`; for two classes `probability` (of the positive one) and the `threshold` from which on that is
-    predicted; and the probability of each class.
+    predicted, unless an estimator of another package than scikit-learn decides; and the probability of each class.
     """
     known = hasattr(model.pipeline, "predict_proba")
-    numbers = ["probability", "threshold"] if known and model.positive is not None else []
+    numbers = ["probability"] if known and model.positive is not None else []
+    numbers += ["threshold"] if numbers and _threshold(model) is not None else []
     numbers += [f"{results.PROBABILITY}{label}" for label in model.classes if known]
     prediction = LABELS[type(model.classes[0])] if model.classes else "double"
     return {"prediction": prediction, **dict.fromkeys(numbers, "double")}
+
+
+def _threshold(model: FittedModel) -> float | None:
+    """The probability from which on a row is predicted to be positive; None where only the estimator knows."""
+    chosen: float | None = getattr(model, "threshold", None)
+    decides = not type(model.pipeline[-1]).__module__.startswith("sklearn.")
+    return chosen if chosen is not None or decides else 0.5
