@@ -238,7 +238,8 @@ def test_a_version_needs_no_more_than_it_lists_and_keeps_the_bytes_of_its_model(
         elif isinstance(node, ast.ImportFrom) and not node.level:
             imported.add(str(node.module).partition(".")[0])
     [code] = {source.relative_to(kept / "code").parts[0] for source in sources}
-    packages = {"scikit-learn" if name == "sklearn" else name for name in imported - sys.stdlib_module_names}
+    known_as = {"sklearn": "scikit-learn", "ruamel": "ruamel-yaml"}
+    packages = {known_as.get(name, name) for name in imported - sys.stdlib_module_names}
     assert packages - {code, "mlflow"} <= environment.ANSWERS_WITH
     assert len(sources) < 40
 
