@@ -178,6 +178,17 @@ def tracking(database: Postgres, storage: S3, folder: Path) -> Iterator[Tracking
 
 
 @contextmanager
+def scoring(model: str, store: str, folder: Path) -> Iterator[str]:
+    """MLflow's own server of a model, started in `folder`, where its log is; the address that answers."""
+    port = free_port()
+    start = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", model]
+    command = [*start, "--env-manager", "local", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with _running(command, f"{url}/ping", {"MLFLOW_TRACKING_URI": store}, folder / "scoring.log"):
+        yield f"{url}/invocations"
+
+
+@contextmanager
 def _running(command: list[str], url: str, environment: Mapping[str, str], log: Path) -> Iterator[None]:
     """Run a server until it is not needed any more; it counts as started when `url` answers."""
     with log.open("a") as said:

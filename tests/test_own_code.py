@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
@@ -35,6 +36,7 @@ class Mine(LogisticRegression):
         probability = super().predict_proba(rows)[:, 1] ** 0.5
         return __import__("numpy").column_stack([1 - probability, probability])
 '''
+TESTED = ("test", "predictions")
 BOOSTING = {"classifier": "lightgbm.LGBMClassifier", "n_estimators": 20}
 BOOSTING |= {"verbose": -1, "deterministic": True, "force_row_wise": True}  # what its get_params does not list
 
@@ -95,9 +97,16 @@ def test_a_feature_a_metric_and_an_estimator_of_the_project_are_everywhere(quick
     assert next(iter(report(project, "metrics"))) == "cost"
     low, high = report(project, "evaluation")["intervals"]["cost"]
     assert low < report(project, "metrics")["cost"] < high
-    # … and the registry the estimator, with the code that it takes to load it.
+    # … and the version has estimator and feature: it answers raw rows as the pipeline does.
     assert len(versions(project)) == 1
-    assert list((project.path / "mlruns").rglob("code/project/estimators.py"))
+    kept = max((project.path / "mlruns").rglob("MLmodel"), key=lambda file: file.stat().st_mtime)
+    (delivery,) = (project.path / "data" / "raw").glob("*.csv")
+    test, said = (pd.read_parquet(project.path / "data" / "prepared" / f"{name}.parquet") for name in TESTED)
+    rows = pd.read_csv(delivery, dtype=str).set_index("customer_id").loc[test["customer_id"].astype("str")]
+    answers = mlflow.pyfunc.load_model(str(kept.parent)).predict(rows)
+    assert answers[["prediction", "probability"]].to_numpy().tolist() == (
+        said[["prediction", "probability"]].to_numpy().tolist()
+    )
 
     review = json.loads(succeeds(project, *MLOPS, "review", "HEAD", "--json"))
     explained = json.loads(succeeds(project, *MLOPS, "explain", "--rows", "1", "--json"))

@@ -4,16 +4,19 @@ On the server runs what differs there: what is done at once, accounts, secrets, 
 """
 
 import base64
+import csv
 import http.client
 import json
 import math
 import os
 import pickle
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pandas as pd
@@ -22,7 +25,7 @@ from ruamel.yaml import YAML
 
 from tests.conftest import BakedProject, bake_copy, found_in, shared
 from tests.projects import DVC, MLOPS, REPRO, answers, change, commit, succeeds
-from tests.services import BUCKET, S3, Postgres, Tracking
+from tests.services import BUCKET, S3, Postgres, Tracking, scoring
 
 SERVERS = pytest.mark.xdist_group("servers")  # one worker starts them
 DELETE = "import mlflow, sys; mlflow.MlflowClient().delete_registered_model(sys.argv[1])"
@@ -34,6 +37,26 @@ RECORDED = """
 import json, mlflow, sys
 runs = mlflow.search_runs(experiment_names=sys.argv[1:], output_format="list")
 print(json.dumps([run.data.tags for run in runs]))
+"""
+
+# What somebody runs who has a version's packages, and nothing of the project.
+ELSEWHERE = """
+import json, sys
+import mlflow, pandas
+model_uri, rows = sys.argv[1], json.load(sys.stdin)
+model = mlflow.pyfunc.load_model(model_uri)
+answers = model.predict(rows)
+assert len(model.predict(model.input_example)) == 1
+judged = mlflow.models.evaluate(
+    model_uri, pandas.DataFrame(rows), targets="churn", model_type="classifier",
+    evaluator_config={"pos_label": "Yes", "log_explainer": False},
+)
+types = {column.name: column.type.name for column in model.metadata.get_input_schema()}
+own = [name for name in sys.modules if name.partition(".")[0] in ("mlops", "project")]
+found = {"answers": answers.to_dict("list"), "types": types, "own": own}
+metrics = {name: judged.metrics[name] for name in ("accuracy_score", "roc_auc", "log_loss")}
+exec(sys.argv[2])
+print(json.dumps(found | {"metrics": metrics}))
 """
 
 
@@ -133,6 +156,78 @@ def one_served(remote: BakedProject, tracking: Tracking, tmp_path_factory: pytes
 def copied(one_served: Team, tmp_path: Path) -> Team:
     """The same in a copy of its project, to be changed."""
     return Team(bake_copy(one_served.project, tmp_path), one_served.server)
+
+
+def raw_test_rows(project: BakedProject) -> list[dict[str, str]]:
+    """The rows of the test split, in its order, as the CSV has them."""
+    (path,) = (project.path / "data" / "raw").glob("*.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        by_id = {row["customer_id"]: row for row in csv.DictReader(file)}
+    ids = pd.read_parquet(project.path / "data" / "prepared" / "test.parquet")["customer_id"]
+    return [by_id[str(key)] for key in ids]
+
+
+def test_a_version_takes_raw_rows_in_a_process_that_knows_nothing_of_the_project(
+    registered: Team, tmp_path: Path
+) -> None:
+    project = registered.project
+    (tmp_path / "elsewhere").mkdir()
+    store = f"sqlite:///{project.path.as_posix()}/mlflow.db"
+    (shown,) = re.findall(r"^```python\n(.*?)^```$", project.read("docs/production.md"), re.MULTILINE | re.DOTALL)
+    (delivery,) = (project.path / "data" / "incoming").glob("*.csv")
+    told = shown.replace("deliveries/march.csv", delivery.as_posix()).replace("@champion", "@challenger")
+
+    done = subprocess.run(
+        ["python", "-I", "-c", ELSEWHERE, f"models:/{registered.name}@challenger", told],
+        input=json.dumps(raw_test_rows(project)),
+        cwd=tmp_path / "elsewhere",
+        env=project.with_env(MLFLOW_TRACKING_URI=store).surroundings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    pipeline = pd.read_parquet(project.path / "data" / "prepared" / "predictions.parquet")
+    for column in ("prediction", "probability"):  # to the last bit
+        assert found["answers"][column] == pipeline[column].tolist()
+    assert found["answers"]["probability of Yes"] == found["answers"]["probability"]
+    kinds = {"number": "double", "integer": "long", "boolean": "boolean", "category": "string"}
+    columns = YAML(typ="safe").load(project.read("schema.yaml"))["columns"]
+    assert found["types"] == {name: kinds[kind["type"]] for name, kind in columns.items() if "role" not in kind}
+    assert found["own"] == []
+    metrics = json.loads(project.read("reports/metrics.json"))
+    assert found["metrics"] == {
+        "accuracy_score": pytest.approx(metrics["accuracy"]),
+        "roc_auc": pytest.approx(metrics["roc_auc"]),
+        "log_loss": pytest.approx(metrics["log_loss"]),
+    }
+    assert "prediction  probability  threshold" in done.stdout.splitlines()[0]
+
+
+def test_mlflows_server_takes_raw_rows_and_names_what_a_row_lacks(registered: Team, tmp_path: Path) -> None:
+    project, rows = registered.project, raw_test_rows(registered.project)[:3]
+    typed = [{**row, "partner": "Yes" if row["partner"] == "1" else "No", "total_charges": None} for row in rows]
+
+    def ask(url: str, given: object) -> tuple[int, Any]:
+        host, _, path = url.removeprefix("http://").partition("/")
+        connection = http.client.HTTPConnection(host, timeout=60)
+        connection.request("POST", f"/{path}", json.dumps({"inputs": given}), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+    store = f"sqlite:///{project.path.as_posix()}/mlflow.db"
+    with scoring(f"models:/{registered.name}@challenger", store, tmp_path) as url:
+        whole, other = ask(url, rows), ask(url, typed)
+        lacking = ask(url, {name: value for name, value in rows[0].items() if name != "tenure"})
+
+    pipeline = pd.read_parquet(project.path / "data" / "prepared" / "predictions.parquet")[:3]
+    assert (whole[0], other[0], len(other[1]["predictions"])) == (200, 200, 3)
+    assert [row["prediction"] for row in whole[1]["predictions"]] == pipeline["prediction"].tolist()
+    assert [row["probability"] for row in whole[1]["predictions"]] == pytest.approx(pipeline["probability"].tolist())
+    assert lacking[0] == 400
+    assert "Error: the row lacks tenure, which the model needs" in lacking[1]["message"]
 
 
 @pytest.mark.parametrize("store", ["SQLite", pytest.param("server", marks=SERVERS)])

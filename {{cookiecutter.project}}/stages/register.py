@@ -23,6 +23,7 @@ def main(
 ) -> None:
     """Judge, describe, record, and outside a sweep register."""
     import project.estimators  # the model may be one of its classes
+    import project.features  # a version brings it along
     import project.metrics
     from mlops.base import files, pages, params
     from mlops.history import provenance

@@ -60,7 +60,6 @@ def result(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.M
         metrics={"accuracy": 0.5},
         tags={"author": "somebody"},
         model=tmp_path / "model.joblib",
-        columns={"x": "double"},
         requirements=["scikit-learn"],
         artifacts=[Path("reports/facts.json")],
     )
@@ -107,7 +106,7 @@ def test_a_run_holds_parameters_metrics_tags_digests_files_and_the_model(store: 
     assert version.run_id == recorded.run_id
     assert version.tags[registry.MODEL_DIGEST] == result.digests["model"]
     assert [file.path for file in client.list_artifacts(recorded.run_id, "reports")] == ["reports/facts.json"]
-    assert mlflow.sklearn.load_model(f"models:/{result.name}/1").predict([[0.0]]).tolist() == ["no"]
+    assert mlflow.pyfunc.load_model(f"models:/{result.name}/1").predict({"x": 0.0})["prediction"].tolist() == ["no"]
 
 
 def test_an_interruption_between_a_run_and_its_id_leaves_no_run(
@@ -270,7 +269,7 @@ def test_a_store_that_was_moved_or_copied_has_its_files_and_leaves_the_original_
         os.environ.pop("MLFLOW_TRACKING_URI", None)
         with registry.opened(sqlite_store.address(database)) as client:
             kept = registry.artifact(client, run_id, Path("reports/facts.json"), tmp_path)
-            assert mlflow.sklearn.load_model(f"runs:/{run_id}/model").predict([[0.0]]).tolist() == ["no"]
+            assert mlflow.sklearn.load_model(f"runs:/{run_id}/model").predict({"x": 0.0}).tolist() == ["no"]
         assert kept.read_text() == "{}\n"
     assert [path.relative_to(original.parent) for path in before] == [
         path.relative_to(moved.parent) for path in sorted(moved.parent.rglob("*"))
@@ -366,7 +365,7 @@ from mlops.registry import recording
 
 result = recording.Result(
     name="shared", digests={kind: kind for kind in ("model", "data", "params", "code")}, params={}, metrics={},
-    tags={}, model=Path(sys.argv[2]), columns={"x": "double"}, requirements=["scikit-learn"], artifacts=[],
+    tags={}, model=Path(sys.argv[2]), requirements=["scikit-learn"], artifacts=[],
 )
 
 def record(_):

@@ -77,6 +77,12 @@ def answers(predictions: Predictions) -> pd.DataFrame:
     return table if probability is None else table.assign(probability=probability)
 
 
+def class_probabilities(predictions: Predictions) -> pd.DataFrame:
+    """The probability of each class on n rows, in columns named after the classes; no column where there is none."""
+    columns = [f"{PROBABILITY}{label}" for label in predictions.classes]
+    return pd.DataFrame(predictions.probabilities, columns=columns if predictions.probabilities is not None else [])
+
+
 def to_frame(predictions: Predictions, table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """The predictions on the test table (n rows) as a table, so that another model can be compared on shared rows.
 
@@ -87,8 +93,7 @@ def to_frame(predictions: Predictions, table: pd.DataFrame, schema: Schema) -> p
     keys = digest.row_hashes(table[schema.with_role("id") or list(table.columns)])
     frame = pd.DataFrame({"row": keys, "actual": predictions.actual}).join(answers(predictions))
     if predictions.kind == "multiclass" and predictions.probabilities is not None:
-        columns = [f"{PROBABILITY}{label}" for label in predictions.classes]
-        frame = frame.join(pd.DataFrame(predictions.probabilities, columns=columns))
+        frame = frame.join(class_probabilities(predictions))
     return frame.join(table[schema.sensitive].add_prefix(GROUP).reset_index(drop=True))
 
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from mlops.base import model_files, params
 from mlops.history.provenance import EXPERIMENT
-from mlops.registry import audit, backend, registry, sqlite_store
+from mlops.registry import audit, backend, packaging, registry, scoring, sqlite_store
 from mlops.registry.registry import CHALLENGER, MODEL_DIGEST, RESULT_KEY, STAGE, TAKEN_BACK
+from mlops.training.model import FittedModel
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow.entities import Run
+    from mlflow.models import ModelSignature
 
     from mlops.registry.registry import Client
 
@@ -32,9 +33,9 @@ class Result:
     """A result to record.
 
     `digests` (model, data, params, code; SHA-256) identify the result. `commit` and `author` are those of the commit
-    that brought it, empty before there is one. `columns` are the model's inputs with their MLflow types, and `example`
-    is a row of inputs. `data` are facts about the data, `artifacts` files to keep with the run, `verdict` is the gate's
-    verdict as text, and `description` (Markdown) is shown with the version.
+    that brought it, empty before there is one. `data` are facts about the data, `artifacts` files to keep with the run,
+    `verdict` is the gate's verdict as text, `description` (Markdown) is shown with the version, and `example` is a raw
+    row.
     """
 
     name: str
@@ -43,7 +44,6 @@ class Result:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     model: Path
-    columns: Mapping[str, str]
     requirements: Sequence[str]
     artifacts: Sequence[Path]
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Result:
     author: str = ""
     verdict: str = ""
     description: str = ""
-    example: "pd.DataFrame | None" = None
+    example: Mapping[str, Any] | None = None
 
     @property
     def key(self) -> str:
@@ -246,25 +246,38 @@ def _deleted(delete: Callable[..., None], *arguments: str) -> bool:
 
 def _log_model(run_id: str, result: Result) -> None:
     import mlflow
+
+    mlflow.start_run(run_id=run_id)
+    try:
+        with packaging.package() as (folder, code):
+            answering = model_files.read(result.model, load=code.load)
+            mlflow.sklearn.log_model(
+                answering,
+                name="model",
+                code_paths=[str(folder)],
+                serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_PICKLE,
+                signature=_signature(answering.model),
+                pip_requirements=list(result.requirements),
+                pyfunc_predict_fn="score",
+                input_example=[result.example] if result.example else None,
+            )
+    finally:
+        mlflow.end_run("RUNNING")  # it is not the run of the result yet
+
+
+def _signature(model: FittedModel) -> "ModelSignature":
+    """The types of a raw row and of an answer.
+
+    They are what a value means. How it is written is the model's own affair: it takes Yes for a boolean and "3" for an
+    integer, which MLflow would refuse, or cast to something else. So MLflow is told that the model checks its input.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    columns = [ColSpec(kind, name, required=False) for name, kind in result.columns.items()]
-    pipeline = model_files.read(result.model).pipeline
-    own = type(pipeline[-1]).__module__.partition(".")[0] == "project"
-    mlflow.start_run(run_id=run_id)
-    try:
-        mlflow.sklearn.log_model(
-            pipeline,
-            name="model",
-            code_paths=["project"] if own else None,  # whoever loads the model needs its class
-            serialization_format=mlflow.sklearn.SERIALIZATION_FORMAT_CLOUDPICKLE,
-            signature=ModelSignature(inputs=Schema(columns)),
-            pip_requirements=list(result.requirements),
-            input_example=result.example,
-        )
-    finally:
-        mlflow.end_run("RUNNING")  # it is not the run of the result yet
+    sides = (scoring.inputs(model.schema), scoring.outputs(model))
+    signature = ModelSignature(*(Schema([ColSpec(kind, name) for name, kind in side.items()]) for side in sides))
+    signature._is_signature_from_type_hint = True
+    return signature
 
 
 def _version(client: "Client", run_id: str, result: Result) -> str:

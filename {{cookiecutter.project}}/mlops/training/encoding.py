@@ -1,6 +1,7 @@
 """The one definition of the model's inputs, for training, evaluation, serving and monitoring, and their encoder."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from mlops.data.levels import objects
 from mlops.data.profile import MICROSECONDS_A_DAY, Profile
-from mlops.data.schema import Schema
+from mlops.data.schema import ColumnType, Schema
 from mlops.training.task import Task
 
 if TYPE_CHECKING:
@@ -38,27 +39,31 @@ def inputs(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     return pd.DataFrame(columns, index=table.index)
 
 
-def typical(profile: Profile, schema: Schema) -> pd.DataFrame:
-    """One made-up row of `inputs`: the median or the most frequent level of each column, and no person's data."""
-    row: dict[str, object] = {}
-    for name in schema.inputs:
-        kind, known = schema.columns[name].type, profile.get(name)
-        if known is None or not known.given:
-            value: object = ""
-        elif known.kind == "category":
-            value = known.values[known.counts.argmax()]
-        else:
-            value = known.values[np.searchsorted(np.cumsum(known.counts), known.given / 2)]
-        if kind == "boolean":
-            value = value == "True"
-        elif kind == "datetime":
-            value = pd.Timestamp(0) + pd.Timedelta(days=float(value) if isinstance(value, float) else 0.0)
-        row[name] = value if kind == "category" or value != "" else 0.0
-    return inputs(pd.DataFrame([row]), schema)
+def typical(profile: Profile, schema: Schema) -> dict[str, Any] | None:
+    """One made-up raw row: the median or the most frequent level of each column, and no person's data.
+
+    None if a prediction needs a column of the role `source`, of which there is no profile.
+    """
+    if schema.with_role("source"):
+        return None
+    as_type: dict[ColumnType, Callable[[Any], Any]] = {
+        "number": float,
+        "integer": int,
+        "boolean": lambda value: value == "True",
+        "datetime": lambda days: pd.Timestamp(0) + pd.Timedelta(days=days),
+    }
+    row = {}
+    for name in schema.needed:
+        known, value = profile.get(name), 0
+        if known is not None and known.given:
+            middle = np.searchsorted(np.cumsum(known.counts), known.given / 2)
+            value = known.values[known.counts.argmax() if known.kind == "category" else middle]
+        row[name] = as_type.get(schema.columns[name].type, str)(value)
+    return row
 
 
 def column_types(schema: Schema) -> dict[str, str]:
-    """The columns of `inputs` and their types, `string` or `double`: a model's signature, from the schema alone."""
+    """The columns of `inputs` and their types, `string` or `double`, from the schema alone."""
     kinds = {name: "string" if schema.columns[name].type == "category" else "double" for name in schema.inputs}
     return {column: kind for name, kind in kinds.items() for column in encoder_columns(name, schema)}
 

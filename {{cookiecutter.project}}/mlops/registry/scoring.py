@@ -1,0 +1,109 @@
+"""A version's model as MLflow has it: raw rows in, answers out. `packaging` copies this module into every version."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlops.base import model_files
+from mlops.base.errors import ProjectError
+from mlops.data import rows
+from mlops.data.deriving import Derive
+from mlops.data.schema import ColumnType, Schema
+from mlops.evaluation import results
+from mlops.training.metrics import Predictions
+from mlops.training.model import FittedModel
+
+PACKAGE = __name__.removesuffix("mlops.registry.scoring")  # of the copy in a version; empty here
+# MLflow's names of types.
+TYPES: Mapping[ColumnType, str] = {
+    "number": "double",
+    "integer": "long",
+    "boolean": "boolean",
+    "category": "string",
+    "text": "string",
+    "datetime": "datetime",
+}
+LABELS = {bool: "boolean", float: "double", int: "long", str: "string"}
+
+
+class RawModel:
+    """A model with all that lies between a raw row and its answer, to MLflow a scikit-learn estimator.
+
+    `predict` and `predict_proba` are what `mlflow.models.evaluate` calls. `score` is `predict` of the loaded version:
+    MLflow lets a scikit-learn model have another method for that, of a few names. Raw rows are those of `rows.typed`.
+
+    Every method raises an MlflowException with one sentence where the rows cannot be read, which MLflow's server hands
+    on.
+    """
+
+    def __init__(self, content: bytes, derive: Derive, load: "Callable[[bytes], RawModel]") -> None:
+        self.model: FittedModel = model_files.in_package(content, PACKAGE)
+        self.schema, self.derive = self.model.schema, derive
+        # In a pickle it is its model's file, byte by byte, and what makes it of that.
+        self._parts = load, (content,)
+        if hasattr(self.model.pipeline, "predict_proba"):
+            self.predict_proba = self._probabilities
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._parts
+
+    def predict(self, given: rows.Rows) -> NDArray[Any]:
+        """The label or the number for each of n rows, shape (n,)."""
+        return self._predictions(given).predicted
+
+    def score(self, given: rows.Rows, actual: Any = None, sample_weight: Any = None) -> Any:
+        """The answers for n rows, a table with the columns of `outputs`; those for a table have its index.
+
+        With `actual` values (n,) it is scikit-learn's `score` instead: the accuracy, or R².
+        """
+        predictions = self._predictions(given)
+        if actual is not None:
+            from sklearn.metrics import accuracy_score, r2_score
+
+            measure = accuracy_score if self.model.classes else r2_score
+            return measure(actual, predictions.predicted, sample_weight=sample_weight)
+        answers = results.answers(predictions)
+        if "probability" in answers and (threshold := _threshold(self.model)) is not None:
+            answers["threshold"] = threshold
+        answers = answers.join(results.class_probabilities(predictions))
+        return answers.set_axis(given.index) if isinstance(given, pd.DataFrame) else answers
+
+    def _probabilities(self, given: rows.Rows) -> NDArray[np.float64] | None:
+        return self._predictions(given).probabilities
+
+    def _predictions(self, given: rows.Rows) -> Predictions:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.model.predict(rows.typed(given, self.schema, self.derive))
+        except ProjectError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from None
+
+
+def inputs(schema: Schema) -> dict[str, str]:
+    """The columns of a raw row that a prediction needs, and their types in MLflow's words."""
+    return {name: TYPES[schema.columns[name].type] for name in schema.needed}
+
+
+def outputs(model: FittedModel) -> dict[str, str]:
+    """The columns of an answer, and their types in MLflow's words.
+
+    `prediction`; for two classes `probability` (of the positive one) and the `threshold` from which on that is
+    predicted, unless an estimator of another package than scikit-learn decides; and the probability of each class.
+    """
+    known = hasattr(model.pipeline, "predict_proba")
+    numbers = ["probability"] if known and model.positive is not None else []
+    numbers += ["threshold"] if numbers and _threshold(model) is not None else []
+    numbers += [f"{results.PROBABILITY}{label}" for label in model.classes if known]
+    prediction = LABELS[type(model.classes[0])] if model.classes else "double"
+    return {"prediction": prediction, **dict.fromkeys(numbers, "double")}
+
+
+def _threshold(model: FittedModel) -> float | None:
+    """The probability from which on a row is predicted to be positive; None where only the estimator knows."""
+    chosen: float | None = getattr(model, "threshold", None)
+    decides = not type(model.pipeline[-1]).__module__.startswith("sklearn.")
+    return chosen if chosen is not None or decides else 0.5
