@@ -6,7 +6,7 @@ that name to 1e-9 (with `zero_division=0`); what is undefined, such as the ROC A
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -65,7 +65,8 @@ class Predictions:
 
     `actual` and `predicted` have shape (n,): labels, or float64 to regress. `probabilities` are float64 (n, k) with a
     column per entry of `classes`, which is sorted; None where the model gives none. `classes` is empty to regress, and
-    `positive` is None unless there are two classes.
+    `positive` is None unless there are two classes. `threshold` is the probability from which on a row is predicted to
+    be positive; None where the model decides by itself.
     """
 
     actual: NDArray[Any]
@@ -73,6 +74,7 @@ class Predictions:
     probabilities: NDArray[np.float64] | None
     classes: tuple[Label, ...]
     positive: Label | None
+    threshold: float | None = None
 
     @property
     def kind(self) -> Literal["binary", "multiclass", "regression"]:
@@ -97,7 +99,18 @@ class Predictions:
     def subset(self, rows: slice | NDArray[Any]) -> "Predictions":
         """The predictions of some rows: a slice, a mask (n,) or positions."""
         probabilities = None if self.probabilities is None else self.probabilities[rows]
-        return Predictions(self.actual[rows], self.predicted[rows], probabilities, self.classes, self.positive)
+        return replace(self, actual=self.actual[rows], predicted=self.predicted[rows], probabilities=probabilities)
+
+    def at(self, threshold: float) -> "Predictions":
+        """The same rows of two classes, with labels by another threshold."""
+        labels = [*(label for label in self.classes if label != self.positive), self.positive]
+        is_predicted = np.asarray(self.positive_probability) >= threshold
+        predicted = np.array(labels, dtype=self.predicted.dtype)[is_predicted.astype(np.intp)]
+        return replace(self, predicted=predicted, threshold=threshold)
+
+
+# A row for each column of `outcomes`.
+OUTCOMES = Predictions(np.array([False, False, True, True]), np.array([False, True] * 2), None, (False, True), True)
 
 
 def declare(metrics: Mapping[Callable[..., float], str]) -> None:
@@ -127,7 +140,7 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
     if first.probabilities is not None:
         probabilities = np.concatenate([part.probabilities for part in parts if part.probabilities is not None])
     actual, predicted = (np.concatenate([getattr(part, side) for part in parts]) for side in ("actual", "predicted"))
-    return Predictions(actual, predicted, probabilities, first.classes, first.positive)
+    return replace(first, actual=actual, predicted=predicted, probabilities=probabilities)
 
 
 def title(metric: str) -> str:
@@ -161,6 +174,29 @@ def scorer(predictions: Predictions) -> Scorer:
         return {name: found[name] for name in HIGHER_IS_BETTER if name in found}
 
     return scores
+
+
+def outcomes(predictions: Predictions, thresholds: Values) -> Values:
+    """True negatives, false positives, false negatives and true positives of two classes at b thresholds, (b, 4)."""
+    is_positive, probability = predictions.actual == predictions.positive, np.asarray(predictions.positive_probability)
+    counts = []
+    for side in (np.sort(probability[~is_positive]), np.sort(probability[is_positive])):
+        below = np.searchsorted(side, thresholds, side="left")
+        counts += [below, len(side) - below]
+    return np.stack(counts, axis=1).astype(np.float64)
+
+
+def of_two_labels() -> list[str]:
+    """The metrics that depend on the labels of two classes, and so on the threshold."""
+    return [*_of_labels(OUTCOMES)(_once(OUTCOMES)), *OWN]
+
+
+def by_threshold(predictions: Predictions, metric: str, thresholds: Values) -> Values:
+    """One of `of_two_labels` at each of b thresholds, shape (b,)."""
+    if metric in OWN:
+        each = [_of_project(predictions.at(one), metric, OWN[metric]) for one in thresholds.tolist()]
+        return np.concatenate([scores(_once(predictions))[metric] for scores in each])
+    return _of_labels(OUTCOMES)(outcomes(predictions, thresholds))[metric]
 
 
 def classification_report(predictions: Predictions) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pyarrow as pa
 
 from mlops.base import params
 from mlops.data.schema import Schema
-from mlops.training import encoding, estimators, fitting, search, task
+from mlops.training import decision, encoding, estimators, fitting, search, task
 from mlops.training.model import FittedModel, fitted_model
 
 # Passes the finished pieces of work on while it shows a person how many of them there are.
@@ -40,8 +41,8 @@ def train(
     `split` is how the test rows were split off (`prepare.split`): after a split by time, the folds are by time, too.
 
     Raises:
-        DataError: there are too few rows for the folds.
-        ParameterError: there is no such model, or it refuses its arguments or the data.
+        DataError: there are too few rows for the folds, or to learn a threshold or a calibration from.
+        ParameterError: there is no such model, it refuses its arguments or the data, or lacks what `settings` take.
     """
     kind = task.task_of(table[schema.target], schema.columns[schema.target].type, settings.task)
     target = task.labels(table[schema.target], kind)
@@ -61,26 +62,28 @@ def train(
     chosen, space = models.choose(settings.model), settings.search.space.get(settings.model, {})
     path = chosen.classifier if kind == "classification" else chosen.regressor
     configured = estimators.build(settings.model, path, chosen.arguments, kind, settings.seed, settings.threads)
+    weighted = settings.balance == "classes" and estimators.balance(settings.model, configured, kind)
+    deciding = decision.is_asked(settings, configured, kind, positive)
     arguments = search.candidates(settings.model, configured, space, settings.search.candidates, settings.seed)
     metric = search.metric_named(task.headline(kind, settings.search.metric if settings.search.candidates else "auto"))
 
-    tried = [estimators.with_arguments(configured, values) for values in arguments]
-    outcomes: list[search.FoldScore]
-    if len(tried) == 1:
-        pipeline = fitting.pipeline(encoder, tried[0])
-        pieces = fitting.cross_validate(pipeline, inputs, target, [*folds, None], positive, settings.threads)
-        *scores, fitted = progress(pieces, len(folds) + 1, "cross-validating")
-        outcomes = [(0, score) for score in scores]
-    else:
-        searching = search.search(encoder, tried, inputs, target, folds, positive, settings.threads)
-        outcomes = list(progress(searching, len(folds) * len(tried), "cross-validating"))
-    found = search.collected(arguments, outcomes, metric)
-    best = search.best(found, metric)
+    tried, number = [estimators.with_arguments(configured, values) for values in arguments], 0
+    outcomes: list[search.FoldScore] = []
     if len(tried) > 1:
-        pipeline = fitting.pipeline(encoder, tried[best.number])
-        [fitted] = fitting.cross_validate(pipeline, inputs, target, [None], positive, settings.threads)
+        searching = search.search(encoder, tried, inputs, target, folds, positive, settings.threads, weighted)
+        outcomes = list(progress(searching, len(folds) * len(tried), "cross-validating"))
+        number = search.best(search.collected(arguments, outcomes, metric), metric).number
+    pipeline, again = fitting.pipeline(encoder, tried[number]), folds if deciding or not outcomes else []
+    judge = partial(decision.out_of_fold, settings=settings) if deciding else None
+    pieces = fitting.cross_validate(
+        pipeline, inputs, target, [*again, None], positive, settings.threads, judge, balanced=weighted
+    )
+    *parts, fitted = progress(pieces, len(again) + 1, "cross-validating")
+    decided = decision.decide(parts, settings) if deciding else decision.undecided(parts, positive)
+    found = search.collected(arguments, outcomes or [(0, one) for one in decided.folds], metric)
+    best, scores = found[number], decided.folds or found[number].folds
 
-    summary = fitting.summarise(best.folds)
+    summary = fitting.summarise(scores)
     report = {
         "model": settings.model,
         "estimator": path,
@@ -92,14 +95,18 @@ def train(
         "mean_encoded": many,
         "rare_classes": fitting.rare_classes(target, settings.folds),
         "cross_validated": summary,
-        "folds": best.folds,
+        "folds": scores,
+        "decision": decided.report,
         "search": search.report(found, best, metric),
     }
+    cross_validated = f"{metric} {summary[metric]['mean']:.4f} ± {summary[metric]['std']:.4f}"
     which = f", candidate {best.number} of {len(tried) - 1}" if len(tried) > 1 else ""
     return Trained(
-        model=fitted_model(fitted, schema, kind, positive, settings.threads),
+        model=fitted_model(
+            decided.decision.model(fitted), schema, kind, positive, settings.threads, decided.decision.threshold
+        ),
         metrics={name: spread["mean"] for name, spread in summary.items()},
         report=report,
         candidates=search.table(found, metric),
-        sentence=f"{settings.model}{which}: {metric} {summary[metric]['mean']:.4f} ± {summary[metric]['std']:.4f}",
+        sentence=f"{settings.model}{which}: {cross_validated}{decision.sentence(decided)}",
     )
