@@ -35,8 +35,11 @@ def main(
     scoring.declare(project.metrics.METRICS)
     settings, fitted, table = params.load(params.Evaluate), model_files.read(model), tables.read(test)
     distributions = profile.from_frame(tables.read(reference))
+    trained, data = files.read_json(training), files.read_json(dataset)
     trees = environment.locks("shap")  # not: is installed, or one lock would give two reports
-    evaluation = reporting.evaluate(fitted, table, distributions, settings, trees=trees, progress=console.progress)
+    evaluation = reporting.evaluate(
+        fitted, table, distributions, trained, settings, trees=trees, progress=console.progress
+    )
 
     tables.write(predictions, results.to_frame(evaluation.predictions, table, fitted.schema))
     files.write_json(metrics, evaluation.scores)
@@ -45,7 +48,6 @@ def main(
     files.write_json(fairness, evaluation.fairness)
     for name, curve in evaluation.curves.items():
         files.write_csv(plots / f"{name}.csv", curve)
-    trained, data = files.read_json(training), files.read_json(dataset)
     pages.write_page(page, "evaluation.html", **reporting.page(evaluation, fitted, trained, data, settings.confidence))
     typer.echo(results.sentence(evaluation.scores, evaluation.intervals, evaluation.headline, len(table)))
 

@@ -1,6 +1,6 @@
 """The work of the stage `evaluate`: everything that is said of a model on the test split, from one prediction of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,18 +37,29 @@ class Evaluation:
 
 
 def evaluate(
-    model: FittedModel, table: pd.DataFrame, reference: Profile, settings: Evaluate, *, trees: bool, progress: Progress
+    model: FittedModel,
+    table: pd.DataFrame,
+    reference: Profile,
+    trained: Mapping[str, Any],
+    settings: Evaluate,
+    *,
+    trees: bool,
+    progress: Progress,
 ) -> Evaluation:
     """Predict the typed test split (n rows) once, and derive everything from those predictions.
 
-    `reference` is the profile of the training split; with `trees`, models of trees are explained, too.
+    `reference` is the profile of the training split, and `trained` the report of the stage `train`; with `trees`,
+    models of trees are explained, too.
 
     Raises:
         ParameterError: there is no headline metric of that name for this task.
     """
     schema, pipeline, threads = model.schema, model.pipeline, model.threads
     headline = task.headline(model.task, settings.metric)
-    predictions = model.predict(table, task.labels(table[schema.target], model.task))
+    actual = task.labels(table[schema.target], model.task)
+    predictions = model.predict(table, actual)
+    below, decided = model.uncalibrated, trained["decision"]
+    before = None if below is None else below.predict(table, actual)
     scores = results.scores(predictions, headline)
     spans = intervals.bootstrap(predictions, settings.resamples, settings.confidence, settings.seed)
     inputs = encoding.inputs(table, schema)
@@ -66,9 +77,17 @@ def evaluate(
         intervals=spans,
         groups=results.metrics_by_group(predictions, table, schema.sensitive),
         fairness=fairness.report(predictions, table[schema.sensitive], settings.smallest_group, settings.confidence),
-        curves={**curves.curves(predictions), "importances": importances, "partial_dependence": partial},
+        curves={
+            **curves.curves(predictions),
+            **curves.of_decision(predictions, before, decided),
+            "importances": importances,
+            "partial_dependence": partial,
+        },
         explanations=explanation.of_notable(pipeline, table, predictions, schema, reference, threads, trees=trees),
-        facts=results.facts(predictions, headline, spans),
+        facts={
+            **results.facts(predictions, headline, spans),
+            "decision": results.decision(predictions, before, decided),
+        },
     )
 
 
@@ -86,6 +105,8 @@ def page(
         "explained": evaluation.explanations,
         "groups": evaluation.groups.to_dict(orient="records"),
         "fairness": evaluation.fairness,
-        **figures.of_evaluation(evaluation.curves, evaluation.headline, evaluation.fairness["columns"]),
+        **figures.of_evaluation(
+            evaluation.curves, evaluation.headline, evaluation.fairness["columns"], evaluation.facts["decision"]
+        ),
         **evaluation.facts,
     }

@@ -11,6 +11,7 @@ from mlops.base.errors import ParameterError
 from mlops.data import digest
 from mlops.data.schema import Schema
 from mlops.evaluation.intervals import Interval
+from mlops.training import decision as deciding
 from mlops.training.metrics import Predictions, by_level, classification_report, score, title
 from mlops.training.task import Label
 
@@ -38,6 +39,29 @@ def facts(predictions: Predictions, headline: str, intervals: Mapping[str, Inter
         "positive": predictions.positive,
         "intervals": intervals,
         "classes": classification_report(predictions) if predictions.classes else [],
+    }
+
+
+def decision(
+    predictions: Predictions, before: Predictions | None, trained: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """What the decision that was `trained` (see `training.decision`) gives on the test rows, with names for people.
+
+    `before` are the predictions with uncalibrated probabilities. None without probabilities of two classes.
+    """
+    if trained is None or predictions.positive_probability is None:
+        return None
+    by = deciding.goal_of(trained)
+    return {
+        **{name: trained[name] for name in ("threshold", "chosen_by", "costs", "out_of_fold")},
+        "by": deciding.title(by),
+        "value": deciding.value(predictions, by),
+        "value_at_half": deciding.value(predictions.at(0.5), by),
+        "calibration": before
+        and {
+            "method": trained["calibration"]["method"],
+            **deciding.of_probabilities(before, predictions),
+        },
     }
 
 

@@ -3,7 +3,7 @@
 The test split has no part in it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,6 @@ AUTO = "f1_positive"
 COST = "cost per row"
 MOST_CANDIDATES = 1_000
 DIGITS = 6  # of a threshold: few enough to be copied to params.yaml
-PROBABILITY_METRICS = ("log_loss", "brier")  # what calibration changes
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,16 @@ def goal(asked: float | str | Costs) -> str | Costs | None:
     return AUTO if asked == "auto" else None if isinstance(asked, float) else asked
 
 
+def goal_of(report: Mapping[str, Any]) -> str | Costs:
+    """What the threshold in a report was chosen by; for one that was given, the metric that would choose it."""
+    return Costs(**report["costs"]) if report["costs"] else report["chosen_by"] or AUTO
+
+
+def title(by: str | Costs) -> str:
+    """The name of a metric or of costs for people."""
+    return COST if isinstance(by, Costs) else metrics.title(by)
+
+
 def out_of_fold(model: "Pipeline", rows: pd.DataFrame, predictions: Predictions, settings: Train) -> Part:
     """What the model of a fold says of its n test rows."""
     calibrating = settings.calibrate != "none"
@@ -122,30 +131,36 @@ def decide(parts: Sequence[Part], settings: Train) -> Decided:
         "out_of_fold": {
             "rows": len(is_positive),
             "positive": int(is_positive.sum()),
-            "by_other_folds": [other.threshold for other in by_others],
+            "by_other_folds": [other.threshold for other in by_others] if chosen_by else None,
             "value": value(after, chosen_by or AUTO),
             "value_at_half": value(after.at(0.5), chosen_by or AUTO),
         },
-        "calibration": None if decision.calibrator is None else calibration_report(before, after, settings.calibrate),
+        "calibration": None
+        if decision.calibrator is None
+        else {"method": settings.calibrate, **of_probabilities(before, after)},
     }
     return Decided(decision, [metrics.score(one) for one in found], report)
 
 
-def undecided(folds: list[dict[str, float]], positive: Label | None) -> Decided:
-    """The estimator decides by itself; there is a report for two classes only."""
+def undecided(folds: list[dict[str, float]], fitted: "Pipeline", positive: Label | None) -> Decided:
+    """The estimator decides by itself; there is a report if it gives probabilities of two classes."""
     report = {"threshold": 0.5, "chosen_by": None, "costs": None, "out_of_fold": None, "calibration": None}
-    return Decided(Decision(None, None), folds, None if positive is None else report)
+    of_two = positive is not None and hasattr(fitted, "predict_proba")
+    return Decided(Decision(None, None), folds, report if of_two else None)
 
 
 def sentence(decided: Decided) -> str:
-    """The threshold and its value on out-of-fold rows, for the end of a line; empty where the estimator decides."""
-    report = decided.report
-    if report is None or report["out_of_fold"] is None:
-        return ""
-    found = report["out_of_fold"]
-    by = report["chosen_by"] or AUTO
-    name = by if by == COST else metrics.title(by)
-    return f"; threshold {report['threshold']:.4g}: {name} {found['value']:.4f}, at 0.5 {found['value_at_half']:.4f}"
+    """What the decision gains on out-of-fold rows, for the end of a line; empty where the estimator decides."""
+    report, told = decided.report, ""
+    if report and decided.decision.threshold is not None:
+        found, name = report["out_of_fold"], title(goal_of(report))
+        told = (
+            f"; threshold {report['threshold']:.3g}: {name} {found['value']:.4f}, at 0.5 {found['value_at_half']:.4f}"
+        )
+    if report and (calibrated := report["calibration"]):
+        before = f", before {calibrated['before']['log_loss']:.4f}" if calibrated["before"] else ""
+        told += f"; calibrated: log loss {calibrated['after']['log_loss']:.4f}{before}"
+    return told
 
 
 def value(predictions: Predictions, by: str | Costs) -> float:
@@ -165,12 +180,12 @@ def values(predictions: Predictions, by: str | Costs, thresholds: Values) -> Val
     return (counts[:, 1] * by.false_positive + counts[:, 2] * by.false_negative) / len(predictions.actual)
 
 
-def calibration_report(before: Predictions, after: Predictions, method: str) -> dict[str, Any]:
-    """The metrics of the probabilities of the same n rows before and after; before is None where there were none."""
-    sides = {"before": before, "after": after}
-    scored = {name: metrics.score(side) for name, side in sides.items() if side.probabilities is not None}
-    return {"method": method, "before": None} | {
-        name: {metric: found[metric] for metric in PROBABILITY_METRICS} for name, found in scored.items()
+def of_probabilities(before: Predictions, after: Predictions) -> dict[str, dict[str, float] | None]:
+    """Brier score and log loss of the same n rows `before` and `after` calibration; None where nothing was given."""
+    scored = {"before": metrics.score(before), "after": metrics.score(after)}
+    return {
+        name: {metric: found[metric] for metric in ("brier", "log_loss")} if "brier" in found else None
+        for name, found in scored.items()
     }
 
 

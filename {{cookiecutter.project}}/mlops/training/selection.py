@@ -79,7 +79,7 @@ def train(
         pipeline, inputs, target, [*again, None], positive, settings.threads, judge, balanced=weighted
     )
     *parts, fitted = progress(pieces, len(again) + 1, "cross-validating")
-    decided = decision.decide(parts, settings) if deciding else decision.undecided(parts, positive)
+    decided = decision.decide(parts, settings) if deciding else decision.undecided(parts, fitted, positive)
     found = search.collected(arguments, outcomes or [(0, one) for one in decided.folds], metric)
     best, scores = found[number], decided.folds or found[number].folds
 
