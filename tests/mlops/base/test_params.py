@@ -1,5 +1,6 @@
 """params.yaml is read into types; every mistake in it is named, with what was probably meant."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,9 @@ GOOD = {
         "rare_level": 10,
         "max_levels": 100,
         "encoded_megabytes": 500,
+        "balance": "classes",
+        "threshold": {"false_positive": 1, "false_negative": 20.5},
+        "calibrate": "sigmoid",
         "search": {
             "candidates": 20,
             "metric": "auto",
@@ -146,6 +150,8 @@ def test_a_test_size_that_is_no_share_is_refused(size: object, tmp_path: Path) -
         ("train", "threads", 0),
         ("train", "max_levels", 1),
         ("train", "encoded_megabytes", 0),
+        ("train", "balance", True),
+        ("train", "calibrate", "platt"),
         ("evaluate", "confidence", 95),
         ("evaluate", "resamples", 0),
         ("register", "name", ""),
@@ -159,6 +165,34 @@ def test_a_value_out_of_range_is_named_with_what_was_found(
 ) -> None:
     with pytest.raises(ParameterError, match=rf"params\.yaml: {section}\.{name}.* is {value!r}: "):
         params.load(params.SECTIONS[section], written(tmp_path, section, **{name: value}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(-0.1, 0, 1, 1.5, 95, math.nan, True, None, []),
+        {"false_positive": 1},
+        {"false_positive": -1, "false_negative": 20},
+        {"false_positive": 0, "false_negative": 0},
+        {"false_positive": 1, "false_negative": math.inf},
+        {"false_positive": 1, "false_negative": "20"},
+        {"false_positive": 1, "false_negative": 20, "true_positive": 0},
+    ],
+)
+def test_what_is_no_threshold_is_told_once_with_what_is(value: object, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError) as error:
+        params.load(params.Train, written(tmp_path, "train", threshold=value))
+
+    said = str(error.value)
+    assert "params.yaml: train.threshold is " in said
+    assert ": expected is a number between 0 and 1, auto, a metric, or two costs of at least 0, such as " in said
+    assert said.count("expected") == 1
+    assert said.endswith("{false_positive: 1, false_negative: 20}")
+
+
+@pytest.mark.parametrize("value", [0.5, 0.01, "auto", "f1_positive"])
+def test_a_threshold_is_a_number_or_a_word(value: object, tmp_path: Path) -> None:
+    assert params.load(params.Train, written(tmp_path, "train", threshold=value)).threshold == value
 
 
 @pytest.mark.parametrize("text", ["", "train:\n", "prepare: {}\n"])

@@ -127,6 +127,29 @@ def test_the_worst_group_comes_first_and_small_ones_last() -> None:
     assert worst["low"] < 0.7 < worst["high"]
 
 
+def test_the_card_says_which_probability_is_the_positive_class_and_why() -> None:
+    costs = {"false_positive": 1, "false_negative": 20}
+    found = {"rows": 4800, "positive": 1269, "value": 0.6108, "value_at_half": 2.696, "by_other_folds": [0.05]}
+    after = {"method": "isotonic", "before": None, "after": {"log_loss": 0.4412, "brier": 0.14}}
+    plain = {"threshold": 0.5, "chosen_by": None, "costs": None, "out_of_fold": None, "calibration": None}
+    chosen = {
+        "threshold": 0.0467,
+        "chosen_by": "cost per row",
+        "costs": costs,
+        "out_of_fold": found,
+        "calibration": after,
+    }
+
+    own, decided = (written(training=FOUND["training"] | {"decision": decision}) for decision in (plain, chosen))
+
+    assert "\n- **Decision:** `True` from a probability of 0.5 on\n\n- **Inputs:**" in own.replace("\n\n\n", "\n\n")
+    assert (
+        "`True` from a probability of 0.0467 on, chosen by cost per row (a false positive costs 1, a false negative "
+        "20) on 4,800 out-of-fold training rows, 1,269 of them positive: 0.6108, and 2.696 at 0.5\n" in decided
+    )
+    assert "calibrated on out-of-fold rows (isotonic), log loss there – before and 0.4412 after" in decided
+
+
 @pytest.mark.parametrize(
     "hostile",
     [
