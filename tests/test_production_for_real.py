@@ -6,10 +6,10 @@ On the server runs what differs there: what is done at once, accounts, secrets, 
 import base64
 import http.client
 import json
-import re
 import math
 import os
 import pickle
+import re
 import shutil
 import subprocess
 from collections.abc import Callable

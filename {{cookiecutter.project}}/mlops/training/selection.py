@@ -87,6 +87,7 @@ def train(
     report = {
         "model": settings.model,
         "estimator": path,
+        "balance": settings.balance,
         "arguments": tried[best.number].get_params(deep=False),
         "task": kind,
         "positive": positive,
