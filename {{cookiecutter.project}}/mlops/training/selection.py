@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mlops.base import params
+from mlops.base.errors import ParameterError
 from mlops.data.schema import Schema
 from mlops.training import encoding, estimators, fitting, search, task
 from mlops.training.model import FittedModel, fitted_model
@@ -34,10 +35,12 @@ def train(
     models: params.Models,
     progress: Progress,
     split: str = "stratified",
+    headline: str = "auto",
 ) -> Trained:
     """Train the model that `settings` chooses from `models` on the n rows of the training split.
 
     `split` is how the test rows were split off (`prepare.split`): after a split by time, the folds are by time, too.
+    `headline` (`evaluate.metric`) is the metric that is told, and by which a search chooses unless it has its own.
 
     Raises:
         DataError: there are too few rows for the folds.
@@ -62,7 +65,10 @@ def train(
     path = chosen.classifier if kind == "classification" else chosen.regressor
     configured = estimators.build(settings.model, path, chosen.arguments, kind, settings.seed, settings.threads)
     arguments = search.candidates(settings.model, configured, space, settings.search.candidates, settings.seed)
-    metric = search.metric_named(task.headline(kind, settings.search.metric if settings.search.candidates else "auto"))
+    scored = hasattr(configured, "predict_proba")
+    judged_by = task.headline(headline, task.rows_per_class(target), positive, probabilities=scored)
+    own = settings.search.metric if settings.search.candidates else "auto"
+    metric = search.metric_named(judged_by.metric, "evaluate.metric") if own == "auto" else search.metric_named(own)
 
     tried = [estimators.with_arguments(configured, values) for values in arguments]
     outcomes: list[search.FoldScore]
@@ -81,12 +87,15 @@ def train(
         [fitted] = fitting.cross_validate(pipeline, inputs, target, [None], positive, settings.threads)
 
     summary = fitting.summarise(best.folds)
+    if metric not in summary:
+        raise ParameterError(f"evaluate.metric is {metric}, but there are {', '.join(summary)}: choose one of them")
     report = {
         "model": settings.model,
         "estimator": path,
         "arguments": tried[best.number].get_params(deep=False),
         "task": kind,
         "positive": positive,
+        "headline": judged_by._asdict(),
         "rows": rows,
         "features": schema.inputs,
         "mean_encoded": many,
