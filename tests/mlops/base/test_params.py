@@ -1,15 +1,17 @@
 """params.yaml is read into types; every mistake in it is named, with what was probably meant."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jinja2 import Environment
 from mlops.base import params
 from mlops.base.errors import ParameterError, StoreError
 from ruamel.yaml import YAML
 
-from tests.conftest import BakedProject
+from tests.conftest import PROJECT, TEMPLATE, BakedProject
 
 GOOD = {
     "prepare": {"split": "stratified", "test_size": 0.2, "seed": 42, "duplicates": "keep"},
@@ -214,7 +216,8 @@ def test_a_value_that_is_not_there_has_its_default_and_the_others_stay(tmp_path:
 
 def test_the_generated_file_shows_every_parameter_with_its_default(bake: Callable[..., BakedProject]) -> None:
     path = bake(ci="none").path / "params.yaml"
-    answers = {"register": {"name"}, "card": {"purpose", "owner"}, "tracking": {"experiment"}}
+    # The gate of the example has an absolute minimum as well.
+    answers = {"register": {"name", "gate"}, "card": {"purpose", "owner"}, "tracking": {"experiment"}}
     # What is long, and of use only with the models beside it.
     shown_only = {"train": {"search"}, "sweep": {"space"}}
 
@@ -228,6 +231,29 @@ def test_the_generated_file_shows_every_parameter_with_its_default(bake: Callabl
         assert set(content[name]) == set(kind.model_fields), name
         assert params.load(kind, path).model_dump(exclude=apart) == kind().model_dump(exclude=apart), name
     assert set(content["train"]["search"]) == set(params.Search.model_fields)
+    gate = params.load(params.Register, path).gate
+    assert {name: gate.pop(name).limit for name in ("minimum", "worst_group")} == {"minimum": 0.75, "worst_group": 0.6}
+    assert gate == params.Register().gate
+
+
+@pytest.mark.parametrize("answers", [{"data": "loans.csv", "target": "default"}, {"target": "contract"}])
+def test_the_gate_of_own_data_has_no_absolute_minimum_and_says_where_one_is_set(answers: dict[str, str]) -> None:
+    known = {"data": "example", "target": "churn", **dict.fromkeys(("project", "author", "description"), "x")}
+    options = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))["_jinja2_env_vars"]
+    source = (TEMPLATE / PROJECT / "params.yaml").read_text(encoding="utf-8")
+
+    rendered = Environment(**options).from_string(source).render(cookiecutter=known | answers)  # noqa: S701
+
+    register = params.Register.model_validate(YAML(typ="safe").load(rendered)["register"])
+    assert register.gate == params.Register().gate
+    assert "minimum: {measure: test, " in rendered
+
+
+def test_a_gate_that_names_no_skill_asks_for_it_all_the_same() -> None:
+    named = params.SKILL.model_copy(update={"limit": 0.01})
+
+    assert params.Register(gate={}).rules == {"skill": params.SKILL}
+    assert params.Register(gate={"better": named}).rules == {"better": named}
 
 
 def test_a_file_of_the_first_version_is_still_read_whole() -> None:

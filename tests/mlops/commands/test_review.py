@@ -97,6 +97,7 @@ def test_a_change_is_called_by_what_is_more_than_noise(project, classifier, gain
     ("report", "old", "new", "said"),
     [
         ("metrics.json", '"accuracy": 0.8', '"accuracy": 0.9991', "accuracy is 0.9991, but the predictions give 0.8"),
+        ("baseline.json", '"accuracy": 0.75', '"accuracy": 0.5', "accuracy is 0.5, but the predictions give 0.75"),
         ("slices.csv", "sex,f,134,0.798507", "sex,f,134,0.9", "accuracy of sex = f is 0.9"),
         ("slices.csv", "sex,f,134", "sex,x,134", "rows of sex = x is 134, but the predictions give None"),
         ("fairness.json", '"demographic_parity": 0.0', '"demographic_parity": 0.9', "demographic_parity is 0.9"),

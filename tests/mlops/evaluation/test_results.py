@@ -12,6 +12,7 @@ from mlops.evaluation.comparison import shared_rows
 from mlops.evaluation.intervals import Interval
 from mlops.intake import tables
 from mlops.training.metrics import Predictions, score
+from mlops.training.task import Headline
 
 ROWS = 40
 
@@ -120,5 +121,40 @@ def test_what_is_undefined_is_said_and_not_logged():
     folds = {"accuracy": {"mean": 0.6, "std": None}, "roc_auc": {"mean": math.nan, "std": math.nan}}
 
     assert results.logged(test, folds) == {"accuracy": 0.5, "cross_validated.accuracy": 0.6}
-    said = results.sentence({"accuracy": 0.5, "roc_auc": math.nan}, {"accuracy": Interval(0.4, 0.6)}, "accuracy", 10)
-    assert said.endswith("on 10 test rows; not defined on them, so not logged: ROC AUC")
+    scores, spans = {"accuracy": 0.5, "roc_auc": math.nan}, {"accuracy": Interval(0.4, 0.6)}
+    said = results.sentence(scores, spans, Headline("accuracy", "it fits"), 10, {"accuracy": 0.3})
+    assert said == (
+        "accuracy 0.5000 (0.4000 to 0.6000) on 10 test rows, baseline 0.3000 (the headline, since it fits); "
+        "not defined on them, so not logged: ROC AUC"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "interval", "expected", "luck"),
+    [
+        ("accuracy", 0.8, Interval(0.77, 0.83), Interval(0.7, 0.9), None),
+        ("accuracy", 0.9, Interval(0.87, 0.93), Interval(0.7, 0.8), "lucky split"),
+        ("accuracy", 0.6, Interval(0.57, 0.63), Interval(0.7, 0.8), "unlucky split"),
+        ("rmse", 0.9, Interval(0.87, 0.93), Interval(0.7, 0.8), "unlucky split"),
+        ("rmse", 0.6, Interval(0.57, 0.63), Interval(0.7, 0.8), "lucky split"),
+        ("accuracy", 0.9, Interval(0.7, 1.0), Interval(0.7, 0.8), None),  # the test rows themselves say little
+        ("accuracy", 0.9, Interval(0.87, 0.93), Interval(math.nan, math.nan), None),
+        ("accuracy", math.nan, Interval(math.nan, math.nan), Interval(0.7, 0.8), None),
+    ],
+)
+def test_a_split_is_lucky_where_folds_and_test_rows_agree_on_it(metric, value, interval, expected, luck):
+    assert results.luck(metric, value, interval, expected) == luck
+
+
+def test_people_who_know_no_metric_get_shares_of_rows_and_the_mean_error():
+    actual, predicted = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0]), np.array([1, 1, 1, 0, 1, 0, 0, 0, 0, 0])
+    binary = Predictions(actual, predicted, None, (0, 1), 1)
+    of_none = Predictions(actual, np.zeros(10, int), None, (0, 1), 1)
+    many = Predictions(actual, predicted, None, (0, 1, 2), None)
+
+    assert results.in_plain_numbers(binary, {}, {}) == pytest.approx(
+        {"positive": 0.4, "flagged": 0.4, "found": 0.75, "right": 0.75}
+    )
+    assert results.in_plain_numbers(of_none, {}, {}) == {"positive": 0.4, "flagged": 0, "found": 0, "right": None}
+    assert results.in_plain_numbers(many, {"accuracy": 0.8}, {"accuracy": 0.6}) == {"right": 0.8, "without": 0.6}
+    assert results.in_plain_numbers(NUMBER, {"mae": 3.2}, {"mae": 8.9}) == {"off": 3.2, "without": 8.9}

@@ -186,10 +186,13 @@ class Evaluate(Section):
 class Rule(Section):
     """One rule of the gate: a `metric` of a `measure` against `limit`; the metric `auto` is the headline."""
 
-    measure: Literal["test", "overfitting", "gain", "worst_group", "fairness", "validation"]
+    measure: Literal["test", "skill", "overfitting", "gain", "worst_group", "fairness", "validation"]
     metric: str = "auto"
-    direction: Literal["at_least", "at_most", "below"]
+    direction: Literal["at_least", "at_most", "below", "above"]
     limit: float
+
+
+SKILL = Rule(measure="skill", direction="above", limit=0)
 
 
 class Register(Section):
@@ -200,13 +203,18 @@ class Register(Section):
     approval: Literal["required", "off"] = "required"
     remade: Literal["required", "off"] = "off"
     gate: dict[str, Rule] = {
-        "minimum": Rule(measure="test", direction="at_least", limit=0.75),
+        "skill": SKILL,
         "overfitting": Rule(measure="overfitting", direction="below", limit=0.1),
         "champion": Rule(measure="gain", direction="at_least", limit=-0.05),
-        "worst_group": Rule(measure="worst_group", direction="at_least", limit=0.6),
         "fairness": Rule(measure="fairness", metric="equalised_odds", direction="at_most", limit=0.3),
         "validation": Rule(measure="validation", metric="errors", direction="at_most", limit=0),
     }
+
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """The gate with the rule `skill`, which a gate of an older version does not name."""
+        named = any(rule.measure == "skill" for rule in self.gate.values())
+        return self.gate if named else {"skill": SKILL, **self.gate}
 
 
 class Card(Section):

@@ -148,25 +148,31 @@ def title(metric: str) -> str:
     return TITLES.get(metric, metric.replace("_", " "))
 
 
-def score(predictions: Predictions) -> dict[str, float]:
-    """All metrics of the predictions, each row counted once; the names in order are those of `HIGHER_IS_BETTER`."""
-    return {name: float(values[0]) for name, values in scorer(predictions)(_once(predictions)).items()}
+def score(predictions: Predictions, only: str = "") -> dict[str, float]:
+    """All metrics of the predictions, each row counted once; the names in order are those of `HIGHER_IS_BETTER`.
+
+    `only` is that of `scorer`.
+    """
+    return {name: float(values[0]) for name, values in scorer(predictions, only)(_once(predictions)).items()}
 
 
-def scorer(predictions: Predictions) -> Scorer:
-    """The function that gives all metrics for each of b weightings of the n rows.
+def scorer(predictions: Predictions, only: str = "") -> Scorer:
+    """The function that gives all metrics for each of b weightings of the n rows; with `only`, those computed with it.
 
     It takes `weights` >= 0, shape (b, n), and gives values (b,) per metric, each row of weights for itself: the values
     are the same bits whatever else is in the block. What all weightings share, such as the order of the probabilities,
     is computed here, once.
     """
+    parts = []
     if predictions.kind == "regression":
-        parts = [_of_numbers(predictions)]
-    else:
-        parts = [_of_labels(predictions)]
-        if predictions.probabilities is not None:
-            parts.append(_of_probabilities(predictions, predictions.probabilities))
-    parts += [_of_project(predictions, name, function) for name, function in OWN.items()]
+        parts.append(_of_numbers(predictions))
+    elif only != "log_loss":
+        parts.append(_of_labels(predictions))
+    if predictions.probabilities is not None and only in ("", "log_loss"):
+        parts.append(_of_likelihood(predictions, predictions.probabilities))
+        if not only:  # to rank takes ten times as long as all the rest
+            parts.append(_of_ranking(predictions, predictions.probabilities))
+    parts += [_of_project(predictions, name, function) for name, function in OWN.items() if not only]
 
     def scores(weights: Weights) -> dict[str, Values]:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -287,38 +293,33 @@ def _of_labels(predictions: Predictions) -> Scorer:
     return scores
 
 
-def _of_probabilities(predictions: Predictions, probabilities: NDArray[np.float64]) -> Scorer:
+def _of_likelihood(predictions: Predictions, probabilities: NDArray[np.float64]) -> Scorer:
     actual = positions(predictions.classes, predictions.actual)
     of_actual = np.where(actual < 0, 0, probabilities[np.arange(len(actual)), actual])
     least = np.finfo(np.float64).eps
-    surprise = -np.log(np.clip(of_actual, least, 1 - least))
-    positive = predictions.positive_probability
+    losses = {"log_loss": -np.log(np.clip(of_actual, least, 1 - least))}
+    if (positive := predictions.positive_probability) is not None:
+        losses["brier"] = (positive - (predictions.actual == predictions.positive)) ** 2
 
-    if positive is None:
-        rankings = [_ranking(probabilities[:, k], actual == k) for k in range(len(predictions.classes))]
+    def scores(weights: Weights) -> dict[str, Values]:
+        return {name: _sum(weights, loss) / weights.sum(axis=1) for name, loss in losses.items()}
 
-        def of_classes(weights: Weights) -> dict[str, Values]:
-            per_class = np.stack([ranking(weights)[0] for ranking in rankings])
-            defined = ~np.isnan(per_class)
-            one_vs_rest = np.where(defined, per_class, 0).sum(axis=0) / defined.sum(axis=0)
-            return {"roc_auc": one_vs_rest, "log_loss": _sum(weights, surprise) / weights.sum(axis=1)}
+    return scores
 
-        return of_classes
 
-    is_positive = predictions.actual == predictions.positive
-    ranking, squared = _ranking(positive, is_positive), (positive - is_positive) ** 2
+def _of_ranking(predictions: Predictions, probabilities: NDArray[np.float64]) -> Scorer:
+    if (positive := predictions.positive_probability) is not None:
+        ranking = _ranking(positive, predictions.actual == predictions.positive)
+        return lambda weights: dict(zip(("roc_auc", "average_precision"), ranking(weights), strict=True))
+    actual = positions(predictions.classes, predictions.actual)
+    rankings = [_ranking(column, actual == k) for k, column in enumerate(probabilities.T)]
 
-    def of_positive(weights: Weights) -> dict[str, Values]:
-        area, average_precision = ranking(weights)
-        total = weights.sum(axis=1)
-        return {
-            "roc_auc": area,
-            "average_precision": average_precision,
-            "log_loss": _sum(weights, surprise) / total,
-            "brier": _sum(weights, squared) / total,
-        }
+    def scores(weights: Weights) -> dict[str, Values]:
+        per_class = np.stack([ranking(weights)[0] for ranking in rankings])
+        defined = ~np.isnan(per_class)
+        return {"roc_auc": np.where(defined, per_class, 0).sum(axis=0) / defined.sum(axis=0)}  # one against the rest
 
-    return of_positive
+    return scores
 
 
 def _ranking(

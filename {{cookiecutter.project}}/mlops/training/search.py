@@ -102,15 +102,15 @@ def _drawn(dimension: Range | Sequence[Any], generator: np.random.Generator) -> 
     return min(max(round(value) if whole else float(f"{value:.{DIGITS}g}"), dimension.low), dimension.high)
 
 
-def metric_named(asked: str) -> str:
-    """The metric that `train.search.metric` asks for.
+def metric_named(asked: str, where: str = "train.search.metric") -> str:
+    """The metric that a parameter asks for.
 
     Raises:
         ParameterError: there is none of that name.
     """
     if asked not in HIGHER_IS_BETTER:
         hint = nearest(asked, ["auto", *HIGHER_IS_BETTER])
-        raise ParameterError(f"params.yaml: train.search.metric is {asked}, which is no metric: {hint}")
+        raise ParameterError(f"params.yaml: {where} is {asked}, which is no metric: {hint}")
     return asked
 
 

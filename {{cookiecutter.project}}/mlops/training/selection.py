@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from mlops.base import params
+from mlops.base.errors import ParameterError
 from mlops.data.schema import Schema
 from mlops.training import decision, encoding, estimators, fitting, search, task
 from mlops.training.model import FittedModel, fitted_model
@@ -35,10 +36,12 @@ def train(
     models: params.Models,
     progress: Progress,
     split: str = "stratified",
+    headline: str = "auto",
 ) -> Trained:
     """Train the model that `settings` chooses from `models` on the n rows of the training split.
 
     `split` is how the test rows were split off (`prepare.split`): after a split by time, the folds are by time, too.
+    `headline` (`evaluate.metric`) is the metric that is told, and by which a search chooses unless it has its own.
 
     Raises:
         DataError: there are too few rows for the folds, or to learn a threshold or a calibration from.
@@ -65,7 +68,10 @@ def train(
     weighted = settings.balance == "classes" and estimators.balance(settings.model, configured, kind)
     deciding = decision.is_asked(settings, configured, kind, positive)
     arguments = search.candidates(settings.model, configured, space, settings.search.candidates, settings.seed)
-    metric = search.metric_named(task.headline(kind, settings.search.metric if settings.search.candidates else "auto"))
+    scored = hasattr(configured, "predict_proba") or settings.calibrate != "none"
+    judged_by = task.headline(headline, task.rows_per_class(target), positive, probabilities=scored)
+    own = settings.search.metric if settings.search.candidates else "auto"
+    metric = search.metric_named(judged_by.metric, "evaluate.metric") if own == "auto" else search.metric_named(own)
 
     tried, number = [estimators.with_arguments(configured, values) for values in arguments], 0
     outcomes: list[search.FoldScore] = []
@@ -84,6 +90,8 @@ def train(
     best, scores = found[number], decided.folds or found[number].folds
 
     summary = fitting.summarise(scores)
+    if metric not in summary:
+        raise ParameterError(f"evaluate.metric is {metric}, but there are {', '.join(summary)}: choose one of them")
     report = {
         "model": settings.model,
         "estimator": path,
@@ -91,6 +99,7 @@ def train(
         "arguments": tried[best.number].get_params(deep=False),
         "task": kind,
         "positive": positive,
+        "headline": judged_by._asdict(),
         "rows": rows,
         "features": schema.inputs,
         "mean_encoded": many,
