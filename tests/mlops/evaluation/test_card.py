@@ -153,7 +153,7 @@ def test_the_card_says_which_probability_is_the_positive_class_and_why() -> None
         for decision, balance in ((plain, "none"), (chosen, "classes"))
     )
 
-    assert "\n- **Decision:** `True` from a probability of 0.5 on\n\n- **Inputs:**" in own.replace("\n\n\n", "\n\n")
+    assert "\n- **Decision:** `True` from a probability of 0.5 on\n- **Algorithm:** " in own
     assert (
         "`True` from a probability of 0.0467 on, chosen by cost per row (a false positive costs 1, a false negative "
         "20) on 4,800 out-of-fold training rows, 1,269 of them positive: 0.6108, and 2.696 at 0.5\n" in decided
