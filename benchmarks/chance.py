@@ -14,6 +14,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent / "{{cookiecutter.project}}"))
 
 import numpy as np
+import pandas as pd
 from mlops.base import params
 from mlops.data import profile
 from mlops.evaluation import baseline, gate
@@ -38,7 +39,7 @@ MODELS: dict[str, Callable[[int], Any]] = {
 }
 # Rows, share of the smaller class, and the effect of one feature in units of its spread (on the log odds).
 NOISE = [(300, 0.5, 0.0), (300, 0.1, 0.0), (1000, 0.2, 0.0), (1000, 0.04, 0.0), (5000, 0.04, 0.0)]
-SIGNAL = [(1000, 0.2, 0.3), (5000, 0.2, 0.3), (5000, 0.04, 0.3), (5000, 0.04, 0.6)]
+SIGNAL = [(1000, 0.2, 0.3), (1000, 0.2, 0.6), (1000, 0.2, 1.0), (5000, 0.2, 0.3), (5000, 0.04, 0.3), (5000, 0.04, 0.6)]
 
 
 def predictions(model: str, rows: int, share: float, effect: float, seed: int) -> tuple[Predictions, Any]:
@@ -54,8 +55,6 @@ def predictions(model: str, rows: int, share: float, effect: float, seed: int) -
     train, test, known, actual = train_test_split(features, target, test_size=0.2, random_state=seed, stratify=classes)
     fitted = fitting.fit(MODELS[model](seed), train, known, 1)
     found = fitting.predict(fitted, test, actual, None if classes is None else 1, 1)
-    import pandas as pd
-
     return found, profile.distribution(pd.Series(known), "number")
 
 
@@ -69,9 +68,9 @@ def passes(found: Predictions, target: Any) -> bool:
 def shares(draws: int, models: list[str], cells: list[tuple[int, float, float]]) -> Iterator[str]:
     """The share of the draws that pass, a line per model and cell."""
     for model in models:
-        for rows, share, effect in cells:
-            if "number" in model and share != cells[0][1] and rows != cells[-1][0]:
-                continue  # there is no share of a number
+        for place, (rows, share, effect) in enumerate(cells):
+            if "number" in model and any(row == rows and e == effect for row, _, e in cells[:place]):
+                continue  # a number has no share, and this is the cell before
             passed = sum(passes(*predictions(model, rows, share, effect, seed)) for seed in range(draws))
             what = f"effect {effect:g}" if effect else "noise"
             yield f"{model:32} {rows:>5} rows  {share:>4.0%}  {what:10}  {passed / draws:>6.1%} of {draws} pass"

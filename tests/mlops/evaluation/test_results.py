@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from mlops.base import files
+from mlops.base import files, pages
 from mlops.data.schema import Column, Schema
 from mlops.evaluation import results
 from mlops.evaluation.comparison import shared_rows
@@ -158,3 +158,57 @@ def test_people_who_know_no_metric_get_shares_of_rows_and_the_mean_error():
     assert results.in_plain_numbers(of_none, {}, {}) == {"positive": 0.4, "flagged": 0, "found": 0, "right": None}
     assert results.in_plain_numbers(many, {"accuracy": 0.8}, {"accuracy": 0.6}) == {"right": 0.8, "without": 0.6}
     assert results.in_plain_numbers(NUMBER, {"mae": 3.2}, {"mae": 8.9}) == {"off": 3.2, "without": 8.9}
+
+
+@pytest.mark.parametrize(
+    ("plain", "said"),
+    [
+        (
+            {"positive": 0.264, "flagged": 0.198, "found": 0.536, "right": 0.714},
+            "finds <b>54</b>, and of 100 rows that it flags <b>71</b> are. Without the model, as many flags at random",
+        ),
+        (
+            {"positive": 0.04, "flagged": 0.0, "found": 0.0, "right": None},
+            "It finds <b>none</b> of the rows with left = Yes, though 4 of 100 rows are.",
+        ),
+        (
+            {"right": 0.82, "without": 0.45},
+            "Of 100 rows it names the right left for <b>82</b>. Without the model, it would be 45.",
+        ),
+        (
+            {"off": 3.2, "without": 8.9},
+            "Its left is off by <b>3.2</b> on average. Without the model, it would be off by 8.9.",
+        ),
+    ],
+)
+def test_the_page_begins_with_what_a_manager_needs(plain, said):
+    assert said in page(plain=plain, luck=None)
+
+
+def test_a_lucky_or_unlucky_split_is_said_at_the_top():
+    assert "<b>Lucky split:</b> the 2 folds make 0.7 to 0.8 likely, so other test rows" in page(luck="lucky split")
+    assert "would probably show a better accuracy, unless the times have changed." in page(luck="unlucky split")
+    assert "split:" not in page(luck=None)
+
+
+def page(**other: object) -> str:
+    """The top of reports/evaluation.html."""
+    metric = {"name": "accuracy", "title": "accuracy", "value": 0.9, "low": 0.88, "high": 0.92, "baseline": 0.7}
+    content = {
+        "metrics": [{**metric, "mean": 0.75, "std": 0.01}],
+        "headline": "accuracy",
+        "reason": "it fits",
+        "expected": [0.7, 0.8],
+        "plain": {"off": 1, "without": 2},
+        "target": "left",
+        "positive": "Yes",
+        "labels": ["No", "Yes"],
+        "confidence": 0.95,
+        "dataset": {"split": {"by": "time", "train": 100, "test": 20}, "digest": "d" * 64},
+        "trained": {"model": "forest", "positive": "Yes", "folds": [{}, {}]},
+        "importances": "<svg/>",
+        "subject": None,
+        "fairness": {"columns": []},
+        **dict.fromkeys(("figures", "partial", "explained", "classes", "groups"), ()),
+    }
+    return pages.filled("evaluation.html", **content | other)
