@@ -423,7 +423,7 @@ def test_a_prediction_is_explained_and_leads_back_to_its_version(registered: Tea
     assert 1 / (1 + math.exp(-row["answer"])) == pytest.approx(row["probability"])
     (chain,) = json.loads(answers(rita, "trace", row["prediction_id"], "--json"))
     assert chain["version"]["version"] == "1"
-    assert "probability of Yes" in answers(rita, "explain", "--id", row_id(rita))
+    assert re.search(r"probability of Yes 0\.\d+ \(threshold 0\.5\)", answers(rita, "explain", "--id", row_id(rita)))
 
 
 def row_id(project: BakedProject) -> str:

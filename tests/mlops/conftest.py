@@ -16,7 +16,7 @@ from hypothesis import settings
 from mlops.base import files, yaml
 from mlops.data import digest, profile
 from mlops.data.schema import Schema
-from mlops.evaluation import curves, fairness, results
+from mlops.evaluation import baseline, curves, fairness, results
 from mlops.history import cache
 from mlops.intake import tables
 from mlops.training.metrics import Predictions
@@ -106,7 +106,9 @@ class HandMade:
         scores = results.scores(found, "accuracy")
         self.write("schema.yaml", {"columns": columns})
         self.write("params.yaml", params)
+        distributions = profile.profile(train, schema)
         self.write("reports/metrics.json", scores)
+        self.write("reports/baseline.json", baseline.scores(found, distributions["churn"]))
         said = {"headline": "accuracy", "labels": found.classes, "positive": found.positive}
         self.write("reports/evaluation.json", said)
         self.write(
@@ -114,6 +116,7 @@ class HandMade:
             {
                 "model": params["train"]["model"],
                 "task": "classification",
+                "headline": {"metric": "accuracy", "reason": ""},
                 "folds": [{"accuracy": value} for value in folds],
                 "cross_validated": {"accuracy": {"mean": np.mean(folds), "std": np.std(folds, ddof=1)}},
             },
@@ -133,7 +136,7 @@ class HandMade:
         self.write("reports/registration.json", {"passed": passed, "rules": rules})
         for name, curve in curves.curves(found).items():
             files.write_csv(self.path / "reports" / "plots" / f"{name}.csv", curve)
-        reference = profile.to_frame(profile.profile(train, schema))
+        reference = profile.to_frame(distributions)
         tables = {"train": train, "test": test, "reference": reference}
         outs = {
             "prepare": [self.keep(f"data/prepared/{name}.parquet", table) for name, table in tables.items()],

@@ -11,8 +11,9 @@ two classes it has a column per class, in sorted order; it is None to regress. F
 
     METRICS = {cost: "lower"}
 
-Then `cost` stands beside the other metrics everywhere: folds, test with its interval, gate, review. To choose by it,
-name it in `evaluate.metric`, `train.search.metric`, or `--metric` of `sweep` and `compare`.
+Then `cost` stands beside the other metrics everywhere: folds, test with its interval, gate, review. It is computed for
+the baseline, too, which answers every row the same. To choose by it, name it in `evaluate.metric`,
+`train.search.metric`, or `--metric` of `sweep` and `compare`.
 """
 
 from collections.abc import Callable

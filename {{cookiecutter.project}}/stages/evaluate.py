@@ -15,6 +15,7 @@ def main(
     dataset: Annotated[Path, typer.Argument(help="Facts about the data (JSON).")],
     training: Annotated[Path, typer.Argument(help="Cross-validated metrics (JSON).")],
     metrics: Annotated[Path, typer.Option(help="Where the metrics go (JSON).")],
+    baseline: Annotated[Path, typer.Option(help="Where those of the best prediction without features go (JSON).")],
     report: Annotated[Path, typer.Option(help="Where intervals and classes go (JSON).")],
     slices: Annotated[Path, typer.Option(help="Where the metrics per group go (CSV).")],
     fairness: Annotated[Path, typer.Option(help="Where rates per group and the gaps between them go (JSON).")],
@@ -35,19 +36,22 @@ def main(
     scoring.declare(project.metrics.METRICS)
     settings, fitted, table = params.load(params.Evaluate), model_files.read(model), tables.read(test)
     distributions = profile.from_frame(tables.read(reference))
+    trained, data = files.read_json(training), files.read_json(dataset)
     trees = environment.locks("shap")  # not: is installed, or one lock would give two reports
-    evaluation = reporting.evaluate(fitted, table, distributions, settings, trees=trees, progress=console.progress)
+    evaluation = reporting.evaluate(
+        fitted, table, distributions, trained, settings, trees=trees, progress=console.progress
+    )
 
     tables.write(predictions, results.to_frame(evaluation.predictions, table, fitted.schema))
     files.write_json(metrics, evaluation.scores)
+    files.write_json(baseline, evaluation.baseline)
     files.write_json(report, evaluation.facts)
     files.write_csv(slices, evaluation.groups)
     files.write_json(fairness, evaluation.fairness)
     for name, curve in evaluation.curves.items():
         files.write_csv(plots / f"{name}.csv", curve)
-    trained, data = files.read_json(training), files.read_json(dataset)
     pages.write_page(page, "evaluation.html", **reporting.page(evaluation, fitted, trained, data, settings.confidence))
-    typer.echo(results.sentence(evaluation.scores, evaluation.intervals, evaluation.headline, len(table)))
+    typer.echo(evaluation.sentence)
 
 
 if __name__ == "__main__":

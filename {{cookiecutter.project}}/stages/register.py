@@ -26,6 +26,7 @@ def main(
     import project.features  # a version brings it along
     import project.metrics
     from mlops.base import files, pages, params
+    from mlops.data import profile
     from mlops.history import provenance
     from mlops.intake import tables
     from mlops.registry import recording, registration
@@ -37,9 +38,10 @@ def main(
     layout, named = tables.read_schema(schema), {path.stem: path for path in reports if path.suffix == ".json"}
     facts = {name: files.read_json(path) for name, path in named.items()}
     groups = files.read_csv(slices, text=("column", "level")).to_dict(orient="records")
-    judgement = registration.judge(facts, groups, predictions, named["evaluation"], settings, judging, tracking)
-    for rule in judgement.rules:
-        typer.echo(f"gate {'passed' if rule.passed else 'FAILED'}  {rule.sentence()}")
+    distributions = profile.from_frame(tables.read(reference))
+    target = distributions[layout.target]
+    judgement = registration.judge(facts, groups, predictions, named["evaluation"], target, settings, judging, tracking)
+    typer.echo(registration.gate_lines(judgement, settings))
     if dry_run:
         return
 
@@ -49,7 +51,7 @@ def main(
     said |= {"registration": report.as_posix(), "card": params.load(params.Card)}
     pages.write_both(card, "model_card.md", page, "model_card.html", **said)
     kept = [*reports, slices, plots, predictions, card, page]
-    result = registration.result(facts, judgement, said, model, card, layout, tables.read(reference), kept)
+    result = registration.result(facts, judgement, said, model, card, layout, distributions, kept)
     recorded = recording.record(result, judgement.registers, tracking.uri, tracking.experiment)
     typer.echo(registration.sentence(recorded, result, judgement, settings.mode))
     files.write_json(report, {**judgement.verdict, "model_digest": digests["model"], "data_digest": digests["data"]})

@@ -26,9 +26,10 @@ def main(
 
     scoring.declare(project.metrics.METRICS)
     settings, models, split = params.load(params.Train), params.load(params.Models), params.load(params.Prepare).split
+    headline = params.load(params.Evaluate).metric
     environment.require_locked(models.paths(settings.model))
     layout = tables.read_schema(schema)
-    trained = selection.train(tables.read(train), layout, settings, models, console.progress, split)
+    trained = selection.train(tables.read(train), layout, settings, models, console.progress, split, headline)
     model_files.write(model, trained.model)
     files.write_json(metrics, trained.metrics)
     files.write_json(report, trained.report)

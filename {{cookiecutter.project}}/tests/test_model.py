@@ -1,16 +1,9 @@
 """How the model behaves on single rows, whatever it has learnt."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
-import pytest
 
 from mlops.training.model import FittedModel
-from mlops.training.task import labels
-
-ROOT = Path(__file__).parent.parent
 
 
 def answers(model: FittedModel, table: pd.DataFrame) -> np.ndarray:
@@ -42,15 +35,3 @@ def test_missing_values_and_unknown_levels_get_an_answer(model: FittedModel, row
         odd = odd.assign(**{name: pd.Series([value], odd.index, rows[name].dtype)})
 
     assert np.isfinite(answers(model, odd)).all()
-
-
-def test_a_model_that_passed_the_gate_is_better_than_a_constant_answer(model: FittedModel, rows: pd.DataFrame) -> None:
-    verdict = json.loads((ROOT / "reports" / "registration.json").read_text(encoding="utf-8"))
-    if not verdict["passed"]:
-        pytest.skip("the gate did not let this model pass: reports/registration.json says why")
-    actual = labels(rows[model.schema.target], model.task)
-    predicted = model.predict(rows).predicted
-    if model.task == "regression":
-        assert np.mean((predicted - actual) ** 2) < np.var(actual)
-    else:
-        assert np.mean(predicted == actual) >= np.unique(actual, return_counts=True)[1].max() / len(actual)

@@ -107,7 +107,7 @@ def test_an_invisible_sign_is_shown_as_its_code_in_pages_and_markdown(sign: str)
     code = sign.encode("unicode_escape").decode()
     rule = {"rule": "a", "measured": f"b{sign}c", "actual": 1.0, "comparison": "≥", "limit": 0.5, "passed": True}
     line = {"title": f"F1{sign}", "before": None, "now": 0.5, "verdict": "", "low": None, "high": None}
-    line |= {"difference": None}
+    line |= {"difference": None, "baseline": 0.25}
     known = {
         "before": "main",
         "now": f"@all{sign}",
@@ -129,3 +129,11 @@ def test_an_invisible_sign_is_shown_as_its_code_in_pages_and_markdown(sign: str)
     assert f"`@all{code}`" in text
     assert f"`#1{code}`" in text
     assert f"<svg><text>{code}</text></svg>" in page
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(None, "–"), (0, "0"), (0.0004, "0.04"), (0.004, "0.4"), (0.54, "54"), (0.996, "99.6"), (1, "100")],
+)
+def test_a_share_is_so_many_of_100_and_a_few_are_not_none(share: float | None, said: str) -> None:
+    assert pages._hundred(share) == said

@@ -1,14 +1,17 @@
 """params.yaml is read into types; every mistake in it is named, with what was probably meant."""
 
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from jinja2 import Environment
 from mlops.base import params
 from mlops.base.errors import ParameterError, StoreError
 from ruamel.yaml import YAML
 
-from tests.conftest import BakedProject
+from tests.conftest import PROJECT, TEMPLATE, BakedProject
 
 GOOD = {
     "prepare": {"split": "stratified", "test_size": 0.2, "seed": 42, "duplicates": "keep"},
@@ -28,6 +31,9 @@ GOOD = {
         "rare_level": 10,
         "max_levels": 100,
         "encoded_megabytes": 500,
+        "balance": "classes",
+        "threshold": {"false_positive": 1, "false_negative": 20.5},
+        "calibrate": "sigmoid",
         "search": {
             "candidates": 20,
             "metric": "auto",
@@ -146,6 +152,8 @@ def test_a_test_size_that_is_no_share_is_refused(size: object, tmp_path: Path) -
         ("train", "threads", 0),
         ("train", "max_levels", 1),
         ("train", "encoded_megabytes", 0),
+        ("train", "balance", True),
+        ("train", "calibrate", "platt"),
         ("evaluate", "confidence", 95),
         ("evaluate", "resamples", 0),
         ("register", "name", ""),
@@ -159,6 +167,34 @@ def test_a_value_out_of_range_is_named_with_what_was_found(
 ) -> None:
     with pytest.raises(ParameterError, match=rf"params\.yaml: {section}\.{name}.* is {value!r}: "):
         params.load(params.SECTIONS[section], written(tmp_path, section, **{name: value}))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(-0.1, 0, 1, 1.5, 95, math.nan, True, None, []),
+        {"false_positive": 1},
+        {"false_positive": -1, "false_negative": 20},
+        {"false_positive": 0, "false_negative": 0},
+        {"false_positive": 1, "false_negative": math.inf},
+        {"false_positive": 1, "false_negative": "20"},
+        {"false_positive": 1, "false_negative": 20, "true_positive": 0},
+    ],
+)
+def test_what_is_no_threshold_is_told_once_with_what_is(value: object, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError) as error:
+        params.load(params.Train, written(tmp_path, "train", threshold=value))
+
+    said = str(error.value)
+    assert "params.yaml: train.threshold is " in said
+    assert ": expected is a number between 0 and 1, auto, a metric, or two costs of at least 0, such as " in said
+    assert said.count("expected") == 1
+    assert said.endswith("{false_positive: 1, false_negative: 20}")
+
+
+@pytest.mark.parametrize("value", [0.5, 0.01, "auto", "f1_positive"])
+def test_a_threshold_is_a_number_or_a_word(value: object, tmp_path: Path) -> None:
+    assert params.load(params.Train, written(tmp_path, "train", threshold=value)).threshold == value
 
 
 @pytest.mark.parametrize("text", ["", "train:\n", "prepare: {}\n"])
@@ -180,7 +216,8 @@ def test_a_value_that_is_not_there_has_its_default_and_the_others_stay(tmp_path:
 
 def test_the_generated_file_shows_every_parameter_with_its_default(bake: Callable[..., BakedProject]) -> None:
     path = bake(ci="none").path / "params.yaml"
-    answers = {"register": {"name"}, "card": {"purpose", "owner"}, "tracking": {"experiment"}}
+    # The gate of the example has an absolute minimum as well.
+    answers = {"register": {"name", "gate"}, "card": {"purpose", "owner"}, "tracking": {"experiment"}}
     # What is long, and of use only with the models beside it.
     shown_only = {"train": {"search"}, "sweep": {"space"}}
 
@@ -194,6 +231,29 @@ def test_the_generated_file_shows_every_parameter_with_its_default(bake: Callabl
         assert set(content[name]) == set(kind.model_fields), name
         assert params.load(kind, path).model_dump(exclude=apart) == kind().model_dump(exclude=apart), name
     assert set(content["train"]["search"]) == set(params.Search.model_fields)
+    gate = params.load(params.Register, path).gate
+    assert {name: gate.pop(name).limit for name in ("minimum", "worst_group")} == {"minimum": 0.75, "worst_group": 0.6}
+    assert gate == params.Register().gate
+
+
+@pytest.mark.parametrize("answers", [{"data": "loans.csv", "target": "default"}, {"target": "contract"}])
+def test_the_gate_of_own_data_has_no_absolute_minimum_and_says_where_one_is_set(answers: dict[str, str]) -> None:
+    known = {"data": "example", "target": "churn", **dict.fromkeys(("project", "author", "description"), "x")}
+    options = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))["_jinja2_env_vars"]
+    source = (TEMPLATE / PROJECT / "params.yaml").read_text(encoding="utf-8")
+
+    rendered = Environment(**options).from_string(source).render(cookiecutter=known | answers)  # noqa: S701
+
+    register = params.Register.model_validate(YAML(typ="safe").load(rendered)["register"])
+    assert register.gate == params.Register().gate
+    assert "minimum: {measure: test, " in rendered
+
+
+def test_a_gate_that_names_no_skill_asks_for_it_all_the_same() -> None:
+    named = params.SKILL.model_copy(update={"limit": 0.01})
+
+    assert params.Register(gate={}).rules == {"skill": params.SKILL}
+    assert params.Register(gate={"better": named}).rules == {"better": named}
 
 
 def test_a_file_of_the_first_version_is_still_read_whole() -> None:

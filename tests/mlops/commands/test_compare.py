@@ -64,6 +64,21 @@ def test_head_and_its_experiments_are_ranked_and_noise_is_told_from_a_difference
     )
 
 
+def test_the_headline_of_the_folds_ranks(project, classifier):
+    project.result(classifier(RIGHT))
+    training = json.loads((project.path / "reports" / "training.json").read_text())
+    training |= {"folds": [{"accuracy": 0.8, "f1": f1} for f1 in FOLDS], "headline": {"metric": "f1", "reason": "rare"}}
+    project.write("reports/training.json", training)
+    project.commit("Judged by F1")
+    project.experiment("same")
+
+    assert " best F1: 0.8000 ± 0.0158" in compared("HEAD", "same")[1]
+    del training["headline"]  # as an older pipeline wrote it
+    project.write("reports/training.json", training)
+    project.commit("Older")
+    assert " best accuracy: 0.8000 ± 0.0000" in compared("HEAD", "HEAD")[1]
+
+
 def test_the_table_for_people_says_the_same(project):
     lines = compare("worse", "HEAD").output.splitlines()
 

@@ -97,6 +97,7 @@ def test_a_change_is_called_by_what_is_more_than_noise(project, classifier, gain
     ("report", "old", "new", "said"),
     [
         ("metrics.json", '"accuracy": 0.8', '"accuracy": 0.9991', "accuracy is 0.9991, but the predictions give 0.8"),
+        ("baseline.json", '"accuracy": 0.75', '"accuracy": 0.5', "accuracy is 0.5, but the predictions give 0.75"),
         ("slices.csv", "sex,f,134,0.798507", "sex,f,134,0.9", "accuracy of sex = f is 0.9"),
         ("slices.csv", "sex,f,134", "sex,x,134", "rows of sex = x is 134, but the predictions give None"),
         ("fairness.json", '"demographic_parity": 0.0', '"demographic_parity": 0.9', "demographic_parity is 0.9"),
@@ -278,7 +279,7 @@ def test_splits_without_a_shared_row_have_no_verdict(project, classifier, people
 
     assert found["note"].endswith("the two test splits share no row, so there is no interval of the difference")
     assert found["headline"]["verdict"] is None
-    assert "| accuracy | 0.8 | 0.8 | +0.0000 | – | – |" in review().stdout
+    assert "| accuracy | 0.8 | 0.8 | +0.0000 | – | – | 0.75 |" in review().stdout
 
 
 def test_without_the_data_what_git_has_is_said_and_why_the_rest_is_missing(project, classifier):
@@ -482,12 +483,12 @@ def test_the_page_has_both_versions_in_each_figure_and_needs_nothing_else(projec
     assert page.read_text(encoding="utf-8") == text
 
 
-def test_labels_that_read_as_numbers_or_as_missing_stay_labels_in_the_page(project, tmp_path):
+def test_labels_that_read_as_numbers_or_as_missing_stay_labels_in_the_page(project, people, tmp_path):
     from mlops.training.metrics import Predictions
 
     labels = np.array(["01", "NA"], dtype=object)
     found = Predictions(labels[ROW % 2], labels[ROW % 2], None, ("01", "NA"), "NA")
-    project.result(found)
+    project.result(found, train=people(200).assign(churn=labels[np.arange(200) % 2]))
     project.commit("Labels")
     page = tmp_path / "review.html"
 

@@ -42,6 +42,7 @@ FOUND: dict[str, Any] = {
         "rare_classes": {},
     },
     "metrics": {"accuracy": 0.8125, "recall": 0.6},
+    "baseline": {"accuracy": 0.75, "recall": 0.0},
     "validation": {
         "passed": 7,
         "warnings": 1,
@@ -53,6 +54,9 @@ FOUND: dict[str, Any] = {
     },
     "evaluation": {
         "headline": "accuracy",
+        "reason": "the smallest class, True, has 25.0% of the training rows",
+        "luck": "lucky split",
+        "expected": [0.78, 0.81],
         "intervals": {"accuracy": [0.79, 0.83], "recall": [0.5, 0.7]},
         "labels": ["False", "True"],
         "positive": "True",
@@ -102,7 +106,11 @@ def written(template: str = "model_card.md", **other: Any) -> str:
         "2 without a target, 1 rejected for a value of another type, 3 duplicates",
         "`2026-01-01` to `2026-04-30` (`day`)",
         "`False` 750 (75.0%), `True` 250 (25.0%)",
-        "| recall | 0.6 | 0.5 to 0.7 | 0.7 ± 0.02 |",
+        "| recall | 0.6 | 0.5 to 0.7 | 0 | 0.7 ± 0.02 |",
+        "The headline is accuracy, since the smallest class, True, has 25.0% of the training rows.",
+        "The baseline is the best prediction without features: the most frequent class, and the shares of the classes,",
+        "**Lucky split:** by the folds, accuracy is expected from 0.78 to 0.81 on so many test rows.",
+        "Other test rows would probably show a worse one.",
         "| `sex` = `x` (small) | 10 |",
         "demographic parity 0.1, equalised odds –",
         "| `age` | +0.0500 | 0.01 |",
@@ -125,6 +133,33 @@ def test_the_worst_group_comes_first_and_small_ones_last() -> None:
     assert [one["level"] for one in facts["groups"]["shown"]] == ["f", "m", "x"]
     worst = facts["groups"]["shown"][0]
     assert worst["low"] < 0.7 < worst["high"]
+
+
+def test_the_card_says_which_probability_is_the_positive_class_and_why() -> None:
+    costs = {"false_positive": 1, "false_negative": 20}
+    found = {"rows": 4800, "positive": 1269, "value": 0.6108, "value_at_half": 2.696, "by_other_folds": [0.05]}
+    after = {"method": "isotonic", "before": None, "after": {"log_loss": 0.4412, "brier": 0.14}}
+    plain = {"threshold": 0.5, "chosen_by": None, "costs": None, "out_of_fold": None, "calibration": None}
+    chosen = {
+        "threshold": 0.0467,
+        "chosen_by": "cost per row",
+        "costs": costs,
+        "out_of_fold": found,
+        "calibration": after,
+    }
+
+    own, decided = (
+        written(training=FOUND["training"] | {"decision": decision, "balance": balance})
+        for decision, balance in ((plain, "none"), (chosen, "classes"))
+    )
+
+    assert "\n- **Decision:** `True` from a probability of 0.5 on\n- **Algorithm:** " in own
+    assert (
+        "`True` from a probability of 0.0467 on, chosen by cost per row (a false positive costs 1, a false negative "
+        "20) on 4,800 out-of-fold training rows, 1,269 of them positive: 0.6108, and 2.696 at 0.5\n" in decided
+    )
+    assert ("**Class weights:**" in own, "**Class weights:**" in decided) == (False, True)
+    assert "calibrated on out-of-fold rows (isotonic), log loss there – before and 0.4412 after" in decided
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from mlops.base.errors import ParameterError, ProjectError
 from mlops.data import profile
 from mlops.data.schema import Column, Schema
 from mlops.evaluation import explanation
-from mlops.training import encoding, fitting
+from mlops.training import calibration, encoding, fitting
 from mlops.training.metrics import Predictions
 from scipy.special import expit
 from sklearn import ensemble, linear_model, neighbors, svm, tree
@@ -235,6 +235,32 @@ def test_the_extremes_and_the_most_doubtful_row_are_notable() -> None:
     number = Predictions(yes, yes, None, (), None)
     assert explanation.notable(number) == {"highest": 1, "in the middle": 0, "lowest": 3}
     assert explanation.notable(Predictions(actual, actual, None, ("no", "yes"), "yes")) == {}
+
+
+def test_the_row_nearest_to_the_boundary_is_nearest_to_the_threshold() -> None:
+    yes = np.array([0.2, 0.95, 0.45, 0.01])
+    actual = np.array(["no"] * 4, dtype=object)
+    found = Predictions(actual, actual, np.column_stack([1 - yes, yes]), ("no", "yes"), "yes")
+
+    assert explanation.notable(found.at(0.15))["nearest to the boundary"] == 0
+
+
+@pytest.mark.parametrize("estimator", [LINEAR[0], TREES[5]], ids=named)
+def test_of_a_calibrated_model_the_estimator_below_is_explained_and_called_so(estimator: Any) -> None:
+    pytest.importorskip("shap")
+    table = people()
+    model = fitted(estimator, 2, table)
+    scores = calibration.scores(model, encoding.inputs(table, SCHEMA), 1)
+    calibrator = calibration.learn(scores, answers(table, 2), ["no", "yes"], "sigmoid")
+
+    own, found = (
+        explained(one, table.iloc[:9], table, "yes") for one in (model, calibration.calibrated(model, calibrator))
+    )
+
+    assert found.scale == f"uncalibrated {own.scale}"
+    np.testing.assert_array_equal(found.contributions, own.contributions)
+    np.testing.assert_array_equal(found.answer, own.answer)
+    assert explanation.is_linear(calibration.calibrated(model, calibrator)) == explanation.is_linear(model)
 
 
 @pytest.mark.parametrize("trees", [True, False])

@@ -52,6 +52,31 @@ def test_the_same_tables_give_the_same_bytes():
     assert figures.of_curves(binary(0), binary(1)) != figures.of_curves(binary(0), binary(2))
 
 
+@pytest.mark.parametrize(("costs", "at"), [(None, 0.323), ({"false_negative": 20}, 0.9)])
+def test_the_curve_of_thresholds_marks_the_one_that_is_used(costs, at):
+    table = pd.DataFrame({"threshold": np.linspace(0, 0.8, 50), "value": np.linspace(1, 0, 50)})
+
+    figure = figures.threshold(table, {"threshold": at, "by": "cost per row", "value": 0.5, "costs": costs})
+
+    assert figure["title"] == "Threshold"
+    assert {f"{at:.3g}", "cost per row", "threshold"} <= set(texts(figure["svg"]))
+    assert figures.SECOND in figure["svg"]
+
+
+def test_probabilities_before_calibration_are_drawn_beside_those_after():
+    tables = binary(0) | {"importances": pd.DataFrame(columns=["feature", "importance", "spread"])}
+    tables |= {"partial_dependence": pd.DataFrame(columns=["feature", "kind", "value", "mean"])}
+
+    alone, both = (
+        figures.of_evaluation(tables | more, "accuracy", [], None)["figures"]
+        for more in ({}, {"uncalibrated": binary(1)["calibration"]})
+    )
+
+    assert titles(alone) == titles(both) == BINARY
+    assert [one["title"] for one, two in zip(alone, both, strict=True) if one != two] == ["Calibration"]
+    assert {"before", "now"} <= set(texts(both[2]["svg"]))
+
+
 def test_a_confusion_has_the_rows_of_both_versions_also_of_classes_that_are_new():
     now, before = binary(0, ("maybe", "yes")), binary(1, ("no", "yes"))
 

@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlops.base import params
 from mlops.base.errors import ParameterError
 from mlops.base.params import Rule
 from mlops.evaluation import gate
@@ -100,6 +101,19 @@ def test_a_model_may_be_worse_than_the_one_in_production_by_the_margin_in_the_wo
     assert (
         "gain in accuracy over the version in production (+0.6000 on 12 shared rows) at the least" in result.sentence()
     )
+
+
+@pytest.mark.parametrize(("low", "passed"), [(0.01, True), (0.0, False), (-0.01, False), (math.nan, False)])
+def test_skill_is_a_gain_that_is_left_in_the_worst_case(low: float, passed: bool) -> None:
+    evidence = gate.Evidence({"accuracy": 0.957}, {}, skill={"log_loss": gate.Gain(0.02, low, 12)})
+
+    result = judged(params.SKILL, evidence)
+
+    assert (result.metric, result.passed) == ("log_loss", passed)
+    assert ("no better than chance: gain in log_loss" in result.sentence()) is not passed
+    assert "over the best prediction without features (+0.0200 on 12 test rows) at the least" in result.sentence()
+    with pytest.raises(ParameterError, match="asks for the metric accuracy, but there are log_loss: choose one"):
+        judged(rule_of("skill", "accuracy", "above", 0), evidence)
 
 
 GROUPS = [

@@ -122,6 +122,19 @@ def test_importances_are_those_of_scikit_learn_but_for_the_shuffles(metric: str)
     assert ours["strong"][0] > 3 * ours["weak"][0] > 30 * abs(ours["nothing"][0])
 
 
+def test_shuffled_rows_are_labelled_by_the_threshold_of_the_others() -> None:
+    rng = np.random.default_rng(3)
+    inputs = pd.DataFrame({"nothing": rng.normal(size=200), "strong": rng.normal(size=200)})
+    target = np.where(inputs["strong"] + rng.normal(size=200) > 1.5, "yes", "no").astype(object)
+    columns = {name: Column(type="number") for name in inputs}
+    schema = Schema(columns={**columns, "y": Column(type="category", role="target")})
+    model, found = fitted(schema, inputs, target)
+    above_all = found.at(float(found.positive_probability.max()) * 1.1)
+
+    assert set(importances(model, inputs, above_all, schema, "accuracy").values()) == {(0.0, 0.0)}  # always no
+    assert importances(model, inputs, found.at(0.3), schema, "accuracy")["strong"][0] > 0.01
+
+
 def test_a_category_without_effect_is_worth_nothing_and_one_that_decides_is_worth_most() -> None:
     rng = np.random.default_rng(5)
     table = table_of_every_type(1_000, 5)

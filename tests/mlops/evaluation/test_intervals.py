@@ -1,7 +1,10 @@
+import math
+import statistics
+
 import numpy as np
 import pytest
 from mlops.evaluation import intervals
-from mlops.evaluation.intervals import bootstrap, resampling_weights
+from mlops.evaluation.intervals import bootstrap, expected, resampling_weights
 from mlops.training.metrics import Predictions, score, scorer
 from scipy import stats
 from sklearn import metrics as reference
@@ -145,3 +148,28 @@ def test_what_no_resample_can_tell_has_no_interval():
 
     assert np.isnan(spans["r2"]).all()
     assert np.isfinite(spans["rmse"]).all()
+
+
+def test_what_folds_make_likely_is_students_prediction_interval_with_the_overlap_of_folds() -> None:
+    folds = [0.7, 0.8, 0.75, 0.8, 0.7]
+    mean, std = statistics.fmean(folds), statistics.stdev(folds)
+
+    found = expected(folds, 1000, 400, 0.95)
+
+    reach = stats.t(4).ppf(0.975) * std * math.sqrt(1 / 5 + 1 / 4 + 200 / 400)
+    assert found == pytest.approx((mean - reach, mean + reach))
+    assert expected(folds, 1000, 100, 0.95).high > found.high  # fewer test rows are less sure
+    assert all(map(math.isnan, expected([0.7, None, 0.8], 90, 10, 0.95)))
+    assert all(map(math.isnan, expected([0.7], 90, 10, 0.95)))
+
+
+def test_honest_splits_are_seldom_outside_of_what_their_folds_make_likely() -> None:
+    """Of 400 models that are right in 80 % of all rows, folds and test rows alike."""
+    rng = np.random.default_rng(0)
+    outside = 0
+    for _ in range(400):
+        folds = rng.binomial(200, 0.8, 5) / 200
+        low, high = expected(folds.tolist(), 1000, 250, 0.95)
+        outside += not low <= rng.binomial(250, 0.8) / 250 <= high
+
+    assert 4 <= outside <= 32

@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from mlops.base import files
+from mlops.base import files, pages
 from mlops.data.schema import Column, Schema
 from mlops.evaluation import results
 from mlops.evaluation.comparison import shared_rows
 from mlops.evaluation.intervals import Interval
 from mlops.intake import tables
 from mlops.training.metrics import Predictions, score
+from mlops.training.task import Headline
 
 ROWS = 40
 
@@ -120,5 +121,94 @@ def test_what_is_undefined_is_said_and_not_logged():
     folds = {"accuracy": {"mean": 0.6, "std": None}, "roc_auc": {"mean": math.nan, "std": math.nan}}
 
     assert results.logged(test, folds) == {"accuracy": 0.5, "cross_validated.accuracy": 0.6}
-    said = results.sentence({"accuracy": 0.5, "roc_auc": math.nan}, {"accuracy": Interval(0.4, 0.6)}, "accuracy", 10)
-    assert said.endswith("on 10 test rows; not defined on them, so not logged: ROC AUC")
+    scores, spans = {"accuracy": 0.5, "roc_auc": math.nan}, {"accuracy": Interval(0.4, 0.6)}
+    said = results.sentence(scores, spans, Headline("accuracy", "it fits"), 10, {"accuracy": 0.3})
+    assert said == (
+        "accuracy 0.5000 (0.4000 to 0.6000) on 10 test rows, baseline 0.3000 (the headline, since it fits); "
+        "not defined on them, so not logged: ROC AUC"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "interval", "expected", "luck"),
+    [
+        ("accuracy", 0.8, Interval(0.77, 0.83), Interval(0.7, 0.9), None),
+        ("accuracy", 0.9, Interval(0.87, 0.93), Interval(0.7, 0.8), "lucky split"),
+        ("accuracy", 0.6, Interval(0.57, 0.63), Interval(0.7, 0.8), "unlucky split"),
+        ("rmse", 0.9, Interval(0.87, 0.93), Interval(0.7, 0.8), "unlucky split"),
+        ("rmse", 0.6, Interval(0.57, 0.63), Interval(0.7, 0.8), "lucky split"),
+        ("accuracy", 0.9, Interval(0.7, 1.0), Interval(0.7, 0.8), None),  # the test rows themselves say little
+        ("accuracy", 0.9, Interval(0.87, 0.93), Interval(math.nan, math.nan), None),
+        ("accuracy", math.nan, Interval(math.nan, math.nan), Interval(0.7, 0.8), None),
+    ],
+)
+def test_a_split_is_lucky_where_folds_and_test_rows_agree_on_it(metric, value, interval, expected, luck):
+    assert results.luck(metric, value, interval, expected) == luck
+
+
+def test_people_who_know_no_metric_get_shares_of_rows_and_the_mean_error():
+    actual, predicted = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0, 0]), np.array([1, 1, 1, 0, 1, 0, 0, 0, 0, 0])
+    binary = Predictions(actual, predicted, None, (0, 1), 1)
+    of_none = Predictions(actual, np.zeros(10, int), None, (0, 1), 1)
+    many = Predictions(actual, predicted, None, (0, 1, 2), None)
+
+    assert results.in_plain_numbers(binary, {}, {}) == pytest.approx(
+        {"positive": 0.4, "flagged": 0.4, "found": 0.75, "right": 0.75}
+    )
+    assert results.in_plain_numbers(of_none, {}, {}) == {"positive": 0.4, "flagged": 0, "found": 0, "right": None}
+    assert results.in_plain_numbers(many, {"accuracy": 0.8}, {"accuracy": 0.6}) == {"right": 0.8, "without": 0.6}
+    assert results.in_plain_numbers(NUMBER, {"mae": 3.2}, {"mae": 8.9}) == {"off": 3.2, "without": 8.9}
+
+
+@pytest.mark.parametrize(
+    ("plain", "said"),
+    [
+        (
+            {"positive": 0.264, "flagged": 0.198, "found": 0.536, "right": 0.714},
+            "finds <b>54</b>, and of 100 rows that it flags <b>71</b> are. Without the model, as many flags at random",
+        ),
+        (
+            {"positive": 0.04, "flagged": 0.0, "found": 0.0, "right": None},
+            "It finds <b>none</b> of the rows with left = Yes, though 4 of 100 rows are.",
+        ),
+        (
+            {"right": 0.82, "without": 0.45},
+            "Of 100 rows it names the right left for <b>82</b>. Without the model, it would be 45.",
+        ),
+        (
+            {"off": 3.2, "without": 8.9},
+            "Its left is off by <b>3.2</b> on average. Without the model, it would be off by 8.9.",
+        ),
+    ],
+)
+def test_the_page_begins_with_what_a_manager_needs(plain, said):
+    assert said in page(plain=plain, luck=None)
+
+
+def test_a_lucky_or_unlucky_split_is_said_at_the_top():
+    assert "<b>Lucky split:</b> the 2 folds make 0.7 to 0.8 likely, so other test rows" in page(luck="lucky split")
+    assert "would probably show a better accuracy, unless the times have changed." in page(luck="unlucky split")
+    assert "split:" not in page(luck=None)
+
+
+def page(**other: object) -> str:
+    """The top of reports/evaluation.html."""
+    metric = {"name": "accuracy", "title": "accuracy", "value": 0.9, "low": 0.88, "high": 0.92, "baseline": 0.7}
+    content = {
+        "metrics": [{**metric, "mean": 0.75, "std": 0.01}],
+        "headline": "accuracy",
+        "reason": "it fits",
+        "expected": [0.7, 0.8],
+        "plain": {"off": 1, "without": 2},
+        "target": "left",
+        "positive": "Yes",
+        "labels": ["No", "Yes"],
+        "confidence": 0.95,
+        "dataset": {"split": {"by": "time", "train": 100, "test": 20}, "digest": "d" * 64},
+        "trained": {"model": "forest", "positive": "Yes", "folds": [{}, {}]},
+        "importances": "<svg/>",
+        "subject": None,
+        "fairness": {"columns": []},
+        **dict.fromkeys(("figures", "partial", "explained", "classes", "groups"), ()),
+    }
+    return pages.filled("evaluation.html", **content | other)

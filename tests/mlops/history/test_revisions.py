@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from mlops.base import files
+from mlops.base import files, yaml
 from mlops.base.errors import StoreError
 from mlops.history import cache, paths, revisions
 
@@ -208,6 +208,20 @@ def test_a_stage_is_stale_when_its_code_parameters_or_command_changed(project):
     assert stale() == ["prepare"]
     project.write("code.py", "other()\n")
     assert stale() == ["prepare", "train", "evaluate"]
+
+
+def test_a_stage_may_declare_one_parameter_of_a_section(project):
+    lock, pipeline = (yaml.read(Path(name)) for name in ("dvc.lock", "dvc.yaml"))
+    lock["stages"]["train"]["params"]["params.yaml"] = {"train.seed": 42}
+    pipeline["stages"]["train"]["params"] = ["train.seed"]
+    project.write("dvc.lock", lock)
+    project.write("dvc.yaml", pipeline)
+    settings = (project.path / "params.yaml").read_text(encoding="utf-8")
+
+    project.write("params.yaml", settings.replace("folds: 5", "folds: 6"))
+    assert revisions.find("").stale() == []
+    project.write("params.yaml", settings.replace("seed: 42", "seed: 43"))
+    assert revisions.find("").stale() == ["train"]
 
 
 # ---- what changed

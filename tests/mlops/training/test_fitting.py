@@ -134,6 +134,27 @@ def test_a_split_by_time_decides_the_folds_of_training() -> None:
     assert by_time != shuffled
 
 
+def test_what_is_told_of_the_folds_is_the_headline() -> None:
+    table, target = data()
+    table = table.assign(y=target)
+    models = params.Models.model_validate({"logistic": {"classifier": PATHS["logistic"]}})
+    settings = params.Train(model="logistic", folds=3)
+
+    def trained(asked: str) -> selection.Trained:
+        return selection.train(table, SCHEMA, settings, models, lambda pieces, *_: pieces, headline=asked)
+
+    share = np.mean(target == "yes")
+    auto, asked = trained("auto"), trained("f1_positive")
+    assert auto.sentence.startswith(f"logistic: accuracy {auto.metrics['accuracy']:.4f} ± ")
+    reason = f"the smallest class, yes, has {share:.1%} of the training rows"
+    assert auto.report["headline"] == {"metric": "accuracy", "reason": reason}
+    assert asked.sentence.startswith(f"logistic: f1_positive {asked.metrics['f1_positive']:.4f} ± ")
+    with pytest.raises(ParameterError, match=r"evaluate\.metric is f1_pos, which is no metric: did you mean"):
+        trained("f1_pos")
+    with pytest.raises(ParameterError, match=r"evaluate\.metric is rmse, but there are accuracy, "):
+        trained("rmse")
+
+
 @pytest.mark.parametrize("times", [[1, 2, 3], [1, 1, 1, 1, 1, 1, 1, 1, 1, 2], [1] * 20])
 def test_too_few_different_times_are_an_error_that_counts_them(times: list[int]) -> None:
     with pytest.raises(DataError, match=rf"the training split has {len(set(times))} different times in day, too few"):

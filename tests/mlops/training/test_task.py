@@ -107,7 +107,33 @@ def test_a_number_has_no_positive_class() -> None:
     assert task.positive_class(np.array([0.0, 1.0]), None) is None
 
 
-def test_the_headline_is_the_metric_asked_for_or_that_of_the_task() -> None:
-    assert task.headline("classification", "auto") == "accuracy"
-    assert task.headline("regression", "auto") == "r2"
-    assert task.headline("regression", "mae") == "mae"
+@pytest.mark.parametrize(
+    ("rows", "positive", "probabilities", "metric"),
+    [
+        ({}, None, False, "r2"),
+        ({"No": 80, "Yes": 20}, "Yes", True, "accuracy"),
+        ({"No": 81, "Yes": 19}, "Yes", True, "average_precision"),
+        ({"No": 81, "Yes": 19}, "Yes", False, "balanced_accuracy"),  # nothing can be ranked
+        ({"No": 19, "Yes": 81}, "Yes", True, "balanced_accuracy"),  # of which average precision is high by itself
+        ({False: 96, True: 4}, True, True, "average_precision"),
+        ({"a": 30, "b": 30, "c": 40}, None, True, "accuracy"),
+        ({"a": 5, "b": 45, "c": 50}, None, True, "f1_macro"),
+    ],
+)
+def test_the_headline_fits_the_smallest_class(
+    rows: dict[task.Label, int], positive: task.Label | None, probabilities: bool, metric: str
+) -> None:
+    assert task.headline("auto", rows, positive, probabilities=probabilities).metric == metric
+    assert task.headline("mae", rows, positive, probabilities=probabilities) == ("mae", "")
+
+
+def test_the_headline_has_a_reason_with_the_class_and_its_share() -> None:
+    found = task.headline("auto", {"No": 96, "Yes": 4}, "Yes", probabilities=True)
+
+    assert found.reason == "the smallest class, Yes, has only 4.0% of the training rows"
+
+
+def test_rows_are_counted_per_class_and_a_number_has_none() -> None:
+    assert task.rows_per_class(np.array(["b", "a", "b"], dtype=object)) == {"a": 1, "b": 2}
+    assert task.rows_per_class(np.array([True, False, True])) == {False: 1, True: 2}
+    assert task.rows_per_class(np.array([1.0, 2.0])) == {}

@@ -53,7 +53,7 @@ def filled(template: str, **content: Any) -> str:
         comment_end_string="#]",
     )
     environment.filters |= {"number": _number, "share": partial(_formatted, form=".1%"), "p_value": p_value}
-    environment.filters |= {"signed": _signed, "code": _code, "cell": _cell}
+    environment.filters |= {"signed": _signed, "code": _code, "cell": _cell, "hundred": _hundred}
     environment.filters |= {"text": _text, "markdown": from_markdown}
     return environment.get_template(template).render(content)
 
@@ -85,6 +85,12 @@ def p_value(value: float | None) -> str:
 def _number(value: float | None) -> str:
     """A number with four digits; a large one is written out, without an exponent."""
     return _formatted(value, ",.0f" if LARGE <= abs(value or 0) < HUGE else ",.4g")
+
+
+def _hundred(share: float | None) -> str:
+    """A share as so many of 100, with the digits that tell a few from none and most from all."""
+    rest = min(share or 0, 1 - (share or 0))
+    return _formatted(None if share is None else 100 * share, ".3g" if 0 < rest < 0.01 else ".0f")
 
 
 def _visible(value: Any) -> Any:

@@ -4,12 +4,22 @@ A stage loads exactly the sections that `dvc.yaml` declares for it (a test compa
 effect without DVC knowing. Every parameter has a default, so that an older `params.yaml` stays valid.
 """
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, RootModel, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    RootModel,
+    StringConstraints,
+    model_validator,
+)
 
 from mlops.base import yaml
 from mlops.base.errors import ParameterError, nearest
@@ -79,8 +89,30 @@ class Search(Section):
     space: dict[str, Space] = {}
 
 
+class Costs(Section):
+    """The costs of a wrong label of one of two classes, in any unit; a right label costs nothing."""
+
+    false_positive: float
+    false_negative: float
+
+
+def _threshold(value: Any) -> Any:
+    """The value, if it is one of a threshold; a union of types would answer with a sentence per type."""
+    numbers = [value]
+    if isinstance(value, Mapping):
+        numbers = list(value.values()) if set(value) == set(Costs.model_fields) else []
+    is_number = bool(numbers) and all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers)
+    most = math.inf if isinstance(value, Mapping) else 1
+    if isinstance(value, str | Costs) or (is_number and min(numbers) >= 0 and 0 < max(numbers) < most):
+        return value
+    raise ValueError(
+        "expected is a number between 0 and 1, auto, a metric, or two costs of at least 0, such as "
+        "{false_positive: 1, false_negative: 20}"
+    )
+
+
 class Train(Section):
-    """Which model is fitted to what, and how it is cross-validated."""
+    """Which model is fitted to what, how it is cross-validated, and how a probability becomes a label."""
 
     task: Literal["auto", "classification", "regression"] = "auto"
     positive: str | int | bool | None = None
@@ -91,6 +123,9 @@ class Train(Section):
     rare_level: int = Field(default=10, ge=1)
     max_levels: int = Field(default=100, ge=2)
     encoded_megabytes: int = Field(default=500, ge=1)
+    balance: Literal["none", "classes"] = "none"
+    threshold: Annotated[float | str | Costs, BeforeValidator(_threshold)] = 0.5
+    calibrate: Literal["none", "isotonic", "sigmoid"] = "none"
     search: Search = Search()
 
 
@@ -151,10 +186,13 @@ class Evaluate(Section):
 class Rule(Section):
     """One rule of the gate: a `metric` of a `measure` against `limit`; the metric `auto` is the headline."""
 
-    measure: Literal["test", "overfitting", "gain", "worst_group", "fairness", "validation"]
+    measure: Literal["test", "skill", "overfitting", "gain", "worst_group", "fairness", "validation"]
     metric: str = "auto"
-    direction: Literal["at_least", "at_most", "below"]
+    direction: Literal["at_least", "at_most", "below", "above"]
     limit: float
+
+
+SKILL = Rule(measure="skill", direction="above", limit=0)
 
 
 class Register(Section):
@@ -165,13 +203,18 @@ class Register(Section):
     approval: Literal["required", "off"] = "required"
     remade: Literal["required", "off"] = "off"
     gate: dict[str, Rule] = {
-        "minimum": Rule(measure="test", direction="at_least", limit=0.75),
+        "skill": SKILL,
         "overfitting": Rule(measure="overfitting", direction="below", limit=0.1),
         "champion": Rule(measure="gain", direction="at_least", limit=-0.05),
-        "worst_group": Rule(measure="worst_group", direction="at_least", limit=0.6),
         "fairness": Rule(measure="fairness", metric="equalised_odds", direction="at_most", limit=0.3),
         "validation": Rule(measure="validation", metric="errors", direction="at_most", limit=0),
     }
+
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """The gate with the rule `skill`, which a gate of an older version does not name."""
+        named = any(rule.measure == "skill" for rule in self.gate.values())
+        return self.gate if named else {"skill": SKILL, **self.gate}
 
 
 class Card(Section):

@@ -25,12 +25,13 @@ def facts(
 ) -> dict[str, Any]:
     """All facts that the template needs besides the owner's words, as plain values.
 
-    `reports` are dataset, training, metrics, validation, evaluation and fairness, by name. `groups` are the metrics per
-    level of each sensitive column; groups of fewer than `smallest` rows are not judged. `importances` are sorted.
+    `reports` are dataset, training, metrics, baseline, validation, evaluation and fairness, by name. `groups` are the
+    metrics per level of each sensitive column; groups of fewer than `smallest` rows are not judged. `importances` are
+    sorted.
     """
     evaluation, training, dataset = reports["evaluation"], reports["training"], reports["dataset"]
     intervals = {name: Interval(*ends) for name, ends in evaluation["intervals"].items()}
-    metrics = metric_rows(reports["metrics"], intervals, training["cross_validated"])
+    metrics = metric_rows(reports["metrics"], intervals, training["cross_validated"], reports["baseline"])
     headline = next(row for row in metrics if row["name"] == evaluation["headline"])
     compared = compared_groups(groups, reports["fairness"], headline["name"], smallest, confidence)
     return {

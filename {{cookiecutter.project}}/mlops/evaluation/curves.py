@@ -1,9 +1,13 @@
 """The tables behind the curves of `dvc plots` and of the report; they are small for any number of rows."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlops.training import decision
 from mlops.training.metrics import Predictions, positions
 
 MOST_POINTS = 200
@@ -62,6 +66,25 @@ def precision_recall(probability: NDArray[np.float64], is_positive: NDArray[np.b
     precision, recall, threshold = precision_recall_curve(is_positive, probability)
     columns = {"recall": recall[:-1], "precision": precision[:-1], "threshold": threshold}  # without the point (0, 1)
     return _thinned(pd.DataFrame(columns)[::-1].reset_index(drop=True), "recall", "precision")
+
+
+def of_decision(
+    predictions: Predictions, before: Predictions | None, trained: Mapping[str, Any] | None
+) -> dict[str, pd.DataFrame]:
+    """The tables of the decision that was `trained` (see `mlops.training.decision`), by name.
+
+    The table threshold has the `value` of a metric or the cost per row, at each `threshold` up to the largest
+    probability; it is empty unless there are probabilities of two classes. If probabilities are calibrated,
+    uncalibrated has the calibration of the predictions `before`.
+    """
+    probability, tables = predictions.positive_probability, {"threshold": pd.DataFrame(columns=["threshold", "value"])}
+    if trained is not None and probability is not None:
+        tried = np.linspace(0, probability.max(), MOST_POINTS)
+        values = decision.values(predictions, decision.goal_of(trained), tried)
+        tables["threshold"] = pd.DataFrame({"threshold": tried, "value": values})
+    if before is not None and before.positive_probability is not None:
+        tables["uncalibrated"] = calibration(before.positive_probability, before.actual == before.positive)
+    return tables
 
 
 def calibration(probability: NDArray[np.float64], is_positive: NDArray[np.bool_]) -> pd.DataFrame:

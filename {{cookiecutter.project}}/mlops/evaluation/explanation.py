@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mlops.base.errors import ParameterError, ProjectError
 from mlops.data.profile import Profile
 from mlops.data.schema import Schema
+from mlops.training.calibration import uncalibrated
 from mlops.training.encoding import column_types, encoded_blocks, inputs
 from mlops.training.fitting import ROWS
 from mlops.training.metrics import Predictions
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
 
-Scale = Literal["probability", "log-odds", "score", "number"]
+Scale = Literal["probability", "log-odds", "score", "number"]  # perhaps uncalibrated
 Parts = tuple[NDArray[np.float64], NDArray[np.float64]]  # contributions (n, m, outputs) and base (outputs,)
 
 TREES = ("DecisionTree", "ExtraTree", "RandomForest", "GradientBoosting", "HistGradientBoosting", "LGBM")
@@ -31,6 +32,8 @@ TOLERANCE = 1e-6  # by which the sum of base and contributions may differ from t
 @dataclass(frozen=True)
 class Explanation:
     """The contributions of k features to the answers on n rows; base and contributions of a row sum to its answer.
+
+    Where probabilities are calibrated, this is the answer of the estimator below; calibration keeps the order of rows.
 
     `contributions` are float64 (n, k), `base` and `answer` float64 (n,). `scale` says what they measure: the predicted
     number, or the probability, log-odds or score of the row's class in `of` (n entries). That is the positive class of
@@ -42,7 +45,7 @@ class Explanation:
     base: NDArray[np.float64]
     answer: NDArray[np.float64]
     of: list[Label | None]
-    scale: Scale
+    scale: str
 
     def rows(self, table: pd.DataFrame) -> list[dict[str, Any]]:
         """The explanation of each row of the typed `table` (n rows) as plain values, largest contribution first."""
@@ -67,12 +70,13 @@ class Explanation:
 
 def is_linear(model: "Pipeline") -> bool:
     """Whether the answers of a fitted model are weighted sums of the encoded columns."""
-    return hasattr(model.named_steps["estimator"], "coef_")
+    return hasattr(uncalibrated(model).named_steps["estimator"], "coef_")
 
 
 def notable(predictions: Predictions) -> dict[str, int]:
     """The positions of the rows of n that deserve an explanation, by name: the extremes and the most doubtful row."""
-    kind, values, boundary = predictions.kind, predictions.positive_probability, 0.5
+    kind, values = predictions.kind, predictions.positive_probability
+    boundary = 0.5 if predictions.threshold is None else predictions.threshold
     if kind == "regression":
         values, boundary = predictions.predicted, float(np.median(predictions.predicted))
     elif predictions.probabilities is None:
@@ -100,18 +104,19 @@ def explain(
     """
     from threadpoolctl import threadpool_limits
 
-    encoder, estimator = model.named_steps["encoder"], model.named_steps["estimator"]
+    below = uncalibrated(model)
+    encoder, estimator = below.named_steps["encoder"], below.named_steps["estimator"]
     blocks = encoded_blocks(encoder, schema)
     with threadpool_limits(threads):
         encoded = encoder.transform(inputs(table, schema))
-        if is_linear(model):
+        if is_linear(below):
             parts, base = _linear(estimator, encoded, training_means(encoder, schema, reference))
         elif type(estimator).__name__.startswith(TREES) and not estimator.get_params().get("linear_tree"):
             parts, base = _trees(estimator, encoded)
         else:
             raise _unexplained(estimator)
         answers = _answers(estimator, encoded)
-        scale = _scale(estimator, encoded, answers)
+        scale = ("" if below is model else "uncalibrated ") + _scale(estimator, encoded, answers)
     sums = base + parts.sum(axis=1)
     if sums.shape != answers.shape or not np.allclose(sums, answers, rtol=TOLERANCE, atol=TOLERANCE):
         raise _unexplained(estimator)

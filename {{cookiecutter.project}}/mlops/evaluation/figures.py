@@ -93,10 +93,19 @@ def _tick(value: float, _: object = None) -> str:
     return f"{value / size:g}{sign}".replace("-", "−")
 
 
-def of_evaluation(tables: Mapping[str, pd.DataFrame], headline: str, fairness: list[dict[str, Any]]) -> dict[str, Any]:
-    """All figures of an evaluation, by their names in the page; `tables` are the tables of `dvc plots`, by name."""
+def of_evaluation(
+    tables: Mapping[str, pd.DataFrame],
+    headline: str,
+    fairness: list[dict[str, Any]],
+    decided: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """All figures of an evaluation, by their names in the page; `tables` are the tables of `dvc plots`, by name.
+
+    `decided` are the facts of `results.decision`.
+    """
+    before = {"calibration": tables["uncalibrated"]} if "uncalibrated" in tables else None
     return {
-        "figures": of_curves(tables),
+        "figures": of_curves(tables, before) + ([threshold(tables["threshold"], decided)] if decided else []),
         "importances": importances(tables["importances"], headline),
         "partial": partial_dependences(tables["partial_dependence"]),
         "rates": group_rates(fairness) if fairness else None,
@@ -139,6 +148,24 @@ def _curve(name: str, now: pd.DataFrame, before: pd.DataFrame) -> str:
             axes.set(xlim=(0, 1), ylim=(0, 1.02))
 
     return _svg(draw, WIDE, INSIDE_WIDE) if name == "residuals" else _svg(draw, SQUARE, INSIDE)
+
+
+def threshold(table: pd.DataFrame, decided: Mapping[str, Any]) -> dict[str, str]:
+    """The figure (`title`, `svg`) of a metric or the cost per row over thresholds, with the threshold that is used."""
+    at = decided["threshold"]
+    end = max(table["threshold"].max(), at) or 1
+
+    def draw(axes: "Axes") -> None:
+        axes.axvline(at, **DASHED)
+        axes.plot(table["threshold"], table["value"], color=ACCENT)
+        axes.plot(at, decided["value"], color=SECOND, marker="o", markersize=6)
+        shift = 4 if at < end / 2 else -4  # beside the line, at the end where the curve is not
+        height = 0.93 if decided["costs"] else 0.02
+        place: Any = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        axes.annotate(f"{at:.3g}", (at, height), (shift, 0), ha="left" if shift > 0 else "right", **place)
+        axes.set(xlabel="threshold", ylabel=decided["by"], xlim=(0, end))
+
+    return {"title": "Threshold", "svg": _svg(draw, SQUARE, INSIDE)}
 
 
 def confusion(counts: pd.DataFrame, before: pd.DataFrame) -> str:

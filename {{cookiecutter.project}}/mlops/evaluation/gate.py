@@ -14,6 +14,7 @@ COMPARISONS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "at_least": ("≥", operator.ge),
     "at_most": ("≤", operator.le),
     "below": ("<", operator.lt),
+    "above": (">", operator.gt),
 }
 # For these measures the metric decides whether more or less is better.
 BY_METRIC = {"test", "worst_group"}
@@ -22,7 +23,7 @@ Measured = tuple[str, float | None, str | None]  # description, value, why the r
 
 
 class Gain(NamedTuple):
-    """The improvement of a metric over the champion on `rows` shared test rows, and the low end of its interval."""
+    """The improvement of a metric on `rows` test rows over other predictions, and the low end of its interval."""
 
     value: float
     low: float
@@ -35,8 +36,9 @@ class Evidence:
 
     `test` and `cross_validated` hold its metrics, and `groups` a row per group of a sensitive column (`column`,
     `level`, `rows` and the metrics, NaN where undefined); groups of fewer than `smallest_group` rows are not judged.
-    `fairness` holds the gaps between groups, `validation` the number of failed checks per severity, and `gain` the
-    improvement of each metric over the champion (None: there is no champion).
+    `fairness` holds the gaps between groups, and `validation` the number of failed checks per severity. `skill` has the
+    improvement over the best predictions without features in one metric, and `gain` the improvement of each metric over
+    the champion (None: there is no champion).
     """
 
     test: Mapping[str, float | None]
@@ -45,6 +47,7 @@ class Evidence:
     smallest_group: int = 1
     fairness: Mapping[str, float | None] = field(default_factory=dict)
     validation: Mapping[str, int] = field(default_factory=dict)
+    skill: Mapping[str, Gain] = field(default_factory=dict)
     gain: Mapping[str, Gain] | None = None
 
     def with_gain(self, gain: Mapping[str, Gain] | None) -> "Evidence":
@@ -77,11 +80,13 @@ class RuleResult:
         return f"{self.rule}: {self.measured} is {value}, expected {self.comparison} {self.limit:g}"
 
 
-def evidence(reports: Mapping[str, Any], groups: Sequence[Mapping[Any, Any]], smallest_group: int) -> Evidence:
-    """Collect the evidence from the reports training, metrics, validation and fairness, and the metrics per group."""
+def evidence(
+    reports: Mapping[str, Any], groups: Sequence[Mapping[Any, Any]], skill: Mapping[str, Gain], smallest_group: int
+) -> Evidence:
+    """Collect the evidence: the reports training, metrics, validation and fairness; metrics per group; the skill."""
     means = {name: spread["mean"] for name, spread in reports["training"]["cross_validated"].items()}
     gaps, validation = reports["fairness"]["gaps"], reports["validation"]
-    return Evidence(reports["metrics"], means, groups, smallest_group, gaps, validation)
+    return Evidence(reports["metrics"], means, groups, smallest_group, gaps, validation, skill)
 
 
 def verdict(name: str, results: Sequence[RuleResult]) -> dict[str, Any]:
@@ -114,6 +119,8 @@ def champion_rules(rules: Mapping[str, Rule]) -> dict[str, Rule]:
 def judge(evidence: Evidence, headline: str, rules: Mapping[str, Rule]) -> list[RuleResult]:
     """Apply every rule. The metric `auto` means `headline`; for fairness equalised odds; for validation errors.
 
+    For skill it is the metric that `baseline.skill` chooses.
+
     Raises:
         ParameterError: a rule names a metric that does not exist, or limits a metric in the wrong direction.
     """
@@ -121,7 +128,8 @@ def judge(evidence: Evidence, headline: str, rules: Mapping[str, Rule]) -> list[
 
 
 def _apply(name: str, rule: Rule, evidence: Evidence, headline: str) -> RuleResult:
-    metric = DEFAULT_METRICS.get(rule.measure, headline) if rule.metric == "auto" else rule.metric
+    defaults = {**DEFAULT_METRICS, "skill": next(iter(evidence.skill), headline)}
+    metric = defaults.get(rule.measure, headline) if rule.metric == "auto" else rule.metric
     sign, holds = COMPARISONS[rule.direction]
     if rule.measure in BY_METRIC and metric in HIGHER_IS_BETTER:
         higher = HIGHER_IS_BETTER[metric]
@@ -132,13 +140,19 @@ def _apply(name: str, rule: Rule, evidence: Evidence, headline: str) -> RuleResu
             )
     description, actual, note = _measure(name, rule.measure, metric, evidence)
     passed = note is not None or (actual is not None and holds(actual, rule.limit))
+    if rule.measure == "skill" and not passed:
+        description = f"no better than chance: {description}"
     return RuleResult(name, metric, description, sign, rule.limit, actual, passed, note)
 
 
 def _measure(rule: str, measure: str, metric: str, evidence: Evidence) -> Measured:
     if measure == "fairness" and all(gap is None for gap in evidence.fairness.values()):
         return f"largest gap in {metric}", None, "no groups to compare"
-    others: dict[str, Mapping[str, float | None]] = {"fairness": evidence.fairness, "validation": evidence.validation}
+    others: dict[str, Mapping[str, Any]] = {
+        "fairness": evidence.fairness,
+        "validation": evidence.validation,
+        "skill": evidence.skill,
+    }
     values = others.get(measure, evidence.test)
     if metric not in values:
         raise ParameterError(
@@ -148,19 +162,24 @@ def _measure(rule: str, measure: str, metric: str, evidence: Evidence) -> Measur
         test, mean = values[metric], evidence.cross_validated.get(metric)
         gap = None if test is None or mean is None else abs(test - mean)
         return f"|test − cross-validated| {metric}", gap, None
+    if measure == "skill":
+        return _at_the_least(f"gain in {metric} over the best prediction without features", evidence.skill[metric])
     if measure == "gain":
         if evidence.gain is None:
             return f"gain in {metric}", None, "no version in production to compare with"
         if metric not in evidence.gain:
             return f"gain in {metric} over the version in production", None, None
-        # A gain on a few rows can be luck, so the rule is about what is left of it in the worst case.
-        value, low, rows = evidence.gain[metric]
-        measured = f"gain in {metric} over the version in production ({value:+.4f} on {rows} shared rows) at the least"
-        return measured, None if math.isnan(low) else low, None
+        return _at_the_least(f"gain in {metric} over the version in production", evidence.gain[metric], "shared")
     if measure == "worst_group":
         return _worst_group(metric, evidence)
     descriptions = {"fairness": f"largest gap in {metric}", "validation": f"failed checks ({metric})"}
     return descriptions.get(measure, f"test {metric}"), values[metric], None
+
+
+def _at_the_least(what: str, gain: Gain, which: str = "test") -> Measured:
+    """A gain on a few rows can be luck, so the rule is about what is left of it in the worst case."""
+    value, low, rows = gain
+    return f"{what} ({value:+.4f} on {rows} {which} rows) at the least", None if math.isnan(low) else low, None
 
 
 def _worst_group(metric: str, evidence: Evidence) -> Measured:

@@ -47,7 +47,8 @@ def permutation_importances(
         block = blocks[name]
         stacked = np.tile(encoded, (repeats, 1))
         stacked[:, block] = np.vstack([encoded[np.ix_(rows, block)] for rows in shuffles])
-        shuffled = predict(estimator, stacked, np.tile(predictions.actual, repeats), predictions.positive, threads)
+        actual = np.tile(predictions.actual, repeats)
+        shuffled = predict(estimator, stacked, actual, predictions.positive, threads, threshold=predictions.threshold)
         losses = [sign * (baseline - score(part)[metric]) for part in _parts(shuffled, len(table))]
         return name, float(np.mean(losses)), float(np.std(losses))
 

@@ -1,6 +1,7 @@
 """Bootstrap intervals: how far a metric might differ on another test split of the same size."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -53,3 +54,21 @@ def bootstrap(predictions: Predictions, resamples: int, confidence: float, seed:
     """The percentile interval of every metric over resamples of the n rows."""
     metrics = resampled(scorer(predictions), len(predictions.actual), resamples, seed)
     return {name: percentile_interval(values, confidence) for name, values in metrics.items()}
+
+
+def expected(folds: Sequence[float | None], train: int, test: int, confidence: float) -> Interval:
+    """The interval in which a metric on `test` rows is expected, given its values (k,) on k folds of `train` rows.
+
+    It is Student's prediction interval of one more value. Two things are added to the textbook: folds share training
+    rows, so that the variance of their mean is raised by 1 / (k − 1) (Nadeau and Bengio 2003), and the test rows are
+    more or fewer than those of a fold, `train` / k, in inverse proportion to which the variance of a value falls. The
+    ends are NaN if the metric is undefined on a fold.
+    """
+    from scipy.special import stdtrit  # scipy.stats takes two seconds to import
+
+    count, values = len(folds), np.array(folds, dtype=np.float64)
+    if count < 2 or np.isnan(values).any():
+        return Interval(np.nan, np.nan)
+    spread = values.std(ddof=1) * math.sqrt(1 / count + 1 / (count - 1) + train / count / test)
+    reach = float(stdtrit(count - 1, (1 + confidence) / 2) * spread)
+    return Interval(float(values.mean()) - reach, float(values.mean()) + reach)

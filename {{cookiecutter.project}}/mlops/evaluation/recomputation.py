@@ -8,7 +8,8 @@ import pandas as pd
 
 from mlops.base.errors import DataError
 from mlops.base.params import Evaluate
-from mlops.evaluation import fairness, results
+from mlops.data.profile import Distribution
+from mlops.evaluation import baseline, fairness, results
 from mlops.training.metrics import Predictions, score
 
 ROUNDING = 1e-5  # reports in CSV have six significant digits
@@ -20,14 +21,18 @@ def check(
     table: pd.DataFrame,
     predictions: Predictions,
     metrics: Mapping[str, Number],
+    constant: Mapping[str, Number],
     groups: pd.DataFrame,
     gaps: Mapping[str, Number],
+    target: Distribution,
     judging: Evaluate,
 ) -> None:
     """Compute every number that is reported of the test split (n rows) again from the predictions.
 
-    `table` is that of `results.to_frame`, and `predictions` are those in it. `metrics`, `groups` and `gaps` are what
-    reports/metrics.json, reports/slices.csv and reports/fairness.json say.
+    `table` is that of `results.to_frame`, and `predictions` are those in it; `target` is the distribution of the target
+    in the training split. `metrics`, `constant`, `groups` and `gaps` are what reports/metrics.json,
+    reports/baseline.json, reports/slices.csv and reports/fairness.json say; `constant` is empty if an older pipeline,
+    which did not write it, made the result.
 
     Raises:
         DataError: a report has another number; the sentence has the file and both numbers.
@@ -37,6 +42,7 @@ def check(
     per_group = results.metrics_by_group(predictions, sensitive, sensitive.columns.tolist())
     pairs = {
         "reports/metrics.json": (metrics, score(predictions)),
+        "reports/baseline.json": (constant, baseline.scores(predictions, target) if constant else {}),
         "reports/fairness.json": (gaps, fair),
         "reports/slices.csv": (_by_name(groups), _by_name(per_group)),
     }

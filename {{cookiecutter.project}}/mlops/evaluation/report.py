@@ -1,6 +1,7 @@
 """The work of the stage `evaluate`: everything that is said of a model on the test split, from one prediction of it."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,17 @@ import pandas as pd
 
 from mlops.base.params import Evaluate
 from mlops.data.profile import Profile
-from mlops.evaluation import curves, dependence, explanation, fairness, figures, importance, intervals, results
+from mlops.evaluation import (
+    baseline,
+    curves,
+    dependence,
+    explanation,
+    fairness,
+    figures,
+    importance,
+    intervals,
+    results,
+)
 from mlops.training import encoding, task
 from mlops.training.metrics import Predictions
 from mlops.training.model import FittedModel
@@ -21,39 +32,57 @@ Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 class Evaluation:
     """What is known of a model on the n rows of the test split.
 
-    `scores` and `intervals` have an entry per metric, `groups` a row per level of the sensitive columns, `curves` the
-    tables behind the plots by name; `facts`, `fairness` and `explanations` are plain values.
+    `scores`, `baseline` (of the best predictions without features) and `intervals` have an entry per metric, `groups` a
+    row per level of the sensitive columns, `curves` the tables behind the plots by name; `facts`, `fairness` and
+    `explanations` are plain values; `sentence` is a line for people.
     """
 
     predictions: Predictions
-    headline: str
+    headline: task.Headline
     scores: dict[str, float]
+    baseline: dict[str, float]
     intervals: dict[str, intervals.Interval]
     groups: pd.DataFrame
     fairness: dict[str, Any]
     curves: dict[str, pd.DataFrame]
     explanations: Any
     facts: dict[str, Any]
+    sentence: str
 
 
 def evaluate(
-    model: FittedModel, table: pd.DataFrame, reference: Profile, settings: Evaluate, *, trees: bool, progress: Progress
+    model: FittedModel,
+    table: pd.DataFrame,
+    reference: Profile,
+    trained: Mapping[str, Any],
+    settings: Evaluate,
+    *,
+    trees: bool,
+    progress: Progress,
 ) -> Evaluation:
     """Predict the typed test split (n rows) once, and derive everything from those predictions.
 
-    `reference` is the profile of the training split; with `trees`, models of trees are explained, too.
+    `reference` is the profile of the training split, and `trained` the report of the stage `train`; with `trees`,
+    models of trees are explained, too.
 
     Raises:
         ParameterError: there is no headline metric of that name for this task.
     """
     schema, pipeline, threads = model.schema, model.pipeline, model.threads
-    headline = task.headline(model.task, settings.metric)
-    predictions = model.predict(table, task.labels(table[schema.target], model.task))
-    scores = results.scores(predictions, headline)
+    actual = task.labels(table[schema.target], model.task)
+    predictions = model.predict(table, actual)
+    below, decided = model.uncalibrated, trained["decision"]
+    before = None if below is None else below.predict(table, actual)
+    headline = baseline.headline(predictions, reference[schema.target], settings.metric)
+    metric = headline.metric
+    scores = results.scores(predictions, metric)
+    without = results.ordered(baseline.scores(predictions, reference[schema.target]), metric)
     spans = intervals.bootstrap(predictions, settings.resamples, settings.confidence, settings.seed)
+    folds = [fold.get(metric) for fold in trained["folds"]]
+    expected = intervals.expected(folds, trained["rows"], len(table), settings.confidence)
     inputs = encoding.inputs(table, schema)
     shuffled = importance.permutation_importances(
-        pipeline, inputs, predictions, schema, headline, settings.importance_repeats, settings.seed, threads
+        pipeline, inputs, predictions, schema, metric, settings.importance_repeats, settings.seed, threads
     )
     importances = importance.table(progress(shuffled, len(schema.inputs), "shuffling features"))
     partial = dependence.partial_dependence(
@@ -63,12 +92,25 @@ def evaluate(
         predictions=predictions,
         headline=headline,
         scores=scores,
+        baseline=without,
         intervals=spans,
         groups=results.metrics_by_group(predictions, table, schema.sensitive),
         fairness=fairness.report(predictions, table[schema.sensitive], settings.smallest_group, settings.confidence),
-        curves={**curves.curves(predictions), "importances": importances, "partial_dependence": partial},
+        curves={
+            **curves.curves(predictions),
+            **curves.of_decision(predictions, before, decided),
+            "importances": importances,
+            "partial_dependence": partial,
+        },
         explanations=explanation.of_notable(pipeline, table, predictions, schema, reference, threads, trees=trees),
-        facts=results.facts(predictions, headline, spans),
+        facts={
+            **results.facts(predictions, headline, spans),
+            "decision": results.decision(predictions, before, decided),
+            "expected": None if math.isnan(expected.low) else expected,
+            "luck": results.luck(metric, scores[metric], spans[metric], expected),
+            "plain": results.in_plain_numbers(predictions, scores, without),
+        },
+        sentence=results.sentence(scores, spans, headline, len(table), without),
     )
 
 
@@ -81,11 +123,15 @@ def page(
         "dataset": dataset,
         "target": model.schema.target,
         "confidence": confidence,
-        "metrics": results.metric_rows(evaluation.scores, evaluation.intervals, trained["cross_validated"]),
+        "metrics": results.metric_rows(
+            evaluation.scores, evaluation.intervals, trained["cross_validated"], evaluation.baseline
+        ),
         "subject": dependence.subject(evaluation.predictions),
         "explained": evaluation.explanations,
         "groups": evaluation.groups.to_dict(orient="records"),
         "fairness": evaluation.fairness,
-        **figures.of_evaluation(evaluation.curves, evaluation.headline, evaluation.fairness["columns"]),
+        **figures.of_evaluation(
+            evaluation.curves, evaluation.headline.metric, evaluation.fairness["columns"], evaluation.facts["decision"]
+        ),
         **evaluation.facts,
     }

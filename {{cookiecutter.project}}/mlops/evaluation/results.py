@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,9 @@ from mlops.base.errors import ParameterError
 from mlops.data import digest
 from mlops.data.schema import Schema
 from mlops.evaluation.intervals import Interval
-from mlops.training.metrics import Predictions, by_level, classification_report, score, title
-from mlops.training.task import Label
+from mlops.training import decision as deciding
+from mlops.training.metrics import HIGHER_IS_BETTER, Predictions, by_level, classification_report, score, title
+from mlops.training.task import Headline, Label
 
 PROBABILITY = "probability of "
 GROUP = "group "  # before the name of a sensitive column
@@ -27,13 +28,19 @@ def scores(predictions: Predictions, headline: str) -> dict[str, float]:
     metrics = score(predictions)
     if headline not in metrics:
         raise ParameterError(f"evaluate.metric is {headline}, but there are {', '.join(metrics)}: choose one of them")
-    return {headline: metrics.pop(headline), **metrics}
+    return ordered(metrics, headline)
 
 
-def facts(predictions: Predictions, headline: str, intervals: Mapping[str, Interval]) -> dict[str, Any]:
+def ordered(metrics: Mapping[str, float], headline: str) -> dict[str, float]:
+    """The metrics, the headline first."""
+    return {headline: metrics[headline], **metrics}
+
+
+def facts(predictions: Predictions, headline: Headline, intervals: Mapping[str, Interval]) -> dict[str, Any]:
     """The facts of an evaluation besides the metrics: intervals, labels, and for classification a report per class."""
     return {
-        "headline": headline,
+        "headline": headline.metric,
+        "reason": headline.reason,
         "labels": predictions.classes,
         "positive": predictions.positive,
         "intervals": intervals,
@@ -41,12 +48,80 @@ def facts(predictions: Predictions, headline: str, intervals: Mapping[str, Inter
     }
 
 
-def sentence(scores: Mapping[str, float], intervals: Mapping[str, Interval], headline: str, rows: int) -> str:
+def decision(
+    predictions: Predictions, before: Predictions | None, trained: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """What the decision that was `trained` (see `training.decision`) gives on the test rows, with names for people.
+
+    `before` are the predictions with uncalibrated probabilities. None without probabilities of two classes.
+    """
+    if trained is None or predictions.positive_probability is None:
+        return None
+    by = deciding.goal_of(trained)
+    return {
+        **{name: trained[name] for name in ("threshold", "chosen_by", "costs", "out_of_fold")},
+        "by": deciding.title(by),
+        "value": deciding.value(predictions, by),
+        "value_at_half": deciding.value(predictions.at(0.5), by),
+        "calibration": before
+        and {
+            "method": trained["calibration"]["method"],
+            **deciding.of_probabilities(before, predictions),
+        },
+    }
+
+
+def sentence(
+    scores: Mapping[str, float],
+    intervals: Mapping[str, Interval],
+    headline: Headline,
+    rows: int,
+    baseline: Mapping[str, float],
+) -> str:
     """The headline metric with its interval, in one line, and the metrics that are undefined on these rows."""
-    low, high = intervals[headline]
+    name, reason = headline
+    low, high = intervals[name]
     undefined = [title(name) for name, value in scores.items() if not math.isfinite(value)]
+    why = f" (the headline, since {reason})" if reason else ""
     rest = f"; not defined on them, so not logged: {', '.join(undefined)}" if undefined else ""
-    return f"{title(headline)} {scores[headline]:.4f} ({low:.4f} to {high:.4f}) on {rows} test rows{rest}"
+    told = f"{title(name)} {scores[name]:.4f} ({low:.4f} to {high:.4f}) on {rows} test rows"
+    return f"{told}, baseline {baseline[name]:.4f}{why}{rest}"
+
+
+def luck(
+    metric: str, value: float, interval: Interval, expected: Interval
+) -> Literal["lucky split", "unlucky split"] | None:
+    """Whether the test split makes the model look better or worse than it is, by the `value` of a metric on it.
+
+    That is said where the folds and the test rows agree: the value is outside the interval that is `expected` from the
+    folds (`intervals.expected`), and the mean of the folds is outside the test's own `interval`.
+    """
+    mean = (expected.low + expected.high) / 2
+    if expected.low <= value <= expected.high or interval.low <= mean <= interval.high or math.isnan(mean + value):
+        return None
+    return "lucky split" if (value > mean) == HIGHER_IS_BETTER[metric] else "unlucky split"
+
+
+def in_plain_numbers(found: Predictions, scores: Mapping[str, float], constant: Mapping[str, float]) -> dict[str, Any]:
+    """The numbers of a sentence for people who know no metrics; shares are from 0 to 1, None where undefined.
+
+    For two classes: the share of rows that are `positive`, that are `flagged` so, of the positive ones those `found`,
+    and of the flagged ones those `right`. For many classes, the share of rows `right`, and that `without` the model.
+    For a number, by how much it is `off` on average, and how much without the model.
+    """
+    if found.kind == "regression":
+        return {"off": scores["mae"], "without": constant["mae"]}
+    if found.kind == "multiclass":
+        return {"right": scores["accuracy"], "without": constant["accuracy"]}
+    actual, flagged = found.actual == found.positive, found.predicted == found.positive
+    hits = float((actual & flagged).mean())
+    positive, said = float(actual.mean()), float(flagged.mean())
+    return {
+        "positive": positive,
+        "flagged": said,
+        "found": hits / positive if positive else None,
+        "right": hits / said if said else None,
+    }
 
 
 def logged(
@@ -121,11 +196,15 @@ def metric_rows(
     scores: Mapping[str, float],
     intervals: Mapping[str, Interval],
     cross_validated: Mapping[str, Mapping[str, float]],
+    baseline: Mapping[str, float],
 ) -> list[dict[str, Any]]:
-    """A row per metric for a report: name, title, value, ends of the interval, and mean and spread over the folds."""
+    """A row per metric for a report.
+
+    It has name, title, value, that of the `baseline`, ends of the interval, and mean and spread over the folds.
+    """
     unknown = {"mean": None, "std": None}
     return [
-        {"name": name, "title": title(name), "value": value}
+        {"name": name, "title": title(name), "value": value, "baseline": baseline.get(name)}
         | intervals[name]._asdict()
         | dict(cross_validated.get(name, unknown))
         for name, value in scores.items()

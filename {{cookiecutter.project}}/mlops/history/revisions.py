@@ -128,6 +128,17 @@ class Revision:
         cache.fetch([digest], f"{path} of {self.short}")
         return cache.path_of(digest)
 
+    @property
+    def headline(self) -> str:
+        """The headline metric of the folds, as the stage `train` found it.
+
+        Raises:
+            StoreError: the report is missing.
+        """
+        report = self.json(paths.TRAINING)
+        older = "accuracy" if report["task"] == "classification" else "r2"  # the choice of an older pipeline
+        return str(report.get("headline", {}).get("metric", older))
+
     def predictions(self) -> tuple["pd.DataFrame", "Predictions"]:
         """The predictions on the test split (n rows): the table that DVC keeps, and the `Predictions` to score.
 
@@ -176,7 +187,8 @@ class Revision:
             digests = _digests({name: {"deps": entry.get("deps", [])}})
             # Data need not be in the work tree.
             deps = [path for path in stage.get("deps", []) if paths.is_code(path) or Path(path).is_file()]
-            sections = {section: settings.get(section) for section in stage.get("params", [])}
+            flat = {**params.flat(settings), **settings}  # a stage may declare one parameter of a section
+            sections = {name: flat.get(name) for name in stage.get("params", [])}
             if (
                 entry.get("cmd") != stage["cmd"]
                 or entry.get("params", {}).get(params.FILE.name, {}) != sections

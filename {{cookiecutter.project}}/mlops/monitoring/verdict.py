@@ -16,11 +16,13 @@ from mlops.monitoring import drift
 from mlops.monitoring.drift import ColumnDrift
 from mlops.training.fitting import with_labels
 from mlops.training.metrics import Predictions, score, title
-from mlops.training.task import Task, headline
+from mlops.training.task import Task
 
 SKETCH_BINS = 16
 SKETCH_LEVELS = 10
 MOST_NAMED = 5
+# What `monitor.minimum_accuracy` is about.
+METRIC: dict[Task, str] = {"classification": "accuracy", "regression": "r2"}
 
 
 def no_delivery() -> dict[str, Any]:
@@ -64,7 +66,7 @@ def compare(
     found = report(inputs, outputs, predictions, with_labels(predictions, labels, task), task, settings)
     sides = [(reference[column.column], delivery[column.column]) for column in inputs]
     sides += [(then[column.column], now[column.column]) for column in outputs]
-    metric = headline(task, "auto")
+    metric = METRIC[task]
     limits = {
         "drifted_share": settings.drifted_share,
         "metric": title(metric),
@@ -87,13 +89,13 @@ def report(
 
     `features` and `outputs` are the drift of the model's inputs and of its answers, `predictions` the answers on the
     delivery, and `labelled` the answers on the rows whose actual value has come. Retraining is recommended if the
-    headline metric of `labelled` is below `limits.minimum_accuracy`, or if more than `limits.drifted_share` of the
+    accuracy (or R²) of `labelled` is below `limits.minimum_accuracy`, or if more than `limits.drifted_share` of the
     features drifted.
     """
     drifted = [column.column for column in features if column.drifted]
     drifted_outputs = [column.column for column in outputs if column.drifted]
     share = len(drifted) / len(features) if features else 0.0
-    metric, least = headline(task, "auto"), limits.minimum_accuracy
+    metric, least = METRIC[task], limits.minimum_accuracy
     scores = score(labelled) if labelled is not None else {}
     reasons = []
     if share > limits.drifted_share:

@@ -27,7 +27,6 @@ def gain(predictions: Path, evaluation: Path, name: str, uri: str, judging: Eval
         StoreError: the registry cannot be reached, or no longer has the champion's predictions.
     """
     from mlops.evaluation import comparison
-    from mlops.training.metrics import HIGHER_IS_BETTER
 
     with registry.opened(uri) as client, tempfile.TemporaryDirectory() as folder:
         version = registry.in_production(registry.versions(client, name))
@@ -44,12 +43,7 @@ def gain(predictions: Path, evaluation: Path, name: str, uri: str, judging: Eval
             "(`python -m mlops review`), and take the rule of measure gain out of register.gate meanwhile"
         )
     found = comparison.paired_bootstrap(champion, challenger, judging.resamples, judging.confidence, judging.seed)
-    return {
-        each.metric: Gain(each.difference, each.low, len(pairs.one))
-        if HIGHER_IS_BETTER[each.metric]
-        else Gain(-each.difference, -each.high, len(pairs.one))
-        for each in found
-    }
+    return {each.metric: Gain(*each.gain, len(pairs.one)) for each in found}
 
 
 def _read(predictions: Path, evaluation: Path) -> "tuple[NDArray[np.uint64], Predictions]":

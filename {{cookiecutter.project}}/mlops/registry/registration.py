@@ -10,13 +10,13 @@ import pandas as pd
 from mlops.base import environment, params
 from mlops.data import profile
 from mlops.data.schema import Schema
+from mlops.evaluation import baseline, gate, recomputation, results
 from mlops.evaluation import card as cards
-from mlops.evaluation import gate, recomputation, results
 from mlops.history import provenance, revisions
 from mlops.intake import tables
 from mlops.registry import champion
 from mlops.registry.recording import Recorded, Result
-from mlops.training import encoding, task
+from mlops.training import encoding
 
 Rows = Sequence[Mapping[Any, Any]]
 
@@ -39,11 +39,15 @@ def judge(
     groups: Rows,
     predictions: Path,
     evaluation: Path,
+    target: profile.Distribution,
     settings: params.Register,
     judging: params.Evaluate,
     tracking: params.Tracking,
 ) -> Judgement:
     """Judge a result by its reports (by name), its metrics per group, and where it would register by the champion.
+
+    `target` is the distribution of the target in the training split. What the gate asks of the best predictions without
+    features is computed from it and from the predictions, so that no report can make them worse than they are.
 
     Raises:
         DataError: a report says something else than the predictions.
@@ -53,16 +57,24 @@ def judge(
     table, found = tables.read(predictions), reports["evaluation"]
     computed = results.from_frame(table, found["labels"], found["positive"])
     gaps, slices = reports["fairness"]["gaps"], pd.DataFrame(groups)
-    recomputation.check(table, computed, reports["metrics"], slices, gaps, judging)
-    headline = task.headline(reports["training"]["task"], judging.metric)
-    evidence = gate.evidence(reports, groups, judging.smallest_group)
-    rules = gate.judge(evidence, headline, gate.model_rules(settings.gate))
+    recomputation.check(table, computed, reports["metrics"], reports["baseline"], slices, gaps, target, judging)
+    headline = baseline.headline(computed, target, judging.metric).metric
+    evidence = gate.evidence(reports, groups, baseline.skill(computed, target, judging), judging.smallest_group)
+    rules = gate.judge(evidence, headline, gate.model_rules(settings.rules))
     verdict = gate.verdict(settings.name, rules)
     candidate = verdict["passed"] and settings.mode == "enforce" and provenance.experiment() is None
-    if candidate and (about_production := gate.champion_rules(settings.gate)):
+    if candidate and (about_production := gate.champion_rules(settings.rules)):
         gain = champion.gain(predictions, evaluation, settings.name, tracking.uri, judging)
         rules += gate.judge(evidence.with_gain(gain), headline, about_production)
     return Judgement(verdict, rules, candidate and gate.passed(rules))
+
+
+def gate_lines(judgement: Judgement, settings: params.Register) -> str:
+    """The result of each rule, for a person, a line each; and where an absolute minimum is set, if none is."""
+    lines = [f"gate {'passed' if rule.passed else 'FAILED'}  {rule.sentence()}" for rule in judgement.rules]
+    if not any(rule.measure == "test" for rule in settings.rules.values()):
+        lines.append(f"no absolute minimum is set: {params.FILE}, register.gate.minimum")
+    return "\n".join(lines)
 
 
 def card_facts(
@@ -76,7 +88,7 @@ def card_facts(
     judging: params.Evaluate,
 ) -> dict[str, Any]:
     """What the model card says of a result, as plain values."""
-    rules = {"mode": settings.mode, "not_here": list(gate.champion_rules(settings.gate))}
+    rules = {"mode": settings.mode, "not_here": list(gate.champion_rules(settings.rules))}
     packages = environment.locked(_packages(reports))
     facts = cards.facts(reports, groups, importances, schema, judging.smallest_group, judging.confidence)
     return {**facts, **judgement.verdict, **rules, "digests": digests, "packages": packages}
@@ -89,12 +101,12 @@ def result(
     model: Path,
     card: Path,
     schema: Schema,
-    reference: pd.DataFrame,
+    reference: profile.Profile,
     artifacts: Sequence[Path],
 ) -> Result:
     """What MLflow records of a result: its `model` file, its `artifacts`, and what the card says of it (`card_facts`).
 
-    `reference` is the profile of the training split as a table.
+    `reference` is the profile of the training split.
     """
     trained, dataset = reports["training"], reports["dataset"]
     arguments = {name: value for name, value in trained["arguments"].items() if value not in cards.MARKS}
@@ -114,7 +126,7 @@ def result(
         author=", ".join(dict.fromkeys(commit.author for commit in commits)),
         verdict="; ".join(rule.sentence() for rule in judgement.rules),
         description=f"{said['summary']}. The model card is `{card}` of the run.",
-        example=encoding.typical(profile.from_frame(reference), schema),
+        example=encoding.typical(reference, schema),
     )
 
 

@@ -55,6 +55,34 @@ def build(
         raise ParameterError(f"params.yaml: models.{name} has arguments that {path} does not take: {said}") from None
 
 
+def balance(name: str, estimator: "BaseEstimator", task: Task) -> bool:
+    """Let all classes weigh the same for an unfitted estimator: set its `class_weight`, if it has one.
+
+    Returns:
+        Whether it has none, and its `fit` must be given weights of the rows.
+
+    Raises:
+        ParameterError: there are no classes, it takes neither, or has a `class_weight` already.
+    """
+    from sklearn.utils.validation import has_fit_parameter
+
+    if task == "regression":
+        raise ParameterError("params.yaml: train.balance is classes, but the target is a number: set it to none")
+    kind, known = type(estimator).__name__, estimator.get_params(deep=False)
+    if known.get("class_weight") is not None:
+        raise ParameterError(
+            f"params.yaml: train.balance is classes, and models.{name} has a class_weight itself: remove one of them"
+        )
+    if "class_weight" in known:
+        estimator.set_params(class_weight="balanced")
+    elif not has_fit_parameter(estimator, "sample_weight"):
+        raise ParameterError(
+            f"params.yaml: train.balance is classes, but {kind} takes neither class_weight nor sample_weight: set it "
+            "to none, or choose another train.model"
+        )
+    return "class_weight" not in known
+
+
 def takes_others(estimator: "BaseEstimator") -> bool:
     """Whether an estimator takes arguments that its `get_params` does not list before they are given."""
     parameters = inspect.signature(type(estimator)).parameters.values()

@@ -6,7 +6,7 @@ floating-point sums depends on it; parallel work over whole folds only; and no t
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -101,10 +101,13 @@ def cross_validate(
     folds: Sequence[Fold | None],
     positive: Label | None,
     threads: int,
+    judge: Callable[["Pipeline", pd.DataFrame, Predictions], Any] | None = None,
+    balanced: bool = False,
 ) -> Iterator[Any]:
     """Fit on the training rows of each fold and score its test rows; yield the metrics of each fold, in order.
 
-    For None in place of a fold, yield the model fitted on all rows: one more piece of the parallel work.
+    For None in place of a fold, yield the model fitted on all rows: one more piece of the parallel work. A `judge` gets
+    the model, the test rows and the predictions of a fold, and its answers are yielded. See `fit` for `balanced`.
 
     Raises:
         ParameterError: the estimator refuses its arguments or the data.
@@ -115,28 +118,39 @@ def cross_validate(
 
     def piece(fold: Fold | None) -> Any:
         if fold is None:
-            return fit(clone(model), table, target, threads)
+            return fit(clone(model), table, target, threads, balanced)
         train, test = fold
-        fitted = fit(clone(model), table.iloc[train], target[train], threads)
-        return score(predict(fitted, table.iloc[test], target[test], positive, threads, classes))
+        fitted = fit(clone(model), table.iloc[train], target[train], threads, balanced)
+        found = predict(fitted, table.iloc[test], target[test], positive, threads, classes)
+        return judge(fitted, table.iloc[test], found) if judge else score(found)
 
     return parallel.each(piece, [(fold,) for fold in folds], threads)
 
 
-def fit(model: Model, table: pd.DataFrame | NDArray[np.float64], target: NDArray[np.generic], threads: int) -> Model:
+def fit(
+    model: Model,
+    table: pd.DataFrame | NDArray[np.float64],
+    target: NDArray[np.generic],
+    threads: int,
+    balanced: bool = False,
+) -> Model:
     """Fit `model` in place on n rows, given as features or as encoded rows, and their target (n,).
+
+    If `balanced`, the rows have weights, so that all classes weigh the same.
 
     Raises:
         ParameterError: the estimator refuses its arguments or the data.
     """
     from sklearn.pipeline import Pipeline
+    from sklearn.utils.class_weight import compute_sample_weight
     from threadpoolctl import threadpool_limits
 
     estimator = model[-1] if isinstance(model, Pipeline) else model
+    weights = {"sample_weight": compute_sample_weight("balanced", target)} if balanced else {}
     with threadpool_limits(threads), refused(estimator):
         if estimator is not model:  # not Pipeline.fit, which would hold the features beside the encoded rows
             table = model[:-1].fit_transform(table, target)
-        estimator.fit(table, target)
+        estimator.fit(table, target, **weights)
     return model
 
 
@@ -166,11 +180,12 @@ def predict(
     positive: Label | None,
     threads: int,
     classes: NDArray[np.generic] | None = None,
+    threshold: float | None = None,
 ) -> Predictions:
     """Predict n rows, given as features or as encoded rows.
 
-    The label of a row is the most probable class. An estimator that is not scikit-learn's own may have another
-    threshold, so that its `predict` is asked.
+    The label of a row is the positive class from a probability of `threshold` on, and without a threshold the most
+    probable class. An estimator that is not scikit-learn's own may decide otherwise, so that its `predict` is asked.
 
     `target` (n,) are the actual values, None where they are not known. `classes` are all that exist, sorted; one that a
     fitted model does not know (rare, and in no training row of the fold) gets probability 0. Some rows at a time are
@@ -185,7 +200,7 @@ def predict(
     estimator = model[-1] if hasattr(model, "named_steps") else model
     with threadpool_limits(threads), refused(estimator, "asked"):
         raw = np.concatenate([(model.predict_proba if has_probabilities else model.predict)(part) for part in parts])
-        says_itself = has_probabilities and not type(estimator).__module__.startswith("sklearn.")
+        says_itself = has_probabilities and threshold is None and not type(estimator).__module__.startswith("sklearn.")
         said = np.concatenate([model.predict(part) for part in parts]) if says_itself else None
     if fitted is None or known is None or not has_probabilities:
         names = () if fitted is None or known is None else tuple(known.tolist())
@@ -198,9 +213,9 @@ def predict(
     probabilities = np.zeros((len(raw), len(known)))
     probabilities[:, np.searchsorted(known, fitted)] = raw
     predicted = known[probabilities.argmax(axis=1)] if said is None else said.astype(known.dtype)
-    return Predictions(
-        predicted if target is None else target, predicted, probabilities, tuple(known.tolist()), positive
-    )
+    found = Predictions(predicted, predicted, probabilities, tuple(known.tolist()), positive)
+    found = found if threshold is None else found.at(threshold)
+    return replace(found, actual=found.predicted if target is None else target)
 
 
 def with_labels(predictions: Predictions, actual: pd.Series | None, task: Task) -> Predictions | None:

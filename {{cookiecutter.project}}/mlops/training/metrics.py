@@ -6,7 +6,7 @@ that name to 1e-9 (with `zero_division=0`); what is undefined, such as the ROC A
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -65,7 +65,8 @@ class Predictions:
 
     `actual` and `predicted` have shape (n,): labels, or float64 to regress. `probabilities` are float64 (n, k) with a
     column per entry of `classes`, which is sorted; None where the model gives none. `classes` is empty to regress, and
-    `positive` is None unless there are two classes.
+    `positive` is None unless there are two classes. `threshold` is the probability from which on a row is predicted to
+    be positive; None where the model decides by itself.
     """
 
     actual: NDArray[Any]
@@ -73,6 +74,7 @@ class Predictions:
     probabilities: NDArray[np.float64] | None
     classes: tuple[Label, ...]
     positive: Label | None
+    threshold: float | None = None
 
     @property
     def kind(self) -> Literal["binary", "multiclass", "regression"]:
@@ -97,7 +99,18 @@ class Predictions:
     def subset(self, rows: slice | NDArray[Any]) -> "Predictions":
         """The predictions of some rows: a slice, a mask (n,) or positions."""
         probabilities = None if self.probabilities is None else self.probabilities[rows]
-        return Predictions(self.actual[rows], self.predicted[rows], probabilities, self.classes, self.positive)
+        return replace(self, actual=self.actual[rows], predicted=self.predicted[rows], probabilities=probabilities)
+
+    def at(self, threshold: float) -> "Predictions":
+        """The same rows of two classes, with labels by another threshold."""
+        labels = [*(label for label in self.classes if label != self.positive), self.positive]
+        is_predicted = np.asarray(self.positive_probability) >= threshold
+        predicted = np.array(labels, dtype=self.predicted.dtype)[is_predicted.astype(np.intp)]
+        return replace(self, predicted=predicted, threshold=threshold)
+
+
+# A row for each column of `outcomes`.
+OUTCOMES = Predictions(np.array([False, False, True, True]), np.array([False, True] * 2), None, (False, True), True)
 
 
 def declare(metrics: Mapping[Callable[..., float], str]) -> None:
@@ -127,7 +140,7 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
     if first.probabilities is not None:
         probabilities = np.concatenate([part.probabilities for part in parts if part.probabilities is not None])
     actual, predicted = (np.concatenate([getattr(part, side) for part in parts]) for side in ("actual", "predicted"))
-    return Predictions(actual, predicted, probabilities, first.classes, first.positive)
+    return replace(first, actual=actual, predicted=predicted, probabilities=probabilities)
 
 
 def title(metric: str) -> str:
@@ -135,25 +148,31 @@ def title(metric: str) -> str:
     return TITLES.get(metric, metric.replace("_", " "))
 
 
-def score(predictions: Predictions) -> dict[str, float]:
-    """All metrics of the predictions, each row counted once; the names in order are those of `HIGHER_IS_BETTER`."""
-    return {name: float(values[0]) for name, values in scorer(predictions)(_once(predictions)).items()}
+def score(predictions: Predictions, only: str = "") -> dict[str, float]:
+    """All metrics of the predictions, each row counted once; the names in order are those of `HIGHER_IS_BETTER`.
+
+    `only` is that of `scorer`.
+    """
+    return {name: float(values[0]) for name, values in scorer(predictions, only)(_once(predictions)).items()}
 
 
-def scorer(predictions: Predictions) -> Scorer:
-    """The function that gives all metrics for each of b weightings of the n rows.
+def scorer(predictions: Predictions, only: str = "") -> Scorer:
+    """The function that gives all metrics for each of b weightings of the n rows; with `only`, those computed with it.
 
     It takes `weights` >= 0, shape (b, n), and gives values (b,) per metric, each row of weights for itself: the values
     are the same bits whatever else is in the block. What all weightings share, such as the order of the probabilities,
     is computed here, once.
     """
+    parts = []
     if predictions.kind == "regression":
-        parts = [_of_numbers(predictions)]
-    else:
-        parts = [_of_labels(predictions)]
-        if predictions.probabilities is not None:
-            parts.append(_of_probabilities(predictions, predictions.probabilities))
-    parts += [_of_project(predictions, name, function) for name, function in OWN.items()]
+        parts.append(_of_numbers(predictions))
+    elif only != "log_loss":
+        parts.append(_of_labels(predictions))
+    if predictions.probabilities is not None and only in ("", "log_loss"):
+        parts.append(_of_likelihood(predictions, predictions.probabilities))
+        if not only:  # to rank takes ten times as long as all the rest
+            parts.append(_of_ranking(predictions, predictions.probabilities))
+    parts += [_of_project(predictions, name, function) for name, function in OWN.items() if not only]
 
     def scores(weights: Weights) -> dict[str, Values]:
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -161,6 +180,29 @@ def scorer(predictions: Predictions) -> Scorer:
         return {name: found[name] for name in HIGHER_IS_BETTER if name in found}
 
     return scores
+
+
+def outcomes(predictions: Predictions, thresholds: Values) -> Values:
+    """True negatives, false positives, false negatives and true positives of two classes at b thresholds, (b, 4)."""
+    is_positive, probability = predictions.actual == predictions.positive, np.asarray(predictions.positive_probability)
+    counts = []
+    for side in (np.sort(probability[~is_positive]), np.sort(probability[is_positive])):
+        below = np.searchsorted(side, thresholds, side="left")
+        counts += [below, len(side) - below]
+    return np.stack(counts, axis=1).astype(np.float64)
+
+
+def of_two_labels() -> list[str]:
+    """The metrics that depend on the labels of two classes, and so on the threshold."""
+    return [*_of_labels(OUTCOMES)(_once(OUTCOMES)), *OWN]
+
+
+def by_threshold(predictions: Predictions, metric: str, thresholds: Values) -> Values:
+    """One of `of_two_labels` at each of b thresholds, shape (b,)."""
+    if metric in OWN:
+        each = [_of_project(predictions.at(one), metric, OWN[metric]) for one in thresholds.tolist()]
+        return np.concatenate([scores(_once(predictions))[metric] for scores in each])
+    return _of_labels(OUTCOMES)(outcomes(predictions, thresholds))[metric]
 
 
 def classification_report(predictions: Predictions) -> list[dict[str, Any]]:
@@ -251,38 +293,33 @@ def _of_labels(predictions: Predictions) -> Scorer:
     return scores
 
 
-def _of_probabilities(predictions: Predictions, probabilities: NDArray[np.float64]) -> Scorer:
+def _of_likelihood(predictions: Predictions, probabilities: NDArray[np.float64]) -> Scorer:
     actual = positions(predictions.classes, predictions.actual)
     of_actual = np.where(actual < 0, 0, probabilities[np.arange(len(actual)), actual])
     least = np.finfo(np.float64).eps
-    surprise = -np.log(np.clip(of_actual, least, 1 - least))
-    positive = predictions.positive_probability
+    losses = {"log_loss": -np.log(np.clip(of_actual, least, 1 - least))}
+    if (positive := predictions.positive_probability) is not None:
+        losses["brier"] = (positive - (predictions.actual == predictions.positive)) ** 2
 
-    if positive is None:
-        rankings = [_ranking(probabilities[:, k], actual == k) for k in range(len(predictions.classes))]
+    def scores(weights: Weights) -> dict[str, Values]:
+        return {name: _sum(weights, loss) / weights.sum(axis=1) for name, loss in losses.items()}
 
-        def of_classes(weights: Weights) -> dict[str, Values]:
-            per_class = np.stack([ranking(weights)[0] for ranking in rankings])
-            defined = ~np.isnan(per_class)
-            one_vs_rest = np.where(defined, per_class, 0).sum(axis=0) / defined.sum(axis=0)
-            return {"roc_auc": one_vs_rest, "log_loss": _sum(weights, surprise) / weights.sum(axis=1)}
+    return scores
 
-        return of_classes
 
-    is_positive = predictions.actual == predictions.positive
-    ranking, squared = _ranking(positive, is_positive), (positive - is_positive) ** 2
+def _of_ranking(predictions: Predictions, probabilities: NDArray[np.float64]) -> Scorer:
+    if (positive := predictions.positive_probability) is not None:
+        ranking = _ranking(positive, predictions.actual == predictions.positive)
+        return lambda weights: dict(zip(("roc_auc", "average_precision"), ranking(weights), strict=True))
+    actual = positions(predictions.classes, predictions.actual)
+    rankings = [_ranking(column, actual == k) for k, column in enumerate(probabilities.T)]
 
-    def of_positive(weights: Weights) -> dict[str, Values]:
-        area, average_precision = ranking(weights)
-        total = weights.sum(axis=1)
-        return {
-            "roc_auc": area,
-            "average_precision": average_precision,
-            "log_loss": _sum(weights, surprise) / total,
-            "brier": _sum(weights, squared) / total,
-        }
+    def scores(weights: Weights) -> dict[str, Values]:
+        per_class = np.stack([ranking(weights)[0] for ranking in rankings])
+        defined = ~np.isnan(per_class)
+        return {"roc_auc": np.where(defined, per_class, 0).sum(axis=0) / defined.sum(axis=0)}  # one against the rest
 
-    return of_positive
+    return scores
 
 
 def _ranking(

@@ -1,7 +1,7 @@
 """What `models/model.joblib` holds: a fitted pipeline with all that it takes to predict rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.data.schema import Schema
-from mlops.training import encoding, fitting
+from mlops.training import calibration, encoding, fitting
 from mlops.training.metrics import Predictions
 from mlops.training.task import Label, Task
 
@@ -23,6 +23,7 @@ class FittedModel:
 
     `columns` is the schema that the training data had, as plain values: a pickled set, as pydantic's models have one,
     would have other bytes in every process. `threads` is the limit under which the pipeline was fitted and predicts.
+    `threshold` is the probability from which on a row is predicted to be positive; None where the estimator decides.
     """
 
     pipeline: "Pipeline"
@@ -30,6 +31,11 @@ class FittedModel:
     task: Task
     positive: Label | None
     threads: int
+    threshold: float | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without a threshold that nobody chose, a model has the bytes that it had before there were thresholds."""
+        return {name: value for name, value in vars(self).items() if name != "threshold" or value is not None}
 
     @property
     def schema(self) -> Schema:
@@ -44,9 +50,23 @@ class FittedModel:
     def predict(self, table: pd.DataFrame, actual: NDArray[np.generic] | None = None) -> Predictions:
         """Predict the n rows of a typed table; `actual` (n,) are their true values, where they are known."""
         inputs = encoding.inputs(table, self.schema)
-        return fitting.predict(self.pipeline, inputs, actual, self.positive, self.threads)
+        return fitting.predict(self.pipeline, inputs, actual, self.positive, self.threads, threshold=self.threshold)
+
+    @property
+    def uncalibrated(self) -> "FittedModel | None":
+        """The model before its probabilities were calibrated, with its own labels; None if they were not."""
+        inner = calibration.uncalibrated(self.pipeline)
+        return None if inner is self.pipeline else replace(self, pipeline=inner, threshold=None)
 
 
-def fitted_model(pipeline: "Pipeline", schema: Schema, task: Task, positive: Label | None, threads: int) -> FittedModel:
+def fitted_model(
+    pipeline: "Pipeline",
+    schema: Schema,
+    task: Task,
+    positive: Label | None,
+    threads: int,
+    threshold: float | None = None,
+) -> FittedModel:
     """The model that consists of these parts."""
-    return FittedModel(pipeline, schema.model_dump(mode="json", exclude_defaults=True), task, positive, threads)
+    columns = schema.model_dump(mode="json", exclude_defaults=True)
+    return FittedModel(pipeline, columns, task, positive, threads, threshold)

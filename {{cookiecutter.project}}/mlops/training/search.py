@@ -102,15 +102,15 @@ def _drawn(dimension: Range | Sequence[Any], generator: np.random.Generator) -> 
     return min(max(round(value) if whole else float(f"{value:.{DIGITS}g}"), dimension.low), dimension.high)
 
 
-def metric_named(asked: str) -> str:
-    """The metric that `train.search.metric` asks for.
+def metric_named(asked: str, where: str = "train.search.metric") -> str:
+    """The metric that a parameter asks for.
 
     Raises:
         ParameterError: there is none of that name.
     """
     if asked not in HIGHER_IS_BETTER:
         hint = nearest(asked, ["auto", *HIGHER_IS_BETTER])
-        raise ParameterError(f"params.yaml: train.search.metric is {asked}, which is no metric: {hint}")
+        raise ParameterError(f"params.yaml: {where} is {asked}, which is no metric: {hint}")
     return asked
 
 
@@ -122,11 +122,13 @@ def search(
     folds: Sequence[Fold],
     positive: Label | None,
     threads: int,
+    balanced: bool = False,
 ) -> Iterator[FoldScore]:
     """Fit each of m estimators on each fold; yield its number, and its metrics on the fold or the reason of a refusal.
 
     The scores are those of `fitting.cross_validate` for the encoder and the estimator as one pipeline, but a fold is
-    encoded once for all of them. One encoded fold is in memory at a time; its candidates run in parallel.
+    encoded once for all of them. One encoded fold is in memory at a time; its candidates run in parallel. See
+    `fitting.fit` for `balanced`.
 
     Raises:
         ParameterError: the encoder refuses the data.
@@ -137,7 +139,7 @@ def search(
 
     def on(train: NDArray[np.intp], test: NDArray[np.intp]) -> Iterator[FoldScore]:
         rows = (*_encoded(encoder, table.iloc[train], target[train], table.iloc[test]), target[test])
-        items = [(number, one, *rows, positive, threads, classes) for number, one in enumerate(estimators)]
+        items = [(number, one, *rows, positive, threads, classes, balanced) for number, one in enumerate(estimators)]
         yield from parallel.each(_judged, items, threads)
 
     with threadpool_limits(threads):  # see mlops.training.fitting.cross_validate
@@ -171,11 +173,12 @@ def _judged(
     positive: Label | None,
     threads: int,
     classes: NDArray[np.generic] | None,
+    balanced: bool,
 ) -> FoldScore:
     from sklearn.base import clone
 
     try:
-        fitted = fit(clone(estimator), inside, target, threads)
+        fitted = fit(clone(estimator), inside, target, threads, balanced)
     except ParameterError as error:
         return number, str(error)
     return number, score(predict(fitted, outside, actual, positive, threads, classes))

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
 from mlops.base import params
+from mlops.base.errors import ParameterError
 from mlops.data.schema import Schema
-from mlops.training import encoding, estimators, fitting, search, task
+from mlops.training import decision, encoding, estimators, fitting, search, task
 from mlops.training.model import FittedModel, fitted_model
 
 # Passes the finished pieces of work on while it shows a person how many of them there are.
@@ -34,14 +36,16 @@ def train(
     models: params.Models,
     progress: Progress,
     split: str = "stratified",
+    headline: str = "auto",
 ) -> Trained:
     """Train the model that `settings` chooses from `models` on the n rows of the training split.
 
     `split` is how the test rows were split off (`prepare.split`): after a split by time, the folds are by time, too.
+    `headline` (`evaluate.metric`) is the metric that is told, and by which a search chooses unless it has its own.
 
     Raises:
-        DataError: there are too few rows for the folds.
-        ParameterError: there is no such model, or it refuses its arguments or the data.
+        DataError: there are too few rows for the folds, or to learn a threshold or a calibration from.
+        ParameterError: there is no such model, it refuses its arguments or the data, or lacks what `settings` take.
     """
     kind = task.task_of(table[schema.target], schema.columns[schema.target].type, settings.task)
     target = task.labels(table[schema.target], kind)
@@ -61,45 +65,58 @@ def train(
     chosen, space = models.choose(settings.model), settings.search.space.get(settings.model, {})
     path = chosen.classifier if kind == "classification" else chosen.regressor
     configured = estimators.build(settings.model, path, chosen.arguments, kind, settings.seed, settings.threads)
+    weighted = settings.balance == "classes" and estimators.balance(settings.model, configured, kind)
+    deciding = decision.is_asked(settings, configured, kind, positive)
     arguments = search.candidates(settings.model, configured, space, settings.search.candidates, settings.seed)
-    metric = search.metric_named(task.headline(kind, settings.search.metric if settings.search.candidates else "auto"))
+    scored = hasattr(configured, "predict_proba") or settings.calibrate != "none"
+    judged_by = task.headline(headline, task.rows_per_class(target), positive, probabilities=scored)
+    own = settings.search.metric if settings.search.candidates else "auto"
+    metric = search.metric_named(judged_by.metric, "evaluate.metric") if own == "auto" else search.metric_named(own)
 
-    tried = [estimators.with_arguments(configured, values) for values in arguments]
-    outcomes: list[search.FoldScore]
-    if len(tried) == 1:
-        pipeline = fitting.pipeline(encoder, tried[0])
-        pieces = fitting.cross_validate(pipeline, inputs, target, [*folds, None], positive, settings.threads)
-        *scores, fitted = progress(pieces, len(folds) + 1, "cross-validating")
-        outcomes = [(0, score) for score in scores]
-    else:
-        searching = search.search(encoder, tried, inputs, target, folds, positive, settings.threads)
-        outcomes = list(progress(searching, len(folds) * len(tried), "cross-validating"))
-    found = search.collected(arguments, outcomes, metric)
-    best = search.best(found, metric)
+    tried, number = [estimators.with_arguments(configured, values) for values in arguments], 0
+    outcomes: list[search.FoldScore] = []
     if len(tried) > 1:
-        pipeline = fitting.pipeline(encoder, tried[best.number])
-        [fitted] = fitting.cross_validate(pipeline, inputs, target, [None], positive, settings.threads)
+        searching = search.search(encoder, tried, inputs, target, folds, positive, settings.threads, weighted)
+        outcomes = list(progress(searching, len(folds) * len(tried), "cross-validating"))
+        number = search.best(search.collected(arguments, outcomes, metric), metric).number
+    pipeline, again = fitting.pipeline(encoder, tried[number]), folds if deciding or not outcomes else []
+    judge = partial(decision.out_of_fold, settings=settings) if deciding else None
+    pieces = fitting.cross_validate(
+        pipeline, inputs, target, [*again, None], positive, settings.threads, judge, balanced=weighted
+    )
+    *parts, fitted = progress(pieces, len(again) + 1, "cross-validating")
+    decided = decision.decide(parts, settings) if deciding else decision.undecided(parts, fitted, positive)
+    found = search.collected(arguments, outcomes or [(0, one) for one in decided.folds], metric)
+    best, scores = found[number], decided.folds or found[number].folds
 
-    summary = fitting.summarise(best.folds)
+    summary = fitting.summarise(scores)
+    if metric not in summary:
+        raise ParameterError(f"evaluate.metric is {metric}, but there are {', '.join(summary)}: choose one of them")
     report = {
         "model": settings.model,
         "estimator": path,
+        "balance": settings.balance,
         "arguments": tried[best.number].get_params(deep=False),
         "task": kind,
         "positive": positive,
+        "headline": judged_by._asdict(),
         "rows": rows,
         "features": schema.inputs,
         "mean_encoded": many,
         "rare_classes": fitting.rare_classes(target, settings.folds),
         "cross_validated": summary,
-        "folds": best.folds,
+        "folds": scores,
+        "decision": decided.report,
         "search": search.report(found, best, metric),
     }
+    cross_validated = f"{metric} {summary[metric]['mean']:.4f} ± {summary[metric]['std']:.4f}"
     which = f", candidate {best.number} of {len(tried) - 1}" if len(tried) > 1 else ""
     return Trained(
-        model=fitted_model(fitted, schema, kind, positive, settings.threads),
+        model=fitted_model(
+            decided.decision.model(fitted), schema, kind, positive, settings.threads, decided.decision.threshold
+        ),
         metrics={name: spread["mean"] for name, spread in summary.items()},
         report=report,
         candidates=search.table(found, metric),
-        sentence=f"{settings.model}{which}: {metric} {summary[metric]['mean']:.4f} ± {summary[metric]['std']:.4f}",
+        sentence=f"{settings.model}{which}: {cross_validated}{decision.sentence(decided)}",
     )

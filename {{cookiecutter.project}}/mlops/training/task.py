@@ -1,6 +1,7 @@
 """The task: classification or regression, its labels, and the positive class."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from mlops.data.schema import ColumnType
 Task = Literal["classification", "regression"]
 Label = str | int | bool
 
+# A class with a smaller share of the rows makes accuracy say little: to never predict the class is nearly always right.
+SMALLEST_SHARE = 0.2
 YES = ("yes", "true", "y", "t", "1", "positive", "pos", "on", "ja", "oui", "si", "sí", "sim")
 
 
@@ -73,8 +76,38 @@ def positive_class(target: NDArray[np.generic], chosen: Label | None) -> Label |
     raise ParameterError(f"train.positive is {chosen!r}, but the classes are {', '.join(map(str, found))}")
 
 
-def headline(task: Task, asked: str) -> str:
-    """The headline metric: `asked`; `auto` is accuracy for classes and R² for a number."""
+class Headline(NamedTuple):
+    """The metric by which a model is judged, and why it is this one; no reason is given if somebody asked for it."""
+
+    metric: str
+    reason: str
+
+
+def rows_per_class(target: NDArray[np.generic]) -> dict[Label, int]:
+    """The rows of each class of the target (n,), in sorted order; empty to regress."""
+    if target.dtype == np.float64:
+        return {}
+    classes, rows = np.unique(target, return_counts=True)
+    return dict(zip(classes.tolist(), rows.tolist(), strict=True))
+
+
+def headline(asked: str, rows: Mapping[Label, int], positive: Label | None, *, probabilities: bool) -> Headline:
+    """The headline metric: `asked` (`evaluate.metric`), or for `auto` one that fits the training `rows` per class.
+
+    `rows` is empty to regress. Accuracy is the headline while the smallest class has a fifth of the rows. Below, it is
+    macro F1 for many classes; for two classes it is average precision, or, where the model gives no probabilities or
+    the larger class is the positive one, balanced accuracy.
+    """
     if asked != "auto":
-        return asked
-    return "accuracy" if task == "classification" else "r2"
+        return Headline(asked, "")
+    if not rows:
+        return Headline("r2", "the target is a number")
+    smallest = min(rows, key=lambda label: rows[label])
+    share = rows[smallest] / sum(rows.values())
+    if share >= SMALLEST_SHARE:
+        return Headline("accuracy", f"the smallest class, {smallest}, has {share:.1%} of the training rows")
+    if positive is None:
+        metric = "f1_macro"
+    else:
+        metric = "average_precision" if probabilities and positive == smallest else "balanced_accuracy"
+    return Headline(metric, f"the smallest class, {smallest}, has only {share:.1%} of the training rows")

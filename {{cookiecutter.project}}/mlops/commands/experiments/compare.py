@@ -69,7 +69,7 @@ class ComparedModel:
 
 def compare(
     experiments: Annotated[list[str] | None, typer.Argument(help="Experiments, commits or branches.")] = None,
-    metric: Annotated[str, typer.Option(help="Cross-validated metric; auto: accuracy, or r2 for a number.")] = "auto",
+    metric: Annotated[str, typer.Option(help="Cross-validated metric; auto: the headline.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Rank models, and test which the best is really better than.
@@ -81,7 +81,7 @@ def compare(
         ParameterError: there are fewer than two models, or no model has the metric.
         StoreError: a name is unknown, or a revision has no result.
     """
-    from mlops.training import metrics, task
+    from mlops.training import metrics
     from project.metrics import METRICS
 
     metrics.declare(METRICS)
@@ -91,7 +91,7 @@ def compare(
             f"there is nothing to compare {chosen[0].short} with: name experiments or commits, or run one "
             "(`dvc exp run -S train.model=logistic_regression`)"
         )
-    metric = task.headline(chosen[0].json(paths.TRAINING)["task"], metric)
+    metric = chosen[0].headline if metric == "auto" else metric
     read = [_read(revision, metric) for revision in chosen]
     models, without = ([model for model in read if bool(model.scores) is has] for has in (True, False))
     if not models:

@@ -68,14 +68,10 @@ def facts(before: Revision, now: Revision, *, strict: bool = False) -> dict[str,
     and a `note` has the reason.
     """
     from mlops.evaluation.changes import packages
-    from mlops.training.task import headline as headline_of
 
     _check_reports(now, strict=strict)
     gate, passed_before = now.json(paths.REGISTRATION), _read(before, paths.REGISTRATION).get("passed")
-    # As params.yaml says: a report can be edited.
-    metrics, note = _metrics(
-        before, now, headline_of(now.json(paths.TRAINING)["task"], params.load(params.Evaluate).metric)
-    )
+    metrics, note = _metrics(before, now, _headline(now))
     headline = metrics["rows"][0]
     return {
         "before": before.short,
@@ -106,6 +102,7 @@ def _check_reports(now: Revision, *, strict: bool) -> None:
 
     try:
         table, predictions = now.predictions()
+        target = now.profile()[now.schema().target]
     except StoreError:
         if strict:
             raise
@@ -114,7 +111,20 @@ def _check_reports(now: Revision, *, strict: bool) -> None:
     if results.groups_of(table).empty:  # an older pipeline did not keep them
         groups = groups[:0]
     metrics, gaps = now.json(paths.METRICS), now.json(paths.FAIRNESS)["gaps"] if len(groups) else {}
-    recomputation.check(table, predictions, metrics, groups, gaps, params.load(params.Evaluate))
+    constant = _read(now, paths.BASELINE)
+    recomputation.check(table, predictions, metrics, constant, groups, gaps, target, params.load(params.Evaluate))
+
+
+def _headline(now: Revision) -> str:
+    """The metric that params.yaml means. The data say what `auto` is, or, where they are missing, a report."""
+    from mlops.evaluation import baseline
+
+    asked = params.load(params.Evaluate).metric
+    try:
+        target = now.profile()[now.schema().target]
+        return baseline.headline(now.predictions()[1], target, asked).metric
+    except StoreError:
+        return now.headline if asked == "auto" else asked
 
 
 def _unexplained(before: Revision, now: Revision) -> list[dict[str, Any]]:
@@ -173,7 +183,7 @@ def _metrics(before: Revision, now: Revision, headline: str) -> tuple[dict[str, 
             groups = changes.of_groups(*sides, table, headline, settings.resamples, settings.confidence, settings.seed)
     except StoreError as error:
         note = f"no interval and no verdict: {error}"
-    earlier, current = _read(before, paths.METRICS), now.json(paths.METRICS)
+    earlier, current, without = _read(before, paths.METRICS), now.json(paths.METRICS), _read(now, paths.BASELINE)
     rows = []
     for name in dict.fromkeys([headline, *current, *earlier]):
         test = differences.get(name, {})  # it also has a metric of the project that is newer than the base
@@ -181,7 +191,7 @@ def _metrics(before: Revision, now: Revision, headline: str) -> tuple[dict[str, 
         difference = None if None in values.values() else values["now"] - values["before"]
         outcome = {"difference": difference, "low": None, "high": None, "verdict": None}
         outcome |= {key: value for key, value in test.items() if key in outcome}
-        rows.append({"metric": name, "title": title(name), **values, **outcome})
+        rows.append({"metric": name, "title": title(name), **values, **outcome, "baseline": without.get(name)})
     sign = 1 if HIGHER_IS_BETTER[headline] else -1
     rose = rows[0]["verdict"] == "better"
     fell = [

@@ -86,7 +86,7 @@ def sweep(
         Literal["random", "tpe"], typer.Option(help="How they are chosen: tpe learns from the finished.")
     ] = "tpe",
     jobs: Annotated[int, typer.Option(min=1, help="Experiments at the same time.")] = 1,
-    metric: Annotated[str, typer.Option(help="Cross-validated metric; auto: accuracy, or r2 for a number.")] = "auto",
+    metric: Annotated[str, typer.Option(help="Cross-validated metric; auto: the headline.")] = "auto",
     maximize: Annotated[
         bool | None, typer.Option("--maximize/--minimize", help="Which is better; by default as the metric means it.")
     ] = None,
@@ -142,12 +142,11 @@ def _metric(name: str) -> tuple[str, bool]:
 
     A metric of the test split is no choice: a ranking by the test split would spoil its estimate.
     """
-    from mlops.training import task
     from mlops.training.metrics import HIGHER_IS_BETTER
 
     head = revisions.find("")
     known = head.json(paths.CROSS_VALIDATED)
-    metric = task.headline(head.json(paths.TRAINING)["task"], name)
+    metric = head.headline if name == "auto" else name
     if metric not in known:
         raise ParameterError(f"--metric is {metric}, but cross-validated are {', '.join(known)}: choose one of them")
     return metric, HIGHER_IS_BETTER[metric]

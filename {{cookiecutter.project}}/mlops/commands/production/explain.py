@@ -47,13 +47,23 @@ def explain(
     model = model_files.read(revision.kept(paths.MODEL), sha256)
     parts = explanation.explain(model.pipeline, table, layout, revision.profile(), model.positive, model.threads)
     explained = parts.rows(table)
-    answers = results.answers(model.predict(table)).to_dict(orient="records")
+    predictions = model.predict(table)
+    answers = results.answers(predictions).to_dict(orient="records")
+    of_two = predictions.positive_probability is not None
+    threshold = {"threshold": 0.5 if model.threshold is None else model.threshold} if of_two else {}
     names = digest.prediction_ids(sha256, table[layout.inputs])
     key = layout.with_role("id")[:1]
     keys = table[key[0]].tolist() if key and key[0] in table else [None] * len(table)
     source = paths.TEST if ids else delivery
     found = [
-        {"row": int(place) + 1, "id": None if value is None else str(value), "prediction_id": name, **answer, **row}
+        {
+            "row": int(place) + 1,
+            "id": None if value is None else str(value),
+            "prediction_id": name,
+            **answer,
+            **threshold,
+            **row,
+        }
         for place, value, name, answer, row in zip(table.index, keys, names, answers, explained, strict=True)
     ]
     if as_json:
@@ -130,7 +140,9 @@ def _lines(row: dict[str, Any], source: Path, target: str) -> list[str]:
     """An explanation for people: each feature's contribution as a number and as a bar to the left or right."""
     name = f"{source} row {row['row']}" + (f" ({row['id']})" if row["id"] is not None else "")
     unit = target if row["of"] is None else f"{row['scale']} of {row['of']}"
-    probability = f", probability of {row['of']} {row['probability']:.3f}" if "probability" in row else ""
+    probability = ""
+    if "probability" in row:
+        probability = f", probability of {row['of']} {row['probability']:.3f} (threshold {row['threshold']:.3g})"
     parts = [(f"{part['feature']} = {_value(part['value'])}", part["contribution"]) for part in row["features"]]
     if rest := parts[SHOWN:]:
         parts = [*parts[:SHOWN], (f"{len(rest)} others", sum(added for _, added in rest))]
