@@ -75,7 +75,8 @@ def test_a_feature_a_metric_and_an_estimator_of_the_project_are_everywhere(quick
     change(project, "train", "model", "mine")
     change(project, "evaluate", "metric", "cost")
     rule = {"measure": "test", "metric": "cost", "direction": "at_most", "limit": 500}
-    change(project, "register", "gate", {"cheap": rule})
+    raised = {"measure": "skill", "direction": "above", "limit": -1}  # its probabilities are raised on purpose
+    change(project, "register", "gate", {"cheap": rule, "skill": raised})
 
     added = succeeds(project, *MLOPS, "schema", "infer", "--update")
     ran = succeeds(project, *REPRO)

@@ -112,7 +112,7 @@ def test_the_best_answers_without_features_have_no_skill(probabilities: bool) ->
     result = judged(baseline.predictions(found, target), target)
 
     assert (result.actual, result.passed) == (0.0, False)
-    assert result.sentence().startswith("skill: no better than chance: gain in ")
+    assert result.sentence().startswith("skill: not better than chance by more than luck: gain in ")
     assert result.sentence().endswith(" is 0.0000, expected > 0")
 
 
@@ -147,7 +147,10 @@ def test_a_model_of_noise_is_accurate_and_refused() -> None:
     assert np.mean(found.predicted == found.actual) > 0.95
     assert not found.predicted[found.actual == 1].any()
     assert not result.passed
-    assert "no better than chance: gain in log_loss over the best prediction without features (-0." in result.sentence()
+    assert (
+        "not better than chance by more than luck: gain in log_loss over the best prediction without features (-0."
+        in result.sentence()
+    )
 
 
 @pytest.mark.parametrize("model", ["logistic regression", "random forest", "the same, balanced", "ridge, a number"])

@@ -110,7 +110,7 @@ def test_skill_is_a_gain_that_is_left_in_the_worst_case(low: float, passed: bool
     result = judged(params.SKILL, evidence)
 
     assert (result.metric, result.passed) == ("log_loss", passed)
-    assert ("no better than chance: gain in log_loss" in result.sentence()) is not passed
+    assert ("not better than chance by more than luck: gain in log_loss" in result.sentence()) is not passed
     assert "over the best prediction without features (+0.0200 on 12 test rows) at the least" in result.sentence()
     with pytest.raises(ParameterError, match="asks for the metric accuracy, but there are log_loss: choose one"):
         judged(rule_of("skill", "accuracy", "above", 0), evidence)

@@ -141,7 +141,7 @@ def _apply(name: str, rule: Rule, evidence: Evidence, headline: str) -> RuleResu
     description, actual, note = _measure(name, rule.measure, metric, evidence)
     passed = note is not None or (actual is not None and holds(actual, rule.limit))
     if rule.measure == "skill" and not passed:
-        description = f"no better than chance: {description}"
+        description = f"not better than chance by more than luck: {description}"
     return RuleResult(name, metric, description, sign, rule.limit, actual, passed, note)
 
 
