@@ -5,6 +5,7 @@ floating-point sums depends on it; parallel work over whole folds only; and no t
 """
 
 import re
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 # Rows that are encoded and predicted at once: a thousand encoded columns make them 160 MB.
 ROWS = 20_000
+# One fold is encoded at a time: that takes three times the memory of the encoded rows, and the interpreter's lock leaves
+# hardly any time to gain.
+ENCODING = threading.Lock()
 # By which the probabilities of a row may miss 1; some packages compute with 32 bits.
 NOT_ONE = 1e-3
 
@@ -135,7 +139,8 @@ def fit(model: Model, table: pd.DataFrame | NDArray[np.float64], target: NDArray
     estimator = model[-1] if isinstance(model, Pipeline) else model
     with threadpool_limits(threads), refused(estimator):
         if estimator is not model:  # not Pipeline.fit, which would hold the features beside the encoded rows
-            table = model[:-1].fit_transform(table, target)
+            with ENCODING:
+                table = model[:-1].fit_transform(table, target)
         estimator.fit(table, target)
     return model
 
