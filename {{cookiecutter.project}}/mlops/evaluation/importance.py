@@ -79,8 +79,8 @@ def _correlations(encoded: NDArray[np.float64], predictions: Predictions) -> NDA
     # Without BLAS, which adds in another order on another number of cores.
     products = np.abs(np.einsum("nm,nk->mk", columns, answers))
     sizes = np.sqrt(np.outer(np.einsum("nm,nm->m", columns, columns), np.einsum("nk,nk->k", answers, answers)))
-    correlations: NDArray[np.float64] = np.divide(products, sizes, out=np.zeros_like(sizes), where=sizes > 0)
-    return correlations.max(axis=1)
+    correlations = np.divide(products, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+    return np.asarray(correlations.max(axis=1), dtype=np.float64)
 
 
 def _parts(predictions: Predictions, rows: int) -> Iterator[Predictions]:

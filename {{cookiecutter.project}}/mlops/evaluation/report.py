@@ -55,7 +55,8 @@ def evaluate(
     shuffled = importance.permutation_importances(
         pipeline, inputs, predictions, schema, headline, settings.importance_repeats, settings.seed, threads
     )
-    importances = importance.table(progress(shuffled, min(len(schema.inputs), importance.MOST_FEATURES), "shuffling features"))
+    count = min(len(schema.inputs), importance.MOST_FEATURES)
+    importances = importance.table(progress(shuffled, count, "shuffling features"))
     partial = dependence.partial_dependence(
         pipeline, table, predictions, schema, importances["feature"], settings.seed, threads
     )

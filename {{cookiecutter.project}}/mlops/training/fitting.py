@@ -30,8 +30,8 @@ Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 # Rows that are encoded and predicted at once: a thousand encoded columns make them 160 MB.
 ROWS = 20_000
-# One fold is encoded at a time: that takes three times the memory of the encoded rows, and the interpreter's lock leaves
-# hardly any time to gain.
+# One fold is encoded at a time: that takes about three times the memory of the encoded rows, and the interpreter's lock
+# leaves hardly any time to gain.
 ENCODING = threading.Lock()
 # By which the probabilities of a row may miss 1; some packages compute with 32 bits.
 NOT_ONE = 1e-3
