@@ -33,8 +33,8 @@ lock: .venv/ready
 	$(COMPILE) --group dev '$(PROJECT)/requirements.txt' --output-file requirements-dev.txt
 
 bench: .venv/ready
-	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.rows && $(BIN)/python -m benchmarks.experiments \
-		&& $(BIN)/python -m benchmarks.readers
+	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.rows && $(BIN)/python -m benchmarks.columns \
+		&& $(BIN)/python -m benchmarks.experiments && $(BIN)/python -m benchmarks.readers
 
 clean:
 	rm -rf .venv .demo .cache demo bench

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -252,6 +253,18 @@ def test_of_a_stored_table_only_what_is_asked_for_is_had(tmp_path: Path) -> None
     pd.testing.assert_series_equal(stored["text"], TABLE["text"])
     pd.testing.assert_frame_equal(stored.columns(["number", "integer"]), TABLE[["number", "integer"]])
     assert stored.columns([]).shape == (3, 0)
+
+
+def test_a_wide_table_is_read_column_by_column_as_it_was_written(tmp_path: Path) -> None:
+    table = pd.DataFrame({f"{name}.{k}" if k else name: TABLE[name] for k in range(60) for name in TABLE})
+    tables.write(tmp_path / "a.parquet", table)
+    stored = tables.Stored(tmp_path / "a.parquet")
+
+    with ThreadPoolExecutor(4) as pool:
+        columns = list(pool.map(stored.__getitem__, table))
+
+    pd.testing.assert_frame_equal(pd.DataFrame({column.name: column for column in columns}), table)
+    assert stored.digest() == content_digest(table)
 
 
 def test_a_csv_has_unix_line_ends_six_digits_and_no_index(tmp_path: Path) -> None:

@@ -127,6 +127,22 @@ def test_the_card_says_what_the_reports_and_the_people_say(sentence: str) -> Non
     assert sentence in written()
 
 
+def test_of_many_inputs_and_warnings_the_card_names_the_first_and_counts_the_others() -> None:
+    columns = {f"c{number}": Column(type="number") for number in range(300)}
+    schema = Schema(columns={**columns, "left": Column(type="boolean", role="target")})
+    check = {"check": "range", "expected": "≥ 0", "failed": 4, "share": 0.004, "passed": False}
+    validation = {**FOUND["validation"], "checks": [{**check, "column": name} for name in columns]}
+    facts = card.facts({**FOUND, "validation": validation}, GROUPS, IMPORTANCES, schema, 30, 0.95)
+
+    text = written(inputs=facts["inputs"], limits=facts["limits"])
+
+    assert "**Inputs:** 300 columns: `c0`, `c1`," in text
+    assert "`c99` and 200 more\n" in text
+    assert "- Range of `c99`: 4 rows" in text
+    assert "Range of `c100`" not in text
+    assert "200 more warnings stand in reports/validation.json" in text
+
+
 def test_the_worst_group_comes_first_and_small_ones_last() -> None:
     facts = card.facts(FOUND, GROUPS, IMPORTANCES, SCHEMA, 30, 0.95)
 

@@ -1,5 +1,7 @@
 """Permutation importances equal those of scikit-learn, but nothing is encoded twice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -133,6 +135,28 @@ def test_shuffled_rows_are_labelled_by_the_threshold_of_the_others() -> None:
 
     assert set(importances(model, inputs, above_all, schema, "accuracy").values()) == {(0.0, 0.0)}  # always no
     assert importances(model, inputs, found.at(0.3), schema, "accuracy")["strong"][0] > 0.01
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_of_very_many_features_those_that_the_predictions_follow_are_shuffled(
+    classes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importance, "MOST_FEATURES", 2)
+    rng = np.random.default_rng(3)
+    inputs = pd.DataFrame({name: rng.normal(size=500) for name in ("nothing", "weak", "constant", "strong")})
+    inputs["constant"] = 1.0
+    target = (3 * inputs["strong"] + inputs["weak"]).to_numpy()
+    if classes:
+        target = np.array(["a", "b", "c"], dtype=object)[pd.qcut(target, classes, labels=False)]
+    kind = "category" if classes else "number"
+    schema = Schema(columns={**{name: Column(type="number") for name in inputs}, "y": Column(type=kind, role="target")})
+    model, found = fitted(schema, inputs, target)
+
+    for predictions in (found, replace(found, probabilities=None)):
+        assert list(importances(model, inputs, predictions, schema, "accuracy" if classes else "r2")) == [
+            "weak",
+            "strong",
+        ]
 
 
 def test_a_category_without_effect_is_worth_nothing_and_one_that_decides_is_worth_most() -> None:

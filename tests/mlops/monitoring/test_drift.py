@@ -150,6 +150,15 @@ def test_levels_that_the_baseline_lacks_are_counted_and_five_of_them_named() -> 
     assert column.drifted
 
 
+def test_a_category_that_hardly_groups_anything_is_compared_all_the_same() -> None:
+    names = pd.Series(np.arange(160_000)).astype("str")
+
+    column = compared(levels(names[:100_000]), levels(names[60_000:]))
+
+    assert column.new_level_count == 60_000
+    assert column.new_levels == sorted(names[100_000:])[:5]
+
+
 # Missing values
 
 

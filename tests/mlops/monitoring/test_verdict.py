@@ -201,6 +201,30 @@ def test_the_page_says_why_drift_is_no_reason_to_retrain(moved: float, labels: s
     assert ("p &lt; 0.001" in page) == bool(moved)
 
 
+def test_of_many_features_the_page_shows_those_that_changed_most_and_counts_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(verdict, "MOST_SHOWN", 2)
+    names = ["a", "b", "c", "d"]
+    same, moved = (numbers(np.linspace(0, 1, 500) + shift) for shift in (0, 0.5))
+    schema = Schema(
+        columns={name: Column(type="number") for name in names} | {"left": Column(type="category", role="target")}
+    )
+    answered = Predictions(np.full(4, "yes"), np.full(4, "yes"), None, ("no", "yes"), "yes")
+
+    found, shown = verdict.compare(
+        dict.fromkeys(names, same),
+        {"a": same, "b": moved, "c": same, "d": moved},
+        pd.DataFrame({"prediction": answered.predicted}),
+        *(answered, None, schema, "classification", LIMITS),
+    )
+
+    assert [column["column"] for column in shown["columns"]] == ["b", "d", "prediction"]
+    assert [column["column"] for column in found["columns"]] == [*names, "prediction"]
+    page = pages.filled("drift.html", delivery={"rows": 4, "files": {}, "digest": "d" * 64}, **shown)
+    assert "2 columns that changed less are left out" in page
+
+
 def test_no_delivery_is_a_normal_state() -> None:
     found = verdict.no_delivery()
 

@@ -1,6 +1,7 @@
 """Cross-validation agrees with scikit-learn's, nothing leaks, and the same input gives the same model to the byte."""
 
 import os
+import pickle
 import subprocess
 import sys
 import warnings
@@ -14,9 +15,12 @@ from mlops.base.errors import DataError, ParameterError
 from mlops.data.schema import Schema
 from mlops.training import encoding, estimators, fitting, selection
 from mlops.training.metrics import Predictions, joined
+from sklearn.base import clone
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import TimeSeriesSplit, cross_validate
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from tests.conftest import PROJECT, TEMPLATE
@@ -465,3 +469,24 @@ def test_a_pipeline_that_is_fitted_in_two_steps_is_the_same_to_the_byte(name: st
         model_files.write(tmp_path / "whole", model(name).fit(table, target))
 
     assert (tmp_path / "steps").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+@pytest.mark.parametrize("own", [{}, {"early_stopping": False}, {"validation_fraction": 0.05}, {"random_state": 7}])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_boosting_of_many_rows_is_to_the_byte_what_it_would_be_with_its_own_early_stopping(
+    task: str, own: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "MANY_ROWS", 11_500)
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(11_500, 2))
+    target = table[:, 0] + rng.normal(size=len(table))
+    kind = HistGradientBoostingRegressor
+    if task == "classification":
+        target, kind = np.where(target > 0, "yes", "no").astype(object), HistGradientBoostingClassifier
+    estimator = kind(max_iter=2, **{"random_state": 42} | own)
+    with threadpool_limits(1):
+        expected = clone(estimator).fit(StandardScaler().fit_transform(table), target)
+
+    model = fitting.fit(fitting.pipeline(StandardScaler(), estimator), table, target, threads=1)
+
+    assert pickle.dumps(model[-1]) == pickle.dumps(expected)

@@ -84,7 +84,8 @@ def evaluate(
     shuffled = importance.permutation_importances(
         pipeline, inputs, predictions, schema, metric, settings.importance_repeats, settings.seed, threads
     )
-    importances = importance.table(progress(shuffled, len(schema.inputs), "shuffling features"))
+    count = min(len(schema.inputs), importance.MOST_FEATURES)
+    importances = importance.table(progress(shuffled, count, "shuffling features"))
     partial = dependence.partial_dependence(
         pipeline, table, predictions, schema, importances["feature"], settings.seed, threads
     )
@@ -127,6 +128,7 @@ def page(
             evaluation.scores, evaluation.intervals, trained["cross_validated"], evaluation.baseline
         ),
         "subject": dependence.subject(evaluation.predictions),
+        "unshuffled": len(model.schema.inputs) - len(evaluation.curves["importances"]),
         "explained": evaluation.explanations,
         "groups": evaluation.groups.to_dict(orient="records"),
         "fairness": evaluation.fairness,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import ParameterError, nearest
@@ -155,7 +156,9 @@ def _column(name: str, baseline: Distribution, current: Distribution, tests: lis
     shift = None
     if baseline.mean and current.mean is not None:
         shift = 100 * (current.mean - baseline.mean) / abs(baseline.mean)
-    new = np.setdiff1d(current.values, baseline.values) if baseline.kind == "category" else np.array([])
+    new = current.values[:0]
+    if baseline.kind == "category":  # not by numpy, which compares every level with every other
+        new = current.values[~pd.Index(current.values).isin(baseline.values)]
     return ColumnDrift(
         column=name,
         kind=baseline.kind,

@@ -5,6 +5,7 @@ floating-point sums depends on it; parallel work over whole folds only; and no t
 """
 
 import re
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,11 @@ Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 # Rows that are encoded and predicted at once: a thousand encoded columns make them 160 MB.
 ROWS = 20_000
+# One fold is encoded at a time: that takes about three times the memory of the encoded rows, and the interpreter's lock
+# leaves hardly any time to gain.
+ENCODING = threading.Lock()
+# From this many rows on, memory matters.
+MANY_ROWS = 100_000
 # By which the probabilities of a row may miss 1; some packages compute with 32 bits.
 NOT_ONE = 1e-3
 
@@ -149,9 +155,40 @@ def fit(
     weights = {"sample_weight": compute_sample_weight("balanced", target)} if balanced else {}
     with threadpool_limits(threads), refused(estimator):
         if estimator is not model:  # not Pipeline.fit, which would hold the features beside the encoded rows
-            table = model[:-1].fit_transform(table, target)
-        estimator.fit(table, target, **weights)
+            with ENCODING:
+                table, target, held_out = _held_out(estimator, model[:-1].fit_transform(table, target), target)
+            estimator.fit(table, target, **weights, **held_out)  # boosting has a class_weight: never both
+        else:
+            estimator.fit(table, target, **weights)
     return model
+
+
+def _held_out(
+    estimator: "BaseEstimator", encoded: NDArray[np.float64], target: NDArray[np.generic]
+) -> tuple[NDArray[np.float64], NDArray[np.generic], dict[str, Any]]:
+    """The rows that an estimator learns from, their target, and those of many by which it stops early.
+
+    `HistGradientBoosting` would split the rows in the same way, but keep a copy of all of them meanwhile.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.model_selection import train_test_split
+    from sklearn.utils import check_random_state
+
+    if type(estimator) not in (HistGradientBoostingClassifier, HistGradientBoostingRegressor):
+        return encoded, target, {}
+    given = estimator.get_params(deep=False)
+    plain = given["early_stopping"] and 0 < (given["validation_fraction"] or 0) < 0.5 and not given["warm_start"]
+    plain = plain and given.get("class_weight") is None and given["categorical_features"] in (None, "from_dtype")
+    if len(target) < MANY_ROWS or not plain or not isinstance(given["random_state"], int):
+        return encoded, target, {}
+    kept, held, target_kept, target_held = train_test_split(
+        encoded,
+        target,
+        test_size=given["validation_fraction"],
+        stratify=target if isinstance(estimator, HistGradientBoostingClassifier) else None,
+        random_state=check_random_state(given["random_state"]).randint(np.iinfo(np.uint32).max, dtype="u8"),
+    )
+    return kept, target_kept, {"X_val": held, "y_val": target_held}
 
 
 @contextmanager
