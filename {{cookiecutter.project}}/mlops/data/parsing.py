@@ -148,7 +148,7 @@ def plain(values: pd.Series) -> pd.Series:
 def _refuse_other_columns(delivery: pd.DataFrame, schema: Schema, source: str, required: list[str]) -> None:
     lacking = [name for name in required if name not in delivery]
     unknown = [str(name) for name in delivery if name not in schema.columns]
-    twice = [str(name) for name in delivery if name in schema.derived]
+    twice = [name for name in schema.derived if name in delivery]
     if lacking:
         raise DataError(
             f"{source} lacks {_columns(lacking)} that schema.yaml names (it has {', '.join(map(str, delivery))}): "

@@ -132,7 +132,8 @@ class Schema(BaseModel):
     @property
     def needed(self) -> list[str]:
         """The delivered columns that a prediction needs, and the only ones that `project/features.py` computes from."""
-        return [name for name in self.delivered if name in self.inputs or self.columns[name].role == "source"]
+        inputs = set(self.inputs)
+        return [name for name in self.delivered if name in inputs or self.columns[name].role == "source"]
 
     @property
     def derived(self) -> list[str]:
@@ -153,7 +154,8 @@ class Schema(BaseModel):
     def inputs(self) -> list[str]:
         """The columns that a model takes: the features, and the date that orders the rows, as month, weekday, hour."""
         dates = [name for name in self.with_role("time") if self.columns[name].type == "datetime"]
-        return [name for name in self.columns if name in {*self.features, *dates}]
+        chosen = {*self.features, *dates}
+        return [name for name in self.columns if name in chosen]
 
     @property
     def target(self) -> str:

@@ -9,7 +9,7 @@ from mlops.evaluation.intervals import Interval
 from mlops.evaluation.results import metric_rows
 from mlops.training.metrics import HIGHER_IS_BETTER
 
-MOST_FEATURES, MOST_GROUPS, MOST_CLASSES, MOST_FILES = 8, 12, 10, 10
+MOST_INPUTS, MOST_FEATURES, MOST_GROUPS, MOST_CLASSES, MOST_FILES, MOST_WARNINGS = 100, 8, 12, 10, 10, 100
 MARKS = ("deprecated", "warn")  # how scikit-learn marks that an argument is not given
 # For a metric that ends at 1, an interval of this width does not tell good from middling.
 WIDE = 0.1
@@ -41,7 +41,7 @@ def facts(
         "confidence": confidence,
         "smallest": smallest,
         "target": schema.target,
-        "inputs": schema.inputs,
+        "inputs": _first(schema.inputs, MOST_INPUTS),
         "sensitive": schema.sensitive,
         "arguments": {name: value for name, value in training["arguments"].items() if value not in (None, *MARKS)},
         "files": _first(dataset["files"].items(), MOST_FILES),
@@ -51,7 +51,9 @@ def facts(
         "limits": {
             "small": [group for group in compared if group["small"]],
             "wide": [row for row in metrics if _is_wide(row)],
-            "warnings": [check for check in reports["validation"]["checks"] if not check["passed"]],
+            "warnings": _first(
+                (check for check in reports["validation"]["checks"] if not check["passed"]), MOST_WARNINGS
+            ),
             "rare_classes": training["rare_classes"],
         },
     }

@@ -55,7 +55,7 @@ def evaluate(
     shuffled = importance.permutation_importances(
         pipeline, inputs, predictions, schema, headline, settings.importance_repeats, settings.seed, threads
     )
-    importances = importance.table(progress(shuffled, len(schema.inputs), "shuffling features"))
+    importances = importance.table(progress(shuffled, min(len(schema.inputs), importance.MOST_FEATURES), "shuffling features"))
     partial = dependence.partial_dependence(
         pipeline, table, predictions, schema, importances["feature"], settings.seed, threads
     )
@@ -83,6 +83,7 @@ def page(
         "confidence": confidence,
         "metrics": results.metric_rows(evaluation.scores, evaluation.intervals, trained["cross_validated"]),
         "subject": dependence.subject(evaluation.predictions),
+        "unshuffled": len(model.schema.inputs) - len(evaluation.curves["importances"]),
         "explained": evaluation.explanations,
         "groups": evaluation.groups.to_dict(orient="records"),
         "fairness": evaluation.fairness,

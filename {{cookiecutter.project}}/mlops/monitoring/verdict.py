@@ -21,6 +21,7 @@ from mlops.training.task import Task, headline
 SKETCH_BINS = 16
 SKETCH_LEVELS = 10
 MOST_NAMED = 5
+MOST_SHOWN = 60  # features on the page
 
 
 def no_delivery() -> dict[str, Any]:
@@ -71,8 +72,11 @@ def compare(
         "minimum": settings.minimum_accuracy,
         "actual": found["predictions"]["metrics"].get(metric),
     }
-    sketches = [{**column, "sketch": sketch(*both)} for column, both in zip(found["columns"], sides, strict=True)]
-    return found, {**found, "columns": sketches, "limits": limits}
+    # The features that drifted, then those that changed most, in their order; and all of the model's answers.
+    changed = sorted(range(len(inputs)), key=lambda k: (not inputs[k].drifted, -inputs[k].effect))[:MOST_SHOWN]
+    shown = [*sorted(changed), *range(len(inputs), len(sides))]
+    sketches = [{**found["columns"][k], "sketch": sketch(*sides[k])} for k in shown]
+    return found, {**found, "columns": sketches, "unshown": len(sides) - len(shown), "limits": limits}
 
 
 def report(

@@ -132,7 +132,7 @@ def _facts(delivered: deliveries.Delivered, schema: Schema) -> dict[str, Any]:
     [rows] = delivered.files.values()
     return {
         "rows": rows,
-        "columns": sum(name in table for name in schema.kept if name not in schema.derived),
+        "columns": sum(name in table for name in set(schema.kept).difference(schema.derived)),
         "period": period,
         "digest": table.digest(),
         "unparseable": delivered.unparseable,

@@ -242,7 +242,8 @@ def _rows(before: Revision, now: Revision, schema_before: "Schema", schema: "Sch
     """The rows that were added, removed and changed, by the columns that both versions have."""
     from mlops.evaluation import changes
 
-    columns = [name for name in schema.kept if name in schema_before.kept]
+    kept_before = set(schema_before.kept)
+    columns = [name for name in schema.kept if name in kept_before]
     ids = [name for name in schema.with_role("id") if name in columns]
     hashes = [_hashes(side, columns, ids) for side in (before, now)]
     if ids:
