@@ -11,6 +11,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 LONGEST_CODE = 80  # characters
 SMALLEST_DECIMAL = 0.00005  # smaller numbers are zero in four decimals
 SMALLEST_P = 0.001  # smaller p-values are not told apart
+MINUTES_A_DAY = 1440
 LARGE, HUGE = 1e4, 1e15  # numbers between them are written out, without decimals
 # Signs that nobody sees, and that hide or reorder what stands around them: controls, zero-width and bidirectional ones.
 INVISIBLE = re.compile(
@@ -53,7 +54,7 @@ def filled(template: str, **content: Any) -> str:
         comment_end_string="#]",
     )
     environment.filters |= {"number": _number, "share": partial(_formatted, form=".1%"), "p_value": p_value}
-    environment.filters |= {"signed": _signed, "code": _code, "cell": _cell}
+    environment.filters |= {"signed": _signed, "code": _code, "cell": _cell, "date": _date}
     environment.filters |= {"text": _text, "markdown": from_markdown}
     return environment.get_template(template).render(content)
 
@@ -85,6 +86,14 @@ def p_value(value: float | None) -> str:
 def _number(value: float | None) -> str:
     """A number with four digits; a large one is written out, without an exponent."""
     return _formatted(value, ",.0f" if LARGE <= abs(value or 0) < HUGE else ",.4g")
+
+
+def _date(days: float, precision: str) -> str:
+    """Days since 1970 as a date in ISO 8601, of the precision D, or m for one with a time."""
+    import numpy as np
+
+    minutes = np.datetime64(round(days * MINUTES_A_DAY), "m")
+    return str(minutes.astype(f"datetime64[{precision}]")).replace("T", " ")
 
 
 def _visible(value: Any) -> Any:
