@@ -17,6 +17,7 @@ def main(
     reference: Annotated[Path, typer.Argument(help="Profile of the training split (Parquet).")],
     model: Annotated[Path, typer.Argument(help="The fitted model.")],
     predictions: Annotated[Path, typer.Argument(help="The model's answers on the test split (Parquet).")],
+    plots: Annotated[Path, typer.Argument(help="Folder of tables for plots, the importances among them (CSV).")],
     report: Annotated[Path, typer.Option(help="Where the verdict and every test go (JSON).")],
     page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
 ) -> None:
@@ -41,13 +42,16 @@ def main(
             labels = table[layout.target] if layout.target in table else None  # noqa: SIM401 – it lies in a file
             current, digest = profile.profile(table, layout), table.digest()
         baseline, test = profile.from_frame(tables.read(reference)), tables.read(predictions)
+        importances = files.read_csv(plots / "importances.csv", text=["feature"]).set_index("feature")["importance"]
         facts = {
             "rows": delivered.rows,
             "files": delivered.files,
             "unparseable": delivered.unparseable,
             "digest": digest,
         }
-        both = verdict.compare(baseline, current, test, answers, labels, layout, fitted.task, settings)
+        both = verdict.compare(
+            baseline, current, test, answers, labels, layout, fitted.task, settings, importances.dropna()
+        )
         found, shown = ({"delivery": facts, **content} for content in both)
     files.write_json(report, found)
     pages.write_page(page, "drift.html", **shown)

@@ -1,6 +1,7 @@
 """The report on a delivery: when to retrain, when to raise an alarm, and the small pictures of distributions."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,9 @@ from mlops.training.metrics import Predictions
 
 EXAMPLES = settings(max_examples=50, deadline=None, derandomize=True)
 LIMITS = Monitor(drifted_share=0.5)
-NUMBERS = st.lists(st.none() | st.integers(-3, 3).map(float) | st.floats(-1e9, 1e9), max_size=40)
+NUMBERS = st.lists(
+    st.none() | st.integers(-3, 3).map(float) | st.floats(-1e9, 1e9) | st.floats(-1e300, 1e300), max_size=40
+)
 LEVELS = st.lists(st.none() | st.sampled_from("abcdefghijklmno"), max_size=40)
 
 
@@ -48,6 +51,22 @@ def report(shifts: dict[str, float], moved: float = 0, labelled: Predictions | N
     outputs = compared({"probability": moved})
     limits = LIMITS.model_copy(update={"minimum_accuracy": least})
     return verdict.report(compared(shifts), outputs, binary(8, 2), labelled, "classification", limits)
+
+
+def compare(
+    columns: dict[str, Column], then: dict, now: dict, importances: dict[str, float], labels: str | None = None
+) -> tuple[dict, dict]:
+    """The report and what its page shows, of a model that says yes to four rows."""
+    schema = Schema(columns=columns | {"left": Column(type="category", role="target")})
+    answered = Predictions(np.full(4, "yes"), np.full(4, "yes"), None, ("no", "yes"), "yes")
+    actual = None if labels is None else pd.Series([labels] * 4)
+    found, shown = verdict.compare(
+        then,
+        now,
+        pd.DataFrame({"prediction": answered.predicted}),
+        *(answered, actual, schema, "classification", LIMITS, pd.Series(importances, dtype="float64")),
+    )
+    return found, {"delivery": {"rows": 4, "files": {"may.csv": 4}, "digest": "d" * 64}, **shown}
 
 
 def test_a_delivery_like_the_training_data_is_no_reason_for_anything() -> None:
@@ -178,22 +197,13 @@ def test_a_report_is_plain_json() -> None:
     ],
 )
 def test_the_page_says_why_drift_is_no_reason_to_retrain(moved: float, labels: str | None, why: str | None) -> None:
-    columns = {name: numbers(np.linspace(0, 1, 500)) for name in ("age", "income", "tenure")}
-    schema = Schema(
-        columns={name: Column(type="number") for name in columns} | {"left": Column(type="category", role="target")}
-    )
-    answered = Predictions(np.full(4, "yes"), np.full(4, "yes"), None, ("no", "yes"), "yes")
-    actual = None if labels is None else pd.Series([labels] * 4)
+    line = np.linspace(0, 1, 500)
+    then = dict.fromkeys(("age", "income", "tenure"), numbers(line))
+    now = then | {"age": numbers(line + moved)}
 
-    _, shown = verdict.compare(
-        columns,
-        columns | {"age": numbers(np.linspace(0, 1, 500) + moved)},
-        pd.DataFrame({"prediction": answered.predicted}),
-        *(answered, actual, schema, "classification", LIMITS),
-    )
+    _, shown = compare({name: Column(type="number") for name in then}, then, now, {}, labels)
 
-    delivery = {"rows": 4, "files": {"may.csv": 4}, "digest": "d" * 64}
-    page = pages.filled("drift.html", delivery=delivery, **shown)
+    page = pages.filled("drift.html", **shown)
     top = page[page.index("<header") : page.index("</header>")]
     assert f"{int(moved)} of 3 features drifted" in top
     assert ("Still, retraining is not needed" in top) == bool(why)
@@ -201,28 +211,60 @@ def test_the_page_says_why_drift_is_no_reason_to_retrain(moved: float, labels: s
     assert ("p &lt; 0.001" in page) == bool(moved)
 
 
-def test_of_many_features_the_page_shows_those_that_changed_most_and_counts_the_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(verdict, "MOST_SHOWN", 2)
-    names = ["a", "b", "c", "d"]
-    same, moved = (numbers(np.linspace(0, 1, 500) + shift) for shift in (0, 0.5))
-    schema = Schema(
-        columns={name: Column(type="number") for name in names} | {"left": Column(type="category", role="target")}
-    )
-    answered = Predictions(np.full(4, "yes"), np.full(4, "yes"), None, ("no", "yes"), "yes")
+def test_the_page_names_levels_dates_units_and_missing_values_of_both_sides_by_effect_times_importance() -> None:
+    columns = {
+        "noise": Column(type="number"),
+        "unknown": Column(type="number"),
+        "joined": Column(type="datetime"),
+        "weight": Column(type="number", unit="kg"),
+        "plan": Column(type="category"),
+    }
+    days = distribution(pd.Series(pd.date_range("2024-01-01", "2024-12-31")), "number")
+    later = distribution(pd.Series([*pd.date_range("2024-03-01", "2024-12-31"), None, None]), "number")
+    line = np.linspace(0, 1, 500)
+    then = {name: numbers(line) for name in ("noise", "unknown")} | {"joined": days}
+    now = {"noise": numbers(line + 0.9), "unknown": numbers(line + 0.5), "joined": later}
+    then |= {"weight": numbers(50.5 + 20 * line), "plan": levels(["basic"] * 300 + ["gold <b>"] * 100)}
+    now |= {
+        "weight": numbers([*(50.5 + 22 * line), 999.5]),
+        "plan": levels(["basic"] * 200 + ["trial"] * 150 + [None] * 50),
+    }
+    importances = {"noise": -0.01, "joined": 0.02, "weight": 0.03, "plan": 0.04}
 
-    found, shown = verdict.compare(
-        dict.fromkeys(names, same),
-        {"a": same, "b": moved, "c": same, "d": moved},
-        pd.DataFrame({"prediction": answered.predicted}),
-        *(answered, None, schema, "classification", LIMITS),
-    )
+    found, shown = compare(columns, then, now, importances)
 
-    assert [column["column"] for column in shown["columns"]] == ["b", "d", "prediction"]
-    assert [column["column"] for column in found["columns"]] == [*names, "prediction"]
-    page = pages.filled("drift.html", delivery={"rows": 4, "files": {}, "digest": "d" * 64}, **shown)
-    assert "2 columns that changed less are left out" in page
+    page = pages.filled("drift.html", **shown)
+    panels = dict(re.findall(r"<figcaption>(\w+) (.*?)</figure>", page, re.DOTALL))
+    text = {name: " ".join(re.sub(r"<[^>]*>", " ", panel).split()) for name, panel in panels.items()}
+    effects = {column["column"]: column["effect"] for column in found["columns"]}
+    products = {name: effects[name] * importance for name, importance in importances.items()}
+    assert list(panels) == ["prediction", "plan", "joined", "weight", "noise", "unknown"]
+    assert products["plan"] > products["joined"] > products["weight"]
+    assert effects["noise"] > effects["unknown"]
+    assert "test split delivery missing 0.0% 0.0%" in text["prediction"]
+    assert "training split delivery missing 0.0% 12.5%" in text["plan"]
+    assert "basic 75.0% → 57.1%" in text["plan"]
+    assert "trial new 0.0% → 42.9% gold &lt;b&gt; 25.0% → 0.0%" in text["plan"]
+    assert "missing 0.0% 0.6% median 2024-07-01 2024-07-31" in text["joined"]
+    assert "2024-01-01 2024-12-31" in text["joined"]
+    assert "50.5 kg 70.5 kg" in text["weight"]
+    assert "up to 999.5 kg" in text["weight"]
+    assert "importance 0.04 · " in text["plan"]
+    assert "without an importance" in text["unknown"]
+    assert all('class="then"' in panel and 'class="now"' in panel for panel in panels.values())
+    assert "<script" not in page
+
+
+def test_the_page_of_a_wide_table_shows_what_drifted_and_counts_the_rest() -> None:
+    line = np.linspace(0, 1, 300)
+    then = {f"x{number}": numbers(line) for number in range(100)}
+    now = then | {"x99": numbers(line + 0.3)}
+
+    _, shown = compare({name: Column(type="number") for name in then}, then, now, dict.fromkeys([*then][:-1], 0.1))
+
+    assert len(shown["columns"]) == verdict.MOST_SHOWN
+    assert shown["unshown"] == 100 - verdict.MOST_SHOWN
+    assert "x99" in [column["column"] for column in shown["columns"]]
 
 
 def test_no_delivery_is_a_normal_state() -> None:
@@ -269,7 +311,10 @@ def test_a_sketch_of_numbers_places_every_row_that_has_a_value(then: list, now: 
 
     sketch = verdict.sketch(baseline, current)
 
-    assert len(sketch["labels"]) == len(sketch["reference"]) == len(sketch["current"]) == verdict.SKETCH_BINS
+    assert len(sketch["reference"]) == len(sketch["current"]) <= verdict.SKETCH_BARS + 2
+    assert sketch["least"] <= sketch["low"] <= sketch["high"] <= sketch["greatest"]
+    given_values = [value for value in [*then, *now] if value is not None] or [0]
+    assert (sketch["least"], sketch["greatest"]) == (min(given_values), max(given_values))
     assert_shares(sketch["reference"], baseline)
     assert_shares(sketch["current"], current)
 
@@ -286,12 +331,28 @@ def test_a_sketch_of_categories_has_the_shares_of_the_levels_that_are_most_frequ
     assert len(sketch["labels"]) == min(len(every), verdict.SKETCH_LEVELS)
     for name, side, values in (("reference", baseline, then), ("current", current, now)):
         shares = [values.count(label) / max(side.given, 1) for label in sketch["labels"]]
-        assert sketch[name] == pytest.approx(shares)
-        if len(every) <= verdict.SKETCH_LEVELS:
-            assert_shares(sketch[name], side)
+        assert sketch[name][: len(shares)] == pytest.approx(shares)
+        assert len(sketch[name]) == len(shares) + bool(sketch["others"])
+        assert_shares(sketch[name], side)
 
 
-def test_what_lies_outside_the_reference_falls_into_the_outer_bins() -> None:
+def test_a_number_that_never_changes_is_one_bar_and_others_lie_outside() -> None:
+    sketch = verdict.sketch(numbers([0.5] * 9), numbers([0.5, 0.5, 0.4, 0.7]))
+
+    assert (sketch["reference"], sketch["current"]) == ([0, 1, 0], [0.25, 0.5, 0.25])
+
+
+@pytest.mark.parametrize("least", [1, 5])
+def test_bars_of_whole_numbers_hold_equally_many_of_them(least: int) -> None:
+    months = numbers(np.repeat(np.arange(least, least + 40), 100))
+
+    sketch = verdict.sketch(months, months)
+
+    assert (sketch["low"], sketch["high"]) == (least, least + 39)
+    assert sketch["reference"] == pytest.approx([0, *[3 / 40] * 13, 1 / 40, 0])
+
+
+def test_what_lies_outside_the_reference_falls_into_the_outer_bars() -> None:
     sketch = verdict.sketch(numbers(np.linspace(0, 1, 1_000)), numbers([-50.0, -50.0, -50.0, 99.0]))
 
     assert (sketch["current"][0], sketch["current"][-1]) == (0.75, 0.25)

@@ -11,6 +11,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 LONGEST_CODE = 80  # characters
 SMALLEST_DECIMAL = 0.00005  # smaller numbers are zero in four decimals
 SMALLEST_P = 0.001  # smaller p-values are not told apart
+MINUTES_A_DAY = 1440
 LARGE, HUGE = 1e4, 1e15  # numbers between them are written out, without decimals
 # Signs that nobody sees, and that hide or reorder what stands around them: controls, zero-width and bidirectional ones.
 INVISIBLE = re.compile(
@@ -53,7 +54,7 @@ def filled(template: str, **content: Any) -> str:
         comment_end_string="#]",
     )
     environment.filters |= {"number": _number, "share": partial(_formatted, form=".1%"), "p_value": p_value}
-    environment.filters |= {"signed": _signed, "code": _code, "cell": _cell, "hundred": _hundred}
+    environment.filters |= {"signed": _signed, "code": _code, "cell": _cell, "hundred": _hundred, "date": _date}
     environment.filters |= {"text": _text, "markdown": from_markdown}
     return environment.get_template(template).render(content)
 
@@ -91,6 +92,14 @@ def _hundred(share: float | None) -> str:
     """A share as so many of 100, with the digits that tell a few from none and most from all."""
     rest = min(share or 0, 1 - (share or 0))
     return _formatted(None if share is None else 100 * share, ".3g" if 0 < rest < 0.01 else ".0f")
+
+
+def _date(days: float, precision: str) -> str:
+    """Days since 1970 as a date in ISO 8601, of the precision D, or m for one with a time."""
+    import numpy as np
+
+    minutes = np.datetime64(round(days * MINUTES_A_DAY), "m")
+    return str(minutes.astype(f"datetime64[{precision}]")).replace("T", " ")
 
 
 def _visible(value: Any) -> Any:

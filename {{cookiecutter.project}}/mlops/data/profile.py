@@ -74,6 +74,13 @@ class Distribution:
         # `values @ counts` would use BLAS, which adds in another order on another number of cores.
         return float(np.sum(self.values * self.counts) / self.given)
 
+    @property
+    def median(self) -> float | None:
+        """The median of a number; None for a category and for a column without values."""
+        if self.kind == "category" or not self.given:
+            return None
+        return float(self.values[np.searchsorted(np.cumsum(self.counts), self.given / 2)])
+
 
 Profile = Mapping[str, Distribution]
 

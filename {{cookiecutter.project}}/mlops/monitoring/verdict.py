@@ -1,8 +1,8 @@
 """The report on a delivery: the drift of its features and of the model's answers, and whether to retrain."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from mlops.base.params import Monitor
 from mlops.data.profile import Distribution, Profile, distribution
-from mlops.data.schema import Schema
+from mlops.data.schema import Column, Schema
 from mlops.evaluation import results
 from mlops.monitoring import drift
 from mlops.monitoring.drift import ColumnDrift
@@ -18,8 +18,10 @@ from mlops.training.fitting import with_labels
 from mlops.training.metrics import Predictions, score, title
 from mlops.training.task import Task
 
-SKETCH_BINS = 16
+SKETCH_BARS = 16
 SKETCH_LEVELS = 10
+MOST_WHOLE = 2**40  # whole numbers in a bar of a sketch; beyond, all floats are whole
+SHORTEST_IN_DAYS = 3  # of dates that span less, the page tells the time
 MOST_NAMED = 5
 # What `monitor.minimum_accuracy` is about.
 METRIC: dict[Task, str] = {"classification": "accuracy", "regression": "r2"}
@@ -49,12 +51,15 @@ def compare(
     schema: Schema,
     task: Task,
     settings: Monitor,
+    importances: pd.Series,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Compare a delivery of n rows with the training data: the report as plain values, and what its page shows.
 
     `reference` and `delivery` are the profiles of the two, `test` the answers on the test split (as
     `mlops.evaluation.results.answers` has them), and `predictions` the answers on the delivery. `labels` (n,) are its
-    actual values, missing where they have not come; None if the delivery has no such column.
+    actual values, missing where they have not come; None if the delivery has no such column. `importances` are by
+    feature; not every feature has one. The page shows the model's answers, then the features of most consequence, the
+    drifted ones in any case: in the order of effect times importance, then of effect alone.
 
     Raises:
         ParameterError: a feature that `monitor.features` names is not in the reference.
@@ -65,8 +70,6 @@ def compare(
     inputs = drift.compare(reference, delivery, names, settings)
     outputs = drift.compare(then, now, list(then), settings)
     found = report(inputs, outputs, predictions, with_labels(predictions, labels, task), task, settings)
-    sides = [(reference[column.column], delivery[column.column]) for column in inputs]
-    sides += [(then[column.column], now[column.column]) for column in outputs]
     metric = METRIC[task]
     limits = {
         "drifted_share": settings.drifted_share,
@@ -74,11 +77,33 @@ def compare(
         "minimum": settings.minimum_accuracy,
         "actual": found["predictions"]["metrics"].get(metric),
     }
-    # The features that drifted, then those that changed most, in their order; and all of the model's answers.
-    changed = sorted(range(len(inputs)), key=lambda k: (not inputs[k].drifted, -inputs[k].effect))[:MOST_SHOWN]
-    shown = [*sorted(changed), *range(len(inputs), len(sides))]
-    sketches = [{**found["columns"][k], "sketch": sketch(*sides[k])} for k in shown]
-    return found, {**found, "columns": sketches, "unshown": len(sides) - len(shown), "limits": limits}
+
+    def consequence(column: ColumnDrift) -> tuple[float, float]:
+        return column.effect * max(importances.get(column.column, 0.0), 0.0), column.effect
+
+    chosen = sorted(inputs, key=lambda column: (column.drifted, consequence(column)), reverse=True)[:MOST_SHOWN]
+    written = {"prediction": schema.columns[schema.target]}
+    shown = {
+        "answers": [panel(column, then, now, written) for column in outputs],
+        "columns": [
+            {**panel(column, reference, delivery, schema.columns), "importance": importances.get(column.column)}
+            for column in sorted(chosen, key=consequence, reverse=True)
+        ],
+    }
+    return found, {**found, **shown, "unshown": len(inputs) - len(chosen), "limits": limits}
+
+
+def panel(column: ColumnDrift, then: Profile, now: Profile, columns: Mapping[str, Column]) -> dict[str, Any]:
+    """What the page shows of a column: its drift, its sketch, and how its values are written.
+
+    `unit` follows a number; `date` is the precision of a datetime (D or m, as numpy names them), None for all others.
+    """
+    known, sides = columns.get(column.column), (then[column.column], now[column.column])
+    picture, date = sketch(*sides), None
+    if known is not None and known.type == "datetime":
+        date = "D" if picture["high"] - picture["low"] >= SHORTEST_IN_DAYS else "m"
+    medians = [side.median for side in sides]
+    return {**asdict(column), "sketch": picture, "unit": known and known.unit, "date": date, "medians": medians}
 
 
 def report(
@@ -135,25 +160,44 @@ def _spread(predictions: Predictions) -> dict[str, Any]:
     return {"count": len(values), **numbers}
 
 
-def sketch(baseline: Distribution, current: Distribution) -> dict[str, list[Any]]:
-    """Two distributions in a few bins, for a small picture: `labels`, and the share of rows in each bin.
+def sketch(baseline: Distribution, current: Distribution) -> dict[str, Any]:
+    """Two distributions in a few bars, for a small picture: `reference` and `current` are the shares of rows per bar.
 
-    `reference` and `current` are the shares. Numbers fall into bins of equal width over the middle 98 % of the
-    baseline; numbers outside fall into the outer bins. Categories are shown by the most frequent levels of both sides.
+    Categories have a bar for each of the most frequent levels of both sides (`labels`), then one for the `others` if
+    there are more. Numbers have bars of equal width from `low` to `high`, which span the middle 98 % of the baseline
+    and the rest if that is near; the first and the last bar are what lies outside, down to `least` and up to
+    `greatest`. Bars of whole numbers hold equally many of them.
     """
     if baseline.kind == "category":
         reference, now = (pd.Series(side.counts, side.values) / max(side.given, 1) for side in (baseline, current))
         shares = pd.DataFrame({"reference": reference, "current": now}).fillna(0)
-        levels = shares.sum(axis=1).sort_values(ascending=False, kind="stable").index[:SKETCH_LEVELS]
-        return {"labels": levels.tolist(), **{str(name): side[levels].tolist() for name, side in shares.items()}}
-    position = np.cumsum(baseline.counts) / max(baseline.given, 1)
-    low, high = np.append(baseline.values, 0.0)[np.searchsorted(position, [0.01, 0.99])]  # 0 if there are no values
-    edges = np.linspace(low, high if high > low else low + 1, SKETCH_BINS + 1)
+        levels = shares.sum(axis=1).sort_values(ascending=False, kind="stable").index
+        shown, others = levels[:SKETCH_LEVELS], levels[SKETCH_LEVELS:]
+        bars = {
+            str(name): [*side[shown].tolist(), *([float(side[others].sum())] if len(others) else [])]
+            for name, side in shares.items()
+        }
+        return {"labels": shown.tolist(), "others": len(others), **bars}
+    side = baseline if baseline.given else current
+    values = side.values if side.given else np.zeros(1)
+    position = np.cumsum(side.counts) / max(side.given, 1)
+    low, high = values[np.searchsorted(position, [0.01, 0.99])].tolist()
+    near = (high - low) / SKETCH_BARS
+    inside = values[(values >= low - near) & (values <= high + near)]
+    low, high = float(inside[0]), float(inside[-1])
+    width, count = (high - low) / SKETCH_BARS, SKETCH_BARS
+    if width == 0 or (width < MOST_WHOLE and (inside == np.floor(inside)).all()):
+        width = math.ceil((high - low + 1) / SKETCH_BARS)
+        count = math.ceil((high - low + 1) / width)
+    edges = np.append(low + width * np.arange(count), np.nextafter(high, np.inf))
 
-    def shares_per_bin(side: Distribution) -> list[float]:
-        bins = np.clip(np.searchsorted(edges, side.values, side="right") - 1, 0, SKETCH_BINS - 1)
-        shares: list[float] = (np.bincount(bins, side.counts, SKETCH_BINS) / max(side.given, 1)).tolist()
+    def shares_per_bar(side: Distribution) -> list[float]:
+        places = np.searchsorted(edges, side.values, side="right")
+        shares: list[float] = (np.bincount(places, side.counts, len(edges) + 1) / max(side.given, 1)).tolist()
         return shares
 
-    labels = [f"{start:.4g} – {end:.4g}" for start, end in pairwise(edges)]
-    return {"labels": labels, "reference": shares_per_bin(baseline), "current": shares_per_bin(current)}
+    ends = np.concatenate([values[[0, -1]], current.values[:1], current.values[-1:]])
+    return {
+        **{"low": float(low), "high": float(high), "least": float(ends.min()), "greatest": float(ends.max())},
+        **{"reference": shares_per_bar(baseline), "current": shares_per_bar(current)},
+    }
