@@ -186,7 +186,7 @@ def test_every_ending_is_read_in_any_case(name: str, tmp_path: Path) -> None:
 
 def test_a_mistake_is_located_beyond_the_first_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliveries, "CELLS", 4)
-    monkeypatch.setattr(deliveries.batches, "__defaults__", (None, 4))
+    monkeypatch.setattr(deliveries.batches, "__defaults__", (None, 4, deliveries.Terms(), None))
     monkeypatch.setattr(deliveries, "BLOCK", 64)
     rows = [f"{'bad' if row in (7, 40, 41, 42, 43, 44) else row},a" for row in range(60)]
     (tmp_path / "a.csv").write_text("\n".join(["x,y", *rows]), encoding="utf-8")
@@ -255,8 +255,8 @@ def test_only_the_columns_that_are_wanted_are_read_in_the_order_asked_for(name: 
 
 SEPARATORS = [",", ";", "\t", "|"]
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "cp1252"]
-LATIN = "abc ,;\t|\"'\n äéß€017.-#=\\"
-WIDE = LATIN + "統計\u2028Ω"
+LATIN = "abc ,;\t|\"'\n äéß017.-#=\\"  # no € after ß: in Windows-1252 these two bytes are valid UTF-8
+WIDE = LATIN + "€統計\u2028Ω"
 ENDS = ["\n", "\r\n"]
 
 
@@ -331,16 +331,16 @@ def test_batches_of_any_size_are_the_same_rows(
 def test_every_row_is_located_at_the_line_where_it_starts(
     tmp_path: Path, table: tuple[list[str], list[list[str]], bytes]
 ) -> None:
-    names, rows, content = table
+    _, rows, content = table
     path = tmp_path / "a.csv"
     path.write_bytes(content)
 
-    found = list(dialect.records(path, dialect.of(path)))
+    how = dialect.of(path)
+    found = [row for row, why in dialect.records(path, how) if not why]
 
-    assert [fields for _, _, fields in found] == [names, *rows]
-    assert "".join(text for _, text, _ in found).encode(dialect.of(path).encoding) == content
-    starts = [line for line, _, _ in found]
-    assert deliveries.locate(path, list(range(len(rows)))) == [f"a.csv:{line}" for line in starts[1:]]
+    assert [row.fields for row in found] == rows
+    assert content.decode(how.encoding).endswith("".join(row.text for row in found))
+    assert deliveries.locate(path, list(range(len(rows)))) == [f"a.csv:{row.line}" for row in found]
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv.gz", ".parquet"])

@@ -93,6 +93,11 @@ class Schema(BaseModel):
         return [name for name, column in self.columns.items() if column.role != "ignore" and not column.derived]
 
     @property
+    def from_outside(self) -> list[str]:
+        """All columns that are not derived, in the order in which they were drafted: that of the first delivery."""
+        return [name for name, column in self.columns.items() if not column.derived]
+
+    @property
     def needed(self) -> list[str]:
         """The delivered columns that a prediction needs, and the only ones that `project/features.py` computes from."""
         return [name for name in self.delivered if name in self.inputs or self.columns[name].role == "source"]

@@ -83,7 +83,7 @@ def _same_columns(paths: list[Path]) -> list[str]:
 
 
 def _guesses(paths: list[Path], names: list[str], target: str) -> dict[str, draft.Guess]:
-    separators = {dialect.of(path).separator for path in paths if not deliveries.is_parquet(path)}
+    separators = {dialect.of(path).syntax.separator for path in paths if not deliveries.is_parquet(path)}
     start = next(deliveries.batches(paths[0], cells=100_000))
     goal = _whole(paths, [target])[target]
     width = max(CELLS // max(len(goal), 1), 1)
