@@ -85,7 +85,7 @@ def test_what_is_prepared_does_not_depend_on_how_much_is_read_at_once(
     ]
 
     for cells in (8, 40, 1000):
-        monkeypatch.setattr(deliveries.batches, "__defaults__", (None, cells))
+        monkeypatch.setattr(deliveries.batches, "__defaults__", (None, cells, *deliveries.batches.__defaults__[2:]))
         monkeypatch.setattr(deliveries, "BLOCK", 64 * cells)
         assert prepared(project / str(cells)) == whole
 
@@ -100,7 +100,7 @@ def test_what_is_checked_does_not_depend_on_how_much_is_read_at_once(
     for batch in (tables.BATCH, 1000, 60, 7):
         monkeypatch.setattr(tables, "BATCH", batch)
         with pytest.raises(DataError, match=r"\d checks of the data failed \(all are in report\.json\)"):
-            validate.main(*splits, Path("schema.yaml"), Path("report.json"))
+            validate.main(*splits, Path("schema.yaml"), project / "data" / "dataset.json", Path("report.json"))
         reports.append(files.read_json(Path("report.json")))
         said.append(capsys.readouterr().err)
 
@@ -128,7 +128,10 @@ def test_a_limit_that_equals_the_one_of_the_warning_is_still_an_error(project: P
 
     with pytest.raises(DataError):
         validate.main(
-            *(project / "data" / f"{name}.parquet" for name in ("train", "test")), Path("schema.yaml"), Path("r")
+            *(project / "data" / f"{name}.parquet" for name in ("train", "test")),
+            Path("schema.yaml"),
+            project / "data" / "dataset.json",
+            Path("r"),
         )
 
     late = [check for check in files.read_json(Path("r"))["checks"] if check["column"] == "late"]

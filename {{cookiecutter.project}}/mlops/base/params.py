@@ -9,10 +9,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, RootModel, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    RootModel,
+    StringConstraints,
+    model_validator,
+)
 
 from mlops.base import yaml
 from mlops.base.errors import ParameterError, nearest
+from mlops.base.names import visible
 
 FILE = Path("params.yaml")
 
@@ -35,15 +45,17 @@ class Prepare(Section):
     test_size: OpenShare = 0.2
     seed: Seed = 42
     duplicates: Literal["keep", "drop_rows", "drop_ids"] = "keep"
+    ragged: Literal["refuse", "reject"] = "refuse"
 
 
 class Validate(Section):
-    """From which shares of the rows on a check of the prepared data warns."""
+    """From which shares of the rows on a check of the prepared data warns, or fails."""
 
     missing_warning: Share = 0.3
     duplicate_warning: Share = 0.05
     smallest_class_warning: Share = 0.05
     overlap_warning: Share = 0.05
+    left_out_error: Share = 0.05
 
 
 class Range(Section):
@@ -187,7 +199,7 @@ class Card(Section):
 class Monitor(Section):
     """When a difference between the delivery and the training data is drift, and when to retrain."""
 
-    features: list[str] | Literal["all"] = "all"
+    features: list[Annotated[str, AfterValidator(visible)]] | Literal["all"] = "all"
     p_value: OpenShare = 0.05
     ks_distance: Share = 0.1
     cramers_v: Share = 0.1

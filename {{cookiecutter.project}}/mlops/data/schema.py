@@ -1,8 +1,10 @@
 """What a valid row is: the types behind `schema.yaml`."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from mlops.base.names import visible
 
 ColumnType = Literal["number", "integer", "category", "boolean", "datetime", "text"]
 Role = Literal["feature", "target", "id", "time", "group", "source", "ignore"]
@@ -68,7 +70,7 @@ class Schema(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    columns: dict[str, Column]
+    columns: dict[Annotated[str, AfterValidator(visible)], Column]
     missing: tuple[str, ...] = MISSING
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """Deliveries: data files in folders, read in batches and converted to the types of schema.yaml."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlops.base import console, files, names
+from mlops.base import console, files, names, params
 from mlops.base.errors import DataError
 from mlops.data import parsing
 from mlops.data.deriving import Derive, derived
@@ -41,6 +41,11 @@ class Terms:
 
     header: tuple[str, ...] = ()
     ragged: Ragged = "refuse"
+
+
+def terms(header: Iterable[str]) -> Terms:
+    """The terms of this project's commands: `prepare.ragged`, and the names for a file without a header."""
+    return Terms(tuple(header), params.load(params.Prepare).ragged if params.FILE.exists() else "refuse")
 
 
 @dataclass

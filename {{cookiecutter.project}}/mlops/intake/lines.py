@@ -210,7 +210,7 @@ def _grammar(syntax: Syntax) -> Grammar:
     between = f"{sign}+" if sign == r"\ " and syntax.spaced else sign
     inside = f"[^{quote}{escape}]*+(?:(?:{quote}{quote}|{escape}.)[^{quote}{escape}]*+)*+"
     quoted = f"{blanks}{quote}(?:{inside}){quote}{blanks}"
-    unquoted = f"(?:[^{quote}{escape}{sign}]|{escape}.)*"
+    unquoted = f"(?:={quote}[^{quote}]*{quote}|(?:[^{quote}{escape}{sign}]|{escape}.)*)"  # =\"007\" is Excel's text
     value = f"(?:{quoted}|{unquoted}|[^{quote}{sign}][^{sign}]*)"
     begins = f"{blanks}{quote}{inside}"
     patterns = (

@@ -56,9 +56,10 @@ def ingest(
         try:
             path = sources.fetch(source, query, inbox)
             required = layout.delivered if labelled else layout.needed
-            _refuse_columns(path, layout, required)
+            terms = deliveries.terms(layout.from_outside)
+            _refuse_columns(path, layout, required, terms)
             with deliveries.collected(
-                inbox, layout, required, features.derive, Path(aside, "typed.parquet")
+                inbox, layout, required, features.derive, Path(aside, "typed.parquet"), terms.ragged
             ) as delivered:
                 _refuse(delivered.table, layout)
                 facts = _facts(delivered, layout)
@@ -74,12 +75,13 @@ def ingest(
         if not (known or dry_run):
             if not goal.exists():
                 unclean = {found["column"] for found in delivered.unparseable}
-                tables.write_batches(Path(aside, goal.name), _as_stored(path, layout, unclean))
+                tables.write_batches(Path(aside, goal.name), _as_stored(path, layout, unclean, terms))
             _place(Path(aside, goal.name), goal, Path(aside, "before"), facts["source"], replace=not labelled)
     if as_json:
         console.print_json(facts)
     else:
-        typer.echo(_summary(facts, known=known, dry_run=dry_run, labelled=labelled))
+        said = delivered.findings.sentences()
+        typer.echo(_summary(facts, said, known=known, dry_run=dry_run, labelled=labelled))
 
 
 @contextmanager
@@ -98,9 +100,9 @@ def _alone() -> Iterator[str]:
             yield aside
 
 
-def _refuse_columns(path: Path, schema: Schema, required: list[str]) -> None:
+def _refuse_columns(path: Path, schema: Schema, required: list[str], terms: deliveries.Terms) -> None:
     """Raise an error that names all missing and all unknown columns."""
-    names = pd.DataFrame(columns=deliveries.columns(path), dtype="str")
+    names = pd.DataFrame(columns=deliveries.columns(path, terms), dtype="str")
     reasons = []
     for table, needed in ((names[[name for name in names if name in schema.columns]], required), (names, [])):
         try:
@@ -136,12 +138,13 @@ def _facts(delivered: deliveries.Delivered, schema: Schema) -> dict[str, Any]:
         "period": period,
         "digest": table.digest(),
         "unparseable": delivered.unparseable,
+        **delivered.findings.as_dict(),
     }
 
 
-def _as_stored(path: Path, schema: Schema, unclean: set[str]) -> Iterator[pd.DataFrame]:
+def _as_stored(path: Path, schema: Schema, unclean: set[str], terms: deliveries.Terms) -> Iterator[pd.DataFrame]:
     """The delivery as it is stored: with types where no value is lost, else with the original values."""
-    for batch in deliveries.batches(path):
+    for batch in deliveries.batches(path, terms=terms):
         clean = [name for name in schema.delivered if name in batch and name not in unclean]
         typed = {name: parsing.column(batch[name], schema.columns[name], schema.missing) for name in clean}
         yield pd.DataFrame({**batch, **typed}, index=batch.index)  # not assign: a column may be called `self`
@@ -235,12 +238,13 @@ def _dvc(*arguments: str) -> str:
     return dvc.run(*arguments, hint="nothing was changed")
 
 
-def _summary(facts: dict[str, Any], *, known: bool, dry_run: bool, labelled: bool) -> str:
+def _summary(facts: dict[str, Any], said: list[str], *, known: bool, dry_run: bool, labelled: bool) -> str:
     period = f", {facts['period'][0]} to {facts['period'][1]}" if facts["period"] else ""
     verb = "is there already" if known else "would be written" if dry_run else "is written and tracked"
     lines = [
         f"{facts['rows']} rows × {facts['columns']} columns{period}, digest {facts['digest'][:8]}: {facts['source']}",
         *(f"{found['count']} values of {found['column']} are no {found['expected']}" for found in facts["unparseable"]),
+        *said,
         f"{facts['file']} {verb}",
     ]
     if not (known or dry_run):
