@@ -71,7 +71,7 @@ class Oddities:
         """How many lines were left out or repaired, and why, each with an example; "" if there were none."""
         first = {example["why"]: example["at"] for example in reversed(self.examples)}
         why = "; ".join(f"{reason} ({count}, {first[reason]})" for reason, count in self.reasons.items())
-        return f"{self.reasons.total()} lines {verb}: {why}" if why else ""
+        return f"{self.reasons.total()} line{'s' * (self.reasons.total() > 1)} {verb}: {why}" if why else ""
 
 
 @dataclass
@@ -371,8 +371,10 @@ def _has_header(table: "pa.Table", how: dialect.Dialect) -> bool:
     from pyarrow import compute
 
     found = None
+    cases = (str, str.lower, str.upper, str.title)
+    spellings = pa.array([*(case(name) for case in cases for name in how.names), ""], pa.large_string())
     for column in table.columns:
-        named = compute.is_in(column, pa.array([*how.names, ""], pa.large_string()))
+        named = compute.is_in(column, spellings)
         found = named if found is None else compute.and_(found, named)
         if not compute.any(found).as_py():
             return False

@@ -26,7 +26,7 @@ ROW_NAMES = 0.99  # weight of rows that have one field more than the header
 PREAMBLE = 0.9  # weight of rows whose header is not the first line
 BLANKS = 0.5  # weight of rows that blanks separate
 SHORT = 1000  # characters that a field may have in a sample of any size
-# Quotes around a value that has been read: behind blanks, or, where " is no quote, anywhere.
+# Quotes around a value that has been read: behind blanks, or, where there are no quotes, anywhere.
 WRAPPED = {True: re.compile(r' +".*"', re.DOTALL), False: re.compile(r' *".*"', re.DOTALL)}
 SEPARATORS = ("\t", ";", "|", ",")  # the comma is last: it also stands in texts and numbers
 
@@ -111,8 +111,8 @@ def records(path: Path, dialect: Dialect) -> Iterator[tuple[Row, str]]:
         DataError: another table begins.
     """
     width, below = len(dialect.names), {note.line: note.why for note in dialect.below}
-    header = sorted(name for position, name in enumerate(dialect.names) if name != f"Unnamed: {position}")
-    again = frozenset(header) if any(map(str.isalpha, "".join(header))) and width > 1 else frozenset()
+    header = [name.casefold() for name in dialect.names]
+    again = frozenset(header) if width > 1 and any(map(str.isalpha, "".join(header))) else frozenset()
     with lines.text(path, dialect.encoding, dialect.newline) as file:
         deque(islice(file, dialect.header), maxlen=0)
         for row in lines.rows(file, dialect.syntax, dialect.header + 1):
@@ -121,11 +121,11 @@ def records(path: Path, dialect: Dialect) -> Iterator[tuple[Row, str]]:
                 why = below.get(row.line, shapes.BELOW)
             elif len(fields) != width:
                 why = shapes.MANY if len(fields) > width else shapes.FEW
-            elif any(names.visible(field) in again for field in fields[:2]):
-                same = names.unique(fields)
-                if same == dialect.names:
+            elif any(names.visible(field).casefold() in again for field in fields[:2]):
+                found = [name.casefold() for name in names.unique(fields)]
+                if found == header:
                     why = shapes.AGAIN
-                elif sorted(same) == sorted(dialect.names):
+                elif sorted(found) == sorted(header):
                     raise DataError(
                         f"{path}:{row.line} has the header's names in another order: put the rows from there on into a "
                         "file of their own"
@@ -190,11 +190,9 @@ def _syntaxes(sample: str, named: str | None) -> list[Syntax]:
     """The syntaxes that a sample may have, the usual ones first."""
     found = []
     for separator in [named] if named else [sign for sign in (*SEPARATORS, " ") if sign in sample] or [","]:
-        quotes: list[str | None] = [
-            '"',
-            *([None] if '"' in sample else []),
-            *(["'"] if _apostrophes(sample, separator) else []),
-        ]
+        quotes: list[str | None] = ['"', None] if '"' in sample else ['"']
+        if _apostrophes(sample, separator):
+            quotes.insert(0, "'")
         for quote in quotes:
             escapes = (None, "\\") if quote and f"\\{quote}" in sample else (None,)
             blanks = (False, True) if separator == " " or (quote and f"{separator} {quote}" in sample) else (False,)
@@ -203,11 +201,13 @@ def _syntaxes(sample: str, named: str | None) -> list[Syntax]:
 
 
 def _apostrophes(sample: str, separator: str) -> bool:
-    """Whether apostrophes are quotes: they are around all names of the header, or around several separators."""
-    value, sign = "'(?:[^']|'')*'", re.escape(separator)
-    header = sample.lstrip().split("\n", 1)[0].rstrip()
+    """Whether apostrophes are quotes: around all values of most lines, several separators, or doubled apostrophes."""
+    value, sign = r"'(?:[^'\\]|''|\\.)*'", re.escape(separator)
+    physical = re.split(r"[\r\n]+", sample.strip("\r\n"))
+    whole = sum(bool(re.fullmatch(f"{value}(?:{sign}{value})+{sign}?", line)) for line in physical)
     around = re.findall(rf"(?:^|{sign})'[^'\r\n]*{sign}[^'\r\n]*'(?={sign}|\r|\n|$)", sample, re.M)
-    return bool(re.fullmatch(f"{value}(?:{sign}{value})+", header)) or len(around) > 1
+    doubled = re.findall(rf"(?:^|{sign})'(?:[^'\r\n]|'')*[^'\r\n]''(?:[^'\r\n]|'')*'(?={sign}|\r|\n|$)", sample, re.M)
+    return whole > len(physical) / 2 or len(around) > 1 or bool(doubled)
 
 
 def _rows(text: list[str], syntax: Syntax, start: int, *, whole: bool) -> list[Row]:
@@ -217,14 +217,14 @@ def _rows(text: list[str], syntax: Syntax, start: int, *, whole: bool) -> list[R
     return rows if whole else rows[:-1]
 
 
-def _fit(syntax: Syntax, rows: list[Row]) -> tuple[float, bool, bool, float, int]:
+def _fit(syntax: Syntax, rows: list[Row]) -> tuple[float, bool, int, bool, int]:
     """How well the rows that a syntax makes of a sample fit; the greater, the better.
 
     In this order: the share of rows with as many values as the header (a single column counts least); no value has
-    quotes around it; the quotes are the usual ones; quotes are where they have to be; few values have an odd number.
+    quotes around it; few rows have a quote where none has to be; nothing is escaped; few values have an odd number.
     """
     if len(rows) < 2:
-        return 0.0, False, syntax.plain, 0.0, 0
+        return 0.0, False, 0, False, 0
     width, header = _width(rows), len(rows[0].fields)
     even = sum(len(row.fields) == width for row in rows[1:]) / (len(rows) - 1)
     weight = 1.0 if header == width else ROW_NAMES if header == width - 1 else PREAMBLE
@@ -233,11 +233,11 @@ def _fit(syntax: Syntax, rows: list[Row]) -> tuple[float, bool, bool, float, int
     share = max(0.2, weight * even) if width > 1 else 0.1 * even
     if syntax.quote is None and header != width:
         share = 0.0  # a text in quotes falls into parts, too
-    wrapped = WRAPPED[syntax.quote == '"']
+    wrapped = WRAPPED[syntax.quote is not None]
     values = [field for row in rows if '"' in row.text for field in row.fields if '"' in field]
     odd = sum(field.count('"') % 2 for field in values)
-    sound = sum(row.repaired != lines.STRAY for row in rows) / len(rows)
-    return share, not any(map(wrapped.fullmatch, values)), syntax.plain, sound, -odd
+    stray = sum(row.repaired == lines.STRAY or (syntax.quote is None and '"' in row.text) for row in rows)
+    return share, not any(map(wrapped.fullmatch, values)), -stray, syntax[2:] == (None, False), -odd
 
 
 def _width(rows: list[Row]) -> int:
@@ -273,31 +273,29 @@ def _top(path: Path, rows: list[Row], given: tuple[str, ...]) -> Top:
         above.append(Note(rows[at].line, shapes.COMMENT if _is_comment(rows[at]) else shapes.ABOVE, rows[at].text))
         at += 1
         header = rows[at].fields
-    row, below = rows[at], shapes.look([row.fields for row in rows[at + 1 :]], width)
-    if len(row.fields) == width and _is_headerless(row.fields, below, given):
+    row, below = rows[at], [row.fields for row in rows[at + 1 :]]
+    is_index = not row.fields[0].strip() and all(fields[0].strip() for fields in below)
+    if len(row.fields) == width and not is_index and _is_headerless(row.fields, shapes.look(below, width), given):
         if len(given) != width:
             raise DataError(
                 f"{path}:{row.line}: the file seems to have no header, since this line looks like those below it: put "
                 "the names of the columns above it, or give them to `schema infer --header`; if it is the header, give "
                 "the columns names with letters"
             )
-        return Top(names.unique(given), at, tuple(above), ())
+        return Top(names.unique(given), at, tuple(above), ())  # its first row is that of the table
+    columns, first = names.unique(header), at + 1
     repaired = [Note(row.line, row.repaired, row.text)] if row.repaired == lines.STRAY else []
     if len(row.fields) < width and not header[0]:
         repaired.append(Note(row.line, "no name above the first values", row.text))
-    second = rows[at + 1]
-    columns = names.unique(header)
-    if len(rows) == at + 2 or names.unique(second.fields) == columns:
-        return Top(columns, at + 1, tuple(above), tuple(repaired))
-    table = shapes.look([row.fields for row in rows[at + 2 :]], width)
-    if _names_columns(rows, at + 1, width) and shapes.is_units(second.fields, table):
-        return Top(columns, at + 2, (*above, Note(second.line, shapes.UNITS, second.text)), tuple(repaired))
-    if _names_columns(rows, at + 1, width, 2):
+    if _names_columns(rows, first, width) and shapes.is_units(rows[first].fields, shapes.look(below[1:], width)):
+        above.append(Note(rows[first].line, shapes.UNITS, rows[first].text))
+        first += 1
+    if _names_columns(rows, first, width, 2) and names.unique(rows[first].fields) != columns:
         raise DataError(
-            f"{path}:{second.line} has words where the rows below it have numbers: if it is a second header line, join "
-            "it with the first one; else correct or delete it"
+            f"{path}:{rows[first].line} has words where the rows below it have numbers: if it is a second header line, "
+            "join it with the first one; else correct or delete it"
         )
-    return Top(columns, at + 1, tuple(above), tuple(repaired))
+    return Top(columns, first, tuple(above), tuple(repaired))
 
 
 def _first(path: Path, rows: list[Row], width: int) -> tuple[int, list[str]]:
@@ -337,16 +335,19 @@ def _is_comment(row: Row) -> bool:
 
 def _names_columns(rows: list[Row], at: int, width: int, least: int = 1) -> bool:
     """Whether that row has words where the rows below it have numbers; or, below a gap, no level that they have."""
+    if at + 1 >= len(rows):
+        return False
     table = shapes.look([row.fields for row in rows[at + 1 :]], width)
     fields = rows[at].fields
-    return len(fields) == width and bool(table.numbers or rows[at].gap) and shapes.is_header(fields, table, least)
+    judged = bool(table.numbers or rows[at].gap or least > 1)
+    return len(fields) == width and judged and shapes.is_header(fields, table, least)
 
 
 def _is_headerless(fields: list[str], table: shapes.Look, given: tuple[str, ...]) -> bool:
     """Whether the first row is data; where `given` names are as many, it is no header if it has none of them."""
     if len(given) == len(fields) and not set(map(names.visible, fields)) & set(given):
         return not shapes.is_header(fields, table)
-    return bool(fields[0].strip()) and shapes.is_data(fields, table)
+    return shapes.is_data(fields, table)
 
 
 def _below(path: Path, dialect: Dialect, end: str) -> tuple[Note, ...]:

@@ -44,11 +44,6 @@ class Syntax(NamedTuple):
     escape: str | None = None
     spaced: bool = False
 
-    @property
-    def plain(self) -> bool:
-        """Whether quotes are what they usually are."""
-        return self[1:] == ('"', None, False)
-
 
 class Row(NamedTuple):
     """The values of one row, the number (from 1) of the line where it starts, and its text with its line end.

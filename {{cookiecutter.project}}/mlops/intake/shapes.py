@@ -1,6 +1,7 @@
 """What the rows of a table look like, and by which signs a line is none of them: a header, units, a total, a note."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
@@ -72,8 +73,8 @@ def look(rows: list[list[str]], width: int) -> Look:
             continue
         if sum(map(is_number, cells)) > MOSTLY * len(cells):
             numbers.add(position)
-        elif len(found := frozenset(cells)) <= len(cells) / 2:
-            levels[position] = found
+        elif len(found := Counter(cells)) <= len(cells) / 2:
+            levels[position] = frozenset(level for level, count in found.items() if count > 1)
     return Look(frozenset(numbers), levels)
 
 
@@ -188,7 +189,9 @@ def _votes(fields: list[str], table: Look) -> tuple[int, int]:
 
 
 def _series(cells: list[str]) -> bool:
-    """Whether cells are whole numbers, each greater than the one before by the same."""
+    """Whether cells are whole numbers, each greater than the one before by the same, or at least three later dates."""
+    if len(cells) > 2 and all(re.fullmatch(r"\d{4}\W\d\d(\W\d\d)?", cell) for cell in cells):
+        return all(earlier < later for earlier, later in pairwise(cells))
     if len(cells) < 2 or not all(map(str.isdecimal, cells)):
         return False
     steps = {int(later) - int(earlier) for earlier, later in pairwise(cells)}
