@@ -201,10 +201,11 @@ def _syntaxes(sample: str, named: str | None) -> list[Syntax]:
 
 
 def _apostrophes(sample: str, separator: str) -> bool:
-    """Whether apostrophes are quotes: around all values of most lines, several separators, or doubled apostrophes."""
+    """Whether apostrophes are quotes: around values at the end of most lines, separators, or doubled apostrophes."""
     value, sign = r"'(?:[^'\\]|''|\\.)*'", re.escape(separator)
     physical = re.split(r"[\r\n]+", sample.strip("\r\n"))
-    whole = sum(bool(re.fullmatch(f"{value}(?:{sign}{value})+{sign}?", line)) for line in physical)
+    ends = re.compile(f"^{value}{sign}|{sign}{value}{sign}?$")
+    whole = sum(bool(ends.search(line)) for line in physical)
     around = re.findall(rf"(?:^|{sign})'[^'\r\n]*{sign}[^'\r\n]*'(?={sign}|\r|\n|$)", sample, re.M)
     doubled = re.findall(rf"(?:^|{sign})'(?:[^'\r\n]|'')*[^'\r\n]''(?:[^'\r\n]|'')*'(?={sign}|\r|\n|$)", sample, re.M)
     return whole > len(physical) / 2 or len(around) > 1 or bool(doubled)
