@@ -210,6 +210,9 @@ def wrong(path: Path, table: Written, ragged: deliveries.Ragged = "reject") -> s
         gap = len(text) - len(text.lstrip("\r\n"))
         first = start + len(text[:gap].replace("\r\n", "\n"))
         rows[first] = row
+        ends = len(text.rstrip("\r\n").replace("\r\n", "\n").split("\n")) - gap
+        if named & set(range(first, first + ends)):
+            named.add(first)  # one of its lines is named
         start += len(text.replace("\r\n", "\n").replace("\r", "\n").split("\n")) - 1
     width = len(table.names)
     extra = [name for name in how.names[width:] if not name.startswith("Unnamed")]

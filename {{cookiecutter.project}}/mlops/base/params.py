@@ -237,12 +237,16 @@ RECORDED = ("prepare", "validate", "train", "models", "evaluate", "register")
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
-def load(section: type[Kind], path: Path = FILE) -> Kind:
+def load(section: type[Kind], path: Path = FILE, *, missing_ok: bool = False) -> Kind:
     """Read one section of `params.yaml`; a section or a parameter that is not there has its default.
+
+    With `missing_ok`, the file may be missing, too.
 
     Raises:
         ParameterError: a section or a name in it is unknown, or a value is out of range; all of them are named.
     """
+    if missing_ok and not path.exists():
+        return section()
     content = _content(path)
     for key in content:
         if key not in SECTIONS:

@@ -45,7 +45,7 @@ class Terms:
 
 def terms(header: Iterable[str]) -> Terms:
     """The terms of this project's commands: `prepare.ragged`, and the names for a file without a header."""
-    return Terms(tuple(header), params.load(params.Prepare).ragged if params.FILE.exists() else "refuse")
+    return Terms(tuple(header), params.load(params.Prepare, missing_ok=True).ragged)
 
 
 @dataclass

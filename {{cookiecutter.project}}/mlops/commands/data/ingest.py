@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from mlops.base import console, files, locks, yaml
+from mlops.base import console, files, locks, params, yaml
 from mlops.base.errors import DataError, ProjectError, StoreError
 from mlops.commands import options
 from mlops.data import checks, parsing
@@ -61,7 +61,7 @@ def ingest(
             with deliveries.collected(
                 inbox, layout, required, features.derive, Path(aside, "typed.parquet"), terms.ragged
             ) as delivered:
-                _refuse(delivered.table, layout)
+                _refuse(delivered, layout)
                 facts = _facts(delivered, layout)
         except ProjectError as error:
             raise type(error)(str(error).replace(f"{inbox}/", "").replace(str(inbox), origin)) from None
@@ -113,10 +113,15 @@ def _refuse_columns(path: Path, schema: Schema, required: list[str], terms: deli
         raise DataError("; ".join(reasons))
 
 
-def _refuse(table: tables.Stored, schema: Schema) -> None:
-    """Raise an error that names all violations of `schema`; labels may be missing."""
+def _refuse(delivered: deliveries.Delivered, schema: Schema) -> None:
+    """Raise an error that names all violations of `schema`, and lines of which too many were left out.
+
+    Labels may be missing.
+    """
+    table, most = delivered.table, params.load(params.Validate, missing_ok=True).left_out_error
     found = checks.combine(checks.check_columns(batch, schema, 1.0) for batch in table.batches())
     found += [checks.check_ids(table[name]) for name in schema.with_role("id") if name in table]
+    found += checks.check_lines({"files": delivered.files, **delivered.findings.as_dict()}, most)
     unlabelled = [result for result in found if result.column == schema.target and result.check == "missing values"]
     broken = [result for result in found if not result.passed and result.severity == "error"]
     reasons = [result.sentence() for result in broken if result not in unlabelled]
