@@ -450,7 +450,7 @@ TABLE = f"n,level,x\n{BODY}"
         TABLE.replace("\n", "\n\n"),
         TABLE.replace("n,level,x", "2019,2020,2021").replace("low", "1").replace("high", "0"),
         ",0\n" + "".join(f"{row},0.{row}\n" for row in range(20)),
-        "0,1\n" + "1,0\n0,1\n" * 9,
+        "0,1,2\n" + "1,0,2\n0,1,2\n" * 9,
         "# n,level,x\n" + BODY,
     ],
 )

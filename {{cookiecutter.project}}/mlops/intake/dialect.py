@@ -24,6 +24,7 @@ LEAST = 20  # rows that a sample holds at least, unless the file has fewer
 START = 1 << 16  # bytes at the start of a file, by which a changed file is noticed
 ROW_NAMES = 0.99  # weight of rows that have one field more than the header
 PREAMBLE = 0.9  # weight of rows whose header is not the first line
+MISFITS = 0.4  # share of rows with another number of values than the header, above which it is not the header
 BLANKS = 0.5  # weight of rows that blanks separate
 SHORT = 1000  # characters that a field may have in a sample of any size
 # Quotes around a value that has been read: behind blanks, or, where there are no quotes, anywhere.
@@ -168,7 +169,7 @@ def _table(path: Path, encoding: str, header: tuple[str, ...]) -> tuple[Dialect,
     syntax, rows = max(readings, key=lambda reading: _fit(*reading))  # the first of equals
     if not rows[1:]:
         raise DataError(f"{path} has a header but no row: at least one row was expected")
-    top = _top(path, rows, header)
+    top = _top(path, rows, header, syntax.quote or '"')
     if not rows[top.rows :]:
         raise DataError(f"{path} has a header but no row: at least one row was expected")
     start = rows[top.rows].line - 1
@@ -258,8 +259,10 @@ class Top(NamedTuple):
     repaired: tuple[Note, ...]
 
 
-def _top(path: Path, rows: list[Row], given: tuple[str, ...]) -> Top:
+def _top(path: Path, rows: list[Row], given: tuple[str, ...], quote: str) -> Top:
     """Find the header among the first rows, and what stands above and below it; `given` are names for no header.
+
+    A stray `quote` is no part of a name.
 
     Raises:
         DataError: it is not clear which row is the header, or there is none.
@@ -275,7 +278,11 @@ def _top(path: Path, rows: list[Row], given: tuple[str, ...]) -> Top:
         at += 1
         header = rows[at].fields
     row, below = rows[at], [row.fields for row in rows[at + 1 :]]
-    is_index = not row.fields[0].strip() and all(fields[0].strip() for fields in below)
+    misfits = [other for other in rows[at + 1 :] if len(other.fields) != width]
+    doubtful = _is_comment(row) and rows[at + 1 :] and misfits[:1] == rows[at + 1 : at + 2]
+    if len(row.fields) == width and (doubtful or len(misfits) > MISFITS * len(below)):
+        raise DataError(ragged(path, misfits[0].line, len(misfits[0].fields), width))
+    is_index = not row.fields[0].strip() and len({fields[0] for fields in below}) == len(below)
     if len(row.fields) == width and not is_index and _is_headerless(row.fields, shapes.look(below, width), given):
         if len(given) != width:
             raise DataError(
@@ -284,8 +291,11 @@ def _top(path: Path, rows: list[Row], given: tuple[str, ...]) -> Top:
                 "the columns names with letters"
             )
         return Top(names.unique(given), at, tuple(above), ())  # its first row is that of the table
+    repaired = []
+    if row.repaired == lines.STRAY:
+        repaired.append(Note(row.line, row.repaired, row.text))
+        header = [field.replace(quote, "") for field in header]
     columns, first = names.unique(header), at + 1
-    repaired = [Note(row.line, row.repaired, row.text)] if row.repaired == lines.STRAY else []
     if len(row.fields) < width and not header[0]:
         repaired.append(Note(row.line, "no name above the first values", row.text))
     if _names_columns(rows, first, width) and shapes.is_units(rows[first].fields, shapes.look(below[1:], width)):

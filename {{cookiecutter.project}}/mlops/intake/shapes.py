@@ -73,7 +73,7 @@ def look(rows: list[list[str]], width: int) -> Look:
             continue
         if sum(map(is_number, cells)) > MOSTLY * len(cells):
             numbers.add(position)
-        elif len(found := Counter(cells)) <= len(cells) / 2:
+        elif len(cells) >= 2 * EVIDENCE and len(found := Counter(cells)) <= len(cells) / 2:
             levels[position] = frozenset(level for level, count in found.items() if count > 1)
     return Look(frozenset(numbers), levels)
 
@@ -184,15 +184,16 @@ def _votes(fields: list[str], table: Look) -> tuple[int, int]:
         cell = fields[position].strip()
         if not _nothing(cell):
             data += cell in levels
-            words += cell not in levels
+            words += cell not in levels and not is_number(cell)
     return words, data
 
 
 def _series(cells: list[str]) -> bool:
-    """Whether cells are whole numbers, each greater than the one before by the same, or at least three later dates."""
+    """Whether cells are whole numbers at equal distances, three or some years; or at least three dates in order."""
     if len(cells) > 2 and all(re.fullmatch(r"\d{4}\W\d\d(\W\d\d)?", cell) for cell in cells):
         return all(earlier < later for earlier, later in pairwise(cells))
-    if len(cells) < 2 or not all(map(str.isdecimal, cells)):
+    years = all(re.fullmatch(r"(19|20)\d\d", cell) for cell in cells)
+    if len(cells) < (2 if years else 3) or not all(map(str.isdecimal, cells)):
         return False
     steps = {int(later) - int(earlier) for earlier, later in pairwise(cells)}
     return len(steps) == 1 and min(steps) > 0
