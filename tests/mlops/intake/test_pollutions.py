@@ -12,7 +12,9 @@ from mlops.base.errors import DataError
 from mlops.data import parsing
 from mlops.intake import deliveries, dialect
 
-SAME_FOLDER = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SAME_FOLDER = settings(
+    max_examples=100, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 NUMBERS = st.integers(0, 99_999).map(str) | st.decimals(-99, 99, places=2).map(str)
 KINDS = {
     "count": NUMBERS,
@@ -69,6 +71,8 @@ def polluted(draw: st.DrawFn) -> Written:
     for _ in range(draw(st.integers(0, 2))):
         fault = draw(st.sampled_from(sorted(FAULTS)))
         if fault in said or (said and "no_header" in {fault, *said}):
+            continue
+        if fault == "no_header" and "count" not in names:  # of words alone, nobody can know
             continue
         if {"total", "second_table"} <= {fault, *said}:  # a total is looked for in the last rows
             continue

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice, product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,8 +192,8 @@ def _syntaxes(sample: str, named: str | None) -> list[Syntax]:
     found = []
     for separator in [named] if named else [sign for sign in (*SEPARATORS, " ") if sign in sample] or [","]:
         quotes: list[str | None] = ['"', None] if '"' in sample else ['"']
-        if _apostrophes(sample, separator):
-            quotes.insert(0, "'")
+        if (signs := _apostrophes(sample, separator)) != "none":
+            quotes = ["'", *(quotes if signs == "some" else [])]
         for quote in quotes:
             escapes = (None, "\\") if quote and f"\\{quote}" in sample else (None,)
             blanks = (False, True) if separator == " " or (quote and f"{separator} {quote}" in sample) else (False,)
@@ -201,7 +201,7 @@ def _syntaxes(sample: str, named: str | None) -> list[Syntax]:
     return found
 
 
-def _apostrophes(sample: str, separator: str) -> bool:
+def _apostrophes(sample: str, separator: str) -> Literal["none", "some", "most"]:
     """Whether apostrophes are quotes: around values at the end of most lines, separators, or doubled apostrophes."""
     value, sign = r"'(?:[^'\\]|''|\\.)*'", re.escape(separator)
     physical = re.split(r"[\r\n]+", sample.strip("\r\n"))
@@ -209,7 +209,9 @@ def _apostrophes(sample: str, separator: str) -> bool:
     whole = sum(bool(ends.search(line)) for line in physical)
     around = re.findall(rf"(?:^|{sign})'[^'\r\n]*{sign}[^'\r\n]*'(?={sign}|\r|\n|$)", sample, re.M)
     doubled = re.findall(rf"(?:^|{sign})'(?:[^'\r\n]|'')*[^'\r\n]''(?:[^'\r\n]|'')*'(?={sign}|\r|\n|$)", sample, re.M)
-    return whole > len(physical) / 2 or len(around) > 1 or bool(doubled)
+    if whole > len(physical) / 2:
+        return "most"
+    return "some" if len(around) > 1 or doubled else "none"
 
 
 def _rows(text: list[str], syntax: Syntax, start: int, *, whole: bool) -> list[Row]:
@@ -274,6 +276,11 @@ def _top(path: Path, rows: list[Row], given: tuple[str, ...], quote: str) -> Top
         # A title of as many words as there are columns, or a comment of as many parts.
         if not _names_columns(rows, at + 1, width):
             break
+        if not shapes.look([row.fields for row in rows[at + 2 :]], width).numbers:
+            raise DataError(
+                f"{path}:{rows[at + 1].line}: it is not clear whether the header is this line or line {rows[at].line}: "
+                "delete the one that is none, or the empty lines between them"
+            )
         above.append(Note(rows[at].line, shapes.COMMENT if _is_comment(rows[at]) else shapes.ABOVE, rows[at].text))
         at += 1
         header = rows[at].fields
@@ -296,12 +303,15 @@ def _top(path: Path, rows: list[Row], given: tuple[str, ...], quote: str) -> Top
         repaired.append(Note(row.line, row.repaired, row.text))
         header = [field.replace(quote, "") for field in header]
     columns, first = names.unique(header), at + 1
+    while first + 1 < len(rows) and names.unique(rows[first].fields) == columns:
+        above.append(Note(rows[first].line, shapes.AGAIN, rows[first].text))
+        first += 1
     if len(row.fields) < width and not header[0]:
         repaired.append(Note(row.line, "no name above the first values", row.text))
     if _names_columns(rows, first, width) and shapes.is_units(rows[first].fields, shapes.look(below[1:], width)):
         above.append(Note(rows[first].line, shapes.UNITS, rows[first].text))
         first += 1
-    if _names_columns(rows, first, width, 2) and names.unique(rows[first].fields) != columns:
+    if _names_columns(rows, first, width, 2):
         raise DataError(
             f"{path}:{rows[first].line} has words where the rows below it have numbers: if it is a second header line, "
             "join it with the first one; else correct or delete it"

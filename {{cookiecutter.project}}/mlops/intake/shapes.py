@@ -123,7 +123,7 @@ def is_total(last: list[str], rows: Iterable[list[str]]) -> bool:
     """Whether the `last` row of a table is a total of the `rows` above it, given that it says so.
 
     The word stands in no other row of its column; and each number is the sum, the mean or the number of the values
-    above it, or far larger than all of them, or a value is missing in a column that is otherwise filled.
+    above it, or far larger than all of them; or a value is missing in a column that is otherwise filled, or all are.
     """
     said = [position for position, field in enumerate(last) if _word(field) in TOTALS]
     given = {position: value for position, field in enumerate(last) if (value := number(field)) is not None}
@@ -150,7 +150,8 @@ def is_total(last: list[str], rows: Iterable[list[str]]) -> bool:
         if (n := counts[position])
     ]
     empty = any(count > FILLED * total for count in filled.values())
-    return total > 1 and ((bool(fits) and all(fits)) or empty)
+    alone = not given and len(last) > len(said)
+    return total > 1 and ((bool(fits) and all(fits)) or empty or alone)
 
 
 def number(cell: str) -> float | None:
