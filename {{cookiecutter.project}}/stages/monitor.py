@@ -32,23 +32,20 @@ def main(
     from project import features
 
     settings, layout = params.load(params.Monitor), tables.read_schema(schema)
+    ragged = params.load(params.Prepare).ragged
     found = shown = verdict.no_delivery()
     if deliveries.listed(incoming):
         scoring.declare(project.metrics.METRICS)
         fitted, aside = model_files.read(model), report.with_name(".delivered.parquet")
-        with deliveries.collected(incoming, layout, layout.needed, features.derive, aside) as delivered:
+        with deliveries.collected(incoming, layout, layout.needed, features.derive, aside, ragged) as delivered:
             table = delivered.table
             answers = scoring.joined([fitted.predict(batch) for batch in table.batches()])
             labels = table[layout.target] if layout.target in table else None  # noqa: SIM401 – it lies in a file
             current, digest = profile.profile(table, layout), table.digest()
         baseline, test = profile.from_frame(tables.read(reference)), tables.read(predictions)
         importances = files.read_csv(plots / "importances.csv", text=["feature"]).set_index("feature")["importance"]
-        facts = {
-            "rows": delivered.rows,
-            "files": delivered.files,
-            "unparseable": delivered.unparseable,
-            "digest": digest,
-        }
+        facts = {"rows": delivered.rows, "files": delivered.files, "unparseable": delivered.unparseable}
+        facts |= {**delivered.findings.as_dict(), "digest": digest}
         both = verdict.compare(
             baseline, current, test, answers, labels, layout, fitted.task, settings, importances.dropna()
         )

@@ -27,7 +27,7 @@ def main(
 
     settings, layout = params.load(params.Prepare), tables.read_schema(schema)
     aside = train.with_name(".delivered.parquet")
-    with deliveries.collected(raw, layout, layout.delivered, features.derive, aside) as delivered:
+    with deliveries.collected(raw, layout, layout.delivered, features.derive, aside, settings.ragged) as delivered:
         rows = preparation.split(delivered.table, delivered.rejected, layout, settings)
         tables.write_batches(train, delivered.table.batches(rows.train))
         tables.write_batches(test, delivered.table.batches(rows.test))
@@ -40,9 +40,10 @@ def main(
         "unparseable": delivered.unparseable,
         "losses": delivered.losses,
     }
-    files.write_json(report, {"digest": digest, **delivery, **rows.facts})
+    files.write_json(report, {"digest": digest, **delivery, **delivered.findings.as_dict(), **rows.facts})
     split = rows.facts["split"]
-    typer.echo(f"{rows.facts['rows']} rows: {split['train']} to train, {split['test']} to test")
+    found = f"{rows.facts['rows']} rows: {split['train']} to train, {split['test']} to test"
+    typer.echo("\n".join([found, *delivered.findings.sentences()]))
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ def main(
 
     scoring.declare(project.metrics.METRICS)
     settings, judging = params.load(params.Register), params.load(params.Evaluate)
-    tracking = params.load(params.Tracking)
-    layout, named = tables.read_schema(schema), {path.stem: path for path in reports if path.suffix == ".json"}
+    tracking, layout = params.load(params.Tracking), tables.read_schema(schema)
+    named = {path.stem: path for path in reports if path.suffix == ".json"}
     facts = {name: files.read_json(path) for name, path in named.items()}
     groups = files.read_csv(slices, text=("column", "level")).to_dict(orient="records")
     distributions = profile.from_frame(tables.read(reference))
@@ -44,7 +44,6 @@ def main(
     typer.echo(registration.gate_lines(judgement, settings))
     if dry_run:
         return
-
     digests = provenance.digests(model, facts["dataset"]["digest"])
     importances = files.read_csv(plots / "importances.csv", text=["feature"]).to_dict(orient="records")
     said = registration.card_facts(facts, groups, importances, judgement, digests, layout, settings, judging)

@@ -12,6 +12,7 @@ def main(
     train: Annotated[Path, typer.Argument(help="Training split (Parquet).")],
     test: Annotated[Path, typer.Argument(help="Test split (Parquet).")],
     schema: Annotated[Path, typer.Argument(help="What a valid row is.")],
+    dataset: Annotated[Path, typer.Argument(help="Facts about the data (JSON).")],
     report: Annotated[Path, typer.Option(help="Where the outcome of every check goes (JSON).")],
 ) -> None:
     """Run every check, report, and fail if one of severity error failed."""
@@ -21,7 +22,8 @@ def main(
     from mlops.intake import tables
 
     settings, layout = params.load(params.Validate), tables.read_schema(schema)
-    results = validation.validate(tables.Stored(train), tables.Stored(test), layout, settings)
+    facts = files.read_json(dataset)
+    results = validation.validate(tables.Stored(train), tables.Stored(test), facts, layout, settings)
     files.write_json(report, validation.report(results))
 
     for result in results:

@@ -147,6 +147,18 @@ def test_values_of_another_type_are_kept_as_they_came(project: Path) -> None:
     assert pd.read_parquet(path)["size"].iloc[0] == "about two"
 
 
+def test_a_line_that_is_no_row_is_told_and_too_many_are_refused(project: Path) -> None:
+    path = delivery(project, *ROWS, HEADER)
+    error = str(ingest(path).exception)
+    assert "lines left out: 1 rows (9.1%), such as new.csv:12 (the header again); expected at most 5.0%" in error
+
+    (project / "params.yaml").write_text("validate: {left_out_error: 0.1}", encoding="utf-8")
+    done = ingest(path)
+    assert "1 line left out: the header again (1, new.csv:12)" in done.output
+    [stored] = (project / "data" / "incoming").iterdir()
+    assert len(pd.read_parquet(stored)) == 10
+
+
 def test_a_delivery_that_breaks_the_schema_is_refused_with_all_reasons(project: Path) -> None:
     before = state(project)
     rows = [ROWS[0].replace(";1,5;", ";700;"), ROWS[1].replace(";a;", ";c;"), ROWS[2], ROWS[2]]

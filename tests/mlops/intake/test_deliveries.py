@@ -14,9 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mlops.base import params
 from mlops.base.errors import DataError
 from mlops.data.schema import Schema
 from mlops.intake import deliveries, dialect
+
+from tests.conftest import TEMPLATE
 
 SCHEMA = Schema(columns={"x": {"type": "number", "unparseable": "reject"}, "y": {"type": "category", "role": "target"}})
 
@@ -186,7 +189,7 @@ def test_every_ending_is_read_in_any_case(name: str, tmp_path: Path) -> None:
 
 def test_a_mistake_is_located_beyond_the_first_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliveries, "CELLS", 4)
-    monkeypatch.setattr(deliveries.batches, "__defaults__", (None, 4))
+    monkeypatch.setattr(deliveries.batches, "__defaults__", (None, 4, *deliveries.batches.__defaults__[2:]))
     monkeypatch.setattr(deliveries, "BLOCK", 64)
     rows = [f"{'bad' if row in (7, 40, 41, 42, 43, 44) else row},a" for row in range(60)]
     (tmp_path / "a.csv").write_text("\n".join(["x,y", *rows]), encoding="utf-8")
@@ -255,8 +258,8 @@ def test_only_the_columns_that_are_wanted_are_read_in_the_order_asked_for(name: 
 
 SEPARATORS = [",", ";", "\t", "|"]
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "cp1252"]
-LATIN = "abc ,;\t|\"'\n äéß€017.-#=\\"
-WIDE = LATIN + "統計\u2028Ω"
+LATIN = "abc ,;\t|\"'\n äéß017.-#=\\"  # no € after ß: in Windows-1252 these two bytes are valid UTF-8
+WIDE = LATIN + "€統計\u2028Ω"
 ENDS = ["\n", "\r\n"]
 
 
@@ -331,16 +334,16 @@ def test_batches_of_any_size_are_the_same_rows(
 def test_every_row_is_located_at_the_line_where_it_starts(
     tmp_path: Path, table: tuple[list[str], list[list[str]], bytes]
 ) -> None:
-    names, rows, content = table
+    _, rows, content = table
     path = tmp_path / "a.csv"
     path.write_bytes(content)
 
-    found = list(dialect.records(path, dialect.of(path)))
+    how = dialect.of(path)
+    found = [row for row, why in dialect.records(path, how) if not why]
 
-    assert [fields for _, _, fields in found] == [names, *rows]
-    assert "".join(text for _, text, _ in found).encode(dialect.of(path).encoding) == content
-    starts = [line for line, _, _ in found]
-    assert deliveries.locate(path, list(range(len(rows)))) == [f"a.csv:{line}" for line in starts[1:]]
+    assert [row.fields for row in found] == rows
+    assert content.decode(how.encoding).endswith("".join(row.text for row in found))
+    assert deliveries.locate(path, list(range(len(rows)))) == [f"a.csv:{row.line}" for row in found]
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv.gz", ".parquet"])
@@ -386,3 +389,161 @@ def test_no_cell_is_lost_or_changed_when_rows_are_taken_out_of_a_delivery(
     left = [row for row, gone in zip(rows, away, strict=True) if not gone]
     if left:
         assert raw(path).to_numpy().tolist() == left
+
+
+REFUSE = deliveries.Terms()
+CASES = TEMPLATE / "tests" / "cases"
+
+
+def told(path: Path, terms: deliveries.Terms = REFUSE) -> tuple[pd.DataFrame, deliveries.Findings]:
+    """The rows of a text file, and what is told about its lines."""
+    findings = deliveries.Findings()
+    return pd.concat(list(deliveries.batches(path, terms=terms, findings=findings))), findings
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out", "repaired"),
+    [
+        ("header-repeated", {202: "the header again", 403: "the header again"}, {}),
+        ("grand-total-line", {602: "a total"}, {}),
+        ("grand-total-line-classes", {602: "a total"}, {}),
+        ("units-row", {2: "units"}, {}),
+        ("comment-lines-above-header", {1: "a comment above the header", 2: "a comment above the header"}, {}),
+        ("title-above-header", {1: "a line above the header"}, {}),
+        ("one-latin1-byte-late", {}, {599: "bytes that are no UTF-8, read as Windows-1252"}),
+        ("one-latin1-byte-early", {}, {2: "bytes that are no UTF-8, read as Windows-1252"}),
+        ("nfd-header", {}, {}),
+        ("second-bom", {}, {}),
+        ("blanks-as-separator", {}, {}),
+    ],
+)
+def test_a_line_that_is_no_row_is_left_out_and_named(
+    name: str, left_out: dict[int, str], repaired: dict[int, str]
+) -> None:
+    table, findings = told(CASES / f"{name}.csv")
+
+    assert len(table) == 600
+    assert set(table) <= {"shop", "age", "income", "outcome", "sales", "city", "größe"}
+    assert pd.to_numeric(table["age"]).between(18, 80).all()
+    assert set(table.get("outcome", table.get("größe"))) == {"leaves", "stays"}
+    assert set(table.get("city", [])) <= {"Köln", "München", "Zürich"}
+    for oddities, lines in ((findings.left_out, left_out), (findings.repaired, repaired)):
+        assert {example["at"]: example["why"] for example in oddities.examples} == {
+            f"{name}.csv:{line}": why for line, why in lines.items()
+        }
+        assert oddities.as_dict()["rows"] == len(lines)
+
+
+BODY = "".join(f"{row % 30 + 20},{['low', 'high'][row % 2]},{row * 37 % 1000 / 10}\n" for row in range(40))
+TABLE = f"n,level,x\n{BODY}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{TABLE}25,Total,0.3\n",  # a level of that name: its numbers are no sums
+        f"n,level,x\n25,Total,30\n{BODY}999999,Total,999999\n",
+        f"n,level,x\n\n{BODY}",
+        f"n,level,x\nn/a,low,NA\n{BODY}",
+        f"n,level,x\nwhat,low,0.5\n{BODY}",
+        f"n,level,x\n{BODY}n,low,x\n",
+        TABLE.replace("\n", "\n\n"),
+        TABLE.replace("n,level,x", "2019,2020,2021").replace("low", "1").replace("high", "0"),
+        ",0\n" + "".join(f"{row},0.{row}\n" for row in range(20)),
+        "0,1,2\n" + "1,0,2\n0,1,2\n" * 9,
+        "# n,level,x\n" + BODY,
+    ],
+)
+def test_no_row_is_left_out_on_a_mere_suspicion(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+
+    table, findings = told(tmp_path / "a.csv")
+
+    assert len(table) == len([line for line in text.splitlines() if line]) - 1
+    assert not findings.sentences()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (BODY, "a.csv:1: the file seems to have no header, since this line looks like those below it"),
+        (f"n,level,x\nits age,its level,its size\n{BODY}", "a.csv:2 has words where the rows below it have numbers"),
+        (f"Person,,Size\n{TABLE}", "a.csv:2 has words where the rows below it have numbers"),
+        (f"{TABLE}\na,b,c\n1,2,3\n2,3,4\n", "a.csv:43: another table seems to begin below an empty line"),
+        (f"{TABLE}x,n,level\n0.5,20,low\n", "a.csv:42 has the header's names in another order"),
+        (f"n,level,,x\n{BODY}", "a.csv:2 has 3 fields where the header has 4"),
+        (f"nlevel,x\n{BODY}", "a.csv:2 has 3 fields where the header has 2"),
+        (f"{TABLE}1,low\n", r"a.csv:42 has 2 fields .*; or leave such rows out, counted, with `ragged: reject` below"),
+    ],
+)
+def test_a_file_that_may_be_read_in_two_ways_is_refused_with_the_line(text: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+
+    with pytest.raises(DataError, match=sentence):
+        told(tmp_path / "a.csv")
+
+
+def test_a_file_without_a_header_takes_the_names_that_are_given(tmp_path: Path) -> None:
+    terms = deliveries.Terms(("n", "level", "x"))
+    (tmp_path / "a.csv").write_text(BODY, encoding="utf-8")
+    (tmp_path / "b.csv").write_text(TABLE, encoding="utf-8")
+
+    pd.testing.assert_frame_equal(told(tmp_path / "a.csv", terms)[0], told(tmp_path / "b.csv", terms)[0])
+
+
+@pytest.mark.parametrize("row", ["1,low,2,3", "1,low", "1,,low,2", '1,"low,2'])
+@pytest.mark.parametrize("place", [0, 7, 3999])
+def test_a_row_that_does_not_fit_is_left_out_wherever_it_is(
+    row: str, place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "BLOCK", 1 << 12)
+    rows = (BODY * 100).splitlines(keepends=True)
+    path = tmp_path / "a.csv"
+    path.write_text("".join(["n,level,x\n", *rows[:place], f"{row}\n", *rows[place:]]), encoding="utf-8")
+    fits = row.count(",") == 2
+
+    table, findings = told(path, deliveries.Terms(ragged="reject"))
+
+    named = findings.repaired if fits else findings.left_out
+    assert [example["at"] for example in named.examples] == [f"a.csv:{place + 2}"]
+    assert len(table) == 4000 + fits
+    assert table.index.tolist() == list(range(len(table)))
+    kept = table.drop(index=place).to_numpy().tolist() if fits else table.to_numpy().tolist()
+    assert kept == [line.rstrip().split(",") for line in rows]
+    assert deliveries.locate(path, [len(table) - 1]) == ["a.csv:4002"]
+
+
+def test_lines_that_are_no_rows_go_with_the_row_above_them(tmp_path: Path) -> None:
+    text = f"# by me\n{TABLE}n,level,x\n1,low,2,3\n77,high,7\n"
+    path = tmp_path / "a.csv"
+    path.write_text(text, encoding="utf-8")
+    wanted = np.arange(41) >= 39
+
+    deliveries.select(path, wanted, tmp_path / "new.csv")
+    deliveries.select(path, ~wanted, path)
+
+    last = BODY.splitlines(keepends=True)[-1]
+    head = "# by me\nn,level,x\n"
+    assert (tmp_path / "new.csv").read_text() == f"{head}{last}n,level,x\n1,low,2,3\n77,high,7\n"
+    assert path.read_text() == f"{head}{BODY.removesuffix(last)}"
+
+
+def test_a_header_may_be_longer_than_any_sample(tmp_path: Path) -> None:
+    names = [f"a_name_of_some_length_{number}" for number in range(20_000)]
+    (tmp_path / "a.csv").write_text("\n".join([",".join(names), *[",".join("1" * 20_000)] * 3]), encoding="utf-8")
+
+    assert deliveries.columns(tmp_path / "a.csv") == names
+    assert raw(tmp_path / "a.csv", wanted=names[-2:]).to_numpy().tolist() == [["1", "1"]] * 3
+
+
+@pytest.mark.parametrize(
+    "name", ["gro\u0308\u00dfe", "\ufeffgr\u00f6\u00dfe", "gr\u00f6\u00adße\u200b", "\u00a0größe "]
+)
+def test_a_name_has_one_form_wherever_it_stands(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"{name},y\n1,a\n2,b\n", encoding="utf-8")
+    pd.DataFrame({name: [3.0], "y": ["a"]}).to_parquet(tmp_path / "b.parquet")
+    schema = Schema(columns={name: {"type": "number"}, "y": {"type": "category", "role": "target"}})
+
+    assert schema.features == ["größe"]
+    assert read(tmp_path, schema).table["größe"].tolist() == [1, 2, 3]
+    assert params.Monitor(features=[name]).features == ["größe"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlops.base.errors import DataError
-from mlops.intake import deliveries, dialect
+from mlops.intake import deliveries, dialect, lines
 
 SAME_FOLDER = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -88,7 +88,7 @@ def test_a_character_may_lie_across_the_border_of_two_chunks(
     size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = written(tmp_path, "é,統\n€,計\n")
-    monkeypatch.setattr(dialect, "CHUNK", size)
+    monkeypatch.setattr(lines, "CHUNK", size)
 
     assert dialect.of(path).encoding == "utf-8"
 
@@ -135,7 +135,9 @@ def test_a_sample_of_any_length_shows_the_dialect(sample: int, tmp_path: Path, m
 
 
 def test_a_rewritten_file_is_examined_again(tmp_path: Path) -> None:
-    found = [dialect.of(written(tmp_path, text)).separator for text in ("a,b\n1,2\n", "a;b\n1;2\n", "a|b\n1|2\n")]
+    found = [
+        dialect.of(written(tmp_path, text)).syntax.separator for text in ("a,b\n1,2\n", "a;b\n1;2\n", "a|b\n1|2\n")
+    ]
 
     assert found == [",", ";", "|"]
 

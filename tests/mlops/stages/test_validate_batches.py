@@ -85,7 +85,7 @@ def test_what_is_prepared_does_not_depend_on_how_much_is_read_at_once(
     ]
 
     for cells in (8, 40, 1000):
-        monkeypatch.setattr(deliveries.batches, "__defaults__", (None, cells))
+        monkeypatch.setattr(deliveries.batches, "__defaults__", (None, cells, *deliveries.batches.__defaults__[2:]))
         monkeypatch.setattr(deliveries, "BLOCK", 64 * cells)
         assert prepared(project / str(cells)) == whole
 
@@ -100,7 +100,7 @@ def test_what_is_checked_does_not_depend_on_how_much_is_read_at_once(
     for batch in (tables.BATCH, 1000, 60, 7):
         monkeypatch.setattr(tables, "BATCH", batch)
         with pytest.raises(DataError, match=r"\d checks of the data failed \(all are in report\.json\)"):
-            validate.main(*splits, Path("schema.yaml"), Path("report.json"))
+            validate.main(*splits, Path("schema.yaml"), project / "data" / "dataset.json", Path("report.json"))
         reports.append(files.read_json(Path("report.json")))
         said.append(capsys.readouterr().err)
 
@@ -122,13 +122,43 @@ def test_what_is_checked_does_not_depend_on_how_much_is_read_at_once(
     assert (unique["failed"], unique["examples"]) == (2, [str(2**53 + 6)])
 
 
+def test_lines_that_are_left_out_are_a_warning_and_from_a_share_on_an_error(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = project / "raw" / "a.csv"
+    header = path.read_text("cp1252").partition("\n")[0]
+    path.write_text(f"# by me\n{path.read_text('cp1252')}{header}\n1;2\n", encoding="cp1252")
+    settings = PARAMS.replace("drop_rows", "drop_rows, ragged: reject")
+    checked = []
+    for share in (0.05, 0.001):
+        (project / "params.yaml").write_text(settings.replace("validate: {", f"validate: {{left_out_error: {share}, "))
+        prepared(project / str(share))
+        data = [project / str(share) / name for name in ("train.parquet", "test.parquet", "dataset.json")]
+        with pytest.raises(DataError):
+            validate.main(data[0], data[1], Path("schema.yaml"), data[2], Path("r"))
+        checked += [check for check in files.read_json(Path("r"))["checks"] if check["check"] == "lines left out"]
+
+    assert [(check["severity"], check["passed"]) for check in checked] == [
+        *(("warning", False), ("error", True)),
+        *(("warning", False), ("error", False)),
+    ]
+    assert checked[0]["failed"] == 3
+    said = capsys.readouterr()
+    assert "3 lines left out: a comment above the header (1, a.csv:1)" in said.out
+    assert "too few values (1, a.csv:364)" in said.out
+    assert "warning: lines left out: 3 rows (1.0%), such as a.csv:1 (a comment above the header)" in said.err
+
+
 def test_a_limit_that_equals_the_one_of_the_warning_is_still_an_error(project: Path) -> None:
     """Both are 0.3 here, and `late` has more missing."""
     prepared(project / "data")
 
     with pytest.raises(DataError):
         validate.main(
-            *(project / "data" / f"{name}.parquet" for name in ("train", "test")), Path("schema.yaml"), Path("r")
+            *(project / "data" / f"{name}.parquet" for name in ("train", "test")),
+            Path("schema.yaml"),
+            project / "data" / "dataset.json",
+            Path("r"),
         )
 
     late = [check for check in files.read_json(Path("r"))["checks"] if check["column"] == "late"]

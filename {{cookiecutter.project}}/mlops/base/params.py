@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,6 +24,7 @@ from pydantic import (
 
 from mlops.base import yaml
 from mlops.base.errors import ParameterError, nearest
+from mlops.base.names import visible
 
 FILE = Path("params.yaml")
 
@@ -45,15 +47,17 @@ class Prepare(Section):
     test_size: OpenShare = 0.2
     seed: Seed = 42
     duplicates: Literal["keep", "drop_rows", "drop_ids"] = "keep"
+    ragged: Literal["refuse", "reject"] = "refuse"
 
 
 class Validate(Section):
-    """From which shares of the rows on a check of the prepared data warns."""
+    """From which shares of the rows on a check of the prepared data warns, or fails."""
 
     missing_warning: Share = 0.3
     duplicate_warning: Share = 0.05
     smallest_class_warning: Share = 0.05
     overlap_warning: Share = 0.05
+    left_out_error: Share = 0.05
 
 
 class Range(Section):
@@ -230,7 +234,7 @@ class Card(Section):
 class Monitor(Section):
     """When a difference between the delivery and the training data is drift, and when to retrain."""
 
-    features: list[str] | Literal["all"] = "all"
+    features: list[Annotated[str, AfterValidator(visible)]] | Literal["all"] = "all"
     p_value: OpenShare = 0.05
     ks_distance: Share = 0.1
     cramers_v: Share = 0.1
@@ -268,12 +272,16 @@ RECORDED = ("prepare", "validate", "train", "models", "evaluate", "register")
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
-def load(section: type[Kind], path: Path = FILE) -> Kind:
+def load(section: type[Kind], path: Path = FILE, *, missing_ok: bool = False) -> Kind:
     """Read one section of `params.yaml`; a section or a parameter that is not there has its default.
+
+    With `missing_ok`, the file may be missing, too.
 
     Raises:
         ParameterError: a section or a name in it is unknown, or a value is out of range; all of them are named.
     """
+    if missing_ok and not path.exists():
+        return section()
     content = _content(path)
     for key in content:
         if key not in SECTIONS:

@@ -147,6 +147,26 @@ def check_overlap(train: NDArray[np.uint64], test: NDArray[np.uint64], overlap_w
     return CheckResult("overlap", None, "warning", most, len(test), equal, overlap_warning, [])
 
 
+def check_lines(dataset: dict[str, Any], left_out_error: float) -> list[CheckResult]:
+    """Check how many lines of the text files were no rows, or were repaired, by the report of the stage `prepare`.
+
+    Any are a warning; more left out than `left_out_error`, as a share of the rows, are an error.
+    """
+    limits: list[tuple[str, str, Severity, float]] = [
+        ("lines left out", "left_out", "warning", 0.0),
+        ("lines left out", "left_out", "error", left_out_error),
+        ("lines repaired", "repaired", "warning", 0.0),
+    ]
+    results = []
+    for check, key, severity, limit in limits:
+        found = dataset[key]
+        rows = sum(dataset["files"].values()) + dataset["left_out"]["rows"]
+        examples = [f"{example['at']} ({example['why']})" for example in found["examples"]][:EXAMPLES]
+        expected = f"at most {limit:.1%} of the lines"
+        results.append(CheckResult(check, None, severity, expected, rows, found["rows"], limit, examples))
+    return results
+
+
 def check_id_overlap(train: pd.Series, test: pd.Series) -> CheckResult:
     """Check that no id of the test split is in the training split as well."""
     both = test.isin(train) & test.notna()

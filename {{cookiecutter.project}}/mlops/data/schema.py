@@ -1,9 +1,11 @@
 """What a valid row is: the types behind `schema.yaml`."""
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
+
+from mlops.base.names import visible
 
 ColumnType = Literal["number", "integer", "category", "boolean", "datetime", "text"]
 Role = Literal["feature", "target", "id", "time", "group", "source", "ignore"]
@@ -105,7 +107,7 @@ class Schema(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    columns: dict[str, Column]
+    columns: dict[Annotated[str, AfterValidator(visible)], Column]
     missing: tuple[str, ...] = MISSING
 
     @model_validator(mode="after")
@@ -128,6 +130,11 @@ class Schema(BaseModel):
     def delivered(self) -> list[str]:
         """The columns that a labelled delivery has to have: all that are neither ignored nor derived."""
         return [name for name, column in self.columns.items() if column.role != "ignore" and not column.derived]
+
+    @property
+    def from_outside(self) -> list[str]:
+        """All columns that are not derived, in the order in which they were drafted: that of the first delivery."""
+        return [name for name, column in self.columns.items() if not column.derived]
 
     @property
     def needed(self) -> list[str]:

@@ -19,8 +19,12 @@ class Split(Columns, Protocol):
         """All columns, some rows at a time."""
 
 
-def validate(train: Split, test: Split, schema: Schema, settings: Validate) -> list[checks.CheckResult]:
-    """Check types, ranges, allowed values, missing shares, ids, duplicates, class balance and overlap.
+def validate(
+    train: Split, test: Split, dataset: dict[str, Any], schema: Schema, settings: Validate
+) -> list[checks.CheckResult]:
+    """Check types, ranges, allowed values, missing shares, ids, duplicates, class balance, overlap and what was read.
+
+    `dataset` is the report of the stage `prepare`.
 
     Raises:
         DataError: a split lacks a column of the schema, or has another one.
@@ -45,6 +49,8 @@ def validate(train: Split, test: Split, schema: Schema, settings: Validate) -> l
         checks.check_rows(np.concatenate(hashes), settings.duplicate_warning),
         *checks.check_balance(target, settings.smallest_class_warning),
         checks.check_overlap(hashes[0], hashes[1], settings.overlap_warning),
+        *checks.check_lines(dataset, settings.left_out_error),
+        *checks.check_losses(dataset["losses"], schema, sum(dataset["files"].values())),
     ]
 
 

@@ -205,7 +205,8 @@ def _rows_of_file(digest: str, name: str) -> int | None:
         path = Path(aside, name)  # the ending of the name decides how the file is read
         path.symlink_to(cache.path_of(digest))
         try:
-            return sum(len(batch) for batch in deliveries.batches(path, deliveries.columns(path)[:1]))
+            terms = deliveries.Terms(ragged="reject")
+            return sum(len(batch) for batch in deliveries.batches(path, deliveries.columns(path)[:1], terms=terms))
         except DataError:
             return None
 

@@ -1,22 +1,23 @@
 """Deliveries: data files in folders, read in batches and converted to the types of schema.yaml."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlops.base import console, files
+from mlops.base import console, files, names, params
 from mlops.base.errors import DataError
 from mlops.data import parsing, round_trip
 from mlops.data.deriving import Derive, derived
 from mlops.data.schema import Schema
-from mlops.intake import dialect, tables
+from mlops.intake import dialect, shapes, tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +27,67 @@ ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 CELLS = 4_000_000
 INTEGERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
 BLOCK = 1 << 22  # bytes of CSV that are parsed at once; no row may be longer
+SHOWN = 60  # characters of a row in an example
+REJECT = "or leave such rows out, counted, with `ragged: reject` below prepare in params.yaml"
+Ragged = Literal["refuse", "reject"]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a person says about text files: the names for one without a header, and what becomes of ragged rows.
+
+    With `reject`, a row with more or fewer values than the header is left out.
+    """
+
+    header: tuple[str, ...] = ()
+    ragged: Ragged = "refuse"
+
+
+def terms(header: Iterable[str]) -> Terms:
+    """The terms of this project's commands: `prepare.ragged`, and the names for a file without a header."""
+    return Terms(tuple(header), params.load(params.Prepare, missing_ok=True).ragged)
+
+
+@dataclass
+class Oddities:
+    """Lines of text files that are not as they should be: how many for each reason, and examples."""
+
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, path: Path, note: dialect.Note) -> None:
+        """Count a line, and keep it as an example of its reason as long as there are few."""
+        self.reasons[note.why] += 1
+        if self.reasons[note.why] <= parsing.EXAMPLES:
+            row = " ".join(note.text.split())
+            row = row if len(row) <= SHOWN else f"{row[: SHOWN - 1]}…"
+            self.examples.append({"at": f"{path.name}:{note.line}", "why": note.why, "row": row})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"rows": self.reasons.total(), "reasons": dict(self.reasons), "examples": self.examples}
+
+    def sentence(self, verb: str) -> str:
+        """How many lines were left out or repaired, and why, each with an example; "" if there were none."""
+        first = {example["why"]: example["at"] for example in reversed(self.examples)}
+        why = "; ".join(f"{reason} ({count}, {first[reason]})" for reason, count in self.reasons.items())
+        return f"{self.reasons.total()} line{'s' * (self.reasons.total() > 1)} {verb}: {why}" if why else ""
+
+
+@dataclass
+class Findings:
+    """What was found in the text files of a delivery: lines that were left out, and rows that were repaired."""
+
+    left_out: Oddities = field(default_factory=Oddities)
+    repaired: Oddities = field(default_factory=Oddities)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"left_out": self.left_out.as_dict(), "repaired": self.repaired.as_dict()}
+
+    def sentences(self) -> list[str]:
+        """What a person should know; nothing if all lines are rows as they should be."""
+        return list(filter(None, (self.left_out.sentence("left out"), self.repaired.sentence("repaired"))))
 
 
 @dataclass
@@ -33,7 +95,8 @@ class Delivered:
     """The typed rows of a folder, stored in a file, and facts about the delivery.
 
     `files` maps each file to its number of rows; `unparseable` has an entry per file and column with values of another
-    type; `seen` is what the text of each column shows of losses.
+    type; `seen` is what the text of each column shows of losses; `findings` says which lines of the
+    files were left out or repaired.
     """
 
     table: tables.Stored
@@ -41,6 +104,7 @@ class Delivered:
     files: dict[str, int] = field(default_factory=dict)
     unparseable: list[dict[str, Any]] = field(default_factory=list)
     seen: dict[str, round_trip.Seen] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
 
     @property
     def losses(self) -> dict[str, list[dict[str, Any]]]:
@@ -55,18 +119,21 @@ class Delivered:
 
 
 @contextmanager
-def collected(folder: Path, schema: Schema, required: list[str], derive: Derive, aside: Path) -> Iterator[Delivered]:
+def collected(
+    folder: Path, schema: Schema, required: list[str], derive: Derive, aside: Path, ragged: Ragged = "refuse"
+) -> Iterator[Delivered]:
     """Convert all files of a folder, in the order of their names, to typed rows in the temporary Parquet file `aside`.
 
-    `derive` adds the project's own columns. Memory holds one batch at a time. The file `aside` is deleted afterwards.
+    `derive` adds the project's own columns. A file without a header has the columns of `schema`. Memory holds one batch
+    at a time. The file `aside` is deleted afterwards.
 
     Raises:
         DataError: the folder has no file; or a file cannot be read, lacks a `required` column or has an unknown column;
             or every row is rejected.
     """
     delivered = Delivered(tables.Stored(aside))
-    paths = present(folder)
-    known = {name for path in paths for name in columns(path)} | set(schema.derived)
+    paths, terms = present(folder), Terms(tuple(schema.from_outside), ragged)
+    known = {name for path in paths for name in columns(path, terms)} | set(schema.derived)
     try:
         delivered.rows = tables.write_batches(
             aside,
@@ -74,7 +141,7 @@ def collected(folder: Path, schema: Schema, required: list[str], derive: Derive,
                 _completed(table, schema, [name for name in schema.kept if name in known])
                 for path in paths
                 for table in console.progress(
-                    _typed(path, schema, required, derive, delivered), None, f"reading {path.name}"
+                    _typed(path, schema, required, derive, delivered, terms), None, f"reading {path.name}"
                 )
             ),
         )
@@ -91,12 +158,12 @@ def collected(folder: Path, schema: Schema, required: list[str], derive: Derive,
 
 
 def _typed(
-    path: Path, schema: Schema, required: list[str], derive: Derive, delivered: Delivered
+    path: Path, schema: Schema, required: list[str], derive: Derive, delivered: Delivered, terms: Terms
 ) -> Iterator[pd.DataFrame]:
     """The typed batches of one file; its facts are added to `delivered`."""
     found: dict[str, dict[str, Any]] = {}
     rows = 0
-    for raw in batches(path):
+    for raw in batches(path, terms=terms, findings=delivered.findings):
         parsed = parsing.parse(raw, schema, str(path), required)
         for name, seen in parsed.seen.items():
             delivered.seen[name] = round_trip.together([delivered.seen.get(name, {}), seen])
@@ -110,7 +177,7 @@ def _typed(
         rows += len(raw)
         yield derived(parsed.table, schema, derive)
     delivered.files[path.name] = rows
-    lines = locate(path, [example["at"] for known in found.values() for example in known["examples"]])
+    lines = locate(path, [example["at"] for known in found.values() for example in known["examples"]], terms)
     for known in found.values():
         known["examples"] = [{"at": lines.pop(0), "value": example["value"]} for example in known["examples"]]
     delivered.unparseable += found.values()
@@ -158,7 +225,7 @@ def present(folder: Path) -> list[Path]:
     return paths
 
 
-def columns(path: Path) -> list[str]:
+def columns(path: Path, terms: Terms = Terms()) -> list[str]:
     """The column names of a delivery.
 
     Raises:
@@ -169,22 +236,28 @@ def columns(path: Path) -> list[str]:
             import pyarrow.parquet as pq
 
             return _parquet_names(pq.read_schema(path).names)
-        return list(dialect.of(path).names)
+        return list(dialect.of(path, terms.header).names)
 
 
-def batches(path: Path, wanted: list[str] | None = None, cells: int = CELLS) -> Iterator[pd.DataFrame]:
+def batches(
+    path: Path,
+    wanted: list[str] | None = None,
+    cells: int = CELLS,
+    terms: Terms = Terms(),
+    findings: Findings | None = None,
+) -> Iterator[pd.DataFrame]:
     """Read one delivery in batches of about `cells` values: CSV as text without any guess, Parquet with its types.
 
-    `wanted` names the columns to read; the default is all. The index of a batch is the row's 0-based position in the
-    file.
+    `wanted` names the columns to read; the default is all. The index of a batch is the row's 0-based position among the
+    rows of the file. What is no row, and what is repaired, is added to `findings`.
 
     Raises:
-        DataError: the file has no row, a row has another number of fields, or the content does not fit the file's name.
+        DataError: the file has no row, a row has another number of values, or the content does not fit the file's name.
     """
-    start = 0
-    rows = max(cells // max(len(wanted or columns(path)), 1), 1)
+    start, findings = 0, Findings() if findings is None else findings
+    rows = max(cells // max(len(wanted or columns(path, terms)), 1), 1)
     with _errors_as_sentences(path):
-        for table in _parquet(path, wanted, rows) if is_parquet(path) else _text(path, wanted, rows):
+        for table in _parquet(path, wanted, rows) if is_parquet(path) else _text(path, wanted, rows, terms, findings):
             frame = _frame(table)
             frame.index = pd.RangeIndex(start, start + len(frame))
             start += len(frame)
@@ -193,24 +266,24 @@ def batches(path: Path, wanted: list[str] | None = None, cells: int = CELLS) -> 
         raise DataError(f"{path} has a header but no row: at least one row was expected")
 
 
-def whole(path: Path, wanted: list[str]) -> pd.DataFrame:
+def whole(path: Path, wanted: list[str], terms: Terms = Terms(), findings: Findings | None = None) -> pd.DataFrame:
     """All rows of the `wanted` columns of one delivery.
 
     Raises:
         DataError: as `batches`.
     """
-    return pd.concat(batches(path, wanted), ignore_index=True)
+    return pd.concat(batches(path, wanted, terms=terms, findings=findings), ignore_index=True)
 
 
-def locate(path: Path, rows: list[int]) -> list[str]:
+def locate(path: Path, rows: list[int], terms: Terms = Terms()) -> list[str]:
     """The places of the rows number `rows` (0-based) in a delivery; for CSV as `file:line`.
 
     A quoted field may span lines, so the file is read up to the last of these rows.
     """
     if is_parquet(path) or not rows:
         return [f"{path.name}: row {row + 1}" for row in rows]
-    lines = islice(dialect.records(path, dialect.of(path)), 1, max(rows) + 2)
-    found = {row: line for row, (line, _, _) in enumerate(lines) if row in rows}
+    lines = (row.line for row, why in dialect.records(path, dialect.of(path, terms.header)) if not why)
+    found = {row: line for row, line in enumerate(islice(lines, max(rows) + 1)) if row in rows}
     return [f"{path.name}:{found[row]}" for row in rows]
 
 
@@ -221,13 +294,11 @@ def _errors_as_sentences(path: Path) -> Iterator[None]:
         yield
     except (ValueError, OSError, EOFError) as error:
         name = "Parquet" if is_parquet(path) else "CSV"
-        ragged = None if is_parquet(path) else _ragged(path)
-        raise DataError(
-            ragged or f"{path} could not be read as {name}: {' '.join(str(error).split())}: export it again"
-        ) from None
+        said = " ".join(str(error).split())
+        raise DataError(f"{path} could not be read as {name}: {said}: export it again") from None
 
 
-def select(path: Path, wanted: NDArray[np.bool_], goal: Path) -> None:
+def select(path: Path, wanted: NDArray[np.bool_], goal: Path, terms: Terms = Terms()) -> None:
     """Write the `wanted` rows (n,) of a delivery to a file of the same kind, unchanged; `goal` may be `path` itself.
 
     Raises:
@@ -235,7 +306,7 @@ def select(path: Path, wanted: NDArray[np.bool_], goal: Path) -> None:
     """
     with files.written_whole(goal) as part:
         if not is_parquet(path):
-            dialect.copy(path, wanted, part)
+            dialect.copy(path, wanted, part, terms.header)
             return
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -252,14 +323,33 @@ def is_parquet(path: Path) -> bool:
     return path.name.lower().endswith(".parquet")
 
 
-def _text(path: Path, wanted: list[str] | None, rows: int) -> Iterator["pa.Table"]:
+def _text(path: Path, wanted: list[str] | None, rows: int, terms: Terms, findings: Findings) -> Iterator["pa.Table"]:
+    """The rows by Arrow; from the first line on that is no row as it should be, by the slower way that tells them."""
+    from pyarrow import ArrowInvalid
+
+    how, done = dialect.of(path, terms.header), 0
+    for note in how.above:
+        findings.left_out.add(path, note)
+    for note in how.repaired:
+        findings.repaired.add(path, note)
+    if how.plain:
+        try:
+            for table in _by_arrow(path, how, wanted, rows):
+                if _has_header(table, how):
+                    break
+                yield table
+                done += len(table)
+            else:
+                return
+        except ArrowInvalid:
+            pass  # it says neither which line it is, nor why
+    yield from _by_line(path, how, wanted, rows, done, terms.ragged, findings)
+
+
+def _by_arrow(path: Path, how: dialect.Dialect, wanted: list[str] | None, rows: int) -> Iterator["pa.Table"]:
     import pyarrow as pa
     from pyarrow import csv
 
-    how = dialect.of(path)
-    if how.spaced:
-        yield from _text_by_csv(path, how, wanted, rows)
-        return
     reader = csv.open_csv(
         pa.input_stream(str(path), compression="gzip" if path.name.lower().endswith(".gz") else None),
         csv.ReadOptions(
@@ -268,12 +358,7 @@ def _text(path: Path, wanted: list[str] | None, rows: int) -> Iterator["pa.Table
             skip_rows=how.header,
             encoding=how.encoding.removesuffix("-sig"),  # pyarrow skips the mark by itself
         ),
-        csv.ParseOptions(
-            delimiter=how.separator,
-            quote_char=how.quote or False,
-            escape_char=how.escape or False,
-            newlines_in_values=True,
-        ),
+        csv.ParseOptions(delimiter=how.syntax.separator, quote_char=how.syntax.quote or False, newlines_in_values=True),
         csv.ConvertOptions(
             column_types=dict.fromkeys(how.names, pa.large_string()),
             include_columns=wanted or [],
@@ -290,30 +375,60 @@ def _text(path: Path, wanted: list[str] | None, rows: int) -> Iterator["pa.Table
         yield pa.Table.from_batches(waiting)
 
 
-def _text_by_csv(path: Path, how: dialect.Dialect, wanted: list[str] | None, rows: int) -> Iterator["pa.Table"]:
-    """The same by Python's own reader: only it accepts blanks between a separator and a quote."""
+def _has_header(table: "pa.Table", how: dialect.Dialect) -> bool:
+    """Whether a row of the table has nothing but names of columns, as where the header stands again."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    found = None
+    cases = (str, str.lower, str.upper, str.title)
+    spellings = pa.array([*(case(name) for case in cases for name in how.names), ""], pa.large_string())
+    for column in table.columns:
+        named = compute.is_in(column, spellings)
+        found = named if found is None else compute.and_(found, named)
+        if not compute.any(found).as_py():
+            return False
+    return True
+
+
+def _by_line(
+    path: Path,
+    how: dialect.Dialect,
+    wanted: list[str] | None,
+    rows: int,
+    done: int,
+    ragged: Ragged,
+    findings: Findings,
+) -> Iterator["pa.Table"]:
+    """The rows after the first `done` ones; what is no row is left out, or an error if it is to be refused."""
+    places = {name: position for position, name in enumerate(how.names)}
+    kept: list[list[str]] = []
+    for row, why in dialect.records(path, how):
+        note = dialect.Note(row.line, why or row.repaired, row.text)
+        if why in shapes.RAGGED and ragged == "refuse":
+            raise DataError(f"{dialect.ragged(path, row.line, len(row.fields), len(how.names))}; {REJECT}")
+        if why:
+            findings.left_out.add(path, note)
+            continue
+        if row.repaired:
+            findings.repaired.add(path, note)
+        if done:
+            done -= 1
+            continue
+        kept.append(row.fields)
+        if len(kept) == rows:
+            yield _arrays(kept, wanted, places)
+            kept = []
+    if kept:
+        yield _arrays(kept, wanted, places)
+
+
+def _arrays(rows: list[list[str]], wanted: list[str] | None, places: dict[str, int]) -> "pa.Table":
     import pyarrow as pa
 
-    lines = islice(dialect.records(path, how), 1, None)
-    positions = [how.names.index(name) for name in wanted or how.names]
-    while some := [fields for _, _, fields in islice(lines, rows)]:
-        if any(len(fields) != len(how.names) for fields in some):
-            raise ValueError("rows of different lengths")
-        arrays = [pa.array([fields[position] for fields in some], pa.large_string()) for position in positions]
-        yield pa.table(arrays, names=[how.names[position] for position in positions])
-
-
-def _ragged(path: Path) -> str | None:
-    """A sentence about the first row that has more or fewer fields than the header; None if there is no such row."""
-    with suppress(DataError, ValueError, OSError, EOFError):  # as of a damaged file, which is another error
-        how = dialect.of(path)
-        for row, (line, _, fields) in enumerate(dialect.records(path, how)):
-            if row and len(fields) != len(how.names):
-                return (
-                    f"{path}:{line} has {len(fields)} fields where the header has {len(how.names)}: correct that "
-                    f"line, or the quotes around a value that holds {how.separator!r}"
-                )
-    return None
+    columns = list(zip(*rows, strict=True))
+    chosen = wanted or list(places)
+    return pa.table([pa.array(columns[places[name]], pa.large_string()) for name in chosen], names=chosen)
 
 
 def _parquet(path: Path, wanted: list[str] | None, rows: int) -> Iterator["pa.Table"]:
@@ -322,19 +437,16 @@ def _parquet(path: Path, wanted: list[str] | None, rows: int) -> Iterator["pa.Ta
 
     with pq.ParquetFile(path) as file:
         stored = file.schema_arrow.names
-        names = dict(zip(_parquet_names(stored), stored, strict=True))
-        chosen = wanted or list(names)
-        for batch in file.iter_batches(rows, columns=[names[name] for name in chosen]):
-            table = pa.Table.from_batches([batch]).select([names[name] for name in chosen])
+        known = dict(zip(_parquet_names(stored), stored, strict=True))
+        chosen = wanted or list(known)
+        for batch in file.iter_batches(rows, columns=[known[name] for name in chosen]):
+            table = pa.Table.from_batches([batch]).select([known[name] for name in chosen])
             yield pa.table([_plain(column) for column in table.columns], names=chosen)
 
 
 def _parquet_names(stored: list[str]) -> list[str]:
     """The column names; a column without a name, such as an index that pandas stored, is called `Unnamed: 1` or so."""
-    return [
-        f"Unnamed: {at}" if name.startswith("__index_level_") else name.strip() or f"Unnamed: {at}"
-        for at, name in enumerate(stored)
-    ]
+    return list(names.unique("" if name.startswith("__index_level_") else name for name in stored))
 
 
 def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":

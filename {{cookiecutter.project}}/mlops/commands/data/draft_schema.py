@@ -10,6 +10,7 @@ import typer
 
 from mlops.base import files, yaml
 from mlops.base.errors import DataError, ParameterError, SchemaError, nearest
+from mlops.base.names import visible
 from mlops.commands.options import DryRun
 from mlops.data import parsing
 from mlops.data.deriving import new_columns
@@ -26,6 +27,7 @@ MOST_NAMED = 8  # columns that are worth a look
 def infer(
     target: Annotated[str | None, typer.Option(help="The column to predict; with --update it is known.")] = None,
     data: Annotated[Path, typer.Option(help="Folder of the data to look at.")] = paths.RAW,
+    header: Annotated[str | None, typer.Option(help="Column names of files without a header: a,b,c.")] = None,
     out: Annotated[Path, typer.Option(help="File to write.")] = paths.SCHEMA,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
     update: Annotated[bool, typer.Option("--update", help="Only add the columns that the file lacks.")] = False,
@@ -41,18 +43,25 @@ def infer(
         SchemaError: `out` has a different content, and neither `force` nor `update` is given.
     """
     sources = deliveries.present(data)
-    names = _same_columns(sources)
+    given = tuple(map(visible, header.split(","))) if header else ()
     if update:
-        target = tables.read_schema(out).target
+        layout = tables.read_schema(out)
+        target, given = layout.target, given or tuple(layout.from_outside)
+    terms = deliveries.terms(given)
+    names = _same_columns(sources, terms)
+    if header and names != list(given):
+        raise ParameterError(f"{sources[0]} has a header of its own, {', '.join(names)}: leave out --header")
     if target is None:
         raise ParameterError("no target is given: name the column to predict with --target")
+    target = visible(target)
     if target not in names:
         raise DataError(f"the target {target} is no column of {data}: {nearest(target, names)}")
-    guesses = _guesses(sources, names, target)
+    findings = deliveries.Findings()
+    guesses = _guesses(sources, names, target, terms, findings)
     columns = {name: guess.column for name, guess in guesses.items()}
     if update:
         columns |= tables.read_schema(out).columns
-    guesses |= _derived_guesses(sources, Schema(columns=columns))
+    guesses |= _derived_guesses(sources, Schema(columns=columns), terms)
     text, added = draft.to_yaml(guesses), list(guesses)
     if update:
         text, added = _updated(out, guesses)
@@ -74,10 +83,12 @@ def infer(
     more = ", …" if len(looks) > MOST_NAMED else ""
     named = f": {', '.join(looks[:MOST_NAMED])}{more} (see the comments there)" if looks else ""
     typer.echo(f"wrote {out}: {len(guesses)} columns, {len(looks)} worth a look{named}")
+    for sentence in findings.sentences():
+        typer.echo(sentence)
 
 
-def _same_columns(paths: list[Path]) -> list[str]:
-    names = {path: deliveries.columns(path) for path in paths}
+def _same_columns(paths: list[Path], terms: deliveries.Terms) -> list[str]:
+    names = {path: deliveries.columns(path, terms) for path in paths}
     for path in paths:
         if differing := sorted(set(names[path]) ^ set(names[paths[0]])):
             raise DataError(
@@ -86,36 +97,41 @@ def _same_columns(paths: list[Path]) -> list[str]:
     return names[paths[0]]
 
 
-def _guesses(paths: list[Path], names: list[str], target: str) -> dict[str, draft.Guess]:
-    separators = {dialect.of(path).separator for path in paths if not deliveries.is_parquet(path)}
-    start = next(deliveries.batches(paths[0], cells=100_000))
-    goal = _whole(paths, [target])[target]
+def _guesses(
+    paths: list[Path], names: list[str], target: str, terms: deliveries.Terms, findings: deliveries.Findings
+) -> dict[str, draft.Guess]:
+    texts = [path for path in paths if not deliveries.is_parquet(path)]
+    separators = {dialect.of(path, terms.header).syntax.separator for path in texts}
+    start = next(deliveries.batches(paths[0], cells=100_000, terms=terms))
+    goal = _whole(paths, [target], terms, findings)[target]
     width = max(CELLS // max(len(goal), 1), 1)
     groups = [names[at : at + width] for at in range(0, len(names), width)]
-    frames: Iterator[pd.DataFrame] = (_whole(paths, group) for group in groups)
+    frames: Iterator[pd.DataFrame] = (_whole(paths, group, terms) for group in groups)
     return draft.infer(frames, goal, commas=spelling.commas(start, separators), year=date.today().year)
 
 
-def _derived_guesses(paths: list[Path], schema: Schema) -> dict[str, draft.Guess]:
+def _derived_guesses(paths: list[Path], schema: Schema, terms: deliveries.Terms) -> dict[str, draft.Guess]:
     """The guesses for the columns that `project/features.py` adds and the schema lacks."""
     from project import features
 
     parts = []
     for path in paths:
-        for raw in deliveries.batches(path):
+        for raw in deliveries.batches(path, terms=terms):
             needed = {name: schema.columns[name] for name in schema.needed if name in raw}
             typed = {name: parsing.column(raw[name], column, schema.missing) for name, column in needed.items()}
             added = new_columns(pd.DataFrame(typed, index=raw.index), features.derive)
             parts.append(added[[name for name in added if name not in schema.columns]])
             if parts[0].columns.empty:
                 return {}
-    target = _whole(paths, [schema.target])[schema.target]
+    target = _whole(paths, [schema.target], terms)[schema.target]
     return draft.infer_derived(pd.concat(parts, ignore_index=True), target, commas=False)
 
 
-def _whole(paths: list[Path], names: list[str]) -> pd.DataFrame:
+def _whole(
+    paths: list[Path], names: list[str], terms: deliveries.Terms, findings: deliveries.Findings | None = None
+) -> pd.DataFrame:
     """All rows of some columns."""
-    return pd.concat([deliveries.whole(path, names) for path in paths], ignore_index=True)
+    return pd.concat([deliveries.whole(path, names, terms, findings) for path in paths], ignore_index=True)
 
 
 def _updated(out: Path, guesses: dict[str, draft.Guess]) -> tuple[str, list[str]]:

@@ -46,6 +46,7 @@ def hold_back(
         typer.echo(f"what was begun is completed: the rows kept back are the first delivery in {incoming}")
         return
     layout = tables.read_schema(schema)
+    terms = deliveries.terms(layout.from_outside)
     sources = deliveries.present(raw)
     if waiting := deliveries.listed(incoming):
         raise DataError(f"{waiting[0]} is a delivery already: nothing is kept back")
@@ -53,7 +54,7 @@ def hold_back(
     wanted = [*time, layout.target]
     parts = [
         pd.DataFrame({name: parsing.column(part[name], layout.columns[name], layout.missing) for name in wanted})
-        for part in (deliveries.whole(path, wanted) for path in sources)
+        for part in (deliveries.whole(path, wanted, terms) for path in sources)
     ]
     table = pd.concat(parts, ignore_index=True)
     if len(table) < LEAST_ROWS:
@@ -66,23 +67,23 @@ def hold_back(
         return
     ends = np.cumsum([len(part) for part in parts])
     if not dry_run:
-        _make_ready(sources, np.split(away, ends[:-1]))
+        _make_ready(sources, np.split(away, ends[:-1]), terms)
         _place(raw, incoming)
     verb = "would be kept" if dry_run else "kept"
     typer.echo(f"{away.sum()} of {len(table)} rows, {by}, {verb} back as the first delivery in {incoming}")
 
 
-def _make_ready(sources: list[Path], away: list[NDArray[np.bool_]]) -> None:
+def _make_ready(sources: list[Path], away: list[NDArray[np.bool_]], terms: deliveries.Terms) -> None:
     """Write what stays of each file, and the rows that are `away` (n,); a file of which no row stays is empty."""
     part = READY.with_name(f"{READY.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # a killed process may have left it
     for path, rows in zip(sources, away, strict=True):
         if rows.any():
-            deliveries.select(path, rows, part / "incoming" / path.name)
+            deliveries.select(path, rows, part / "incoming" / path.name, terms)
             if rows.all():
                 files.write_text(part / "raw" / path.name, "")
             else:
-                deliveries.select(path, ~rows, part / "raw" / path.name)
+                deliveries.select(path, ~rows, part / "raw" / path.name, terms)
     part.rename(READY)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from mlops.base import console, files, locks, yaml
+from mlops.base import console, files, locks, params, yaml
 from mlops.base.errors import DataError, ProjectError, StoreError
 from mlops.commands import options
 from mlops.data import checks, parsing
@@ -56,11 +56,12 @@ def ingest(
         try:
             path = sources.fetch(source, query, inbox)
             required = layout.delivered if labelled else layout.needed
-            _refuse_columns(path, layout, required)
+            terms = deliveries.terms(layout.from_outside)
+            _refuse_columns(path, layout, required, terms)
             with deliveries.collected(
-                inbox, layout, required, features.derive, Path(aside, "typed.parquet")
+                inbox, layout, required, features.derive, Path(aside, "typed.parquet"), terms.ragged
             ) as delivered:
-                _refuse(delivered.table, layout)
+                _refuse(delivered, layout)
                 facts = _facts(delivered, layout)
         except ProjectError as error:
             raise type(error)(str(error).replace(f"{inbox}/", "").replace(str(inbox), origin)) from None
@@ -74,12 +75,14 @@ def ingest(
         if not (known or dry_run):
             if not goal.exists():
                 unclean = set(delivered.losses)
-                tables.write_batches(Path(aside, goal.name), _as_stored(path, layout, unclean))
+                tables.write_batches(Path(aside, goal.name), _as_stored(path, layout, unclean, terms))
             _place(Path(aside, goal.name), goal, Path(aside, "before"), facts["source"], replace=not labelled)
     if as_json:
         console.print_json(facts)
     else:
-        typer.echo(_summary(facts, layout, known=known, dry_run=dry_run, labelled=labelled))
+        said = [result.sentence() for result in checks.check_losses(facts["losses"], layout, facts["rows"])]
+        said += delivered.findings.sentences()
+        typer.echo(_summary(facts, said, known=known, dry_run=dry_run, labelled=labelled))
 
 
 @contextmanager
@@ -98,9 +101,9 @@ def _alone() -> Iterator[str]:
             yield aside
 
 
-def _refuse_columns(path: Path, schema: Schema, required: list[str]) -> None:
+def _refuse_columns(path: Path, schema: Schema, required: list[str], terms: deliveries.Terms) -> None:
     """Raise an error that names all missing and all unknown columns."""
-    names = pd.DataFrame(columns=deliveries.columns(path), dtype="str")
+    names = pd.DataFrame(columns=deliveries.columns(path, terms), dtype="str")
     reasons = []
     for table, needed in ((names[[name for name in names if name in schema.columns]], required), (names, [])):
         try:
@@ -111,10 +114,15 @@ def _refuse_columns(path: Path, schema: Schema, required: list[str]) -> None:
         raise DataError("; ".join(reasons))
 
 
-def _refuse(table: tables.Stored, schema: Schema) -> None:
-    """Raise an error that names all violations of `schema`; labels may be missing."""
+def _refuse(delivered: deliveries.Delivered, schema: Schema) -> None:
+    """Raise an error that names all violations of `schema`, and lines of which too many were left out.
+
+    Labels may be missing.
+    """
+    table, most = delivered.table, params.load(params.Validate, missing_ok=True).left_out_error
     found = checks.combine(checks.check_columns(batch, schema, 1.0) for batch in table.batches())
     found += [checks.check_ids(table[name]) for name in schema.with_role("id") if name in table]
+    found += checks.check_lines({"files": delivered.files, **delivered.findings.as_dict()}, most)
     unlabelled = [result for result in found if result.column == schema.target and result.check == "missing values"]
     broken = [result for result in found if not result.passed and result.severity == "error"]
     reasons = [result.sentence() for result in broken if result not in unlabelled]
@@ -137,12 +145,13 @@ def _facts(delivered: deliveries.Delivered, schema: Schema) -> dict[str, Any]:
         "digest": table.digest(),
         "unparseable": delivered.unparseable,
         "losses": delivered.losses,
+        **delivered.findings.as_dict(),
     }
 
 
-def _as_stored(path: Path, schema: Schema, unclean: set[str]) -> Iterator[pd.DataFrame]:
+def _as_stored(path: Path, schema: Schema, unclean: set[str], terms: deliveries.Terms) -> Iterator[pd.DataFrame]:
     """The delivery as it is stored: with types where no value is lost, else with the original values."""
-    for batch in deliveries.batches(path):
+    for batch in deliveries.batches(path, terms=terms):
         clean = [name for name in schema.delivered if name in batch and name not in unclean]
         typed = {name: parsing.column(batch[name], schema.columns[name], schema.missing) for name in clean}
         yield pd.DataFrame({**batch, **typed}, index=batch.index)  # not assign: a column may be called `self`
@@ -236,12 +245,12 @@ def _dvc(*arguments: str) -> str:
     return dvc.run(*arguments, hint="nothing was changed")
 
 
-def _summary(facts: dict[str, Any], schema: Schema, *, known: bool, dry_run: bool, labelled: bool) -> str:
+def _summary(facts: dict[str, Any], said: list[str], *, known: bool, dry_run: bool, labelled: bool) -> str:
     period = f", {facts['period'][0]} to {facts['period'][1]}" if facts["period"] else ""
     verb = "is there already" if known else "would be written" if dry_run else "is written and tracked"
     lines = [
         f"{facts['rows']} rows × {facts['columns']} columns{period}, digest {facts['digest'][:8]}: {facts['source']}",
-        *(result.sentence() for result in checks.check_losses(facts["losses"], schema, facts["rows"])),
+        *said,
         f"{facts['file']} {verb}",
     ]
     if not (known or dry_run):

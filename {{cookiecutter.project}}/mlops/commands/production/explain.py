@@ -118,8 +118,9 @@ def _delivered_rows(delivery: Path, rows: int, layout: Schema) -> "pd.DataFrame"
     path = deliveries.present(delivery)[0] if delivery.is_dir() else delivery
     if not path.is_file():
         raise DataError(f"{path} is missing: name a delivery, a CSV or Parquet file")
-    cells = rows * len(deliveries.columns(path))
-    raw = next(islice(deliveries.batches(path, cells=cells), 1))
+    terms = deliveries.Terms(tuple(layout.from_outside), "reject")
+    cells = rows * len(deliveries.columns(path, terms))
+    raw = next(islice(deliveries.batches(path, cells=cells, terms=terms), 1))
     typed = parsing.parse(raw.head(rows), layout, str(path), layout.needed).table
 
     @wraps(features.derive)

@@ -1,0 +1,208 @@
+"""What the rows of a table look like, and by which signs a line is none of them: a header, units, a total, a note."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import NamedTuple
+
+from mlops.data.schema import MISSING
+
+MANY = "too many values"
+FEW = "too few values"
+RAGGED = (MANY, FEW)
+AGAIN = "the header again"
+UNITS = "units"
+TOTAL = "a total"
+COMMENT = "a comment above the header"
+ABOVE = "a line above the header"
+BELOW = "a line below the table"
+CELLS = 2_000  # values by which columns are judged
+EVIDENCE = 5  # values of a column, at least, by which it is judged
+MOSTLY = 0.8  # share of a column's values that are numbers, where it is one of numbers
+FILLED = 0.9  # share of a column's rows that have a value, where an empty one is a sign of a total
+OUTSIZED = 2.0  # a number this many times as large as all others of its column is no value of one row
+# Letters that stand in numbers and times, as in 1e5, 12:30 pm or 2024-05-01T12:30Z.
+IN_NUMBERS = ("", "e", "E", "T", "Z", "TZ", "am", "pm", "AM", "PM")
+NOTHING = {word.casefold() for word in MISSING} | {"none", "nil", "unknown", "missing", "undefined", "."}
+TOTALS = frozenset(
+    {
+        *("total", "totals", "grand total", "sum", "sums", "overall", "summe", "gesamt", "gesamtsumme", "insgesamt"),
+        *("somme", "total général", "totale", "totaal", "suma", "suma total", "somma", "summa", "итого", "всего"),
+        *(
+            "合计",
+            "总计",
+            "合計",
+            "総計",
+            "mean",
+            "average",
+            "avg",
+            "mittelwert",
+            "durchschnitt",
+            "moyenne",
+            "promedio",
+        ),
+    }
+)
+UNIT = re.compile(
+    r"\[.*\]|\(.*\)|<.*>|%|‰|°[CF]?|[$€£¥]|[kmcµun]?(g|m|l|s|b|w|v|a|j|n|pa|hz|wh|bar|mol|cal)[²³23]?|[mk]?bps"
+    r"|(k?m|cm|mm)\^?[23]|k?m/h|m/s|mph|kg/m³?|rpm|(k|m|g)?bytes?|lbs?|oz|ft|feet|inch(es)?|mi(les)?|yards?|tons?|tonnes?"
+    r"|y(ea)?rs?|months?|weeks?|d(ays?)?|h((ou)?rs?)?|min(ute)?s?|sec(ond)?s?|msec|celsius|fahrenheit|kelvin|k"
+    r"|usd|eur|gbp|chf|jpy|cad|aud|sek|nok|dkk|pln|czk|inr|cny|brl|euros?|dollars?|percent|pct|degrees?|units?|pieces|pcs"
+    r"|count|number|n|no\.?|#|ratio|index|score|code|id|key|name|label|flag|dimensionless"
+    r"|text|string|str|char|varchar|object|int(eger)?(32|64)?|float(32|64)?|double|decimal|numeric|real|bool(ean)?"
+    r"|category|categorical|nominal|ordinal|factor|enum|date|time|datetime|timestamp|yyyy-mm-dd|-+|",
+    re.I,
+)
+
+
+class Look(NamedTuple):
+    """The columns of a table by position: those of numbers (dates are some), and the levels of those that repeat."""
+
+    numbers: frozenset[int]
+    levels: dict[int, frozenset[str]]
+
+
+def look(rows: list[list[str]], width: int) -> Look:
+    """How the first of the `rows` look that have `width` values."""
+    numbers, levels = set(), {}
+    some = [fields for fields in rows if len(fields) == width][: max(20, CELLS // width)]
+    for position, column in enumerate(zip(*some, strict=True)):
+        cells = [cell.strip() for cell in column if cell.strip() and not _nothing(cell)]
+        if len(cells) < EVIDENCE:
+            continue
+        if sum(map(is_number, cells)) > MOSTLY * len(cells):
+            numbers.add(position)
+        elif len(cells) >= 2 * EVIDENCE and len(found := Counter(cells)) <= len(cells) / 2:
+            levels[position] = frozenset(level for level, count in found.items() if count > 1)
+    return Look(frozenset(numbers), levels)
+
+
+def is_number(cell: str) -> bool:
+    """Whether a value is a number or a time, in whatever spelling."""
+    return any(map(str.isdigit, cell)) and re.sub(r"[\W\d_]", "", cell) in IN_NUMBERS
+
+
+def is_header(fields: list[str], table: Look, least: int = 1) -> bool:
+    """Whether these values name columns: at least some are words where the table has numbers, or no levels of it."""
+    words, data = _votes(fields, table)
+    return words >= least and not data
+
+
+def is_data(fields: list[str], table: Look) -> bool:
+    """Whether these values are a row of the table: numbers where it has numbers; or, without those, known levels.
+
+    Whole numbers at equal distances, such as years, may name columns.
+    """
+    cells = [fields[position].strip() for position in sorted(table.numbers) if not _nothing(fields[position])]
+    if cells:
+        return all(map(is_number, cells)) and not _series(cells)
+    words, data = _votes(fields, table)
+    return data > 0 and not words
+
+
+def is_units(fields: list[str], table: Look) -> bool:
+    """Whether these values are the units of the columns, given that they are no data of the table."""
+    given = [fields[position].strip() for position in table.numbers if fields[position].strip()]
+    return bool(given) and all(UNIT.fullmatch(field.strip()) for field in fields)
+
+
+def is_note(fields: list[str], width: int) -> bool:
+    """Whether a line below a table is none of its rows: words, or nothing, in a single field."""
+    said = [field for field in fields if field.strip("\x1a ")]
+    single = len(said) <= 1 < width and len(fields) != width
+    return single and (not said or bool(re.search(r"[^\W\d_]", said[0]) and re.search(r"^[#(*]|\s", said[0].strip())))
+
+
+def says_total(fields: list[str]) -> bool:
+    """Whether one of the values is a word for a total, or for a mean."""
+    return any(_word(field) in TOTALS for field in fields)
+
+
+def is_total(last: list[str], rows: Iterable[list[str]]) -> bool:
+    """Whether the `last` row of a table is a total of the `rows` above it, given that it says so.
+
+    The word stands in no other row of its column; and each number is the sum, the mean or the number of the values
+    above it, or far larger than all of them; or a value is missing in a column that is otherwise filled, or all are.
+    """
+    said = [position for position, field in enumerate(last) if _word(field) in TOTALS]
+    given = {position: value for position, field in enumerate(last) if (value := number(field)) is not None}
+    if len(said) + len(given) + sum(not field.strip() or _nothing(field) for field in last) < len(last):
+        return False
+    sums, most, counts = dict.fromkeys(given, 0.0), dict.fromkeys(given, 0.0), dict.fromkeys(given, 0)
+    filled = dict.fromkeys((position for position, field in enumerate(last) if not field.strip()), 0)
+    total = 0
+    for fields in rows:
+        total += 1
+        if any(fields[position].strip() == last[position].strip() for position in said):
+            return False
+        for position in filled:
+            filled[position] += bool(fields[position].strip())
+        for position in given:
+            if (value := number(fields[position])) is not None:
+                sums[position] += value
+                most[position] = max(most[position], abs(value))
+                counts[position] += 1
+    fits = [
+        any(_close(last[position], value, meant) for meant in (sums[position], sums[position] / n, n))
+        or abs(value) > OUTSIZED * most[position]
+        for position, value in given.items()
+        if (n := counts[position])
+    ]
+    empty = any(count > FILLED * total for count in filled.values())
+    alone = not given and len(last) > len(said)
+    return total > 1 and ((bool(fits) and all(fits)) or empty or alone)
+
+
+def number(cell: str) -> float | None:
+    """The number that a value stands for, whichever its signs for decimals and groups; None if it is none."""
+    text = re.sub(r"[\s$€£¥%'’]", "", cell)
+    if re.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d*)?", text) or text.rfind(".") > text.rfind(",") > -1:
+        text = text.replace(",", "")
+    elif text.rfind(",") > text.rfind(".") > -1 or text.count(".") > 1:
+        text = text.replace(".", "")
+    try:
+        return float(text.replace(",", ".")) if re.search(r"\d", text) else None
+    except ValueError:
+        return None
+
+
+def _close(cell: str, value: float, meant: float) -> bool:
+    """Whether a number that was rounded as the cell shows it is what is meant."""
+    decimals = len(re.split("[.,]", cell)[-1]) if re.search("[.,]", cell) else 0
+    return abs(value - meant) <= 0.51 * 10.0**-decimals + 1e-9 * abs(meant)
+
+
+def _votes(fields: list[str], table: Look) -> tuple[int, int]:
+    """How many values are words where the table has numbers, or new where it has levels; and how many fit."""
+    words = data = 0
+    for position in table.numbers:
+        cell = fields[position].strip()
+        if not _nothing(cell):
+            data += is_number(cell)
+            words += not is_number(cell) and any(map(str.isalpha, cell))
+    for position, levels in table.levels.items():
+        cell = fields[position].strip()
+        if not _nothing(cell):
+            data += cell in levels
+            words += cell not in levels and not is_number(cell)
+    return words, data
+
+
+def _series(cells: list[str]) -> bool:
+    """Whether cells are whole numbers at equal distances, three or some years; or at least three dates in order."""
+    if len(cells) > 2 and all(re.fullmatch(r"\d{4}\W\d\d(\W\d\d)?", cell) for cell in cells):
+        return all(earlier < later for earlier, later in pairwise(cells))
+    years = all(re.fullmatch(r"(19|20)\d\d", cell) for cell in cells)
+    if len(cells) < (2 if years else 3) or not all(map(str.isdecimal, cells)):
+        return False
+    steps = {int(later) - int(earlier) for earlier, later in pairwise(cells)}
+    return len(steps) == 1 and min(steps) > 0
+
+
+def _nothing(cell: str) -> bool:
+    return cell.strip().casefold() in NOTHING
+
+
+def _word(cell: str) -> str:
+    return cell.strip(" :.\u00a0").casefold()
