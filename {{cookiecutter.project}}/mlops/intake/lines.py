@@ -212,8 +212,8 @@ def _grammar(syntax: Syntax) -> Grammar:
         f"(?:{blanks}{quote}({inside}){quote}{blanks}|({unquoted})|([^{sign}]*)){between}",
         f"(?:{value}{between})*{begins}",
         inside,
-        f"{inside}{quote}{blanks}(?:{between}{value})*",
-        f"{inside}{quote}{blanks}(?:{between}{value})*{between}{begins}",
+        f"{inside}{quote}{blanks}(?:{between}(?:{quoted}|{unquoted}))*",
+        f"{inside}{quote}{blanks}(?:{between}(?:{quoted}|{unquoted}))*{between}{begins}",
         f"{escape}(.)|{quote}({quote})",
     )
     return Grammar(*(re.compile(pattern, re.DOTALL) for pattern in patterns))
