@@ -44,8 +44,7 @@ def main(
             current, digest = profile.profile(table, layout), table.digest()
         baseline, test = profile.from_frame(tables.read(reference)), tables.read(predictions)
         importances = files.read_csv(plots / "importances.csv", text=["feature"]).set_index("feature")["importance"]
-        facts = {"rows": delivered.rows, "files": delivered.files, "unparseable": delivered.unparseable}
-        facts |= {**delivered.findings.as_dict(), "digest": digest}
+        facts = {"rows": delivered.rows, **delivered.facts, "digest": digest}
         both = verdict.compare(
             baseline, current, test, answers, labels, layout, fitted.task, settings, importances.dropna()
         )

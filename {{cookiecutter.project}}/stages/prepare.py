@@ -33,14 +33,8 @@ def main(
         tables.write_batches(test, delivered.table.batches(rows.test))
         digest = delivered.table.digest(rows.train | rows.test)
     tables.write(reference, profile.to_frame(profile.profile(tables.Stored(train), layout)))
-    delivery = {
-        "columns": len(layout.kept),
-        "ignored": layout.with_role("ignore"),
-        "files": delivered.files,
-        "unparseable": delivered.unparseable,
-        "losses": delivered.losses,
-    }
-    files.write_json(report, {"digest": digest, **delivery, **delivered.findings.as_dict(), **rows.facts})
+    columns = {"columns": len(layout.kept), "ignored": layout.with_role("ignore")}
+    files.write_json(report, {"digest": digest, **columns, **delivered.facts, **rows.facts})
     split = rows.facts["split"]
     found = f"{rows.facts['rows']} rows: {split['train']} to train, {split['test']} to test"
     typer.echo("\n".join([found, *delivered.findings.sentences()]))

@@ -55,7 +55,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         metrics={"accuracy": 0.5},
         tags={"author": "Carl <carl@localhost>", "model_type": "dummy", "stage": "candidate"},
         model=folder / "model.joblib",
-        columns={"x": "double"},
         requirements=["scikit-learn"],
         artifacts=[],
         verdict="all is well",

@@ -208,6 +208,8 @@ def page(**other: object) -> str:
         "trained": {"model": "forest", "positive": "Yes", "folds": [{}, {}]},
         "importances": "<svg/>",
         "subject": None,
+        "decision": None,
+        "unshuffled": 0,
         "fairness": {"columns": []},
         **dict.fromkeys(("figures", "partial", "explained", "classes", "groups"), ()),
     }

@@ -117,6 +117,8 @@ def test_what_is_checked_does_not_depend_on_how_much_is_read_at_once(
         ("missing values", "late", "warning"),
         ("missing values", "late", "error"),
         ("class balance", "y", "warning"),
+        ("reading", "count", "warning"),
+        ("reading", "price", "warning"),
     }
     [unique] = [check for check in reports[0]["checks"] if check["check"] == "unique"]
     assert (unique["failed"], unique["examples"]) == (2, [str(2**53 + 6)])

@@ -95,8 +95,8 @@ class Delivered:
     """The typed rows of a folder, stored in a file, and facts about the delivery.
 
     `files` maps each file to its number of rows; `unparseable` has an entry per file and column with values of another
-    type; `seen` is what the text of each column shows of losses; `findings` says which lines of the
-    files were left out or repaired.
+    type; `seen` is what the text of each column shows of losses; `findings` says which lines of the files were left out
+    or repaired.
     """
 
     table: tables.Stored
@@ -111,6 +111,16 @@ class Delivered:
         """What reading lost, by column: each kind with its rows and one value as it was written and as it was read."""
         found = {name: round_trip.losses(seen) for name, seen in self.seen.items()}
         return {name: [asdict(change) for change in changes] for name, changes in found.items() if changes}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How the files were read, for a report."""
+        return {
+            "files": self.files,
+            "unparseable": self.unparseable,
+            "losses": self.losses,
+            **self.findings.as_dict(),
+        }
 
     @property
     def rejected(self) -> int:

@@ -143,9 +143,7 @@ def _facts(delivered: deliveries.Delivered, schema: Schema) -> dict[str, Any]:
         "columns": sum(name in table for name in set(schema.kept).difference(schema.derived)),
         "period": period,
         "digest": table.digest(),
-        "unparseable": delivered.unparseable,
-        "losses": delivered.losses,
-        **delivered.findings.as_dict(),
+        **delivered.facts,
     }
 
 
