@@ -149,7 +149,11 @@ NUMBER, CATEGORY, DATETIME = Column(type="number"), Column(type="category"), Col
         (["1.2M", "2K"], NUMBER, ["'1.2M' is read as 1200000 (2 rows)"]),
         (["9" * 20], NUMBER, [f"'{'9' * 20}' loses digits: read as 1e+20 (1 row)"]),
         ([f"0.{'3' * 21}"], NUMBER, [f"'0.{'3' * 21}' loses digits: read as 0.33333333333333331 (1 row)"]),
-        (["0.30000000000000004", "1.10", "1,234", "(5)", "5-", "-0.5", "1e5"], NUMBER, []),
+        (["0.30000000000000004", "1.10", "1,234.5", "-0.5", "1e5"], NUMBER, []),
+        (["(5)", "5-"], NUMBER, ["'(5)' is read as -5 (2 rows)"]),
+        (["1,234"], NUMBER, ["'1,234' is read as 1234 (1 row)"]),
+        (["1234567890123456.78"], NUMBER, ["'1234567890123456.78' loses digits: read as 1234567890123456.8 (1 row)"]),
+        (["9007199254740993.0"], Column(type="integer"), []),
         (["17E4"], Column(type="integer"), ["'17E4' is read as 170000 (1 row)"]),
         (
             ["NIL", "NA", "NA", "1", ""],
@@ -201,6 +205,6 @@ def test_a_new_kind_of_loss_is_a_warning_that_says_how_to_accept_it() -> None:
 
     assert (result.severity, result.passed) == ("warning", False)
     assert result.sentence() == (
-        "reading of x: 2 rows (20.0%), such as '$5' → 5; expected no loss but words, or `losses: [words, units]` in "
-        "schema.yaml"
+        "reading of x: 2 rows (20.0%), such as '$5' → 5; expected only words; if all is right, "
+        "`losses: [words, units]` in schema.yaml"
     )

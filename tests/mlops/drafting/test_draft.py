@@ -366,9 +366,18 @@ CASES: dict[str, tuple[list[str], str]] = {
     # Numbers as people write them.
     "accounting": (
         ["(1,234.50)", "12.25", "8.75-"],
-        "x: {type: number, max_missing: 0.1, min: -1900, max: 640}",
+        (
+            "x: {type: number, max_missing: 0.1, min: -1900, max: 640, losses: [signs]}"
+            "  # '(1,234.50)' is read as -1234.5 (80 rows)"
+        ),
     ),
-    "lakhs": (["1,23,456", "12,302", "999"], "x: {type: integer, max_missing: 0.1, min: 0, max: 190000}"),
+    "lakhs": (
+        ["1,23,456", "12,302", "999"],
+        (
+            "x: {type: integer, max_missing: 0.1, min: 0, max: 190000, losses: [groups]}"
+            "  # '12,302' is read as 12302 (40 rows)"
+        ),
+    ),
     "a unit": (["65.9 kg", "70.0 kg"], "x: {type: number, max_missing: 0.1, min: 63, max: 73, unit: kg}"),
     "months": (["36 months", "60 months"], "x: {type: integer, max_missing: 0.1, min: 24, max: 72, unit: months}"),
     "a currency": (["USD 8,060.93", "USD 5.00"], "x: {type: number, max_missing: 0.1, min: 0, max: 13000, unit: USD}"),
@@ -397,8 +406,49 @@ CASES: dict[str, tuple[list[str], str]] = {
     "thousands in doubt": (
         ["12,302", "13,400"],
         (
-            "x: {type: integer, max_missing: 0.1, min: 11000, max: 14000}"
-            '  # the comma in 12,302 is read as grouping thousands; if it is a decimal sign, set decimal: ","'
+            "x: {type: integer, max_missing: 0.1, min: 11000, max: 14000, losses: [groups]}"
+            '  # the comma in 12,302 is read as grouping thousands; if it is a decimal sign, set decimal: ","; '
+            "'12,302' is read as 12302 (120 rows)"
+        ),
+    ),
+    # What is rare does not decide, and is named.
+    "an odd unit": (
+        [*[f"{row}.5 kg" for row in range(40)], "500 g"],
+        (
+            "x: {type: number, max_missing: 0.15, min: 0, max: 59, unit: kg, losses: [unparseable]}"
+            "  # '500 g' is not of the type number: missing (4 rows)"
+        ),
+    ),
+    "odd signs": (
+        [*[str(row) for row in range(300)], "~5"],
+        (
+            "x: {type: integer, max_missing: 0.15, min: 0, max: 450, losses: [unparseable]}"
+            "  # '~5' is not of the type integer: missing (4 rows)"
+        ),
+    ),
+    "above and below": ([">5", "5"], 'x: {type: category, max_missing: 0.1, allowed: ["5", ">5"]}'),
+    "a long minus": (["\u20135", "6"], "x: {type: integer, max_missing: 0.1, min: -11, max: 12}"),
+    "grades": (["1", "1-", "2"], 'x: {type: category, max_missing: 0.1, allowed: ["1", "1-", "2"]}'),
+    "marks": (["(1)", "(2)"], 'x: {type: category, max_missing: 0.1, allowed: ["(1)", "(2)"]}'),
+    "names of three digits": (
+        ["101", "205"],
+        (
+            "x: {type: integer, max_missing: 0.1, min: 49, max: 260}"
+            "  # 2 different numbers of 3 digits; if they are codes, make it type: category"
+        ),
+    ),
+    "versions": (
+        ["1.1", "1.10", "1.2"],
+        (
+            "x: {type: number, max_missing: 0.1, min: 1, max: 1.3}"
+            "  # 3 ways to write 2 numbers; if they are names, make it type: category"
+        ),
+    ),
+    "an odd date": (
+        [*[f"2020-01-{day:02d}" for day in range(1, 31)], "2021-02-30"],
+        (
+            "x: {type: datetime, max_missing: 0.15, losses: [unparseable]}"
+            "  # '2021-02-30' is not of the type datetime: missing (4 rows)"
         ),
     ),
     # Dates.

@@ -64,7 +64,7 @@ def plain(text: str, decimal: Decimal, *, share: bool) -> str | None:
 
     With `share`, a per cent is a hundredth.
     """
-    text = text.replace("\u2212", "-")
+    text = re.sub("^[\u2212\u2013]|[\u2212\u2013]$", "-", text)  # as typographers write a minus
     negative = re.fullmatch(r"\((.*)\)", text)
     spelt = SPELT.fullmatch(negative[1] if negative else text)
     if not spelt:

@@ -190,6 +190,7 @@ def _integers(values: pd.Series, how: Column | Spelling) -> pd.Series:
             digits = arrow(values).cast(pa.int64())
             return pd.Series(digits.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get).array, values.index)
         except pa.ArrowInvalid:
+            values = values.str.replace(r"^([+-]?\d+)\.0*$", r"\1", regex=True) if how.decimal == "." else values
             exact = values.str.fullmatch("[+-]?[0-9]{1,19}") & (values.str.lstrip("+-").str.zfill(19) <= str(LARGEST))
         whole = pd.to_numeric(values.where(exact), dtype_backend="numpy_nullable").astype("Int64")
         return whole.fillna(_whole(_numbers(values.where(~exact), how)))

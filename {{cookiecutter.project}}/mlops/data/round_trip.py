@@ -5,6 +5,7 @@ that a number does not keep, a unit that the schema does not name, a per cent si
 becomes UTC. Blanks around a value, grouped digits and zeros at the end of a fraction are no losses.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -20,13 +21,12 @@ from mlops.data import numbers, times
 from mlops.data.numbers import arrow
 from mlops.data.schema import NUMERIC, Column, Loss
 
-# A float64 keeps whole numbers of so many digits, and fractions of two more: with sign, zero and point, so many signs.
+# A float64 keeps whole numbers of so many digits, and fractions of two more.
 SURE_DIGITS = 15
 MOST_DIGITS = 17
-LONGEST = MOST_DIGITS + 3
-SMALL = rf"^-?0?\.0*[0-9]{{1,{MOST_DIGITS}}}$"
+KEPT = rf"^[+-]?(?:0?\.0*[0-9]{{1,{MOST_DIGITS}}}|[0-9]{{1,{SURE_DIGITS}}}\.[0-9]{{0,2}})$"
 # The characters of numbers that lose nothing: digits, signs, groups; and those of times without a zone.
-HARMLESS = b"0123456789.,'+-() "
+HARMLESS = b"0123456789.,'+- "
 CLOCK = b"0123456789-/.:T "
 SECONDS = len("2024-02-29T12:00:00")
 EXACT = 2**53
@@ -37,6 +37,8 @@ SENTENCES: dict[Loss, str] = {
     "merged": "{written} is written in another way than other values: read as {read}",
     "zeros": "{written} loses zeros: read as {read}",
     "digits": "{written} loses digits: read as {read}",
+    "signs": "{written} is read as {read}",
+    "groups": "{written} is read as {read}",
     "units": "{written} has a unit of its own, or none: read as {read}",
     "scales": "{written} is read as {read}",
     "zones": "{written} is read as {read}, in UTC",
@@ -107,13 +109,15 @@ def losses(found: Seen) -> list[Change]:
     changes: dict[Loss, Change] = {}
     for (kind, _), group in groups.items():
         group.sort(key=lambda change: (-change.rows, change.written))
-        group = group[1:] if kind == "merged" else group  # the usual spelling is no loss
+        usual, group = group[0], group[1:] if kind == "merged" else group  # the usual spelling is no loss
         if group:
+            changed = next((change for change in (*group, usual) if change.written != change.read), usual)
             known = [changes[kind]] if kind in changes else []
             rows = sum(change.rows for change in known + group)
-            named = (known + group)[: MOST_WORDS if kind == "words" else 1]
-            written = " or ".join(change.written for change in named)
-            changes[kind] = replace((known + group)[0], rows=rows, written=written)
+            if kind == "words":
+                written = " or ".join(change.written for change in group[:MOST_WORDS])
+                changed = replace(changed, written=written)
+            changes[kind] = replace(known[0] if known else changed, rows=rows)
     return list(changes.values())
 
 
@@ -124,6 +128,13 @@ def _of_text(raw: pd.Series, typed: pd.Series, column: Column) -> Seen:
     if unit:
         suspicious |= _equal(bare, text)  # no unit, where the schema names one
     found: Seen = {}
+    group = numbers.GROUPS[column.decimal]
+    if group.encode() in _letters(bare)[2].tobytes():
+        grouped = np.flatnonzero(pc.match_substring_regex(bare, rf"^\D*[1-9]\d?\d?\{group}\d\d\d\D*$"))
+        if len(grouped):
+            at = grouped[0]
+            change = Change("groups", len(grouped), repr(text[at].as_py().strip()), _shown(typed.iloc[at]))
+            found["groups", "", ""] = change
     for place, count in _distinct(text, np.flatnonzero(suspicious)):
         written, read = text[place].as_py().strip(), typed.iloc[place]
         for kind in _kinds(written, bare[place].as_py().strip(), read, column):
@@ -142,16 +153,19 @@ def _suspicious(text: pa.Array, harmless: bytes) -> NDArray[np.bool_]:
         return np.zeros(len(text), dtype=bool)
     odd = lengths > SURE_DIGITS
     if odd.any():
-        short = np.flatnonzero(odd & (lengths <= LONGEST))
-        odd[short] = ~np.asarray(pc.match_substring(text.take(pa.array(short)), "."))
-        long = np.flatnonzero(lengths > LONGEST)
-        odd[long] = ~np.asarray(pc.match_substring_regex(text.take(pa.array(long)), SMALL))
+        long = np.flatnonzero(odd)
+        some = text.take(pa.array(long))
+        few = pc.less_equal(pc.binary_length(some), MOST_DIGITS + 1)
+        fraction = pc.match_substring_regex(some, rf"^-?[0-9]{{1,{SURE_DIGITS}}}\.[0-9]*$")
+        odd[long] = ~np.asarray(pc.or_(pc.and_(few, fraction), pc.match_substring_regex(some, KEPT)))
     if letters.tobytes().translate(None, harmless):
         harmful = ~np.isin(np.arange(256), list(harmless))
         odd[np.searchsorted(starts, np.flatnonzero(harmful[letters]), "right") - 1] = True
     letters = np.append(letters, np.zeros(2, np.uint8))
     first = letters[starts]
-    if (signed := (first == ord("-")) | (first == ord("+")) | (first == ord("("))).any():
+    last = letters[starts + np.maximum(lengths, 1) - 1]
+    odd |= last == ord("-")
+    if (signed := (first == ord("-")) | (first == ord("+"))).any():
         starts, lengths = starts + signed, lengths - signed
         first = letters[starts]
     zero = (first == ord("0")) & (lengths > 1)
@@ -190,13 +204,16 @@ def _kinds(written: str, bare: str, read: float, column: Column) -> list[Loss]:
     signs = set(bare) & set(numbers.SIGNS) - {"%" if share else ""}
     if signs or (column.unit and not share and written == bare):
         found.append("units")
+    if re.search(r"^\W*\(|-$", bare):
+        found.append("signs")
     scaled = any(bare.rstrip(numbers.SIGNS + " )-").endswith(scale) for scale in numbers.SCALES if scale)
     if scaled or (share and "%" in bare) or (column.type == "integer" and "e" in exact.lower()):
         found.append("scales")
     digits = exact.lstrip("+-")
     if len(digits) > 1 and digits[0] == "0" and digits[1].isdigit():
         found.append("zeros")
-    fraction = "." in digits and len(digits.lower().split("e")[0].replace(".", "").strip("0")) <= MOST_DIGITS
+    whole, _, rest = digits.lower().split("e")[0].partition(".")
+    fraction = bool(rest.strip("0")) and len(whole) <= SURE_DIGITS and len((whole + rest).strip("0")) <= MOST_DIGITS
     if not fraction and Decimal(exact) != (Decimal(repr(float(read))) if column.type == "number" else int(read)):
         found.append("digits")
     return found

@@ -12,7 +12,9 @@ Role = Literal["feature", "target", "id", "time", "group", "source", "ignore"]
 Severity = Literal["error", "warning"]
 Decimal = Literal[".", ","]
 # A kind of change between a value as it was written and as it is read: see `mlops.data.round_trip`.
-Loss = Literal["words", "unparseable", "merged", "zeros", "digits", "units", "scales", "zones", "midnight"]
+Loss = Literal[
+    "words", "unparseable", "merged", "zeros", "digits", "signs", "groups", "units", "scales", "zones", "midnight"
+]
 
 NUMERIC: frozenset[ColumnType] = frozenset({"number", "integer"})
 # "None" is not among them: it is a level of many a category.

@@ -54,6 +54,7 @@ SENSITIVE_WORDS = frozenset(
     }
 )
 ORDERS = "orders the rows: to test on the newest rows, as in use, set prepare.split to time in params.yaml"
+LONGEST = 1e16  # whole numbers from here on are written with an exponent
 NAMELESS = re.compile(r"Unnamed: \d+")
 # Words that YAML does not read as text.
 YAML_WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n", "nan", "inf"})
@@ -146,7 +147,9 @@ def _target(raw: pd.Series, *, commas: bool) -> Guess:
     values = values.str.strip() if parsing.is_text(values) else values
     distinct = values.nunique()
     if distinct < 2:
+        words = parsing.plain(raw)[~parsing.given(raw, missing)].replace("", None).dropna().unique()
         found = f"is always {str(values.iloc[0])!r}" if distinct else "has no values"
+        found += f", where {words[0]!r} means missing" if len(words) else ""
         raise DataError(f"the target {raw.name} {found}: deliver labelled data, or name another column")
     reading = spelling.read(values, commas=commas)
     kind, reason = reading.type, reading.reason
@@ -201,15 +204,17 @@ def _spelt(reading: spelling.Reading, raw: pd.Series) -> dict[str, Any]:
 
 def _told(column: Column, raw: pd.Series, reason: str, typed: pd.Series | None = None, digest: str = "") -> Guess:
     """The guess for a column (n,) with everything that reading loses, as reasons and as known losses."""
-    raw = parsing.plain(raw)
-    given = parsing.given(raw, parsing.words(column, MISSING))
-    typed = parsing.typed(raw.where(given), column) if typed is None else typed
-    changes = round_trip.losses(round_trip.seen(raw, given, typed, column))
+    changes = _changes(column, raw, parsing.column(raw, column, MISSING) if typed is None else typed)
     reasons = [reason, *(change.sentence(column) for change in changes)]
     if column.type == "category" and any(change.kind == "words" for change in changes):
         reasons.append('a level of that name needs missing: [""]')
     kinds = tuple(sorted(change.kind for change in changes))
     return Guess(column.model_copy(update={"losses": kinds}), "; ".join(filter(None, reasons)), digest)
+
+
+def _changes(column: Column, raw: pd.Series, typed: pd.Series) -> list[round_trip.Change]:
+    given = parsing.given(raw, parsing.words(column, MISSING))
+    return round_trip.losses(round_trip.seen(parsing.plain(raw), given, typed, column))
 
 
 def _guess(raw: pd.Series, target: pd.Series, *, commas: bool, year: int) -> Guess:
@@ -230,7 +235,10 @@ def _guess(raw: pd.Series, target: pd.Series, *, commas: bool, year: int) -> Gue
     typed = parsing.typed(raw.where(given), column)
     guess = Guess(column, reading.reason)
     if useless := _useless(typed, guess, name):
-        return useless if useless.column.role == "ignore" else _told(useless.column, raw, useless.reason, typed)
+        if useless.column.role != "ignore":
+            return _told(useless.column, raw, useless.reason, typed)
+        lost = (change for change in _changes(column, raw, typed) if change.kind == "words")
+        return useless.ignored("; ".join([useless.reason, *(change.sentence(column) for change in lost)]))
     leak = (leakage.of_number if target.dtype in ("float64", "Int64") else leakage.of_classes)(typed, target)
     if leak:
         return guess.ignored(f"gives the target away: {leak}")
@@ -240,11 +248,25 @@ def _guess(raw: pd.Series, target: pd.Series, *, commas: bool, year: int) -> Gue
     reasons = (
         "sensitive by its name: results are compared between its groups" if sensitive else "",
         reading.reason,
-        _hardly_grouping(typed) if column.type == "category" else "",
+        _hardly_grouping(typed) if column.type == "category" else _perhaps_levels(values, typed, column.type),
         f"{missing:.1%} missing" if missing > MISSING_MARGIN else "",
     )
     column = column.model_copy(update={"sensitive": sensitive, **limits})
     return _told(column, raw, "; ".join(filter(None, reasons)), typed, column_digest(typed))
+
+
+def _perhaps_levels(values: pd.Series, typed: pd.Series, kind: ColumnType) -> str:
+    """A sentence if few numbers look like names: all are as long, or one number is written in two ways."""
+    levels = typed.dropna().unique()
+    if kind not in NUMERIC or not 1 < len(levels) <= MOST_ALLOWED or not parsing.is_text(values):
+        return ""
+    written = values.str.strip().unique()
+    if len(written) > len(levels):
+        return f"{len(written)} ways to write {len(levels)} numbers; if they are names, make it type: category"
+    same_length = all(word.isdecimal() and len(word) == len(written[0]) > 2 for word in written)
+    if not same_length or len(values) < ROWS_A_CLASS * len(levels):
+        return ""
+    return f"{len(levels)} different numbers of {len(written[0])} digits; if they are codes, make it type: category"
 
 
 def _hardly_grouping(levels: pd.Series) -> str:
@@ -362,4 +384,5 @@ def _scalar(value: Any) -> str:
             return value
         quoted = json.dumps(value, ensure_ascii=False)
         return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in quoted)
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else json.dumps(value)
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < LONGEST
+    return str(int(value)) if whole else json.dumps(value)

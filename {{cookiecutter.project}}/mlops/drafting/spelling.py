@@ -28,6 +28,8 @@ UNKNOWN = frozenset(
         *("empty", "(empty)", "void", "nd", "n.d.", "no data", "tbd", "k.a.", "k. a.", "keine angabe", "s/d", "\u2013"),
     }
 )
+# A word, a currency or another sign that may stand beside each number of a column.
+UNIT = r"[^\W\d_]+[²³]?|°[CF]?|[$€£¥₹%‰]"
 ZERO_DATE = r"(?:0000[-/.]00[-/.]00|00[-/.]00[-/.]0000)(?:[T ]00:00(?::00(?:\.0+)?)?)?"
 
 DAYS = ("%d{0}%m{0}%Y", "%d{0}%m{0}%y")
@@ -76,6 +78,8 @@ def read(values: pd.Series, *, commas: bool, dated: bool = False, born: int | No
         or _code(values)
         or _number_or_date(values, commas=commas, born=born)
         or _nearly_numbers(values, commas=commas)
+        or _dates(_some(values), values, commas=commas, born=born, least=1 - MOST_WORDS)
+        or Reading("category", reason=_odd_ones(values))
     )
 
 
@@ -117,37 +121,42 @@ def _number_or_date(values: pd.Series, *, commas: bool, born: int | None) -> Rea
 
 
 def _number_spellings(values: pd.Series, *, commas: bool) -> list[Reading]:
-    """The ways in which the values (n) may spell numbers: whole first, then with fractions, by decimal sign."""
+    """The ways in which most values (n) may spell numbers: whole first, then with fractions, by decimal sign."""
     signs: tuple[Decimal, ...] = (",", ".") if commas else (".", ",")
     kinds: tuple[ColumnType, ...] = ("integer", "number")
+    beside = _beside(values).value_counts()
+    most = set(beside.index[beside > MOST_WORDS * len(values)])
+    fractions = values.str.contains(r"\d[.,]\d").any()
+    if not fractions and values.str.contains(r"^\(\d|\d-$").mean() > MOST_WORDS:
+        return []  # (1) and 2- may be marks or grades
     unit = None
-    if _beside(_some(values)) - {"", "e", "E"}:
-        rests = _beside(values.drop_duplicates()) - {""}
-        unit = _unit(values, rests)
-        if unit is None and not rests <= {*numbers.SCALES, "e", "E"}:
+    if "%" in beside and set(beside.index) <= {"", "%"} and (most != {"%"}):
+        bare = parsing.typed(values[~values.str.contains("%")], Reading("number", signs[0])).abs()
+        unit = numbers.SHARE if bare.max() <= 1 else "%" if "%" in most else None
+    elif most - {"", "e", "E"}:
+        unit = _unit(values, most - {""})
+        if unit is None and not most <= {"", *numbers.SCALES, "e", "E"}:
             return []
-        fractions = values.str.contains(r"\d[.,]\d").any()
-        if unit is None and rests - {"e", "E"} and not fractions:
+        if unit is None and not fractions:
             return []  # 5M may be a size
-        if unit and unit.isalpha() and unit != numbers.SHARE:  # v1.2, A1, 12B and Room 12 are names
-            apart = values.str.contains(rf"\d\s{re.escape(unit)}$").all()
+        if unit and unit.isalpha():  # v1.2, A1, 12B and Room 12 are names
+            apart = values.str.contains(rf"\d\s{re.escape(unit)}$").mean() > 1 - MOST_WORDS
             if values.str.contains(rf"^{re.escape(unit)}\d").any() or not (fractions or apart):
                 return []
     return [Reading(kind, decimal, unit) for decimal in signs for kind in kinds]
 
 
-def _beside(values: pd.Series) -> set[str]:
-    """What stands beside the digits and signs of numbers."""
-    return set(values.str.replace(r"[\d\s.,'’()+\u2212-]", "", regex=True))
+def _beside(values: pd.Series) -> pd.Series:
+    """What stands beside the digits and signs of numbers, of each value (n)."""
+    return values.str.replace(r"[\d\s.,'’()+\u2212\u2013-]", "", regex=True)
 
 
-def _unit(values: pd.Series, rests: set[str]) -> str | None:
-    """The one unit of all numbers, given what stands beside them; None if there is none, or several."""
-    if rests == {"%"} and not values.str.contains("%").all():
-        return numbers.SHARE
-    bare = {re.sub(r"(bn|[kKMB])$", "", rest) if rest[0] in numbers.SIGNS else rest for rest in rests}
+def _unit(values: pd.Series, beside: set[str]) -> str | None:
+    """The one unit of most numbers, given what stands beside them; None if there is none, or several."""
+    bare = {re.sub(r"(bn|[kKMB])$", "", rest) if rest[0] in numbers.SIGNS else rest for rest in beside}
     only = next(iter(bare)) if len(bare) == 1 else None
-    return None if only in {*numbers.SCALES, "e", "E"} else only
+    is_unit = bool(only) and bool(re.fullmatch(UNIT, str(only))) and only not in {*numbers.SCALES, "e", "E"}
+    return only if is_unit and values.str.contains(str(only), regex=False).mean() > 1 / 2 else None
 
 
 def _some(values: pd.Series) -> pd.Series:
@@ -157,19 +166,21 @@ def _some(values: pd.Series) -> pd.Series:
 
 def _doubtful_sign(values: pd.Series, decimal: Decimal) -> str:
     """A sentence if all points, or all commas, may be decimal signs as well as signs of thousands; else nothing."""
+    found = []
     for sign, other in ((".", ","), (",", ".")):
-        signed = values.iloc[: 4 * FIRST_LOOK].str.contains(sign, regex=False)
-        if not signed.any():
-            continue
         marked = values[values.str.contains(sign, regex=False)]
-        if not marked.str.fullmatch(rf"\D*[1-9]\d?\d?\{sign}\d\d\d\D*").all():
+        if marked.empty or not marked.str.fullmatch(rf"\D*[1-9]\d?\d?\{sign}\d\d\d\D*").all():
             continue
-        example = marked.iloc[0]
-        word, name = ("a decimal sign", "point" if sign == "." else "comma")
+        example, name = marked.iloc[0], "point" if sign == "." else "comma"
         if sign == decimal:
-            return f'the {name} in {example} is read as {word}; if it groups thousands, set decimal: "{other}"'
-        return f'the {name} in {example} is read as grouping thousands; if it is {word}, set decimal: "{sign}"'
-    return ""
+            found.append(
+                f'the {name} in {example} is read as a decimal sign; if it groups thousands, set decimal: "{other}"'
+            )
+        else:
+            found.append(
+                f'the {name} in {example} is read as grouping thousands; if it is a decimal sign, set decimal: "{sign}"'
+            )
+    return "; ".join(found)
 
 
 def commas(frame: pd.DataFrame, separators: Iterable[str]) -> bool:
@@ -202,11 +213,11 @@ def _own_type(values: pd.Series) -> ColumnType:
 
 
 def _all(values: pd.Series, how: Reading) -> bool:
-    return bool(parsing.typed(values, how).notna().all())
+    return _share(values, how) == 1
 
 
-def _nearly_numbers(values: pd.Series, *, commas: bool) -> Reading:
-    """A reading as numbers, if only a few values are words; else as levels."""
+def _nearly_numbers(values: pd.Series, *, commas: bool) -> Reading | None:
+    """A reading as numbers, if only a few values are none; as levels, with a word on it, if some are."""
     some = _some(values)
     for how in _number_spellings(values[values.str.contains(r"\d")], commas=commas)[1::2]:
         if parsing.typed(some, how).notna().mean() < 1 / 2:
@@ -219,27 +230,43 @@ def _nearly_numbers(values: pd.Series, *, commas: bool) -> Reading:
             share, example = 1 - len(words) / len(values), words.value_counts().index[0]
             return Reading("category", reason=f"{share:.0%} are numbers, others are not, such as {example!r}: levels")
         kind: ColumnType = "integer" if (found.dropna() % 1 == 0).all() else "number"
-        return replace(how, type=kind)
-    return Reading("category")
+        return replace(how, type=kind, reason=_doubtful_sign(values, how.decimal))
+    return None
 
 
-def _dates(some: pd.Series, values: pd.Series, *, commas: bool, born: int | None) -> Reading | None:
-    """A reading as dates with the first format that fits all values."""
-    if not some.str.contains(r"\d").all() or not some.str.contains(r"[-/.: ]|^\d{8}$").all():
+def _odd_ones(values: pd.Series) -> str:
+    """A sentence if most values of a category have digits, and a few of them do not look like the others."""
+    shapes = values.str.replace(r"\d+", "9", regex=True).str.replace(r"[^\W\d_]+", "a", regex=True)
+    shares = shapes.value_counts(normalize=True)
+    if "9" not in shares.index[0] or not MOST_WORDS > 1 - shares.iloc[0] > 0:
+        return ""
+    usual = shapes == shares.index[0]
+    return f"most look like {values[usual].iloc[0]!r}, but not {values[~usual].iloc[0]!r}"
+
+
+def _dates(some: pd.Series, values: pd.Series, *, commas: bool, born: int | None, least: float = 1.0) -> Reading | None:
+    """A reading as dates with the first format that fits all values, or at `least` that share of them."""
+    dated = some.str.contains(r"\d") & some.str.contains(r"[-/.: ]|^\d{8}$")
+    if dated.mean() < least or values.nunique() < (1 if least == 1 else LEAST_NUMBERS):
         return None
-    if _all(some, Reading("datetime")) and _all(values, Reading("datetime")):
+    if _share(some, Reading("datetime")) >= least and _share(values, Reading("datetime")) >= least:
         return Reading("datetime")
     orders = (DAYS, MONTHS) if commas else (MONTHS, DAYS)
     slashes = [form.format("/") for order in orders for form in order]
     others = [form.format(sign) for sign, order in product((".", "-"), (DAYS, MONTHS)) for form in order]
     dates = (day + clock for day, clock in product((*YEAR_FIRST, *slashes, *others, *NAMED_MONTHS), CLOCKS))
-    few = times.respelt(some.iloc[:FEW])
+    few = times.respelt(some[dated].iloc[:FEW])
     for form in (*dates, *TIMES):
         how = Reading("datetime", format=form, first_year=born and born - 99 if "%y" in form else None)
-        if all(_fits(value, form) for value in few) and all(_all(part, how) for part in (some, values)):
+        enough = sum(_fits(value, form) for value in few) >= len(few) * least - 1 * (least < 1)
+        if enough and all(_share(part, how) >= least for part in (some, values)):
             years = f"years of two digits are {times.window(how.first_year)}" if "%y" in form else ""
             return replace(how, reason="; ".join(filter(None, [years, _doubt(form, values)])))
     return None
+
+
+def _share(values: pd.Series, how: Reading) -> float:
+    return float(parsing.typed(values, how).notna().mean())
 
 
 def _fits(value: str, form: str) -> bool:

@@ -467,15 +467,21 @@ def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
     kind = column.type
     if types.is_dictionary(kind):
         return _plain(column.cast(kind.value_type))
-    if types.is_decimal(kind) or types.is_uint64(kind):
-        return column.cast(pa.large_string())  # read as from CSV, since neither a float nor an int64 holds every digit
+    if types.is_uint64(kind) or (types.is_decimal(kind) and kind.scale <= 0):
+        return column.cast(pa.large_string())  # digits, as in CSV: an int64 does not hold all of them
+    if types.is_decimal(kind):
+        return column.cast(pa.string()).cast(pa.float64())  # the nearest float, as from CSV
     if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
         return _decoded(column)
     if types.is_float16(kind):
         return column.cast(pa.float64())
     if types.is_date(kind) or types.is_timestamp(kind):
         # Times with a zone become UTC, as everywhere in this project.
-        return column.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False).cast(pa.timestamp("us"))
+        zone = getattr(kind, "tz", None)
+        try:
+            return column.cast(pa.timestamp("us", zone)).cast(pa.timestamp("us"))
+        except pa.ArrowInvalid:  # as text, so that what is lost is told as it is of CSV
+            return column.cast(pa.timestamp("ns", zone)).cast(pa.timestamp("ns")).cast(pa.large_string())
     if types.is_duration(kind):
         return compute.divide(column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e6)
     if types.is_time(kind):
@@ -488,13 +494,13 @@ def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
 
 
 def _decoded(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
-    """Binary values as the text that they are, in UTF-8; what is none as its bytes in hexadecimal digits."""
+    """Binary values as the text that they are, in UTF-8; bytes that are none stand as Python escapes them."""
     import pyarrow as pa
 
     try:
         return column.cast(pa.large_string())
     except pa.ArrowInvalid:
-        texts = [None if value is None else value.hex() for value in column.to_pylist()]
+        texts = [None if value is None else value.decode(errors="backslashreplace") for value in column.to_pylist()]
         return pa.chunked_array([pa.array(texts, pa.large_string())])
 
 
