@@ -566,18 +566,21 @@ def names() -> list[Table]:
     more, columns = {}, {}
     for name, kind in zip(odd, cycle(kinds), strict=False):
         more[name], columns[name] = kinds[kind](), {"type": kind}
-    named = pd.concat([data, pd.DataFrame(more, index=data.index)], axis=1)  # not assign, which has a `self`
+    written = pd.concat([data, pd.DataFrame(more, index=data.index)], axis=1)  # not assign, which has a `self`
+    # Names have one Unicode form and no invisible signs; of two that become the same, the second gets a number.
+    seen = {"e\u0301tage": "étage", "\u202eright": "right", "e\u0301": "é.1"}
+    named, columns = written.rename(columns=seen), {seen.get(name, name): kind for name, kind in columns.items()}
     extra = [np.round(rng.normal(size=200), 3) for _ in range(3)]
     doubled = data.assign(**{"age.1": rng.permutation(data["age"]), "padded": extra[0], "": extra[1]})
     read = doubled.rename(columns={"": "Unnamed: 10"})
     parts = data.assign(seen=rng.permutation(data["joined"]), **{"seen month": extra[0], "seen day": extra[1]})
     titled = with_classes(frame(), "no", "yes", name='Will they "churn"? (ja/nein) 🦊: x')
     return [
-        table("odd-names", named, columns=columns, delivered=True),
+        table("odd-names", named, how={"header": list(written)}, columns=columns, delivered=True),
         table(
             "odd-names-parquet",
             named,
-            content={"a.parquet": as_parquet(named)},
+            content={"a.parquet": as_parquet(written)},
             columns=columns,
         ),
         table(
@@ -602,7 +605,6 @@ def targets() -> list[Table]:
         "true-false": ("False", "True", "True"),
         "upper-true-false": ("FALSE", "TRUE", "TRUE"),
         "one-two": ("1", "2", "1"),
-        "decimal-zero-one": ("0.0", "1.0", "1.0"),
         "ja-nein": ("nein", "ja", ""),
         "strings": ("Kündigung (früh)", "bleibt; vorerst", "bleibt; vorerst"),
         "two-decimals": ("2.5", "7.25", "7.25"),
@@ -613,6 +615,7 @@ def targets() -> list[Table]:
     data = frame()
     gone = with_classes(data, "no", "yes").assign(churn=lambda all_: all_["churn"].mask(all_.index % 9 == 4))
     padded = with_classes(data, "no", "yes")
+    bits = with_classes(data, "0", "1", shares=(0.6, 0.4))
     rare = with_classes(data, "a", "b").assign(churn=lambda all_: ["single", "pair", "pair", *all_["churn"][3:]])
     thirty = with_classes(frame(900), *(f"class {number:02}" for number in range(30)))
     tiny = with_classes(frame(60), *"abcdefghijklmnopqrst")
@@ -645,6 +648,14 @@ def targets() -> list[Table]:
         ),
         table(
             "target-missing", gone, classes=("no", "yes"), positive="yes", unlabelled=int(gone["churn"].isna().sum())
+        ),
+        table(
+            "target-decimal-zero-one",
+            bits,
+            shown={"churn": bits["churn"] + ".0"},
+            classes=("0", "1"),
+            positive="1",
+            least=0.65,
         ),
         table(
             "target-with-blanks",
@@ -757,7 +768,6 @@ def numeric() -> list[Table]:
             shown={"rate": rates.astype(str).mask(few, "unknown")},
             columns={"rate": NUMBER},
             comments={"rate": "unknown"},
-            unparseable=("rate",),
             delivered=True,
         ),
         extended(
@@ -799,15 +809,14 @@ def numeric() -> list[Table]:
         ),
         extended(
             "integers-beyond-64-bits",
-            {"total": list(map(float, beyond))},
-            shown={"total": list(map(str, beyond))},
-            columns={"total": NUMBER},
+            {"total": list(map(str, beyond))},
+            columns={"total": {"type": "category"}},
         ),
         extended(
             "integers-beyond-64-bits-parquet",
-            {"total": unsigned.astype("float64")},
+            {"total": unsigned.astype("str")},
             content={"a.parquet": as_parquet(usual().assign(total=unsigned))},
-            columns={"total": NUMBER},
+            columns={"total": {"type": "category"}},
         ),
         extended(
             "minus-signs",
