@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -225,7 +226,7 @@ def test_columns_of_every_kind_come_out_of_parquet_as_numbers_truth_times_or_tex
     table = raw(tmp_path / "a.parquet")
 
     assert table["level"].fillna("-").tolist() == ["a", "-", "b"]
-    assert table["price"].fillna("-").tolist() == ["1.50", "-", "2.25"]
+    assert table["price"].fillna(-1).tolist() == [1.5, -1, 2.25]
     assert table["day"].dt.strftime("%F").fillna("-").tolist() == ["2024-02-29", "-", "9999-12-31"]
     assert table["at"].dt.strftime("%F %T").fillna("-").tolist() == ["2024-02-29 10:00:00", "-", "2024-03-01 10:00:00"]
     assert table["took"].fillna(-1).tolist() == [1.5, -1, 3]
@@ -547,3 +548,26 @@ def test_a_name_has_one_form_wherever_it_stands(name: str, tmp_path: Path) -> No
     assert schema.features == ["größe"]
     assert read(tmp_path, schema).table["größe"].tolist() == [1, 2, 3]
     assert params.Monitor(features=[name]).features == ["größe"]
+
+
+def test_keys_text_and_moments_of_parquet_keep_every_digit_and_sign(tmp_path: Path) -> None:
+    keys = [17_000_000_000_000_000_517, 2**63 + 1]
+    table = pa.table(
+        {
+            "decimal": pa.array([Decimal(key) for key in keys], pa.decimal128(38, 0)),
+            "unsigned": pa.array(keys, pa.uint64()),
+            "price": pa.array([Decimal("1.234"), None], pa.decimal128(10, 3)),
+            "plan": pa.array(["größer".encode(), b"plus"], pa.binary()),
+            "odd": pa.array([b"M\xfcnchen", b"Bonn"], pa.binary()),
+            "at": pa.array([1672531200000000001, 1672531200000000002], pa.timestamp("ns")),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+
+    found = raw(tmp_path / "a.parquet")
+
+    assert found["decimal"].tolist() == found["unsigned"].tolist() == [str(key) for key in keys]
+    assert found["price"].tolist()[0] == 1.234
+    assert found["plan"].tolist() == ["größer", "plus"]
+    assert found["odd"].tolist() == ["M\\xfcnchen", "Bonn"]
+    assert found["at"].tolist() == ["2023-01-01 00:00:00.000000001", "2023-01-01 00:00:00.000000002"]
