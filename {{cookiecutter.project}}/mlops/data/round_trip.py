@@ -129,7 +129,7 @@ def _of_text(raw: pd.Series, typed: pd.Series, column: Column) -> Seen:
         suspicious |= _equal(bare, text)  # no unit, where the schema names one
     found: Seen = {}
     group = numbers.GROUPS[column.decimal]
-    if group.encode() in _letters(bare)[2].tobytes():
+    if group.encode() in _letters(bare)[2].tobytes():  # a search of bytes is fast
         grouped = np.flatnonzero(pc.match_substring_regex(bare, rf"^\D*[1-9]\d?\d?\{group}\d\d\d\D*$"))
         if len(grouped):
             at = grouped[0]
@@ -185,15 +185,14 @@ def _letters(text: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDAr
     return ends[:-1] - ends[0], np.diff(ends), np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
 
 
-def _distinct(text: pa.Array, places: NDArray[np.intp]) -> list[tuple[int, int]]:
-    """The first place, and the number, of each different text at some places of text (n,)."""
-    if not len(places):
-        return []
-    codes = text.take(pa.array(places)).dictionary_encode().indices.to_numpy(zero_copy_only=False)
+def _distinct(text: pa.Array, places: NDArray[np.intp] | None = None) -> list[tuple[int, int]]:
+    """The first place, and the number, of each different text (n,): all, or those at some places."""
+    some = text if places is None else text.take(pa.array(places))
+    codes = some.dictionary_encode().indices.to_numpy(zero_copy_only=False)
     counts = np.bincount(codes)
     first = np.empty(len(counts), np.intp)
-    first[codes[::-1]] = places[::-1]
-    return list(zip(first.tolist(), counts.tolist(), strict=True))
+    first[codes[::-1]] = np.arange(len(some))[::-1]
+    return [(int(first[k] if places is None else places[first[k]]), int(counts[k])) for k in range(len(counts))]
 
 
 def _kinds(written: str, bare: str, read: float, column: Column) -> list[Loss]:
@@ -233,7 +232,7 @@ def _of_numbers(raw: pd.Series, column: Column) -> Seen:
 
 def _of_booleans(raw: pd.Series, typed: pd.Series) -> Seen:
     text, found = arrow(raw), Counter[tuple[str, str]]()
-    for place, count in _distinct(text, np.arange(len(text))):
+    for place, count in _distinct(text):
         found[str(typed.iloc[place]), text[place].as_py().strip()] += count
     return {("merged", *key): Change("merged", rows, repr(key[1]), key[0]) for key, rows in found.items()}
 
@@ -243,7 +242,8 @@ def _of_levels(raw: pd.Series, typed: pd.Series) -> Seen:
     text = arrow(raw)
     same = _equal(text, arrow(typed))
     zeros = whole = np.zeros(len(raw), dtype=bool)
-    if any(digit in _letters(text)[2].tobytes() for digit in b"0123456789"):
+    letters = _letters(text)[2].tobytes()
+    if len(letters.translate(None, b"0123456789")) < len(letters):
         zeros = np.asarray(pc.match_substring_regex(text, r"^\s*[+-]?\d+\.0\s*$"))
         whole = np.asarray(pc.match_substring_regex(text, r"^\s*[+-]?\d+\s*$"))
     parts = {("blanks", "none"): same | zeros, ("blanks", "some"): ~same & ~zeros}
@@ -259,6 +259,10 @@ def _of_levels(raw: pd.Series, typed: pd.Series) -> Seen:
 def _of_times(raw: pd.Series, typed: pd.Series) -> Seen:
     text = arrow(raw)
     _, lengths, letters = _letters(text)
+    if len(text) and (lengths == SECONDS).all():
+        clocks = letters.reshape(-1, SECONDS)
+        if (clocks[:, [13, 16]] == ord(":")).all() and not (clocks[:, 11:13] == [ord("2"), ord("4")]).all(axis=1).any():
+            return {}  # most are as in 2024-02-29 12:00:00
     kinds: dict[Loss, str] = {"midnight": times.MIDNIGHT}
     written = letters.tobytes()
     if written.translate(None, CLOCK) or (lengths > SECONDS).any():
