@@ -267,6 +267,17 @@ def test_everything_that_changed_is_named(project, classifier, people):
     assert "`code.py` (+1 −0), `new.py` (+1 −0)" in said
 
 
+def test_a_limit_in_the_schema_is_a_change_of_it_and_not_of_the_data(project):
+    columns = {**project.columns, "age": {"type": "number", "max": 100}}
+    project.write("schema.yaml", {"columns": columns, "missing": ["", "NA"]})
+
+    said = review().stdout
+
+    assert "**schema.yaml:** added `missing in all columns`; changed `age`\n" in said
+    assert "**Data**" not in said
+    assert "Nothing: parameters" not in said
+
+
 def test_rows_are_compared_on_those_that_both_test_splits_have(project, classifier, people):
     project.result(classifier(np.ones(ROWS, dtype=bool)).subset(slice(300, 400)), test=people(ROWS).iloc[300:400])
 
