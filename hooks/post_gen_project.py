@@ -17,7 +17,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -57,13 +57,17 @@ class StepError(Exception):
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the setup. `run` does it and returns a remark; `by_hand` is the command that does the same."""
+    """One step of the setup. `run` does it and returns a remark; `by_hand` is the command that does the same.
+
+    `after_failure` is the command in its place when `run` has failed, where the same one would fail again.
+    """
 
     name: str
     run: Callable[[], str]
     by_hand: str
     needs: tuple[str, ...] = ()
     loud: bool = False  # it prints lines of its own while it runs
+    after_failure: str = ""
 
 
 # ---- Under cruft
@@ -400,8 +404,9 @@ def plan(answers: Answers, foreign: set[str]) -> list[Step]:
     environment = environment_step(answers)
     own = answers["data"] != "example" or answers["target"] != "churn"
     ready = ("data", "repository", "environment", "data versions")
-    # --force replaces the example's schema
-    infer = ["python", "-m", "mlops", "schema", "infer", "--target", answers["target"], "--force"]
+    # --force replaces the example's schema. The target may be mistyped: after a failure it is left open.
+    targets = (answers["target"], "COLUMN")
+    infer, again = (["python", "-m", "mlops", "schema", "infer", "--target", name, "--force"] for name in targets)
     everything, parts = ["--all"], []
     if foreign:
         names = {name.partition("/")[0] for name in rendered(answers)} | {"dvc.lock", "models", "reports"}
@@ -409,6 +414,8 @@ def plan(answers: Answers, foreign: set[str]) -> list[Step]:
     dvc = ["python", "-m", "dvc"]
     add = [*dvc, "add", "data/raw", "data/incoming"]
     schema = command_step("schema", infer, needs=("data", "environment"), show=True)
+    schema = replace(schema, after_failure=shell_line(again))
+    described = (*ready, "schema") if own else ready  # without it, schema.yaml is that of the example
     return [
         *([] if data.needs else [data]),
         Step("repository", partial(init_repository, foreign), shell_line(*INIT)),
@@ -416,13 +423,13 @@ def plan(answers: Answers, foreign: set[str]) -> list[Step]:
         *([data] if data.needs else []),
         *([schema, first_delivery(add)] if own else []),
         command_step("data versions", add, needs=ready[:3]),
-        command_step("pipeline", [*dvc, "repro"], needs=(*ready, "schema") if own else ready, show=True),
-        command_step("storage", [*dvc, "push"], needs=ready),
+        command_step("pipeline", [*dvc, "repro"], needs=described, show=True),
+        command_step("storage", [*dvc, "push"], needs=described),
         Step(
             "first commit",
             partial(commit, answers["author"], foreign),
             shell_line(["git", "add", *everything], ["git", "commit", "--message", FIRST_COMMIT, *parts]),
-            needs=ready,
+            needs=described,
         ),
     ]
 
@@ -447,11 +454,24 @@ def run_steps(steps: list[Step], wanted: Callable[[Step], bool]) -> set[str]:
             break
         except Exception as error:  # any error: an exit code would delete the project
             reason = str(error).replace("\n", "\n      ")
+            step = steps[number - 1] = replace(step, by_hand=step.after_failure or step.by_hand)
             say(f"{again}failed after {time.monotonic() - start:.1f} s\n      {reason}\n      By hand: {step.by_hand}")
         else:
             done.add(step.name)
             say(f"{again}{time.monotonic() - start:6.1f} s" + (f"  {remark}" if remark else ""))
     return done
+
+
+def why_no_version() -> str:
+    """Which rules of the gate keep the result of the pipeline from being registered; "" if none does."""
+    report = Path("reports", "registration.json")
+    rules = json.loads(report.read_text(encoding="utf-8"))["rules"] if report.is_file() else []
+    failed = []
+    for rule in (rule for rule in rules if not rule["passed"]):
+        value = "undefined" if rule["actual"] is None else f"{rule['actual']:.4f}"
+        told = rule["note"] or f"{rule['measured']} is {value}, expected {rule['comparison']} {rule['limit']:g}"
+        failed.append(f"  {rule['rule']}: {told}")
+    return "\n".join(failed)
 
 
 def print_next_commands(steps: list[Step], done: set[str], folder: Path) -> None:
@@ -495,6 +515,10 @@ def main(answers: Answers) -> None:
     files_only = answers["setup"] == "no" or run_by_cruft(answers)
     done = run_steps(steps, lambda step: not files_only or (step.name == "data" and not step.needs))
     print_next_commands(steps, done, folder)
+    if "pipeline" in done and (failed := why_no_version()):
+        say(f"\nNo version of the model was registered, for the gate failed:\n{failed}\n")
+        say("See reports/evaluation.html; change the data, project/ or params.yaml (register.gate has the rules), and")
+        say("`dvc repro` judges and registers the new result.")
     unfinished().unlink(missing_ok=True)
 
 

@@ -321,6 +321,36 @@ def test_a_pipeline_that_stops_is_heard_and_the_commit_is_made_all_the_same(fold
     assert git(project, "rev-list", "--count", "HEAD") == "1"
 
 
+def test_a_target_that_is_mistyped_leaves_the_schema_and_the_commit_to_the_person(folder: Path, loans: Path) -> None:
+    (folder / "mlops" / "__main__.py").write_text("import sys\nsys.exit('the target pay is no column, but paid is')\n")
+    (folder / "schema.yaml").write_text("that of the example\n")
+
+    project = run_hook(folder, data=str(loans), target="pay")
+
+    steps = outcomes(project.printed)
+    assert "the target pay is no column, but paid is" in project.printed
+    assert [name for name, outcome in steps.items() if outcome != "done"] == [
+        *("schema", "first delivery", "pipeline", "storage", "first commit")
+    ]
+    assert git(project, "rev-list", "--all") == ""
+    left = project.printed.split("in this order:")[1].split("Then:")[0]
+    assert "schema infer --target COLUMN --force\n" in left
+    assert left.strip().splitlines()[-1].strip().startswith("git add --all && git commit")
+
+
+def test_the_last_lines_say_why_no_version_was_registered(folder: Path) -> None:
+    rule = {"rule": "minimum", "measured": "test accuracy", "comparison": "≥", "limit": 0.75, "note": None}
+    rules = [{**rule, "actual": 0.5, "passed": False}, {**rule, "rule": "other", "actual": 0.8, "passed": True}]
+    (folder / "reports").mkdir()
+    (folder / "reports" / "registration.json").write_text(json.dumps({"rules": rules}))
+
+    last = run_hook(folder).printed.split("No version of the model was registered, for the gate failed:\n")[1]
+
+    assert last.splitlines()[0] == "  minimum: test accuracy is 0.5000, expected ≥ 0.75"
+    assert "dvc repro" in last
+    assert "other" not in last
+
+
 def test_the_commands_of_a_project_of_files_only_set_it_up_as_they_are_printed(
     short: Path, tmp_path: Path, loans: Path
 ) -> None:

@@ -52,7 +52,7 @@ def main(
     files.write_json(report, found)
     pages.write_page(page, "drift.html", **shown)
     rows = found["delivery"]["rows"] if found["delivery"] else 0
-    typer.echo(f"{rows} rows: {found['verdict']}")
+    typer.echo(f"{rows} row{'s' if rows != 1 else ''}: {found['verdict']}")
 
 
 if __name__ == "__main__":

@@ -59,8 +59,9 @@ def test_head_and_its_experiments_are_ranked_and_noise_is_told_from_a_difference
     assert found["worse"]["test"] == pytest.approx((RIGHT & (np.arange(ROWS) % 4 > 0)).mean())
     assert said == (
         "noise (lucky) has the best accuracy: 0.8008 ± 0.0118 over 5 folds. Really better than worse. Not "
-        "distinguishable from HEAD: take the simplest of them. Not under the same folds, and so not compared: folds "
-        "(their training split, train.folds, train.seed or task differ)."
+        "distinguishable from HEAD: take the simplest of them (a linear model before trees, few or shallow trees "
+        "before many or deep ones). Not under the same folds, and so not compared: folds (their "
+        "training split, train.folds, train.seed or task differ)."
     )
 
 
@@ -83,6 +84,7 @@ def test_the_table_for_people_says_the_same(project):
     lines = compare("worse", "HEAD").output.splitlines()
 
     assert lines[0].split("  ")[0] == "experiment"
+    assert "best − it (test rows)  p (test rows)" in lines[0]
     assert lines[1].startswith("HEAD")
     assert "0.8000 ± 0.0158" in lines[1]
     assert lines[1].rstrip().endswith("best")

@@ -142,7 +142,7 @@ def test_a_dry_run_reports_the_delivery_and_changes_nothing(project: Path) -> No
 def test_values_of_another_type_are_kept_as_they_came(project: Path) -> None:
     done = ingest(delivery(project, ROWS[0].replace("1,5", "about two"), *ROWS[1:]))
 
-    assert "reading of size: 1 rows (10.0%), such as" in done.output
+    assert "reading of size: 1 row (10.0%), such as" in done.output
     [path] = (project / "data" / "incoming").iterdir()
     assert pd.read_parquet(path)["size"].iloc[0] == "about two"
 
@@ -150,7 +150,7 @@ def test_values_of_another_type_are_kept_as_they_came(project: Path) -> None:
 def test_a_line_that_is_no_row_is_told_and_too_many_are_refused(project: Path) -> None:
     path = delivery(project, *ROWS, HEADER)
     error = str(ingest(path).exception)
-    assert "lines left out: 1 rows (9.1%), such as new.csv:12 (the header again); expected at most 5.0%" in error
+    assert "lines left out: 1 row (9.1%), such as new.csv:12 (the header again); expected at most 5.0%" in error
 
     (project / "params.yaml").write_text("validate: {left_out_error: 0.1}", encoding="utf-8")
     done = ingest(path)
@@ -166,7 +166,7 @@ def test_a_delivery_that_breaks_the_schema_is_refused_with_all_reasons(project: 
     done = ingest(delivery(project, *rows))
 
     assert isinstance(done.exception, ProjectError)
-    for reason in ("range of size: 1 rows", "allowed values of level: 1 rows", "unique of id: 2 rows"):
+    for reason in ("range of size: 1 row ", "allowed values of level: 1 row ", "unique of id: 2 rows"):
         assert reason in str(done.exception)
     assert "nothing was changed" in str(done.exception)
     assert state(project) == before

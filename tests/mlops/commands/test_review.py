@@ -239,7 +239,11 @@ def test_everything_that_changed_is_named(project, classifier, people):
     ]
     assert found["data"]["changed"] is True
     assert found["data"]["rows"] == {"before": 600, "after": 550, "added": 0, "removed": 50, "changed": 140}
-    assert found["data"]["columns"] == [{"name": "note", "before": "ignore, text", "after": None}]
+    assert {row["name"]: (row["before"], row["after"]) for row in found["data"]["columns"]} == {
+        "age": ("feature, number", "feature, number, max 100"),
+        "note": ("ignore, text", None),
+        "sex": ("feature, category, sensitive True", "feature, category"),
+    }
     assert [(row["column"], row["mean_before"]) for row in found["data"]["drift"]] == [("age", 44.5)]
     assert found["code"] == [
         {"path": "code.py", "added": 1, "removed": 0},
@@ -256,10 +260,22 @@ def test_everything_that_changed_is_named(project, classifier, people):
         "> **Not run yet:** the results of `evaluate`",
         "| `train.model` | `forest` | `ridge` |",
         "| `scipy` | – |",
+        "**schema.yaml:** removed `note`; changed `age`, `sex`\n",
     ):
         assert words in said
     assert "600 → 550 rows, 0 added, 50 removed, 140 changed" in said
     assert "`code.py` (+1 −0), `new.py` (+1 −0)" in said
+
+
+def test_a_limit_in_the_schema_is_a_change_of_it_and_not_of_the_data(project):
+    columns = {**project.columns, "age": {"type": "number", "max": 100}}
+    project.write("schema.yaml", {"columns": columns, "missing": ["", "NA"]})
+
+    said = review().stdout
+
+    assert "**schema.yaml:** added `missing in all columns`; changed `age`\n" in said
+    assert "**Data**" not in said
+    assert "Nothing: parameters" not in said
 
 
 def test_rows_are_compared_on_those_that_both_test_splits_have(project, classifier, people):

@@ -1,9 +1,11 @@
 """Raw rows of a client become what `prepare` would have made of them."""
 
 import json
-from datetime import date
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlops.base.errors import DataError
@@ -95,11 +97,59 @@ def test_a_row_of_nothing_but_missing_values_is_a_row() -> None:
     assert found.dtypes.tolist() == expected().dtypes.tolist()
 
 
-def test_a_value_of_another_type_is_missing_and_a_warning_says_so() -> None:
-    with pytest.warns(UserWarning, match=r"age is 'many' in row 2 of 3, which is no integer.*missing \(2 here\)"):
-        found = typed([ROW, {**ROW, "age": "many"}, {**ROW, "age": "few"}])
+SPELT = Schema.model_validate(
+    {
+        "missing": ["", "NA", "01/01/1900"],
+        "columns": {
+            "amount": {"type": "number", "decimal": ","},
+            "day": {"type": "datetime", "format": "%d/%m/%Y"},
+            "born": {"type": "datetime", "format": "%d.%m.%y", "first_year": 1930},
+            "churn": {"type": "category", "role": "target"},
+        },
+    }
+)
 
-    assert found["age"].isna().tolist() == [False, True, True]
+
+def spelt(name: str, values: Any) -> pd.Series:
+    """One column of rows that the schema spells in its own way."""
+    table = pd.DataFrame({"amount": None, "day": None, "born": None}, index=range(len(values))).assign(**{name: values})
+    return rows.typed(table, SPELT, lambda given: given)[name]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1.234, "1234,5", None, 7, "NA", 1e-7],
+        pd.Series([Decimal("1.234"), np.float64(1234.5), float("nan"), 7, None, "0,0000001"], dtype=object),
+    ],
+)
+def test_a_number_is_that_number_whatever_the_decimal_sign_of_text(values: Any) -> None:
+    assert spelt("amount", values).tolist() == pytest.approx([1.234, 1234.5, np.nan, 7, np.nan, 1e-7], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("03/11/2025", "2025-11-03", " 2025-11-03T00:00:00", "2025-11-03T01:00:00+01:00"),
+        *(date(2025, 11, 3), datetime(2025, 11, 3, 5), np.datetime64("2025-11-03"), pd.Timestamp("2025-11-03")),
+    ],
+)
+def test_a_date_may_also_be_spelt_as_programs_do(given: Any) -> None:
+    found = spelt("day", pd.Series([given, "04/11/2025", None, "NA", "1900-01-01"], dtype=object))
+
+    assert found.dt.strftime("%m-%d").tolist()[:2] == ["11-03", "11-04"]
+    assert found.isna().tolist() == [False, False, True, True, True]
+
+
+def test_a_date_that_two_digits_cannot_say_is_refused() -> None:
+    assert spelt("born", ["1931-05-06"]).tolist() == [pd.Timestamp("1931-05-06")]
+    with pytest.raises(DataError, match="born is '1925-05-06' in row 1 of 1, which is no datetime"):
+        spelt("born", ["1925-05-06"])
+
+
+def test_a_value_of_another_type_is_refused_since_nobody_who_asks_over_http_sees_a_warning() -> None:
+    with pytest.raises(DataError, match=r"age is 'many' in row 2 of 3 \(one of 2 such values\), which is no integer"):
+        typed([ROW, {**ROW, "age": "many"}, {**ROW, "age": "few"}])
 
 
 @pytest.mark.parametrize(
@@ -108,7 +158,10 @@ def test_a_value_of_another_type_is_missing_and_a_warning_says_so() -> None:
         ({name: value for name, value in ROW.items() if name != "age"}, "the row lacks age, which the model needs"),
         ([ROW, {"age": 3}], "the row lacks amount, member, plan, since, which"),
         (pd.DataFrame([ROW]).drop(columns=["plan"]), "the row lacks plan, which the model needs"),
-        ({**ROW, "amount": "much"}, "amount is 'much' in row 1 of 1, which is no number, and schema.yaml rejects"),
+        (
+            {**ROW, "amount": "much"},
+            "amount is 'much' in row 1 of 1, which is no number: correct the value, or",
+        ),
         ([], "there is no row"),
         (pd.DataFrame([ROW]).head(0), "there is no row"),
         ("age", "the rows are no table"),

@@ -6,6 +6,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
+from mlops.data import profile, rows
 from mlops.data.schema import Schema
 from mlops.training import encoding
 from mlops.training.task import Task
@@ -125,6 +126,20 @@ def test_the_date_that_orders_the_rows_gives_its_calendar_and_no_day() -> None:
     )
     assert inputs.iloc[0].tolist() == ["a", 2.0, 3.0, 13.0]
     assert encoding.encoder_columns("at", schema) == ["at month", "at weekday", "at hour"]
+
+
+def test_the_typical_row_has_dates_as_the_schema_spells_them_and_is_read_without_a_word() -> None:
+    slashes = {"type": "datetime", "format": "%d/%m/%Y"}
+    added = {"since": {"type": "datetime"}, "day": slashes, "at": {**slashes, "role": "time"}}
+    schema = Schema(columns={**OF_LEVEL.columns, **added})
+    dates = pd.Series(["2024-02-29", "2024-02-29", "9999-12-31"], dtype="datetime64[us]")
+    known = {"level": pd.Series(["a", "b", "b"], dtype="str"), "since": dates[::-1], "day": dates}
+    found = profile.profile(pd.DataFrame({**known, "y": known["level"]}), schema)
+
+    row = encoding.typical(found, schema, "2025-11-03 00:00:00")
+
+    assert row == {"level": "b", "since": "2024-02-29T00:00:00", "day": "29/02/2024", "at": "03/11/2025"}
+    assert rows.typed(row, schema, lambda table: table).notna().all(axis=None)
 
 
 def test_an_order_that_is_no_date_is_no_input() -> None:

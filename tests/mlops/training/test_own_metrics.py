@@ -1,6 +1,10 @@
 """The project's own metrics: beside the others everywhere, and one sentence where a metric fails."""
 
+import re
+import runpy
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +13,8 @@ from mlops.data.own import OwnCodeError
 from mlops.evaluation import comparison, intervals
 from mlops.training import metrics, search
 from mlops.training.metrics import Predictions
+
+from tests.conftest import PROJECT, TEMPLATE
 
 RNG = np.random.default_rng(7)
 ACTUAL = RNG.choice(["No", "Yes"], 300).astype(object)
@@ -41,6 +47,23 @@ def forgotten() -> Iterator[None]:
     metrics.OWN.clear()
     metrics.HIGHER_IS_BETTER.clear()
     metrics.HIGHER_IS_BETTER.update(known)
+
+
+def test_the_example_works_as_it_stands_and_keeps_the_rules_of_the_project(tmp_path: Path) -> None:
+    text = (TEMPLATE / PROJECT / "project" / "metrics.py").read_text(encoding="utf-8")
+    at = text.index("# def cost")
+    example, rest = text[at:].split("\n\n", 1)
+    taken = text[:at] + "\n" + re.sub("^# ", "", example, flags=re.M) + "\n\n" + rest.replace("{}", '{cost: "lower"}')
+    (tmp_path / "metrics.py").write_text(taken, encoding="utf-8")
+    rules = ["ruff", "check", "--no-cache", "--config", TEMPLATE / PROJECT / ".ruff.toml", "--extend-select", "ANN"]
+
+    done = subprocess.run([*rules, tmp_path / "metrics.py"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = runpy.run_path(str(tmp_path / "metrics.py"))
+    [(function, better)] = found["METRICS"].items()
+    assert better == "lower"
+    assert function(ACTUAL, PREDICTIONS.predicted, PROBABILITY) == cost(ACTUAL, PREDICTIONS.predicted, PROBABILITY)
 
 
 def test_a_metric_of_the_project_stands_beside_the_others() -> None:

@@ -52,7 +52,8 @@ class CheckResult:
         """The failure as a sentence for a person."""
         subject = f"{self.check} of {self.column}" if self.column else self.check
         examples = f", such as {', '.join(self.examples)}" if self.examples else ""
-        return f"{subject}: {self.failed} rows ({self.share:.1%}){examples}; expected {self.expected}"
+        rows = f"{self.failed} row{'s' if self.failed != 1 else ''}"
+        return f"{subject}: {rows} ({self.share:.1%}){examples}; expected {self.expected}"
 
 
 def check_columns(table: pd.DataFrame, schema: Schema, missing_warning: float) -> list[CheckResult]:

@@ -1,15 +1,15 @@
 """Raw rows of a client, as CSV or JSON has them, in the types and with the columns that prepared data has."""
 
-import warnings
 from collections.abc import Mapping, Sequence
+from numbers import Number
 from typing import Any, TypeAlias
 
 import pandas as pd
 
 from mlops.base.errors import DataError
-from mlops.data import parsing
+from mlops.data import parsing, times
 from mlops.data.deriving import Derive, derived
-from mlops.data.schema import Schema
+from mlops.data.schema import Column, Schema
 
 Rows: TypeAlias = pd.DataFrame | pd.Series | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
@@ -18,11 +18,11 @@ def typed(rows: Rows, schema: Schema, derive: Derive) -> pd.DataFrame:
     """The typed table (n rows, numbered from 0) of raw rows, its derived columns included, as `prepare` makes it.
 
     `rows` are a table, one row by the names of its columns, whole columns by their names, or a list of rows. What no
-    prediction needs, such as an id or the target, is left out. A value that is not of its column's type is missing, as
-    in training, and a warning says so.
+    prediction needs, such as an id or the target, is left out. A value is spelt as `schema` says, or as programs spell
+    it: a number is a number whatever the decimal sign, and a date may be one of ISO 8601 or of Python.
 
     Raises:
-        DataError: there is no row, a needed column is not there, or `schema` rejects rows that have such a value.
+        DataError: there is no row, a needed column is not there, or a value is not of its column's type.
         OwnCodeError: `derive` fails or does not keep its contract.
     """
     table = _table(rows)
@@ -33,14 +33,31 @@ def typed(rows: Rows, schema: Schema, derive: Derive) -> pd.DataFrame:
             f"the row lacks {', '.join(lacking)}, which the model needs: give every feature, and null (in CSV nothing) "
             "where its value is not known"
         )
-    parsed = parsing.parse(table[schema.needed].reset_index(drop=True), schema, "the row", schema.needed)
-    for found in parsed.unparseable:
-        value, row = found.values[0], found.rows[0] + 1
-        said = f"{found.column} is {value!r} in row {row} of {len(table)}, which is no {found.type}"
-        if found.rejected:
-            raise DataError(f"{said}, and schema.yaml rejects such a row: correct the value, or give null")
-        warnings.warn(f"{said}: such a value counts as missing ({len(found.rows)} here)", stacklevel=2)
+    spelt = {name: _as_spelt(table[name], schema.columns[name], schema.missing) for name in schema.needed}
+    parsed = parsing.parse(pd.DataFrame(spelt).reset_index(drop=True), schema, "the row", schema.needed)
+    if found := next(iter(parsed.unparseable), None):
+        # In training it may count as missing, and is reported; here a person waits for an answer, and sees no report.
+        others = f" (one of {len(found.rows)} such values)" if len(found.rows) > 1 else ""
+        raise DataError(
+            f"{found.column} is {found.values[0]!r} in row {found.rows[0] + 1} of {len(table)}{others}, which is no "
+            f"{found.type}: correct the value, or give null where it is not known"
+        )
     return derived(parsed.table, schema, derive)
+
+
+def _as_spelt(values: pd.Series, column: Column, missing: tuple[str, ...]) -> pd.Series:
+    """The same values (n) with numbers among objects, and dates of ISO 8601, spelt as the column spells them."""
+    if column.decimal != "." and values.dtype == object:
+        numeric = values.map(lambda value: isinstance(value, Number) and not isinstance(value, bool))
+        values = values.where(~numeric | values.isna(), values.astype("str").str.replace(".", column.decimal))
+    values = parsing.plain(values)
+    if column.format is None or not parsing.is_text(values):
+        return values
+    stands = parsing.given(values, parsing.words(column, missing))
+    iso = times.datetimes(values.where(stands & parsing.typed(values, column).isna()).str.strip(), None, None)
+    spelt = iso.dt.tz_localize("UTC").dt.strftime(column.format)
+    # A year of two digits may stand for another one: such a date stays as it is, and cannot be read.
+    return values.where(parsing.typed(spelt, column).dt.year != iso.dt.year, spelt)
 
 
 def _table(rows: Rows) -> pd.DataFrame:

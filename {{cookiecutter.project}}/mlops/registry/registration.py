@@ -126,7 +126,7 @@ def result(
         author=", ".join(dict.fromkeys(commit.author for commit in commits)),
         verdict="; ".join(rule.sentence() for rule in judgement.rules),
         description=f"{said['summary']}. The model card is `{card}` of the run.",
-        example=encoding.typical(reference, schema),
+        example=encoding.typical(reference, schema, (dataset["period"] or {}).get("last")),
     )
 
 

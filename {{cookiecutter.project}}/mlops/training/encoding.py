@@ -39,9 +39,10 @@ def inputs(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     return pd.DataFrame(columns, index=table.index)
 
 
-def typical(profile: Profile, schema: Schema) -> dict[str, Any] | None:
+def typical(profile: Profile, schema: Schema, latest: str | None) -> dict[str, Any] | None:
     """One made-up raw row: the median or the most frequent level of each column, and no person's data.
 
+    The column that orders the rows has no profile: its value is the `latest` one. Dates are spelt as in `schema`.
     None if a prediction needs a column of the role `source`, of which there is no profile.
     """
     if schema.with_role("source"):
@@ -50,15 +51,21 @@ def typical(profile: Profile, schema: Schema) -> dict[str, Any] | None:
         "number": float,
         "integer": int,
         "boolean": lambda value: value == "True",
-        "datetime": lambda days: pd.Timestamp(0) + pd.Timedelta(days=days),
     }
     row = {}
     for name in schema.needed:
-        known, value = profile.get(name), 0
+        column, known = schema.columns[name], profile.get(name)
+        value: Any = (column.role == "time" and latest) or 0
         if known is not None and known.given:
             middle = np.searchsorted(np.cumsum(known.counts), known.given / 2)
             value = known.values[known.counts.argmax() if known.kind == "category" else middle]
-        row[name] = as_type.get(schema.columns[name].type, str)(value)
+        if column.type == "datetime":
+            # Not by way of nanoseconds: "for ever" is often written as the year 9999.
+            day = value if isinstance(value, str) else np.datetime64(round(value * MICROSECONDS_A_DAY), "us")
+            moment = pd.Timestamp(day)
+            row[name] = moment.strftime(column.format) if column.format else moment.isoformat(timespec="seconds")
+        else:
+            row[name] = as_type.get(column.type, str)(value)
     return row
 
 

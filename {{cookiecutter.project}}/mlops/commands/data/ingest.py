@@ -245,9 +245,10 @@ def _dvc(*arguments: str) -> str:
 
 def _summary(facts: dict[str, Any], said: list[str], *, known: bool, dry_run: bool, labelled: bool) -> str:
     period = f", {facts['period'][0]} to {facts['period'][1]}" if facts["period"] else ""
+    rows = f"{facts['rows']} row{'s' if facts['rows'] != 1 else ''}"
     verb = "is there already" if known else "would be written" if dry_run else "is written and tracked"
     lines = [
-        f"{facts['rows']} rows × {facts['columns']} columns{period}, digest {facts['digest'][:8]}: {facts['source']}",
+        f"{rows} × {facts['columns']} columns{period}, digest {facts['digest'][:8]}: {facts['source']}",
         *said,
         f"{facts['file']} {verb}",
     ]

@@ -15,6 +15,8 @@ from mlops.history import paths, revisions
 from mlops.history.revisions import Revision
 
 WIDTH = 250  # characters of a line in a file
+SIMPLEST = "(a linear model before trees, few or shallow trees before many or deep ones)"
+COMPARED = ("best − it (folds)", "p (folds)", "best − it (test rows)", "p (test rows)")
 
 
 @dataclass
@@ -179,7 +181,7 @@ def _conclusion(ranked: list[ComparedModel], others: list[ComparedModel], title:
     if worse := names("worse"):
         sentence += f" Really better than {worse}."
     if alike := names("not distinguishable"):
-        sentence += f" Not distinguishable from {alike}: take the simplest of them."
+        sentence += f" Not distinguishable from {alike}: take the simplest of them {SIMPLEST}."
     if elsewhere := names("other folds"):
         sentence += (
             f" Not under the same folds, and so not compared: {elsewhere} (their training split, train.folds, "
@@ -198,7 +200,7 @@ def _print(models: list[ComparedModel], title: str) -> None:
         return "–" if value is None else format(value, form)
 
     table = Table(box=None, pad_edge=False)
-    for name in ("experiment", "model", title, "best − it", "p (folds)", "p (test rows)", "test", "verdict"):
+    for name in ("experiment", "model", title, *COMPARED, "test", "verdict"):
         table.add_column(name, justify="left" if name in ("experiment", "model", "verdict") else "right")
     for model in models:
         table.add_row(
@@ -207,6 +209,7 @@ def _print(models: list[ComparedModel], title: str) -> None:
             model.score,
             number(model.difference, "+.4f"),
             pages.p_value(model.p_folds),
+            number(model.difference_rows, "+.4f"),
             pages.p_value(model.p_rows),
             number(model.test, ".4f"),
             model.verdict,

@@ -243,9 +243,13 @@ def _delivery(before: Revision, now: Revision) -> dict[str, Any]:
 
 
 def _columns(side: Revision) -> dict[str, str]:
-    """Role and type of each column in schema.yaml."""
-    columns = _read(side, paths.SCHEMA).get("columns", {})
-    return {name: f"{column.get('role', 'feature')}, {column.get('type')}" for name, column in columns.items()}
+    """What schema.yaml says of each column, its role and type first, and, if it does, of missing values in general."""
+    schema = _read(side, paths.SCHEMA)
+    said = {"missing in all columns": ", ".join(map(repr, schema["missing"]))} if "missing" in schema else {}
+    for name, column in schema.get("columns", {}).items():
+        first = [column.get("role", "feature"), str(column.get("type"))]
+        said[name] = ", ".join(first + [f"{key} {column[key]}" for key in sorted(column.keys() - {"role", "type"})])
+    return said
 
 
 def _rows(before: Revision, now: Revision, schema_before: "Schema", schema: "Schema") -> "Rows":

@@ -33,7 +33,8 @@ def verify(as_json: AsJson = False) -> None:
         typer.echo("\n".join(found))
     else:
         behind = f"; {len(entries) - len(copy)} not yet in Git" if len(entries) > len(copy) else ""
-        typer.echo(f"{len(entries)} entries, each follows the one before{behind}")
+        count = "1 entry" if len(entries) == 1 else f"{len(entries)} entries"
+        typer.echo(f"{count}, each follows the one before{behind}")
     if found:
         sys.exit(console.VERDICT)
 

@@ -146,7 +146,7 @@ def _lines(row: dict[str, Any], source: Path, target: str) -> list[str]:
         probability = f", probability of {row['of']} {row['probability']:.3f} (threshold {row['threshold']:.3g})"
     parts = [(f"{part['feature']} = {_value(part['value'])}", part["contribution"]) for part in row["features"]]
     if rest := parts[SHOWN:]:
-        parts = [*parts[:SHOWN], (f"{len(rest)} others", sum(added for _, added in rest))]
+        parts = [*parts[:SHOWN], (f"{len(rest)} other{'s' if len(rest) > 1 else ''}", sum(added for _, added in rest))]
     largest = max(abs(added) for _, added in parts) or 1.0
     wide = max(len(label) for label, _ in [*parts, (f"= {unit}", 0)])
     return [
