@@ -112,7 +112,7 @@ def test_skill_is_a_gain_that_is_left_in_the_worst_case(low: float, passed: bool
 
     assert (result.metric, result.passed) == ("log_loss", passed)
     assert ("its probabilities are no better than the shares of the classes: gain" in result.sentence()) is not passed
-    assert "over the best prediction without features (+0.0200 on 12 test rows) at the least" in result.sentence()
+    assert "over the best constant prediction (+0.0200 on 12 test rows) at the least" in result.sentence()
     with pytest.raises(ParameterError, match="asks for the metric accuracy, but there are log_loss: choose one"):
         judged(rule_of("skill", "accuracy", "above", 0), evidence)
 

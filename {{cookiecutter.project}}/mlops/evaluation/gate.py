@@ -180,7 +180,7 @@ def _measure(rule: str, measure: str, metric: str, evidence: Evidence) -> Measur
         gap = None if test is None or mean is None else abs(test - mean)
         return f"|test − cross-validated| {metric}", gap, None
     if measure == "skill":
-        return _at_the_least(f"gain in {metric} over the best prediction without features", evidence.skill[metric])
+        return _at_the_least(f"gain in {metric} over the best constant prediction", evidence.skill[metric])
     if measure == "gain":
         if evidence.gain is None:
             return f"gain in {metric}", None, "no version in production to compare with"
