@@ -14,9 +14,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent / "{{cookiecutter.project}}"))
 
 import numpy as np
-import pandas as pd
 from mlops.base import params
-from mlops.data import profile
 from mlops.evaluation import baseline, gate
 from mlops.training import fitting
 from mlops.training.metrics import Predictions
@@ -42,8 +40,8 @@ NOISE = [(300, 0.5, 0.0), (300, 0.1, 0.0), (1000, 0.2, 0.0), (1000, 0.04, 0.0), 
 SIGNAL = [(1000, 0.2, 0.3), (1000, 0.2, 0.6), (1000, 0.2, 1.0), (5000, 0.2, 0.3), (5000, 0.04, 0.3), (5000, 0.04, 0.6)]
 
 
-def predictions(model: str, rows: int, share: float, effect: float, seed: int) -> tuple[Predictions, Any]:
-    """A fitted model's predictions on the test rows of one draw, and the distribution of the target in the others."""
+def predictions(model: str, rows: int, share: float, effect: float, seed: int) -> Predictions:
+    """A fitted model's predictions on the test rows of one draw."""
     rng = np.random.default_rng([seed, rows, int(1000 * share), int(1000 * effect)])
     features = rng.normal(size=(rows, FEATURES))
     if "number" in model:
@@ -54,13 +52,12 @@ def predictions(model: str, rows: int, share: float, effect: float, seed: int) -
     classes = None if "number" in model else target
     train, test, known, actual = train_test_split(features, target, test_size=0.2, random_state=seed, stratify=classes)
     fitted = fitting.fit(MODELS[model](seed), train, known, 1)
-    found = fitting.predict(fitted, test, actual, None if classes is None else 1, 1)
-    return found, profile.distribution(pd.Series(known), "number")
+    return fitting.predict(fitted, test, actual, None if classes is None else 1, 1)
 
 
-def passes(found: Predictions, target: Any) -> bool:
+def passes(found: Predictions) -> bool:
     """Whether the rule, as it is by default, lets the predictions pass."""
-    skill = baseline.skill(found, target, params.Evaluate(resamples=RESAMPLES))
+    skill = baseline.skill(found, params.Evaluate(resamples=RESAMPLES))
     (result,) = gate.judge(gate.Evidence({}, {}, skill=skill), "", {"skill": params.SKILL})
     return result.passed
 
@@ -71,7 +68,7 @@ def shares(draws: int, models: list[str], cells: list[tuple[int, float, float]])
         for place, (rows, share, effect) in enumerate(cells):
             if "number" in model and any(row == rows and e == effect for row, _, e in cells[:place]):
                 continue  # a number has no share, and this is the cell before
-            passed = sum(passes(*predictions(model, rows, share, effect, seed)) for seed in range(draws))
+            passed = sum(passes(predictions(model, rows, share, effect, seed)) for seed in range(draws))
             what = f"effect {effect:g}" if effect else "noise"
             yield f"{model:32} {rows:>5} rows  {share:>4.0%}  {what:10}  {passed / draws:>6.1%} of {draws} pass"
 

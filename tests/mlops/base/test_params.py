@@ -177,6 +177,7 @@ def test_a_value_out_of_range_is_named_with_what_was_found(
         {"false_positive": -1, "false_negative": 20},
         {"false_positive": 0, "false_negative": 0},
         {"false_positive": 1, "false_negative": math.inf},
+        {"false_positive": 1, "false_negative": math.nan},
         {"false_positive": 1, "false_negative": "20"},
         {"false_positive": 1, "false_negative": 20, "true_positive": 0},
     ],

@@ -73,7 +73,7 @@ def test_the_headline_of_the_folds_ranks(project, classifier):
     project.commit("Judged by F1")
     project.experiment("same")
 
-    assert " best F1: 0.8000 ± 0.0158" in compared("HEAD", "same")[1]
+    assert " best F1 weighted: 0.8000 ± 0.0158" in compared("HEAD", "same")[1]
     del training["headline"]  # as an older pipeline wrote it
     project.write("reports/training.json", training)
     project.commit("Older")

@@ -48,8 +48,8 @@ def classified(name: str, *, probabilities: bool = True) -> tuple[Predictions, p
     return found, distribution(pd.Series(train.tolist(), dtype=dtype), kind), train
 
 
-def judged(found: Predictions, target: profile.Distribution) -> gate.RuleResult:
-    (result,) = gate.judge(gate.Evidence({}, {}, skill=baseline.skill(found, target, JUDGING)), "", {"skill": SKILL})
+def judged(found: Predictions) -> gate.RuleResult:
+    (result,) = gate.judge(gate.Evidence({}, {}, skill=baseline.skill(found, JUDGING)), "", {"skill": SKILL})
     return result
 
 
@@ -107,12 +107,16 @@ def test_classes_that_the_training_split_does_not_have_are_refused() -> None:
 
 @pytest.mark.parametrize("probabilities", [True, False])
 def test_the_best_answers_without_features_have_no_skill(probabilities: bool) -> None:
-    found, target, _ = classified("text", probabilities=probabilities)
+    found, _, train = classified("text", probabilities=probabilities)
+    found = replace(found, actual=np.resize(train, ROWS))  # the shares of the test rows are those of the training rows
 
-    result = judged(baseline.predictions(found, target), target)
+    result = judged(baseline.predictions(found, distribution(pd.Series(train.tolist(), dtype="str"), "category")))
 
     assert (result.actual, result.passed) == (0.0, False)
-    assert result.sentence().startswith("skill: not better than chance by more than luck: gain in ")
+    said = (
+        "probabilities are no better than the shares of the classes" if probabilities else "labels are not better than"
+    )
+    assert result.sentence().startswith(f"skill: its {said}")
     assert result.sentence().endswith(" is 0.0000, expected > 0")
 
 
@@ -121,40 +125,51 @@ def test_the_best_answers_without_features_have_no_skill(probabilities: bool) ->
 def test_answers_that_follow_the_target_have_skill_in_the_metric_that_fits(
     name: str, probabilities: bool, metric: str
 ) -> None:
-    found, target, _ = classified(name, probabilities=probabilities)
+    found, _, _ = classified(name, probabilities=probabilities)
     sure = np.where(np.array(found.classes, dtype=object) == found.actual[:, None], 0.9, 0.1 / (len(found.classes) - 1))
 
-    result = judged(replace(found, predicted=found.actual, probabilities=sure if probabilities else None), target)
+    result = judged(replace(found, predicted=found.actual, probabilities=sure if probabilities else None))
 
     assert (result.metric, result.passed) == (metric, True)
 
 
 def test_a_number_that_is_met_better_than_by_the_mean_has_skill_and_no_other_metric_is_judged() -> None:
     actual = np.linspace(0, 40, ROWS)
-    target = distribution(pd.Series(actual), "number")
 
-    assert judged(Predictions(actual, actual + 1, None, (), None), target).metric == "rmse"
-    assert judged(Predictions(actual, actual + 1, None, (), None), target).passed
-    assert not judged(Predictions(actual, actual[::-1], None, (), None), target).passed
+    assert judged(Predictions(actual, actual + 1, None, (), None)).metric == "rmse"
+    assert judged(Predictions(actual, actual + 1, None, (), None)).passed
+    assert not judged(Predictions(actual, actual[::-1], None, (), None)).passed
 
 
 def test_a_model_of_noise_is_accurate_and_refused() -> None:
     """The model that became version 1: of a target with 4 % yes it finds none, and is right in 96 % of the rows."""
-    found, target = chance.predictions("random forest", 5000, 0.04, 0.0, seed=2)
+    found = chance.predictions("random forest", 5000, 0.04, 0.0, seed=2)
 
-    result = judged(found, target)
+    result = judged(found)
 
     assert np.mean(found.predicted == found.actual) > 0.95
     assert not found.predicted[found.actual == 1].any()
     assert not result.passed
     assert (
-        "not better than chance by more than luck: gain in log_loss over the best prediction without features (-0."
-        in result.sentence()
+        "its probabilities are no better than the shares of the classes: gain in log_loss over the best constant "
+        "prediction (-0." in result.sentence()
     )
 
 
 @pytest.mark.parametrize("model", ["logistic regression", "random forest", "the same, balanced", "ridge, a number"])
 def test_noise_is_refused_and_a_signal_is_let_pass(model: str) -> None:
     """A handful of the draws that `python -m benchmarks.chance` makes by the hundred."""
-    assert [chance.passes(*chance.predictions(model, 300, 0.2, 0.0, seed)) for seed in range(4)] == [False] * 4
-    assert [chance.passes(*chance.predictions(model, 1000, 0.3, 2.0, seed)) for seed in range(3)] == [True] * 3
+    assert [chance.passes(chance.predictions(model, 300, 0.2, 0.0, seed)) for seed in range(4)] == [False] * 4
+    assert [chance.passes(chance.predictions(model, 1000, 0.3, 2.0, seed)) for seed in range(3)] == [True] * 3
+
+
+def test_noise_is_refused_where_a_constant_is_better_than_that_of_the_training_rows() -> None:
+    """An outlier moves the mean of the training rows, and time the shares of the classes."""
+    rng = np.random.default_rng(1)
+    numbers, drifted = rng.normal(size=ROWS), np.where(rng.random(ROWS) < 0.4, "Yes", "No").astype(object)
+    train = distribution(pd.Series([*numbers, 1e6]), "number")
+    half = Predictions(drifted, np.full(ROWS, "No", dtype=object), np.full((ROWS, 2), 0.5), ("No", "Yes"), "Yes")
+
+    assert train.mean > 1000
+    assert not judged(Predictions(numbers, np.full(ROWS, 0.01), None, (), None)).passed
+    assert not judged(half).passed  # the shares of training rows with 10 % yes would be beaten

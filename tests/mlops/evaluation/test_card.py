@@ -98,7 +98,8 @@ def written(template: str = "model_card.md", **other: Any) -> str:
 @pytest.mark.parametrize(
     "sentence",
     [
-        "**accuracy 0.8125** (95% interval 0.7900 to 0.8300) on 200 test rows · gate passed",
+        "**accuracy 0.8125** (95% interval 0.7900 to 0.8300) on 200 test rows · gate passed (model alone)",
+        "Every rule of the model alone holds.",
         "- **Purpose:** Whom to call",
         "- **Intended users:** *not stated: fill in `card.users` in params.yaml*",
         "`sklearn.ensemble.RandomForestClassifier` with `max_depth=5`\n",
@@ -106,7 +107,7 @@ def written(template: str = "model_card.md", **other: Any) -> str:
         "2 without a target, 1 rejected for a value of another type, 3 duplicates",
         "`2026-01-01` to `2026-04-30` (`day`)",
         "`False` 750 (75.0%), `True` 250 (25.0%)",
-        "| recall | 0.6 | 0.5 to 0.7 | 0 | 0.7 ± 0.02 |",
+        "| recall weighted | 0.6 | 0.5 to 0.7 | 0 | 0.7 ± 0.02 |",
         "The headline is accuracy, since the smallest class, True, has 25.0% of the training rows.",
         "The baseline is the best prediction without features: the most frequent class, and the shares of the classes,",
         "**Lucky split:** by the folds, accuracy is expected from 0.78 to 0.81 on so many test rows.",
@@ -115,7 +116,7 @@ def written(template: str = "model_card.md", **other: Any) -> str:
         "demographic parity 0.1, equalised odds –",
         "| `age` | +0.0500 | 0.01 |",
         "- Made up",
-        "- The interval of recall is wide, 0.5 to 0.7: there are too few test rows to know it better.",
+        "- The interval of recall weighted is wide, 0.5 to 0.7: there are too few test rows to know it better.",
         "- The group `sex` = `x` has only 10 test rows, too few to judge.",
         "- Range of `age`: 4 rows (0.4%); expected `≥ 0`.",
         "| `minimum` | `test accuracy` | 0.8125 | ≥ 0.75 | ✓ |",
@@ -125,6 +126,16 @@ def written(template: str = "model_card.md", **other: Any) -> str:
 )
 def test_the_card_says_what_the_reports_and_the_people_say(sentence: str) -> None:
     assert sentence in written()
+
+
+def test_the_measured_value_of_a_rule_is_shown_whole_and_all_rules_hold_where_none_is_judged_elsewhere() -> None:
+    rule = {"rule": "skill", "metric": "log_loss", "measured": "a long sentence " * 15, "comparison": ">"}
+
+    text = written(not_here=[], rules=[{**rule, "limit": 0, "actual": 0.1, "passed": True, "note": None}])
+
+    assert f"| `skill` | `{'a long sentence ' * 14}a long sentence` |" in text
+    assert "\n\nEvery rule holds.\n" in text
+    assert " · gate passed · " in text
 
 
 def test_of_many_inputs_and_warnings_the_card_names_the_first_and_counts_the_others() -> None:

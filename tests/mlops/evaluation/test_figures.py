@@ -69,7 +69,7 @@ def test_probabilities_before_calibration_are_drawn_beside_those_after():
 
     alone, both = (
         figures.of_evaluation(tables | more, "accuracy", [], None)["figures"]
-        for more in ({}, {"uncalibrated": binary(1)["calibration"]})
+        for more in ({"uncalibrated": binary(1)["calibration"][:0]}, {"uncalibrated": binary(1)["calibration"]})
     )
 
     assert titles(alone) == titles(both) == BINARY

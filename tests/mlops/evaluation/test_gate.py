@@ -1,6 +1,7 @@
 """Which models pass: at the limit, past it, and where there is nothing to compare."""
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -110,10 +111,27 @@ def test_skill_is_a_gain_that_is_left_in_the_worst_case(low: float, passed: bool
     result = judged(params.SKILL, evidence)
 
     assert (result.metric, result.passed) == ("log_loss", passed)
-    assert ("not better than chance by more than luck: gain in log_loss" in result.sentence()) is not passed
-    assert "over the best prediction without features (+0.0200 on 12 test rows) at the least" in result.sentence()
+    assert ("its probabilities are no better than the shares of the classes: gain" in result.sentence()) is not passed
+    assert "over the best constant prediction (+0.0200 on 12 test rows) at the least" in result.sentence()
     with pytest.raises(ParameterError, match="asks for the metric accuracy, but there are log_loss: choose one"):
         judged(rule_of("skill", "accuracy", "above", 0), evidence)
+
+
+@pytest.mark.parametrize("calibration", [None, {"method": "sigmoid"}])
+@pytest.mark.parametrize("low", [0.51, 0.5, None])
+def test_a_model_that_ranks_well_and_fails_is_told_to_calibrate(low: float | None, calibration: Any) -> None:
+    reports = {
+        "training": {"cross_validated": {}, "decision": {"calibration": calibration}},
+        "evaluation": {"intervals": {"roc_auc": [low, 0.9]}},
+        "fairness": {"gaps": {}},
+        "validation": {},
+        "metrics": {},
+    }
+
+    result = judged(params.SKILL, gate.evidence(reports, [], {"log_loss": gate.Gain(-0.1, -0.2, 12)}, 1))
+
+    advised = low == 0.51 and calibration is None
+    assert ("though it ranks better than chance (set train.calibrate to sigmoid): gain" in result.sentence()) is advised
 
 
 GROUPS = [

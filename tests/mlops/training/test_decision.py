@@ -274,6 +274,7 @@ def test_what_the_test_rows_say_of_the_decision_is_told_and_drawn() -> None:
     misses = ((answers.actual == "yes") & (answers.predicted == "no")).sum()
     alarms = ((answers.actual == "no") & (answers.predicted == "yes")).sum()
     assert facts["value"] == (20 * misses + alarms) / 300
+    assert facts["same"] == {"label": "yes", "value": (target == "no").mean()}  # "no" costs 20 times as much
     assert facts["by"] == "cost per row"
     assert facts["calibration"]["after"] == {name: metrics.score(answers)[name] for name in ("brier", "log_loss")}
     assert facts["calibration"]["before"] == {name: metrics.score(before)[name] for name in ("brier", "log_loss")}
@@ -290,8 +291,9 @@ def test_without_probabilities_of_two_classes_there_is_nothing_to_tell_or_to_dra
 
     assert found.report["decision"] is None
     assert results.decision(answers, None, None) is None
-    assert list(curves.of_decision(answers, None, None)) == ["threshold"]
-    assert curves.of_decision(answers, None, None)["threshold"].empty
+    tables = curves.of_decision(answers, None, None)
+    assert list(tables) == ["threshold", "uncalibrated"]
+    assert all(table.empty for table in tables.values())
 
 
 @pytest.mark.parametrize(("name", "weighted"), [("logistic", False), ("boosted", True), ("dummy", True)])

@@ -392,6 +392,13 @@ def test_scores_are_summarised_over_the_folds_where_they_are_defined() -> None:
     assert summary["roc_auc"]["mean"] == 0.9
 
 
+def test_equal_folds_have_a_spread_of_zero() -> None:
+    equal = [{"accuracy": 0.7}] * 6
+
+    assert pd.Series([0.7] * 6).std() > 0  # the mean is rounded
+    assert fitting.summarise(equal)["accuracy"]["std"] == 0
+
+
 def test_predictions_are_judged_by_the_rows_whose_actual_value_has_come() -> None:
     table, target = data(100)
     fitted = fitting.fit(

@@ -9,6 +9,7 @@ from mlops.training.metrics import (
     Predictions,
     by_level,
     classification_report,
+    limits,
     score,
     scorer,
 )
@@ -290,6 +291,11 @@ def test_levels_of_every_type_are_in_their_own_order(levels, expected):
     found = predictions_of((0, 1), [0, 1, 1, 0], np.full((4, 2), 0.5), positive=1)
 
     assert by_level(found, levels)["level"].tolist() == expected
+
+
+def test_a_metric_is_within_its_limits():
+    assert (limits("average_precision"), limits("brier")) == ((0, 1), (0, 1))
+    assert (limits("log_loss"), limits("r2")) == ((0, np.inf), (-np.inf, 1))
 
 
 def test_predictions_know_what_was_to_be_predicted():

@@ -121,18 +121,18 @@ def _signed(value: float | None) -> str:
     return _formatted(value, form).replace("-", "−")
 
 
-def _code(value: Any) -> str:
+def _code(value: Any, longest: int = LONGEST_CODE) -> str:
     """A value as Markdown code on one line, so that nothing in the value is markup or a mention."""
     if value is None:
         return "–"
     text = " ".join(str(value).split()) or '""'
-    text = text if len(text) <= LONGEST_CODE else text[:LONGEST_CODE] + "…"
+    text = text if len(text) <= longest else text[:longest] + "…"
     return "`" + text.replace("`", "'") + "`"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, longest: int = LONGEST_CODE) -> str:
     """A value as code in a cell of a table, where a bar would end the cell even in code."""
-    return _code(value).replace("|", "\\|")
+    return _code(value, longest).replace("|", "\\|")
 
 
 def _text(value: str) -> str:

@@ -96,8 +96,8 @@ class Search(Section):
 class Costs(Section):
     """The costs of a wrong label of one of two classes, in any unit; a right label costs nothing."""
 
-    false_positive: float
-    false_negative: float
+    false_positive: FiniteFloat
+    false_negative: FiniteFloat
 
 
 def _threshold(value: Any) -> Any:
@@ -107,7 +107,8 @@ def _threshold(value: Any) -> Any:
         numbers = list(value.values()) if set(value) == set(Costs.model_fields) else []
     is_number = bool(numbers) and all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers)
     most = math.inf if isinstance(value, Mapping) else 1
-    if isinstance(value, str | Costs) or (is_number and min(numbers) >= 0 and 0 < max(numbers) < most):
+    # Of NaN no comparison holds, and so neither `min` nor `max` sees it behind another number.
+    if isinstance(value, str | Costs) or (is_number and all(0 <= one < most for one in numbers) and any(numbers)):
         return value
     raise ValueError(
         "expected is a number between 0 and 1, auto, a metric, or two costs of at least 0, such as "

@@ -80,18 +80,29 @@ def _median(target: Distribution) -> float:
     return float(target.values[np.searchsorted(np.cumsum(target.counts), places, side="right")].mean())
 
 
-def skill(found: Predictions, target: Distribution, judging: Evaluate) -> dict[str, Gain]:
-    """The gain over the best predictions without features on the same n rows, by the name of its one metric.
+def skill(found: Predictions, judging: Evaluate) -> dict[str, Gain]:
+    """The gain over the best constant prediction on the same n rows, by the name of its one metric.
 
     The metric is log loss; RMSE for numbers; and balanced accuracy where there are labels only. Log loss is a proper
     score: without features nothing beats the shares of the classes, at any balance. Of labels, accuracy would favour
     the most frequent class; balanced accuracy is the same for all answers that have nothing to do with the row, and is
     the skill score of Peirce (1884) but for its scale.
 
-    Raises:
-        DataError: a class has no training row.
+    The shares of the classes, or the mean, are those of the n rows themselves. Those of the training rows can be beaten
+    without features: an outlier moves the mean, and time moves the shares.
     """
     metric = "rmse" if not found.classes else "balanced_accuracy" if found.probabilities is None else "log_loss"
-    constant = predictions(found, target)
+    constant = _constant(found)
     differences = paired_bootstrap(constant, found, judging.resamples, judging.confidence, judging.seed, metric)
     return {each.metric: Gain(*each.gain, len(found.actual)) for each in differences}
+
+
+def _constant(found: Predictions) -> Predictions:
+    """The best constant prediction on the n rows of `found`, which only somebody who knows their targets can make."""
+    rows = len(found.actual)
+    if not found.classes:
+        return replace(found, predicted=np.full(rows, found.actual.astype(np.float64).mean()))
+    counts = np.array([(found.actual == label).sum() for label in found.classes])
+    most_frequent = np.array([found.classes[counts.argmax()]], dtype=found.predicted.dtype)
+    shares = None if found.probabilities is None else np.tile(counts / rows, (rows, 1))
+    return replace(found, predicted=most_frequent.repeat(rows), probabilities=shares)

@@ -74,10 +74,14 @@ def of_decision(
     """The tables of the decision that was `trained` (see `mlops.training.decision`), by name.
 
     The table threshold has the `value` of a metric or the cost per row, at each `threshold` up to the largest
-    probability; it is empty unless there are probabilities of two classes. If probabilities are calibrated,
-    uncalibrated has the calibration of the predictions `before`.
+    probability; it is empty unless there are probabilities of two classes. The table uncalibrated has the calibration
+    of the predictions `before`; it is empty unless probabilities are calibrated.
     """
-    probability, tables = predictions.positive_probability, {"threshold": pd.DataFrame(columns=["threshold", "value"])}
+    probability = predictions.positive_probability
+    tables = {
+        "threshold": pd.DataFrame(columns=["threshold", "value"]),
+        "uncalibrated": pd.DataFrame(columns=COLUMNS["calibration"]),  # Git would leave out a file that is new
+    }
     if trained is not None and probability is not None:
         tried = np.linspace(0, probability.max(), MOST_POINTS)
         values = decision.values(predictions, decision.goal_of(trained), tried)

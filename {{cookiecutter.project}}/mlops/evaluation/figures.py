@@ -103,7 +103,7 @@ def of_evaluation(
 
     `decided` are the facts of `results.decision`.
     """
-    before = {"calibration": tables["uncalibrated"]} if "uncalibrated" in tables else None
+    before = {"calibration": tables["uncalibrated"]}
     return {
         "figures": of_curves(tables, before) + ([threshold(tables["threshold"], decided)] if decided else []),
         "importances": importances(tables["importances"], headline),

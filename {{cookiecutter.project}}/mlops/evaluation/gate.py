@@ -37,8 +37,9 @@ class Evidence:
     `test` and `cross_validated` hold its metrics, and `groups` a row per group of a sensitive column (`column`,
     `level`, `rows` and the metrics, NaN where undefined); groups of fewer than `smallest_group` rows are not judged.
     `fairness` holds the gaps between groups, and `validation` the number of failed checks per severity. `skill` has the
-    improvement over the best predictions without features in one metric, and `gain` the improvement of each metric over
-    the champion (None: there is no champion).
+    improvement over the best constant prediction in one metric, and `gain` the improvement of each metric over
+    the champion (None: there is no champion). `uncalibrated`: of two classes the model ranks the rows clearly better
+    than chance (ROC AUC), and its probabilities are those of its estimator.
     """
 
     test: Mapping[str, float | None]
@@ -49,6 +50,7 @@ class Evidence:
     validation: Mapping[str, int] = field(default_factory=dict)
     skill: Mapping[str, Gain] = field(default_factory=dict)
     gain: Mapping[str, Gain] | None = None
+    uncalibrated: bool = False
 
     def with_gain(self, gain: Mapping[str, Gain] | None) -> "Evidence":
         """The same evidence with the improvement over the champion."""
@@ -86,7 +88,14 @@ def evidence(
     """Collect the evidence: the reports training, metrics, validation and fairness; metrics per group; the skill."""
     means = {name: spread["mean"] for name, spread in reports["training"]["cross_validated"].items()}
     gaps, validation = reports["fairness"]["gaps"], reports["validation"]
-    return Evidence(reports["metrics"], means, groups, smallest_group, gaps, validation, skill)
+    decided, (roc_auc, _) = (
+        reports["training"].get("decision"),
+        reports["evaluation"]["intervals"].get("roc_auc", (0, 0)),
+    )
+    uncalibrated = decided is not None and decided["calibration"] is None and (roc_auc or 0) > 0.5
+    return Evidence(
+        reports["metrics"], means, groups, smallest_group, gaps, validation, skill, uncalibrated=uncalibrated
+    )
 
 
 def verdict(name: str, results: Sequence[RuleResult]) -> dict[str, Any]:
@@ -140,9 +149,17 @@ def _apply(name: str, rule: Rule, evidence: Evidence, headline: str) -> RuleResu
             )
     description, actual, note = _measure(name, rule.measure, metric, evidence)
     passed = note is not None or (actual is not None and holds(actual, rule.limit))
-    if rule.measure == "skill" and not passed:
-        description = f"not better than chance by more than luck: {description}"
+    if rule.measure == "skill" and not passed and not (actual or 0) > 0:
+        description = f"{_no_skill(metric, evidence)}: {description}"
     return RuleResult(name, metric, description, sign, rule.limit, actual, passed, note)
+
+
+def _no_skill(metric: str, evidence: Evidence) -> str:
+    """What a model without skill lacks. One that ranks well needs other probabilities, not other features."""
+    if metric != "log_loss":
+        return f"its {'numbers' if metric == 'rmse' else 'labels'} are not better than chance by more than luck"
+    advice = ", though it ranks better than chance (set train.calibrate to sigmoid)" if evidence.uncalibrated else ""
+    return f"its probabilities are no better than the shares of the classes{advice}"
 
 
 def _measure(rule: str, measure: str, metric: str, evidence: Evidence) -> Measured:
@@ -163,7 +180,7 @@ def _measure(rule: str, measure: str, metric: str, evidence: Evidence) -> Measur
         gap = None if test is None or mean is None else abs(test - mean)
         return f"|test − cross-validated| {metric}", gap, None
     if measure == "skill":
-        return _at_the_least(f"gain in {metric} over the best prediction without features", evidence.skill[metric])
+        return _at_the_least(f"gain in {metric} over the best constant prediction", evidence.skill[metric])
     if measure == "gain":
         if evidence.gain is None:
             return f"gain in {metric}", None, "no version in production to compare with"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mlops.base.params import Evaluate
@@ -21,7 +22,7 @@ from mlops.evaluation import (
     results,
 )
 from mlops.training import encoding, task
-from mlops.training.metrics import Predictions
+from mlops.training.metrics import Predictions, limits
 from mlops.training.model import FittedModel
 
 # Passes the finished pieces of work on while it shows a person how many of them there are.
@@ -107,7 +108,7 @@ def evaluate(
         facts={
             **results.facts(predictions, headline, spans),
             "decision": results.decision(predictions, before, decided),
-            "expected": None if math.isnan(expected.low) else expected,
+            "expected": None if math.isnan(expected.low) else np.clip(expected, *limits(metric)).tolist(),
             "luck": results.luck(metric, scores[metric], spans[metric], expected),
             "plain": results.in_plain_numbers(predictions, scores, without),
         },

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from mlops.base.errors import ParameterError
+from mlops.base.params import Costs
 from mlops.data import digest
 from mlops.data.schema import Schema
 from mlops.evaluation.intervals import Interval
@@ -53,7 +55,8 @@ def decision(
 ) -> dict[str, Any] | None:
     """What the decision that was `trained` (see `training.decision`) gives on the test rows, with names for people.
 
-    `before` are the predictions with uncalibrated probabilities. None without probabilities of two classes.
+    `before` are the predictions with uncalibrated probabilities. Where a decision has costs, `same` is the label that
+    costs least if all rows get it. None without probabilities of two classes.
     """
     if trained is None or predictions.positive_probability is None:
         return None
@@ -63,12 +66,20 @@ def decision(
         "by": deciding.title(by),
         "value": deciding.value(predictions, by),
         "value_at_half": deciding.value(predictions.at(0.5), by),
+        "same": _same_for_all(predictions, by) if isinstance(by, Costs) else None,
         "calibration": before
         and {
             "method": trained["calibration"]["method"],
             **deciding.of_probabilities(before, predictions),
         },
     }
+
+
+def _same_for_all(predictions: Predictions, costs: Costs) -> dict[str, Any]:
+    """The label that costs least if all rows of two classes get it, and its cost per row (`value`)."""
+    every = [replace(predictions, predicted=np.full_like(predictions.predicted, one)) for one in predictions.classes]
+    values = [deciding.value(one, costs) for one in every]
+    return {"label": predictions.classes[int(np.argmin(values))], "value": min(values)}
 
 
 def sentence(

@@ -46,8 +46,8 @@ def judge(
 ) -> Judgement:
     """Judge a result by its reports (by name), its metrics per group, and where it would register by the champion.
 
-    `target` is the distribution of the target in the training split. What the gate asks of the best predictions without
-    features is computed from it and from the predictions, so that no report can make them worse than they are.
+    `target` is the distribution of the target in the training split. What the gate compares with is computed from the
+    predictions, so that no report can make it worse than it is.
 
     Raises:
         DataError: a report says something else than the predictions.
@@ -59,7 +59,7 @@ def judge(
     gaps, slices = reports["fairness"]["gaps"], pd.DataFrame(groups)
     recomputation.check(table, computed, reports["metrics"], reports["baseline"], slices, gaps, target, judging)
     headline = baseline.headline(computed, target, judging.metric).metric
-    evidence = gate.evidence(reports, groups, baseline.skill(computed, target, judging), judging.smallest_group)
+    evidence = gate.evidence(reports, groups, baseline.skill(computed, judging), judging.smallest_group)
     rules = gate.judge(evidence, headline, gate.model_rules(settings.rules))
     verdict = gate.verdict(settings.name, rules)
     candidate = verdict["passed"] and settings.mode == "enforce" and provenance.experiment() is None

@@ -266,7 +266,9 @@ def with_labels(predictions: Predictions, actual: pd.Series | None, task: Task) 
 def summarise(scores: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
     """Mean and standard deviation (of the sample, n - 1) of each metric over the folds where it is defined."""
     frame = pd.DataFrame(scores)
-    return {str(name): {"mean": values.mean(), "std": values.std()} for name, values in frame.items()}
+    # The mean of equal values may be rounded, and then their spread would not be 0.
+    spreads = frame.std() * (frame.max() > frame.min())
+    return {str(name): {"mean": values.mean(), "std": spreads[str(name)]} for name, values in frame.items()}
 
 
 def rare_classes(target: NDArray[np.generic], folds: int) -> dict[str, int]:

@@ -43,7 +43,9 @@ HIGHER_IS_BETTER = {
     "mape": False,
 }
 TITLES = {
-    "f1": "F1",
+    "precision": "precision weighted",
+    "recall": "recall weighted",
+    "f1": "F1 weighted",
     "f1_positive": "F1 positive",
     "f1_macro": "F1 macro",
     "roc_auc": "ROC AUC",
@@ -146,6 +148,13 @@ def joined(parts: Sequence[Predictions]) -> Predictions:
 def title(metric: str) -> str:
     """A metric's name for people."""
     return TITLES.get(metric, metric.replace("_", " "))
+
+
+def limits(metric: str) -> tuple[float, float]:
+    """The least and the largest value that a metric can have."""
+    if metric in OWN:
+        return -np.inf, np.inf
+    return -np.inf if metric == "r2" else 0, 1 if HIGHER_IS_BETTER[metric] or metric == "brier" else np.inf
 
 
 def score(predictions: Predictions, only: str = "") -> dict[str, float]:
