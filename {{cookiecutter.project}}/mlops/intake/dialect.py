@@ -420,7 +420,8 @@ def _below(path: Path, dialect: Dialect, end: str) -> tuple[Note, ...]:
             found.insert(0, Note(row.line, shapes.TOTAL, row.text))
         else:
             break
-    if any(shapes.says_total(row.fields) for row in tail):
+    rest = (row for row, why in records(path, dialect) if not why and row.line < first)
+    if any(shapes.says_total(row.fields) for row in tail) and any(shapes.says_total(row.fields) for row in rest):
         _refuse_subtotals(path, dialect)
     return tuple(found)
 
