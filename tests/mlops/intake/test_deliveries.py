@@ -653,6 +653,14 @@ def test_totals_at_the_end_are_left_out_and_a_row_that_is_called_so_is_not(
     assert (len(table), findings.left_out.reasons.total()) == (left, 60 + len(ends) - left)
 
 
+def test_a_note_in_brackets_may_have_as_many_words_as_a_row(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("city level n\n" + "Bonn low one\n" * 12 + "(12 rows affected)\n", encoding="utf-8")
+
+    table, findings = told(tmp_path / "a.csv")
+
+    assert (len(table), dict(findings.left_out.reasons)) == (12, {"a line below the table": 1})
+
+
 def test_a_total_of_each_group_is_refused_with_the_lines(tmp_path: Path) -> None:
     rows = ["name,n", "a,1", "b,2", "Subtotal,3", "c,5", "d,6", "e,1", "Subtotal,12", "Grand total,15", ""]
     (tmp_path / "a.csv").write_text("\n".join(rows), encoding="utf-8")

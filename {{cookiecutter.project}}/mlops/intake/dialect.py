@@ -399,22 +399,24 @@ def _is_headerless(fields: list[str], table: shapes.Look, given: tuple[str, ...]
 
 def _below(path: Path, dialect: Dialect, end: str) -> tuple[Note, ...]:
     """The lines below the table, as the `end` of the file lets one suspect."""
-    width, suspects = (
-        len(dialect.names),
-        [row.fields for row in lines.rows(end.splitlines(keepends=True), dialect.syntax)],
-    )
-    if not any(shapes.is_note(fields, width) or shapes.says_total(fields) for fields in suspects[-3:]):
+    width, blanks = len(dialect.names), dialect.syntax.separator == " "
+
+    def is_note(row: Row) -> bool:  # where blanks separate, a note in brackets may have as many words as a row
+        return shapes.is_note(row.fields, width) or (blanks and bool(re.fullmatch(r"\([^()]*\)", row.text.strip())))
+
+    def suspect(row: Row) -> bool:
+        return is_note(row) or shapes.says_total(row.fields)
+
+    if not any(map(suspect, list(lines.rows(end.splitlines(keepends=True), dialect.syntax))[-3:])):
         return ()
     last: deque[Row] = deque(maxlen=4)
     last.extend(row for row, _ in records(path, dialect))
     found: list[Note] = []
-    tail = list(
-        takewhile(lambda row: shapes.is_note(row.fields, width) or shapes.says_total(row.fields), reversed(last))
-    )
+    tail = list(takewhile(suspect, reversed(last)))
     first = tail[-1].line if tail else 0
     while last:
         row = last.pop()
-        if shapes.is_note(row.fields, width):
+        if is_note(row):
             found.insert(0, Note(row.line, shapes.BELOW, row.text))
         elif shapes.says_total(row.fields) and (len(row.fields) < width or _is_total(path, dialect, row, first)):
             found.insert(0, Note(row.line, shapes.TOTAL, row.text))
