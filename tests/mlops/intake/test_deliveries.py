@@ -514,7 +514,7 @@ def test_a_row_that_does_not_fit_is_left_out_wherever_it_is(
     assert deliveries.locate(path, [len(table) - 1]) == ["a.csv:4002"]
 
 
-def test_lines_that_are_no_rows_go_with_the_row_above_them(tmp_path: Path) -> None:
+def test_of_lines_that_are_no_rows_only_ragged_ones_are_copied(tmp_path: Path) -> None:
     text = f"# by me\n{TABLE}n,level,x\n1,low,2,3\n77,high,7\n"
     path = tmp_path / "a.csv"
     path.write_text(text, encoding="utf-8")
@@ -525,7 +525,7 @@ def test_lines_that_are_no_rows_go_with_the_row_above_them(tmp_path: Path) -> No
 
     last = BODY.splitlines(keepends=True)[-1]
     head = "# by me\nn,level,x\n"
-    assert (tmp_path / "new.csv").read_text() == f"{head}{last}n,level,x\n1,low,2,3\n77,high,7\n"
+    assert (tmp_path / "new.csv").read_text() == f"{head}{last}1,low,2,3\n77,high,7\n"
     assert path.read_text() == f"{head}{BODY.removesuffix(last)}"
 
 
@@ -571,3 +571,152 @@ def test_keys_text_and_moments_of_parquet_keep_every_digit_and_sign(tmp_path: Pa
     assert found["plan"].tolist() == ["größer", "plus"]
     assert found["odd"].tolist() == ["M\\xfcnchen", "Bonn"]
     assert found["at"].tolist() == ["2023-01-01 00:00:00.000000001", "2023-01-01 00:00:00.000000002"]
+
+
+TEXTS = [[f"Pipe {row}", str(row % 30), f"({row % 3})", ["ja", "nein"][row % 2]] for row in range(600)]
+
+
+@pytest.mark.parametrize(
+    ("separator", "rows", "strays"),
+    [
+        ("\t", 600, {100: '"great', 300: 'good"'}),
+        (",", 60, {12: '"Pipe', 42: 'Rohr 5"'}),
+        (",", 60, {12: 3, 13: 3}),
+        ("\t", 600, {100: 3, 300: 3}),
+    ],
+)
+def test_two_stray_quotes_swallow_no_rows_between_them(
+    separator: str, rows: int, strays: dict[int, str | int], tmp_path: Path
+) -> None:
+    table = [list(row) for row in TEXTS[:rows]]
+    first, second = strays
+    if strays[first] == 3:
+        table[first][3], table[second][3] = '"ja', 'nein"'
+    else:
+        table[first][0], table[second][0] = strays[first], strays[second]
+    lines = [separator.join(row) for row in [[*"abcy"], *table]]
+    (tmp_path / "a.csv").write_text("\n".join(lines), encoding="utf-8")
+
+    found, findings = told(tmp_path / "a.csv")
+
+    assert found.to_numpy().tolist() == table
+    assert [example["at"] for example in findings.repaired.examples] == [f"a.csv:{first + 2}", f"a.csv:{second + 2}"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Smith\nMain Street 5, Berlin\nGermany",
+        "12, Main Street\n10115, Berlin\n",
+        "Hello,\nthanks, and bye",
+        "one\n\ntwo, three, four, five",
+    ],
+)
+def test_prose_and_addresses_may_span_lines(value: str, tmp_path: Path) -> None:
+    rows = [[str(row), value if row == 7 else f"word {row}"] for row in range(40)]
+    pd.DataFrame(rows, columns=["n", "text"]).to_csv(tmp_path / "a.csv", index=False)
+
+    table, findings = told(tmp_path / "a.csv")
+
+    assert table.to_numpy().tolist() == rows
+    assert not findings.sentences()
+
+
+def test_a_value_that_may_be_rows_is_refused_with_its_lines(tmp_path: Path) -> None:
+    rows = [f"{row},word {row}" for row in range(40)]
+    rows[7] = '7,"Smith\n12,Main Street"'
+    (tmp_path / "a.csv").write_text("\n".join(["n,text", *rows]), encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"a\.csv:9 opens a quote that is closed in line 10, but the lines look like"):
+        told(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    "again", ["\ufeffage,n,y", "age\u00a0,n,y", "aGE,n,y", "\x1aage,n,y", "age, n, y", "AGE,N,Y", "a\u00adge,n,y"]
+)
+def test_the_header_may_stand_again_in_any_spelling_whichever_columns_are_read(again: str, tmp_path: Path) -> None:
+    body = "".join(f"{row},{row % 7},{'ab'[row % 2]}\n" for row in range(40))
+    (tmp_path / "a.csv").write_text(f"age,n,y\n{body}{again}\n{body}", encoding="utf-8")
+
+    assert [len(raw(tmp_path / "a.csv", wanted=wanted)) for wanted in (None, ["y"], ["n", "age"])] == [80] * 3
+    assert told(tmp_path / "a.csv")[1].left_out.as_dict()["reasons"] == {"the header again": 1}
+
+
+@pytest.mark.parametrize("header", ["900.5,901.0,901.5,y", "1.1,1.2,2.1,y"])
+def test_numbers_may_name_columns_beside_a_word_that_is_no_level(header: str, tmp_path: Path) -> None:
+    rows = [[str(row % 7), f"{row / 8}", str(row % 3), "ab"[row % 2]] for row in range(40)]
+    (tmp_path / "a.csv").write_text("\n".join([header, *map(",".join, rows)]), encoding="utf-8")
+
+    assert deliveries.columns(tmp_path / "a.csv") == header.split(",")
+    assert raw(tmp_path / "a.csv").to_numpy().tolist() == rows
+
+
+SHOPS = [[f"shop {row}", str(row), f"{row % 50}.5", "a"] for row in range(60)]
+SUMS, MEANS = ["1770", "1300", ""], ["29.50", "21.67", ""]
+
+
+@pytest.mark.parametrize(
+    ("ends", "left"),
+    [
+        ([["Total", *SUMS]], 60),
+        ([["Total", *SUMS], ["Average", *MEANS]], 60),
+        ([["Gesamtergebnis", *SUMS]], 60),
+        ([["TOTAL 2023", *SUMS]], 60),
+        ([["Total general", *SUMS]], 60),
+        ([["Sum", "60", "2.5", ""]], 61),
+        ([["Sum", "30", "", ""]], 61),
+    ],
+)
+def test_totals_at_the_end_are_left_out_and_a_row_that_is_called_so_is_not(
+    ends: list[list[str]], left: int, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("\n".join(map(",".join, [["name", *"nxz"], *SHOPS, *ends])), encoding="utf-8")
+
+    table, findings = told(tmp_path / "a.csv")
+
+    assert (len(table), findings.left_out.reasons.total()) == (left, 60 + len(ends) - left)
+
+
+def test_a_note_in_brackets_may_have_as_many_words_as_a_row(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("city level n\n" + "Bonn low one\n" * 12 + "(12 rows affected)\n", encoding="utf-8")
+
+    table, findings = told(tmp_path / "a.csv")
+
+    assert (len(table), dict(findings.left_out.reasons)) == (12, {"a line below the table": 1})
+
+
+def test_a_total_of_each_group_is_refused_with_the_lines(tmp_path: Path) -> None:
+    rows = ["name,n", "a,1", "b,2", "Subtotal,3", "c,5", "d,6", "e,1", "Subtotal,12", "Grand total,15", ""]
+    (tmp_path / "a.csv").write_text("\n".join(rows), encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"a\.csv has totals of the rows above them in the lines 4, 8: delete these"):
+        told(tmp_path / "a.csv")
+
+
+def test_names_for_another_number_of_columns_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(BODY, encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"no header \(2 names are given for its 3 columns\)"):
+        told(tmp_path / "a.csv", deliveries.Terms(("n", "level")))
+
+
+def test_a_total_is_in_neither_part_when_rows_are_taken_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    mean = sum(row % 9 + 0.5 for row in range(60)) / 60
+    rows = [f"shop,{row},{row % 9}.5" for row in range(60)]
+    path.write_text("\n".join(["name,n,x", *rows, f"Average,29.50,{mean:.2f}\n"]), encoding="utf-8")
+    wanted = np.arange(60) >= 50
+
+    deliveries.select(path, wanted, tmp_path / "new.csv")
+    deliveries.select(path, ~wanted, path)
+
+    assert [len(raw(file)) for file in (path, tmp_path / "new.csv")] == [50, 10]
+
+
+def test_an_encoding_that_is_guessed_is_told_with_the_first_line_that_shows_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("name,x\na,1\nZoë,2\nJosé,3\n".encode("cp1252"))
+
+    [example] = told(tmp_path / "a.csv")[1].repaired.examples
+
+    assert example["at"] == "a.csv:3"
+    assert "read as Windows-1252: see that names with accents are right" in example["why"]

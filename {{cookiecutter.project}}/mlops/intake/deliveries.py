@@ -27,6 +27,7 @@ ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 CELLS = 4_000_000
 INTEGERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
 BLOCK = 1 << 22  # bytes of CSV that are parsed at once; no row may be longer
+CONTROLS = "".join(map(chr, (*range(33), 127)))
 SHOWN = 60  # characters of a row in an example
 REJECT = "or leave such rows out, counted, with `ragged: reject` below prepare in params.yaml"
 Ragged = Literal["refuse", "reject"]
@@ -345,9 +346,9 @@ def _text(path: Path, wanted: list[str] | None, rows: int, terms: Terms, finding
     if how.plain:
         try:
             for table in _by_arrow(path, how, wanted, rows):
-                if _has_header(table, how):
+                if _may_have_header(table, how):
                     break
-                yield table
+                yield table.select(wanted) if wanted else table
                 done += len(table)
             else:
                 return
@@ -371,7 +372,8 @@ def _by_arrow(path: Path, how: dialect.Dialect, wanted: list[str] | None, rows: 
         csv.ParseOptions(delimiter=how.syntax.separator, quote_char=how.syntax.quote or False, newlines_in_values=True),
         csv.ConvertOptions(
             column_types=dict.fromkeys(how.names, pa.large_string()),
-            include_columns=wanted or [],
+            # The first two columns show where the header stands again.
+            include_columns=list(dict.fromkeys([*wanted, *how.names[:2]])) if wanted else [],
             strings_can_be_null=False,
         ),
     )
@@ -385,20 +387,27 @@ def _by_arrow(path: Path, how: dialect.Dialect, wanted: list[str] | None, rows: 
         yield pa.Table.from_batches(waiting)
 
 
-def _has_header(table: "pa.Table", how: dialect.Dialect) -> bool:
-    """Whether a row of the table has nothing but names of columns, as where the header stands again."""
+def _may_have_header(table: "pa.Table", how: dialect.Dialect) -> bool:
+    """Whether a row begins with names of columns, in whatever spelling, as where the header stands again."""
     import pyarrow as pa
     from pyarrow import compute
 
+    def spelled(column: Any) -> Any:
+        if compute.all(compute.string_is_ascii(column)).as_py():  # ten times as fast
+            return compute.ascii_lower(compute.ascii_trim(column, CONTROLS))
+        seen = compute.replace_substring_regex(column, r"[\p{Cc}\p{Cf}]+", "")
+        seen = compute.utf8_normalize(compute.replace_substring_regex(seen, r"\pZ", " "), form="NFC")
+        return compute.utf8_lower(compute.utf8_trim_whitespace(seen))
+
+    forms = {form for name in how.names for form in (name.lower(), name.casefold())}
+    spellings = pa.array(["", *sorted(forms)], pa.large_string())
     found = None
-    cases = (str, str.lower, str.upper, str.title)
-    spellings = pa.array([*(case(name) for case in cases for name in how.names), ""], pa.large_string())
-    for column in table.columns:
-        named = compute.is_in(column, spellings)
+    for name in how.names[:2]:
+        named = compute.is_in(spelled(table[name]), spellings)
         found = named if found is None else compute.and_(found, named)
         if not compute.any(found).as_py():
             return False
-    return True
+    return len(how.names) > 1
 
 
 def _by_line(

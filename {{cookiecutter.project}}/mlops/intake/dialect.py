@@ -6,8 +6,8 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import islice, product
+from functools import lru_cache, partial
+from itertools import islice, product, takewhile
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -66,7 +66,8 @@ def of(path: Path, header: tuple[str, ...] = ()) -> Dialect:
     `header` names the columns of a file that has no header.
 
     Raises:
-        DataError: the file is not text, or lacks a header or a row, or it is not clear which line is the header.
+        DataError: the file is not text, or lacks a header or a row, or it is not clear which line is the header, or
+            which lines are rows.
     """
     state = path.stat()
     with path.open("rb") as file:  # within one tick of the clock, two files of the same size can be written
@@ -76,7 +77,8 @@ def of(path: Path, header: tuple[str, ...] = ()) -> Dialect:
 def copy(path: Path, wanted: NDArray[np.bool_], goal: Path, header: tuple[str, ...] = ()) -> None:
     """Write the header and the `wanted` (n,) rows of a file to `goal`, unchanged; the same rows give the same bytes.
 
-    A line that is no row goes with the row before it.
+    A line that has another number of values goes with the row before it. Any other line that is no row is left out:
+    a total of all rows would be none of the rows that are left, and look like a row.
 
     Raises:
         DataError: the file does not have n rows.
@@ -94,7 +96,7 @@ def copy(path: Path, wanted: NDArray[np.bool_], goal: Path, header: tuple[str, .
             try:
                 for row, why in records(path, dialect):
                     keep = keep if why else next(left)
-                    if keep:
+                    if keep and (not why or why in shapes.RAGGED):
                         file.write(row.text)
             except StopIteration:
                 left = iter([True])
@@ -109,15 +111,22 @@ def records(path: Path, dialect: Dialect) -> Iterator[tuple[Row, str]]:
     """Each row below the header, and why it is no row of the table, or "".
 
     Raises:
-        DataError: another table begins.
+        DataError: another table begins, or it is not clear whether lines are rows or a quoted value.
     """
     width, below = len(dialect.names), {note.line: note.why for note in dialect.below}
     header = [name.casefold() for name in dialect.names]
     again = frozenset(header) if width > 1 and any(map(str.isalpha, "".join(header))) else frozenset()
     with lines.text(path, dialect.encoding, dialect.newline) as file:
         deque(islice(file, dialect.header), maxlen=0)
-        for row in lines.rows(file, dialect.syntax, dialect.header + 1):
+        doubt = partial(_doubt, dialect)
+        for row in lines.rows(file, dialect.syntax, dialect.header + 1, doubt=doubt):
             fields, why = row.fields, ""
+            if row.repaired == lines.DOUBTFUL:
+                last = row.line + len(re.findall(r"\r\n|\r|\n", row.text.strip("\r\n")))
+                raise DataError(
+                    f"{path}:{row.line} opens a quote that is closed in line {last}, but the lines look like rows of "
+                    "their own: delete the quotes if they are; else write that value in a single line"
+                )
             if dialect.below and row.line >= dialect.below[0].line:
                 why = below.get(row.line, shapes.BELOW)
             elif len(fields) != width:
@@ -139,16 +148,32 @@ def records(path: Path, dialect: Dialect) -> Iterator[tuple[Row, str]]:
             yield row, why
 
 
+def _doubt(dialect: Dialect, alone: list[list[str]]) -> str:
+    """Whether the lines of a quoted value, given the values of each line alone, are rows of their own."""
+    quote, blanks = dialect.syntax.quote or "", " " if dialect.syntax.spaced else ""
+    bare = [[field.replace(quote, "").lstrip(blanks) for field in fields] for fields in alone]
+    likely = shapes.doubt(bare, dialect.look, len(dialect.names))
+    return lines.STRAY if likely == 1 else lines.DOUBTFUL if likely else ""
+
+
 @lru_cache(maxsize=256)
 def _of(path: Path, header: tuple[str, ...], _size: int, _changed: int, _start: bytes) -> Dialect:
     marked = lines.marked(path)
     found, head = _table(path, marked or "utf-8", header)
-    encoding, plain, end = lines.examine(path, marked, found.syntax, found.newline, head)
+    encoding, plain, spans, end = lines.examine(path, marked, found.syntax, found.newline, head)
     if encoding not in (marked, "utf-8"):
         found, _ = _table(path, encoding, header)
+        found = replace(found, repaired=(_guessed(path, encoding, found.newline), *found.repaired))
     found = replace(found, encoding=encoding)
+    plain = plain and not (spans and any(row.repaired for row, _ in records(path, found)))
     below = _below(path, found, end)
     return replace(found, plain=plain and not below, below=below)
+
+
+def _guessed(path: Path, encoding: str, newline: str) -> Note:
+    """The first line that shows that a file is not UTF-8, so that a person can see whether the guess is right."""
+    with lines.text(path, encoding, newline) as file:
+        return next(Note(at, lines.GUESSED, line) for at, line in enumerate(file, 1) if not line.isascii())
 
 
 def _table(path: Path, encoding: str, header: tuple[str, ...]) -> tuple[Dialect, str]:
@@ -292,10 +317,11 @@ def _top(path: Path, rows: list[Row], given: tuple[str, ...], quote: str) -> Top
     is_index = not row.fields[0].strip() and len({fields[0] for fields in below}) == len(below)
     if len(row.fields) == width and not is_index and _is_headerless(row.fields, shapes.look(below, width), given):
         if len(given) != width:
+            named = f" ({len(given)} names are given for its {width} columns)" if given else ""
             raise DataError(
-                f"{path}:{row.line}: the file seems to have no header, since this line looks like those below it: put "
-                "the names of the columns above it, or give them to `schema infer --header`; if it is the header, give "
-                "the columns names with letters"
+                f"{path}:{row.line}: the file seems to have no header{named}, since this line looks like those below "
+                "it: put the names of the columns above it, or give them to `schema infer --header`; if it is the "
+                "header, give the columns names with letters"
             )
         return Top(names.unique(given), at, tuple(above), ())  # its first row is that of the table
     repaired = []
@@ -373,27 +399,56 @@ def _is_headerless(fields: list[str], table: shapes.Look, given: tuple[str, ...]
 
 def _below(path: Path, dialect: Dialect, end: str) -> tuple[Note, ...]:
     """The lines below the table, as the `end` of the file lets one suspect."""
-    width, suspects = (
-        len(dialect.names),
-        [row.fields for row in lines.rows(end.splitlines(keepends=True), dialect.syntax)],
-    )
-    if not any(shapes.is_note(fields, width) or shapes.says_total(fields) for fields in suspects[-3:]):
+    width, blanks = len(dialect.names), dialect.syntax.separator == " "
+
+    def is_note(row: Row) -> bool:  # where blanks separate, a note in brackets may have as many words as a row
+        return shapes.is_note(row.fields, width) or (blanks and bool(re.fullmatch(r"\([^()]*\)", row.text.strip())))
+
+    def suspect(row: Row) -> bool:
+        return is_note(row) or shapes.says_total(row.fields)
+
+    if not any(map(suspect, list(lines.rows(end.splitlines(keepends=True), dialect.syntax))[-3:])):
         return ()
     last: deque[Row] = deque(maxlen=4)
     last.extend(row for row, _ in records(path, dialect))
     found: list[Note] = []
+    tail = list(takewhile(suspect, reversed(last)))
+    first = tail[-1].line if tail else 0
     while last:
         row = last.pop()
-        if shapes.is_note(row.fields, width):
+        if is_note(row):
             found.insert(0, Note(row.line, shapes.BELOW, row.text))
-        elif shapes.says_total(row.fields) and (len(row.fields) < width or _is_total(path, dialect, row)):
+        elif shapes.says_total(row.fields) and (len(row.fields) < width or _is_total(path, dialect, row, first)):
             found.insert(0, Note(row.line, shapes.TOTAL, row.text))
         else:
             break
+    rest = (row for row, why in records(path, dialect) if not why and row.line < first)
+    if any(shapes.says_total(row.fields) for row in tail) and any(shapes.says_total(row.fields) for row in rest):
+        _refuse_subtotals(path, dialect)
     return tuple(found)
 
 
-def _is_total(path: Path, dialect: Dialect, last: Row) -> bool:
+def _refuse_subtotals(path: Path, dialect: Dialect) -> None:
+    """Raise an error if all rows that say so are totals of the rows above them, up to the one before."""
+    group: list[list[str]] = []
+    totals: list[int] = []
+    for row, why in records(path, dialect):
+        if why:
+            continue
+        if not shapes.says_total(row.fields):
+            group.append(row.fields)
+        elif group:
+            if not shapes.is_total(row.fields, group):
+                return
+            totals.append(row.line)
+            group = []
+    if len(totals) > 1:
+        some = ", ".join(map(str, totals[:5])) + ", …" * (len(totals) > 5)
+        raise DataError(f"{path} has totals of the rows above them in the lines {some}: delete these lines")
+
+
+def _is_total(path: Path, dialect: Dialect, last: Row, first: int) -> bool:
+    """Whether the `last` row is a total of the rows above the line `first`, from which on all may be totals."""
     width = len(dialect.names)
-    above = (row.fields for row, why in records(path, dialect) if not why and row.line < last.line)
+    above = (row.fields for row, why in records(path, dialect) if not why and row.line < first)
     return len(last.fields) == width and shapes.is_total(last.fields, above)

@@ -5,9 +5,9 @@ import gzip
 import io
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from itertools import chain, count
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -30,6 +30,8 @@ BOMS = {
 }
 NO_TEXT = "is no text, as CSV is: export it as CSV in UTF-8, or as Parquet"
 STRAY = "a stray quote, read as part of its value"
+DOUBTFUL = "a quoted value of several lines that may be rows of their own"
+GUESSED = "not in UTF-8, so the file was read as Windows-1252: see that names with accents are right"
 BYTES = "bytes that are no UTF-8, read as Windows-1252"
 
 
@@ -101,31 +103,39 @@ def marked(path: Path) -> str:
 
 
 def unmarked(path: Path) -> str:
-    """The encoding of a file that is not UTF-8 throughout: UTF-8 with wrong bytes if it has other signs of UTF-8."""
+    """The encoding of a file that is not UTF-8 throughout: UTF-8 with wrong bytes if it has other signs of UTF-8.
+
+    Raises:
+        DataError: it has bytes that mean nothing in Windows-1252 either.
+    """
     with text(path, "utf-8") as file:
         while part := file.read(CHUNK):
             if not ESCAPED.sub("", part).isascii():
                 return "utf-8"
-    return "cp1252" if _decodes(path, "cp1252") else "latin-1"
-
-
-def _decodes(path: Path, encoding: str) -> bool:
     try:
-        with text(path, encoding) as file:
+        with text(path, "cp1252") as file:
             while file.read(CHUNK):
                 pass
     except UnicodeDecodeError:
-        return False
-    return True
+        raise DataError(f"{path} is in an encoding that is neither UTF-8 nor Windows-1252: save it as UTF-8") from None
+    return "cp1252"
 
 
 def rows(
-    lines: Iterable[str], syntax: Syntax, start: int = 1, longest: int = LONGEST, *, cut: bool = False
+    lines: Iterable[str],
+    syntax: Syntax,
+    start: int = 1,
+    longest: int = LONGEST,
+    *,
+    cut: bool = False,
+    doubt: Callable[[list[list[str]]], str] = lambda alone: "",
 ) -> Iterator[Row]:
     """The rows that `lines` make, the first of which has the number `start`; empty lines are no rows.
 
     A quoted value may span lines, if its quotes are where they have to be. A quote that is elsewhere is a part of its
     value, so that it never takes the lines below into that value. With `cut`, the lines end anywhere in a file.
+    `doubt` is asked about a value that spans lines, given the values of each line alone: STRAY if each is a row,
+    DOUBTFUL if that may be so, "" if it is not.
     """
     separator, quote, escape, spaced = syntax
     runs, grammar = separator == " " and spaced, _grammar(syntax)
@@ -145,15 +155,22 @@ def rows(
                 more = _more(ahead, source, grammar, longest)
                 if more is None and cut:
                     return
+                if more:
+                    parts = [line, *islice(ahead, more)]
+                    repaired = doubt([_values(part.rstrip("\r\n"), syntax, grammar)[0] for part in parts])
+                    more = 0 if repaired == STRAY else more
                 used += more or 0
                 line += "".join(ahead.popleft() for _ in range(more or 0))
                 bare = bare if used == 1 else line.rstrip("\r\n")
             fields, sound = _values(bare, syntax, grammar)
-            repaired = "" if sound else STRAY
+            repaired = repaired or ("" if sound else STRAY)
         if spaced:
             fields = [field.lstrip(" ") for field in fields]
         if not line.isascii() and ESCAPED.search(line):
-            fields, repaired = [ESCAPED.sub(_windows, field) for field in fields], BYTES
+            fields, repaired = (
+                [ESCAPED.sub(_windows, field) for field in fields],
+                repaired if repaired == DOUBTFUL else BYTES,
+            )
         yield Row(start, gap + line, fields, bool(gap), repaired)
         gap = ""
         start += used
@@ -228,14 +245,15 @@ def _windows(byte: re.Match[str]) -> str:
         return code.decode("latin-1")
 
 
-def examine(path: Path, encoding: str, syntax: Syntax, newline: str, head: str) -> tuple[str, bool, str]:
+def examine(path: Path, encoding: str, syntax: Syntax, newline: str, head: str) -> tuple[str, bool, bool, str]:
     """The encoding (if "" is given, found in the bytes), whether Arrow reads the rows as they were meant, and the end.
 
-    Arrow does if, below the `head`, every quote is where it has to be, all lines end with `newline`, no empty line
-    stands between rows, and no byte is repaired. The file is read once.
+    Before the end, whether quoted values span lines. Arrow reads the rows right if, below the `head`, every quote is
+    where it has to be, all lines end with `newline`, no empty line stands between rows, and no byte is repaired. The
+    file is read once.
     """
     decoder, utf8 = codecs.getincrementaldecoder("utf-8")(), True
-    plain, quotes, last = syntax[2:] == (None, False), 0, b""
+    plain, spans, quotes, last = syntax[2:] == (None, False), False, 0, b""
     skip = len(head.encode("utf-8", "surrogateescape")) + 3 * (encoding == "utf-8-sig")
     held = b"\n"  # the last two bytes that were looked at, and the line ends behind them
     for chunk in chain(_bytes(path, encoding), [b""]):
@@ -251,11 +269,11 @@ def examine(path: Path, encoding: str, syntax: Syntax, newline: str, head: str) 
         held = part[max(end - 2, 0) :]
         signs = np.frombuffer(part if chunk else part[:end] + b"\n", np.uint8)[: end + (not chunk)]
         if plain and len(signs) > 2:
-            quotes, sound = _well_quoted(signs, syntax, quotes)
-            plain = sound and _well_ended(signs, newline)
+            quotes, sound, across = _well_quoted(signs, syntax, quotes)
+            plain, spans = sound and _well_ended(signs, newline), spans or across
     encoding = encoding or ("utf-8" if utf8 else unmarked(path))
     plain = plain and quotes % 2 == 0 and (utf8 or encoding != "utf-8")
-    return encoding, plain, last.decode("utf-8" if encoding.startswith("utf") else encoding, errors="replace")
+    return encoding, plain, spans, last.decode("utf-8" if encoding.startswith("utf") else encoding, errors="replace")
 
 
 def _bytes(path: Path, encoding: str) -> Iterator[bytes]:
@@ -270,19 +288,20 @@ def _bytes(path: Path, encoding: str) -> Iterator[bytes]:
             yield part.encode("utf-8")
 
 
-def _well_quoted(signs: NDArray[np.uint8], syntax: Syntax, quotes: int) -> tuple[int, bool]:
+def _well_quoted(signs: NDArray[np.uint8], syntax: Syntax, quotes: int) -> tuple[int, bool, bool]:
     """The number of quotes up to the last but one of the `signs` (n,), of which `quotes` came before the second one.
 
     Also whether each quote with an even number (from 0) begins a value or doubles the quote before it, and each other
-    quote ends a value or is doubled by the next one.
+    quote ends a value or is doubled by the next one; and whether a line ends between them.
     """
-    quote = signs == ord(syntax.quote or "\0")
+    quote, ends = signs == ord(syntax.quote or "\0"), np.flatnonzero((signs == LF) | (signs == CR))
     if not quote.any():
-        return quotes, True
+        return quotes, True, bool(quotes % 2 and len(ends))
     edge = quote | (signs == ord(syntax.separator)) | (signs == LF) | (signs == CR)
     found = np.flatnonzero(quote[1:-1])
     begin, end = found[quotes % 2 :: 2], found[1 - quotes % 2 :: 2]
-    return quotes + len(found), bool(edge[:-2].take(begin).all() and edge[2:].take(end).all())
+    across = ((quotes + np.searchsorted(found + 1, ends)) % 2).any()
+    return quotes + len(found), bool(edge[:-2].take(begin).all() and edge[2:].take(end).all()), bool(across)
 
 
 def _well_ended(signs: NDArray[np.uint8], newline: str) -> bool:

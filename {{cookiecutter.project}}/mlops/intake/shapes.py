@@ -27,21 +27,23 @@ IN_NUMBERS = ("", "e", "E", "T", "Z", "TZ", "am", "pm", "AM", "PM")
 NOTHING = {word.casefold() for word in MISSING} | {"none", "nil", "unknown", "missing", "undefined", "."}
 TOTALS = frozenset(
     {
-        *("total", "totals", "grand total", "sum", "sums", "overall", "summe", "gesamt", "gesamtsumme", "insgesamt"),
-        *("somme", "total général", "totale", "totaal", "suma", "suma total", "somma", "summa", "итого", "всего"),
         *(
-            "合计",
-            "总计",
-            "合計",
-            "総計",
+            "total",
+            "totals",
+            "grand total",
+            "subtotal",
+            "sub-total",
+            "sum",
+            "sums",
+            "overall",
             "mean",
             "average",
             "avg",
-            "mittelwert",
-            "durchschnitt",
-            "moyenne",
-            "promedio",
         ),
+        *("summe", "gesamt", "gesamtsumme", "gesamtergebnis", "insgesamt", "zwischensumme", "ergebnis"),
+        *("mittelwert", "durchschnitt", "somme", "total général", "sous-total", "moyenne", "totale", "totaal", "suma"),
+        *("suma total", "total general", "promedio", "somma", "totale generale", "media", "summa", "итого", "всего"),
+        *("合计", "总计", "合計", "総計"),
     }
 )
 UNIT = re.compile(
@@ -57,15 +59,19 @@ UNIT = re.compile(
 
 
 class Look(NamedTuple):
-    """The columns of a table by position: those of numbers (dates are some), and the levels of those that repeat."""
+    """The columns of a table by position: those of numbers (dates are some), and the levels of those that repeat.
+
+    Of a `closed` column, every level repeats.
+    """
 
     numbers: frozenset[int]
     levels: dict[int, frozenset[str]]
+    closed: frozenset[int]
 
 
 def look(rows: list[list[str]], width: int) -> Look:
     """How the first of the `rows` look that have `width` values."""
-    numbers, levels = set(), {}
+    numbers, levels, closed = set(), {}, set()
     some = [fields for fields in rows if len(fields) == width][: max(20, CELLS // width)]
     for position, column in enumerate(zip(*some, strict=True)):
         cells = [cell.strip() for cell in column if cell.strip() and not _nothing(cell)]
@@ -75,7 +81,28 @@ def look(rows: list[list[str]], width: int) -> Look:
             numbers.add(position)
         elif len(cells) >= 2 * EVIDENCE and len(found := Counter(cells)) <= len(cells) / 2:
             levels[position] = frozenset(level for level, count in found.items() if count > 1)
-    return Look(frozenset(numbers), levels)
+            closed |= {position} if len(levels[position]) == len(found) else set()
+    return Look(frozenset(numbers), levels, frozenset(closed))
+
+
+def doubt(alone: list[list[str]], table: Look, width: int) -> float:
+    """How likely the lines of a quoted value of several lines are rows of their own, of which quotes are stray.
+
+    0 if they are not, 1 if they are, and between if it is not clear. `alone` has the values of each line without
+    quotes. Such a line has as many values as a row, none begins with a blank as in prose, and all fit their columns.
+    """
+    signs = [_evidence(fields, table) if len(fields) == width > 1 else -1 for fields in alone]
+    inner, least = signs[1:-1], min(signs)
+    if least > (0 if inner else 1):
+        return 1.0
+    many = len(inner) > 1 and (least == 0 or sum(sign > 0 for sign in inner) > len(inner) / 2)
+    return 0.5 if many or least > 0 else 0.0
+
+
+def _evidence(fields: list[str], table: Look) -> int:
+    """How many values are as others in their columns; -1 if one is not, or begins with a blank."""
+    words, data = _votes(fields, table)
+    return -1 if words or any(field.startswith(" ") for field in fields) else data
 
 
 def is_number(cell: str) -> bool:
@@ -92,11 +119,13 @@ def is_header(fields: list[str], table: Look, least: int = 1) -> bool:
 def is_data(fields: list[str], table: Look) -> bool:
     """Whether these values are a row of the table: numbers where it has numbers; or, without those, known levels.
 
-    Whole numbers at equal distances, such as years, may name columns.
+    Whole numbers at equal distances, such as years, may name columns; and so may numbers that increase, if there is a
+    word beside them that a column of few levels lacks.
     """
+    named = any(_is_new(fields[position].strip(), table.levels[position]) for position in table.closed)
     cells = [fields[position].strip() for position in sorted(table.numbers) if not _nothing(fields[position])]
     if cells:
-        return all(map(is_number, cells)) and not _series(cells)
+        return all(map(is_number, cells)) and not _series(cells) and not (named and _increase(cells))
     words, data = _votes(fields, table)
     return data > 0 and not words
 
@@ -123,7 +152,8 @@ def is_total(last: list[str], rows: Iterable[list[str]]) -> bool:
     """Whether the `last` row of a table is a total of the `rows` above it, given that it says so.
 
     The word stands in no other row of its column; and each number is the sum, the mean or the number of the values
-    above it, or far larger than all of them; or a value is missing in a column that is otherwise filled, or all are.
+    above it, or far larger than all of them; or one is, and a value is missing in a column that is otherwise filled; or
+    all are missing. A mean without decimals, or a mere number of rows, may be the value of any row.
     """
     said = [position for position, field in enumerate(last) if _word(field) in TOTALS]
     given = {position: value for position, field in enumerate(last) if (value := number(field)) is not None}
@@ -143,15 +173,19 @@ def is_total(last: list[str], rows: Iterable[list[str]]) -> bool:
                 sums[position] += value
                 most[position] = max(most[position], abs(value))
                 counts[position] += 1
-    fits = [
-        any(_close(last[position], value, meant) for meant in (sums[position], sums[position] / n, n))
-        or abs(value) > OUTSIZED * most[position]
-        for position, value in given.items()
-        if (n := counts[position])
-    ]
+    signs, fits = [], []
+    for position, value in given.items():
+        if n := counts[position]:
+            cell, mean = last[position], sums[position] / n
+            signs.append(
+                _close(cell, value, sums[position])
+                or (_decimals(cell) > 0 and _close(cell, value, mean))
+                or abs(value) > OUTSIZED * most[position]
+            )
+            fits.append(signs[-1] or _close(cell, value, mean) or value == n)
     empty = any(count > FILLED * total for count in filled.values())
     alone = not given and len(last) > len(said)
-    return total > 1 and ((bool(fits) and all(fits)) or empty or alone)
+    return total > 1 and ((any(signs) and (all(fits) or empty)) or alone)
 
 
 def number(cell: str) -> float | None:
@@ -169,8 +203,11 @@ def number(cell: str) -> float | None:
 
 def _close(cell: str, value: float, meant: float) -> bool:
     """Whether a number that was rounded as the cell shows it is what is meant."""
-    decimals = len(re.split("[.,]", cell)[-1]) if re.search("[.,]", cell) else 0
-    return abs(value - meant) <= 0.51 * 10.0**-decimals + 1e-9 * abs(meant)
+    return abs(value - meant) <= 0.51 * 10.0 ** -_decimals(cell) + 1e-9 * abs(meant)
+
+
+def _decimals(cell: str) -> int:
+    return len(re.split("[.,]", cell)[-1]) if re.search("[.,]", cell) else 0
 
 
 def _votes(fields: list[str], table: Look) -> tuple[int, int]:
@@ -189,6 +226,16 @@ def _votes(fields: list[str], table: Look) -> tuple[int, int]:
     return words, data
 
 
+def _is_new(cell: str, levels: frozenset[str]) -> bool:
+    return any(map(str.isalpha, cell)) and not _nothing(cell) and cell not in levels
+
+
+def _increase(cells: list[str]) -> bool:
+    """Whether cells are two or more numbers, each greater than the one before it."""
+    values = [number(cell) for cell in cells]
+    return len(cells) > 1 and all(a is not None and b is not None and a < b for a, b in pairwise(values))
+
+
 def _series(cells: list[str]) -> bool:
     """Whether cells are whole numbers at equal distances, three or some years; or at least three dates in order."""
     if len(cells) > 2 and all(re.fullmatch(r"\d{4}\W\d\d(\W\d\d)?", cell) for cell in cells):
@@ -205,4 +252,5 @@ def _nothing(cell: str) -> bool:
 
 
 def _word(cell: str) -> str:
-    return cell.strip(" :.\u00a0").casefold()
+    """What a value says, without the year or the sign that may follow, as in "TOTAL 2023:"."""
+    return re.sub(r"[\W\d]+$", "", cell).strip().casefold()

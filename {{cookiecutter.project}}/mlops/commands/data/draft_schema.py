@@ -44,6 +44,8 @@ def infer(
     """
     sources = deliveries.present(data)
     given = tuple(map(visible, header.split(","))) if header else ()
+    if "" in given or len(set(given)) < len(given):
+        raise ParameterError(f"--header {header} has an empty name, or one twice: give each column a name of its own")
     if update:
         layout = tables.read_schema(out)
         target, given = layout.target, given or tuple(layout.from_outside)

@@ -105,13 +105,13 @@ def _refuse_columns(path: Path, schema: Schema, required: list[str], terms: deli
     """Raise an error that names all missing and all unknown columns."""
     names = pd.DataFrame(columns=deliveries.columns(path, terms), dtype="str")
     reasons = []
-    for table, needed in ((names[[name for name in names if name in schema.columns]], required), (names, [])):
+    for needed in (required, []):
         try:
-            parsing.parse(table, schema, str(path), needed)
+            parsing.parse(names, schema, str(path), needed)
         except DataError as error:
             reasons.append(str(error))
     if reasons:
-        raise DataError("; ".join(reasons))
+        raise DataError("; ".join(dict.fromkeys(reasons)))
 
 
 def _refuse(delivered: deliveries.Delivered, schema: Schema) -> None:
