@@ -174,3 +174,12 @@ def test_an_encoding_that_means_nothing_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"a\.csv is in an encoding that is neither UTF-8 nor Windows-1252: save it as"):
         dialect.of(path)
+
+
+def test_a_line_of_many_values_is_read_at_once_however_its_quotes_stand(tmp_path: Path) -> None:
+    names = [f'"is {number}, not"' for number in range(40)]
+    values = ["5", *["yes"] * 38, 'a "b']
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(map(",".join, [names, *[values] * 30])), encoding="utf-8")
+
+    assert len(dialect.of(path).names) == 40  # tried in every way, a line would take longer than a life

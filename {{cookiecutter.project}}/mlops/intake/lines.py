@@ -219,11 +219,12 @@ def _values(bare: str, syntax: Syntax, grammar: Grammar) -> tuple[list[str], boo
 def _grammar(syntax: Syntax) -> Grammar:
     blanks = " *" if syntax.spaced else ""
     sign, quote, escape = (re.escape(sign or "\0") for sign in syntax[:3])
-    between = f"{sign}+" if sign == r"\ " and syntax.spaced else sign
+    # Possessive and atomic, so that a line that does not fit is given up at once and not tried in every way.
+    between = f"{sign}++" if sign == r"\ " and syntax.spaced else sign
     inside = f"[^{quote}{escape}]*+(?:(?:{quote}{quote}|{escape}.)[^{quote}{escape}]*+)*+"
     quoted = f"{blanks}{quote}(?:{inside}){quote}{blanks}"
-    unquoted = f"(?:={quote}[^{quote}]*{quote}|(?:[^{quote}{escape}{sign}]|{escape}.)*)"  # =\"007\" is Excel's text
-    value = f"(?:{quoted}|{unquoted}|[^{quote}{sign}][^{sign}]*)"
+    unquoted = f"(?:={quote}[^{quote}]*{quote}|(?:[^{quote}{escape}{sign}]|{escape}.)*+)"  # =\"007\" is Excel's text
+    value = f"(?>(?:{quoted}|{unquoted}|[^{quote}{sign}][^{sign}]*+)(?={between}))"
     begins = f"{blanks}{quote}{inside}"
     patterns = (
         f"(?:{blanks}{quote}({inside}){quote}{blanks}|({unquoted})|([^{sign}]*)){between}",
