@@ -1,8 +1,9 @@
 """The round trip of a column: written back as the schema spells it, a typed value gives the text again – or it is told.
 
 What is told are losses: a word taken for missing, a value of another type, spellings that become one, zeros or digits
-that a number does not keep, a unit that the schema does not name, a per cent sign or a K read as a factor, a zone that
-becomes UTC. Blanks around a value, grouped digits and zeros at the end of a fraction are no losses.
+that a number does not keep, a minus that stands behind it or is made of brackets, one sign that groups thousands where
+it could be a decimal sign, a unit that the schema does not name, a per cent sign or a K read as a factor, a zone that
+becomes UTC. Blanks around a value and zeros at the end of a fraction are no losses.
 """
 
 import re
