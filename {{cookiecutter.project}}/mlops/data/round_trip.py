@@ -25,7 +25,8 @@ from mlops.data.schema import NUMERIC, Column, Loss
 # A float64 keeps whole numbers of so many digits, and fractions of two more.
 SURE_DIGITS = 15
 MOST_DIGITS = 17
-KEPT = rf"^[+-]?(?:0?\.0*[0-9]{{1,{MOST_DIGITS}}}|[0-9]{{1,{SURE_DIGITS}}}\.[0-9]{{0,2}})$"
+KEPT = r"^[+-]?(?:0?\.0*[0-9]{1,%d}|[0-9]{1,%d}\.[0-9]{0,2})$" % (MOST_DIGITS, SURE_DIGITS)
+FRACTION = r"^-?[0-9]{1,%d}\.[0-9]*$" % SURE_DIGITS
 # The characters of numbers that lose nothing: digits, signs, groups; and those of times without a zone.
 HARMLESS = b"0123456789.,'+- "
 CLOCK = b"0123456789-/.:T "
@@ -157,7 +158,7 @@ def _suspicious(text: pa.Array, harmless: bytes) -> NDArray[np.bool_]:
         long = np.flatnonzero(odd)
         some = text.take(pa.array(long))
         few = pc.less_equal(pc.binary_length(some), MOST_DIGITS + 1)
-        fraction = pc.match_substring_regex(some, rf"^-?[0-9]{{1,{SURE_DIGITS}}}\.[0-9]*$")
+        fraction = pc.match_substring_regex(some, FRACTION)
         odd[long] = ~np.asarray(pc.or_(pc.and_(few, fraction), pc.match_substring_regex(some, KEPT)))
     if letters.tobytes().translate(None, harmless):
         harmful = ~np.isin(np.arange(256), list(harmless))
