@@ -25,8 +25,8 @@ from mlops.data.schema import NUMERIC, Column, Loss
 # A float64 keeps whole numbers of so many digits, and fractions of two more.
 SURE_DIGITS = 15
 MOST_DIGITS = 17
-KEPT = r"^[+-]?(?:0?\.0*[0-9]{1,%d}|[0-9]{1,%d}\.[0-9]{0,2})$" % (MOST_DIGITS, SURE_DIGITS)
-FRACTION = r"^-?[0-9]{1,%d}\.[0-9]*$" % SURE_DIGITS
+KEPT = r"^[+-]?(?:0?\.0*[0-9]{1,17}|[0-9]{1,15}\.[0-9]{0,2})$"
+FRACTION = r"^-?[0-9]{1,15}\.[0-9]*$"
 # The characters of numbers that lose nothing: digits, signs, groups; and those of times without a zone.
 HARMLESS = b"0123456789.,'+- "
 CLOCK = b"0123456789-/.:T "
