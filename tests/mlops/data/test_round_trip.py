@@ -151,7 +151,7 @@ NUMBER, CATEGORY, DATETIME = Column(type="number"), Column(type="category"), Col
         ([f"0.{'3' * 21}"], NUMBER, [f"'0.{'3' * 21}' loses digits: read as 0.33333333333333331 (1 row)"]),
         (["0.30000000000000004", "1.10", "1,234.5", "-0.5", "1e5"], NUMBER, []),
         (["(5)", "5-"], NUMBER, ["'(5)' is read as -5 (2 rows)"]),
-        (["1,234"], NUMBER, ["'1,234' is read as 1234 (1 row)"]),
+        (["1,234"], NUMBER, ["'1,234' is read as 1234; if its sign is the decimal one, say so by decimal (1 row)"]),
         (["1234567890123456.78"], NUMBER, ["'1234567890123456.78' loses digits: read as 1234567890123456.8 (1 row)"]),
         (["9007199254740993.0"], Column(type="integer"), []),
         (["17E4"], Column(type="integer"), ["'17E4' is read as 170000 (1 row)"]),

@@ -375,7 +375,7 @@ CASES: dict[str, tuple[list[str], str]] = {
         ["1,23,456", "12,302", "999"],
         (
             "x: {type: integer, max_missing: 0.1, min: 0, max: 190000, losses: [groups]}"
-            "  # '12,302' is read as 12302 (40 rows)"
+            "  # '12,302' is read as 12302; if its sign is the decimal one, say so by decimal (40 rows)"
         ),
     ),
     "a unit": (["65.9 kg", "70.0 kg"], "x: {type: number, max_missing: 0.1, min: 63, max: 73, unit: kg}"),
@@ -407,8 +407,7 @@ CASES: dict[str, tuple[list[str], str]] = {
         ["12,302", "13,400"],
         (
             "x: {type: integer, max_missing: 0.1, min: 11000, max: 14000, losses: [groups]}"
-            '  # the comma in 12,302 is read as grouping thousands; if it is a decimal sign, set decimal: ","; '
-            "'12,302' is read as 12302 (120 rows)"
+            "  # '12,302' is read as 12302; if its sign is the decimal one, say so by decimal (120 rows)"
         ),
     ),
     # What is rare does not decide, and is named.

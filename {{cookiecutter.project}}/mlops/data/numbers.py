@@ -59,7 +59,7 @@ def without(text: pa.Array, unit: str) -> pa.Array:
     )
 
 
-def plain(text: str, decimal: Decimal, *, share: bool) -> str | None:
+def digits(text: str, decimal: Decimal, *, share: bool) -> str | None:
     """The number that a spelling stands for, as digits with a point; None if it is no number.
 
     With `share`, a per cent is a hundredth.
@@ -73,17 +73,17 @@ def plain(text: str, decimal: Decimal, *, share: bool) -> str | None:
     before, behind, scale = spelt["before"], spelt["behind"], spelt["scale"]
     if sum(minus) > 1 or (before and behind) or (spelt["sign"] == "+" and any(minus)):
         return None
-    digits = spelt["digits"]
-    if found := GROUPED[decimal].fullmatch(digits):
+    bare = spelt["digits"]
+    if found := GROUPED[decimal].fullmatch(bare):
         group = found[1] or GROUPS[decimal]
-        digits = digits.replace(group, "")
-    elif decimal == "," and "." in digits:
+        bare = bare.replace(group, "")
+    elif decimal == "," and "." in bare:
         return None
-    digits = digits.replace(decimal, ".")
+    bare = bare.replace(decimal, ".")
     power = SCALES[scale] - 2 * (share and "%" in (before, behind))
     if power:
-        digits = f"{digits}e{power}" if "e" not in digits.lower() else ""
-    return ("-" if any(minus) else "") + digits if re.fullmatch(PLAIN, digits, re.ASCII) else None
+        bare = f"{bare}e{power}" if "e" not in bare.lower() else ""
+    return ("-" if any(minus) else "") + bare if re.fullmatch(PLAIN, bare, re.ASCII) else None
 
 
 def _floats(text: pa.Array, decimal: Decimal, *, share: bool) -> NDArray[np.float64]:
@@ -102,6 +102,8 @@ def _floats(text: pa.Array, decimal: Decimal, *, share: bool) -> NDArray[np.floa
     others = np.flatnonzero(pc.and_(pc.invert(is_plain), text.is_valid()))
     if len(others):
         spelt = text.take(pa.array(others)).dictionary_encode()
-        meant = np.array([float(plain(value, decimal, share=share) or "nan") for value in spelt.dictionary.to_pylist()])
+        meant = np.array(
+            [float(digits(value, decimal, share=share) or "nan") for value in spelt.dictionary.to_pylist()]
+        )
         numbers[others] = meant[spelt.indices.to_numpy()]
     return numbers

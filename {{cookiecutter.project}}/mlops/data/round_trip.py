@@ -40,7 +40,7 @@ SENTENCES: dict[Loss, str] = {
     "zeros": "{written} loses zeros: read as {read}",
     "digits": "{written} loses digits: read as {read}",
     "signs": "{written} is read as {read}",
-    "groups": "{written} is read as {read}",
+    "groups": "{written} is read as {read}; if its sign is the decimal one, say so by decimal",
     "units": "{written} has a unit of its own, or none: read as {read}",
     "scales": "{written} is read as {read}",
     "zones": "{written} is read as {read}, in UTC",
@@ -201,7 +201,7 @@ def _kinds(written: str, bare: str, read: float, column: Column) -> list[Loss]:
     """The losses of one number, `bare` without the unit that the schema names."""
     found: list[Loss] = []
     share = column.unit == numbers.SHARE
-    exact = numbers.plain(bare, column.decimal, share=share) or bare
+    exact = numbers.digits(bare, column.decimal, share=share) or bare
     signs = set(bare) & set(numbers.SIGNS) - {"%" if share else ""}
     if signs or (column.unit and not share and written == bare):
         found.append("units")

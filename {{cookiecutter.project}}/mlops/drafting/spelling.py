@@ -165,22 +165,13 @@ def _some(values: pd.Series) -> pd.Series:
 
 
 def _doubtful_sign(values: pd.Series, decimal: Decimal) -> str:
-    """A sentence if all points, or all commas, may be decimal signs as well as signs of thousands; else nothing."""
-    found = []
-    for sign, other in ((".", ","), (",", ".")):
-        marked = values[values.str.contains(sign, regex=False)]
-        if marked.empty or not marked.str.fullmatch(rf"\D*[1-9]\d?\d?\{sign}\d\d\d\D*").all():
-            continue
-        example, name = marked.iloc[0], "point" if sign == "." else "comma"
-        if sign == decimal:
-            found.append(
-                f'the {name} in {example} is read as a decimal sign; if it groups thousands, set decimal: "{other}"'
-            )
-        else:
-            found.append(
-                f'the {name} in {example} is read as grouping thousands; if it is a decimal sign, set decimal: "{sign}"'
-            )
-    return "; ".join(found)
+    """A sentence if all decimal signs may be signs of thousands as well; else nothing."""
+    marked = values[values.str.contains(decimal, regex=False)]
+    if marked.empty or not marked.str.fullmatch(rf"\D*[1-9]\d?\d?\{decimal}\d\d\d\D*").all():
+        return ""
+    name, other = ("point", ",") if decimal == "." else ("comma", ".")
+    example = marked.iloc[0]
+    return f'the {name} in {example} is read as a decimal sign; if it groups thousands, set decimal: "{other}"'
 
 
 def commas(frame: pd.DataFrame, separators: Iterable[str]) -> bool:

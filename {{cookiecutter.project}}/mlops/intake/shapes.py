@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-from mlops.data.schema import MISSING
+from mlops.data.numbers import digits
+from mlops.data.schema import MISSING, Decimal
 
 MANY = "too many values"
 FEW = "too few values"
@@ -22,6 +23,7 @@ EVIDENCE = 5  # values of a column, at least, by which it is judged
 MOSTLY = 0.8  # share of a column's values that are numbers, where it is one of numbers
 FILLED = 0.9  # share of a column's rows that have a value, where an empty one is a sign of a total
 OUTSIZED = 2.0  # a number this many times as large as all others of its column is no value of one row
+SIGNS: tuple[Decimal, ...] = (".", ",")  # the decimal sign, in the order in which they are tried
 # Letters that stand in numbers and times, as in 1e5, 12:30 pm or 2024-05-01T12:30Z.
 IN_NUMBERS = ("", "e", "E", "T", "Z", "TZ", "am", "pm", "AM", "PM")
 NOTHING = {word.casefold() for word in MISSING} | {"none", "nil", "unknown", "missing", "undefined", "."}
@@ -190,15 +192,8 @@ def is_total(last: list[str], rows: Iterable[list[str]]) -> bool:
 
 def number(cell: str) -> float | None:
     """The number that a value stands for, whichever its signs for decimals and groups; None if it is none."""
-    text = re.sub(r"[\s$€£¥%'’]", "", cell)
-    if re.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d*)?", text) or text.rfind(".") > text.rfind(",") > -1:
-        text = text.replace(",", "")
-    elif text.rfind(",") > text.rfind(".") > -1 or text.count(".") > 1:
-        text = text.replace(".", "")
-    try:
-        return float(text.replace(",", ".")) if re.search(r"\d", text) else None
-    except ValueError:
-        return None
+    found = next(filter(None, (digits(cell.strip(), sign, share=False) for sign in SIGNS)), None)
+    return None if found is None else float(found)
 
 
 def _close(cell: str, value: float, meant: float) -> bool:
