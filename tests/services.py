@@ -184,7 +184,10 @@ def scoring(model: str, store: str, folder: Path) -> Iterator[str]:
     start = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", model]
     command = [*start, "--env-manager", "local", "--port", str(port)]
     url = f"http://127.0.0.1:{port}"
-    with _running(command, f"{url}/ping", {"MLFLOW_TRACKING_URI": store}, folder / "scoring.log"):
+    # MLflow starts uvicorn by its name.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {"MLFLOW_TRACKING_URI": store, "PATH": path}
+    with _running(command, f"{url}/ping", environment, folder / "scoring.log"):
         yield f"{url}/invocations"
 
 
@@ -204,8 +207,9 @@ def _running(command: list[str], url: str, environment: Mapping[str, str], log: 
                 time.sleep(0.2)
             yield
         finally:
-            os.killpg(server.pid, 15)
-            server.wait()
+            if server.poll() is None:
+                os.killpg(server.pid, 15)
+                server.wait()
 
 
 def _answers(url: str) -> bool:

@@ -330,7 +330,6 @@ def test_what_sync_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         {"accuracy": 0.5},
         {},
         Path("models/model"),
-        {"x": "double"},
         ["scikit-learn"],
         [Path("models/model")],
     )

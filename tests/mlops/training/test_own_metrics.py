@@ -3,6 +3,7 @@
 import re
 import runpy
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def test_the_example_works_as_it_stands_and_keeps_the_rules_of_the_project(tmp_p
     example, rest = text[at:].split("\n\n", 1)
     taken = text[:at] + "\n" + re.sub("^# ", "", example, flags=re.M) + "\n\n" + rest.replace("{}", '{cost: "lower"}')
     (tmp_path / "metrics.py").write_text(taken, encoding="utf-8")
-    rules = ["ruff", "check", "--no-cache", "--config", TEMPLATE / PROJECT / ".ruff.toml", "--extend-select", "ANN"]
+    check = [sys.executable, "-m", "ruff", "check", "--no-cache", "--extend-select", "ANN"]
+    rules = [*check, "--config", TEMPLATE / PROJECT / ".ruff.toml"]
 
     done = subprocess.run([*rules, tmp_path / "metrics.py"], capture_output=True, text=True, check=False)
 
