@@ -32,6 +32,7 @@ COMMANDS: dict[str, Any] = {
     "reproduce": "production.reproduce",
     "trust": "production.trust",
     "explain": "production.explain",
+    "serve": "production.serve",
     "check-drift": "monitoring.check_drift",
 }
 GROUPS = {

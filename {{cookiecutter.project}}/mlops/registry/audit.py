@@ -39,6 +39,19 @@ def read(client: "Client", name: str) -> list[Entry]:
     return list(first.values())
 
 
+def facts(action: str, version: "Version", before: str | None, reason: str, who: str) -> dict[str, Any]:
+    """What an entry about a change from version `before` to `version` says."""
+    return {
+        "action": action,
+        "who": who,
+        "from": before,
+        "to": version.number,
+        "reason": reason,
+        "commit": version.tags.get("commit", ""),
+        **{name: version.tags.get(name, "") for name in registry.DIGESTS},
+    }
+
+
 def append(
     client: "Client", name: str, facts: Mapping[str, Any], version: "Version", known: list[Entry]
 ) -> list[Entry]:

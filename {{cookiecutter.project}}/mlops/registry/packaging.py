@@ -63,6 +63,16 @@ def write(folder: Path) -> Path:
     return place
 
 
+def digest(place: Path) -> str:
+    """SHA-256 (hexadecimal) of the files of a package, its name included; of what Python compiles nothing."""
+    content = {
+        path.relative_to(place.parent).as_posix(): files.sha256(path)
+        for path in sorted(place.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    return hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()
+
+
 def _modules() -> dict[Path, tuple[bytes, list[Import]]]:
     """The modules of the project, and those of the machinery that they or `scoring` import.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlops.base import model_files, params
 from mlops.history.provenance import EXPERIMENT
 from mlops.registry import audit, backend, packaging, registry, scoring, sqlite_store
-from mlops.registry.registry import CHALLENGER, MODEL_DIGEST, RESULT_KEY, STAGE, TAKEN_BACK
+from mlops.registry.registry import CHALLENGER, MODEL_DIGEST, PACKAGE, RESULT_KEY, STAGE, TAKEN_BACK
 from mlops.training.model import FittedModel
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlops.registry.registry import Client
 
 # Tags that a version copies from its run.
-VERSION_TAGS = ("user", "experiment", "model_type", "framework", "environment", "training_type", STAGE)
+VERSION_TAGS = ("user", "experiment", "model_type", "framework", "environment", "training_type", STAGE, PACKAGE)
 PARAMS_AT_ONCE = 100  # MLflow's limit
 CONTENDERS_TIMEOUT = 60  # seconds to wait for a run of the same result that began earlier
 
@@ -185,7 +185,7 @@ def _new_run(client: "Client", home: str, result: Result) -> str:
         _log_data(client, run_id, result)
         for path in result.artifacts:
             client.log_artifact(run_id, str(path), path.parent.as_posix())
-        _log_model(run_id, result)
+        client.set_tag(run_id, PACKAGE, _log_model(run_id, result))
         _wait_for_earlier(client, home, result, run)
         if not _with_key(client, home, result):
             client.set_tag(run_id, RESULT_KEY, result.key)
@@ -244,7 +244,8 @@ def _deleted(delete: Callable[..., None], *arguments: str) -> bool:
     return True
 
 
-def _log_model(run_id: str, result: Result) -> None:
+def _log_model(run_id: str, result: Result) -> str:
+    """Log the model with its code; returns the digest of the code."""
     import mlflow
 
     mlflow.start_run(run_id=run_id)
@@ -261,6 +262,7 @@ def _log_model(run_id: str, result: Result) -> None:
                 pyfunc_predict_fn="score",
                 input_example=[result.example] if result.example else None,
             )
+            return packaging.digest(folder)
     finally:
         mlflow.end_run("RUNNING")  # it is not the run of the result yet
 

@@ -23,6 +23,7 @@ RESULT_KEY = "result"
 STAGE = "stage"  # experiment, candidate, production or archived
 DIGESTS = ("model_digest", "data_digest", "params_digest", "code_digest")
 MODEL_DIGEST = DIGESTS[0]
+PACKAGE = "package_digest"  # of the code that a version brings along
 REMADE = "remade"  # who made the model of a version again with the same bytes, where and when
 TAKEN_BACK = "taken_back"
 MODEL_URI = "models:/"  # an id of a model that MLflow keeps follows

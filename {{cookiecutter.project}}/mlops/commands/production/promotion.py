@@ -199,15 +199,7 @@ def _facts(action: str, version: Version, before: str | None, reason: str, commi
     who = provenance.account() or provenance.identity()
     if not who:
         raise StoreError("Git does not know who you are: `git config user.name …` and `git config user.email …`")
-    return {
-        "action": action,
-        "who": who,
-        "from": before,
-        "to": version.number,
-        "reason": reason,
-        "commit": commit,
-        **{name: version.tags.get(name, "") for name in registry.DIGESTS},
-    }
+    return audit.facts(action, version, before, reason, who) | {"commit": commit}
 
 
 def _shared_identity(version: Version, commits: list[Commit]) -> str:

@@ -1,0 +1,121 @@
+"""`serve`: answer requests with the model that is in production."""
+
+import json
+import os
+import shutil
+import socket
+import threading
+from dataclasses import asdict
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlops.base import params
+from mlops.base.errors import ParameterError, StoreError
+from mlops.serving import keys
+
+if TYPE_CHECKING:
+    from mlops.serving.following import Follower
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address; one that others can reach needs API keys.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that answer.")] = 1,
+    version: Annotated[str, typer.Option(help="Serve this version, whatever is in production.")] = "",
+    offline: Annotated[bool, typer.Option("--offline", help="Serve what was fetched before; ask no registry.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Only fetch what would be served.")] = False,
+    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks at the registry.")] = 2.0,
+    grace: Annotated[int, typer.Option(min=0, help="Seconds for requests that are under way when it ends.")] = 30,
+    certificate: Annotated[Path | None, typer.Option(help="PEM file with the TLS certificate.")] = None,
+    certificate_key: Annotated[Path | None, typer.Option(help="PEM file with the key of the certificate.")] = None,
+) -> None:
+    """Answer requests with the model in production.
+
+    POST /predict takes rows as JSON, and /docs describes them. What is routed where and how much may be asked is in
+    params.yaml below serving; API keys are in MLOPS_API_KEYS and MLOPS_ADMIN_KEYS (name:key, with commas between them).
+
+    Raises:
+        ParameterError: the address can be reached by others and there is no API key, or a key is short.
+        StoreError: the folder of the server cannot be used, the port is taken, or nothing could be fetched.
+    """
+    settings, register, tracking = params.load(params.Serving), params.load(params.Register), params.load(params.Tracking)
+    if not _is_loopback(host) and not keys.named(keys.API_KEYS):
+        raise ParameterError(
+            f"{host} can be reached by others: set {keys.API_KEYS} (name:key, several with commas between them), or "
+            "listen on 127.0.0.1"
+        )
+    keys.named(keys.ADMIN_KEYS)
+    from mlops.serving import following, versions
+
+    folder = Path(settings.folder)
+    follower = following.Follower(folder, settings, register, None if offline else tracking.uri, version)
+    versions.write(folder, follower.served)
+    if fetch:
+        _fetch(follower)
+        return
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    from mlops.serving import app, logs, metrics
+
+    counters = folder / f"metrics-{os.getpid()}"
+    shutil.rmtree(counters, ignore_errors=True)
+    counters.mkdir(mode=0o700, parents=True)
+    os.environ[metrics.FOLDER] = str(counters)
+    os.environ[app.OPTIONS] = json.dumps(asdict(app.Options(str(folder), workers, os.getpid())))
+    config = uvicorn.Config(
+        "mlops.serving.app:create",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        access_log=False,
+        log_config=logs.CONFIG,
+        server_header=False,
+        timeout_graceful_shutdown=grace,
+        ssl_certfile=certificate,
+        ssl_keyfile=certificate_key,
+    )
+    stop = threading.Event()
+    listening = _bound(host, port)
+    try:
+        threading.Thread(target=follower.run, args=(stop, poll), daemon=True).start()
+        place = f"http{'s' if certificate else ''}://{host}:{listening.getsockname()[1]}"
+        typer.echo(f"{place} answers as soon as {place}/ready does; {place}/docs says what to ask", err=True)
+        Multiprocess(config, sockets=[listening]).run()
+    finally:
+        stop.set()
+        listening.close()
+        shutil.rmtree(counters, ignore_errors=True)
+
+
+def _fetch(follower: "Follower") -> None:
+    follower.look()
+    served = follower.served
+    if served.champion is None:
+        raise StoreError(served.refused.get("champion") or served.store or f"{served.name} has nothing in production")
+    typer.echo(f"version {served.champion.number} of {served.name} is in {served.champion.folder}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that listens."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise StoreError(f"{host} port {port} cannot be had ({error.strerror}): choose another --port") from None
+    listening.set_inheritable(True)
+    return listening

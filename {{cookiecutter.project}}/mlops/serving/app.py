@@ -1,0 +1,307 @@
+"""The HTTP side of a worker: what is asked, by whom, and what is answered."""
+
+import asyncio
+import json
+import logging
+import os
+import re
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from mlops.base import params, yaml
+from mlops.base.errors import ParameterError, StoreError
+from mlops.base.params import Serving
+from mlops.serving import bulk, inference_protocol, keys, request, routing
+from mlops.serving.metrics import Metrics
+from mlops.serving.prediction_log import timestamp
+from mlops.serving.request import JSON, RequestError
+from mlops.serving.worker import Loaded, UnavailableError, Worker
+
+OPTIONS = "MLOPS_SERVER"  # environment variable: the options of the command, for its workers
+# Asked by machines that have no key; they tell nothing of a row.
+OPEN = {"/health", "/ready", "/metrics", "/docs", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready"}
+ROUTING = ("route", "share", "key", "steps", "step_requests", "step_minutes", "slow_ms")
+IDENTITY = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of a request, if the client gives one
+SAYS = logging.getLogger("mlops.serving")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command gives to its workers: the folder, how many they are, and their parent process."""
+
+    folder: str
+    workers: int
+    parent: int
+
+
+def create() -> FastAPI:
+    """The application of a worker; the environment variable MLOPS_SERVER has its options as JSON."""
+    options = Options(**json.loads(os.environ[OPTIONS]))
+    settings = params.load(params.Serving)
+    metrics = Metrics()
+    folder = Path(options.folder)
+    worker = Worker(folder, settings, metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await worker.start()
+        orphaned = asyncio.create_task(_end_with(options.parent))
+        yield
+        orphaned.cancel()
+        await worker.close()
+
+    app = FastAPI(title=params.load(params.Register).name, lifespan=lifespan, openapi_url="/openapi.json", redoc_url=None)
+    _add_endpoints(app, worker, settings, options)
+    app.add_middleware(Outside, worker=worker, limit=settings.rate_limit / options.workers)
+    return app
+
+
+class Outside:
+    """Around every request: its id, its key, its metrics, its line in the access log, and no trace of a failure."""
+
+    def __init__(self, app: Any, worker: Worker, limit: float) -> None:
+        self.app, self.worker = app, worker
+        self.known, self.admins = keys.named(keys.API_KEYS), keys.named(keys.ADMIN_KEYS)
+        self.limit = keys.Limit(limit)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start, path = time.perf_counter(), scope["path"]
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("ascii", "replace")
+        identity = given if IDENTITY.fullmatch(given) else secrets.token_hex(8)
+        scope["identity"], status = identity, 500
+        began = False
+
+        async def tell(message: Any) -> None:
+            nonlocal status, began
+            if message["type"] == "http.response.start":
+                status, began = message["status"], True
+                message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
+            await send(message)
+
+        who = None
+        try:
+            who, refusal = self._admitted(path, headers.get(keys.HEADER.encode(), b"").decode("latin-1"), start)
+            scope["who"] = who
+            if refusal:
+                await refusal(scope, receive, tell)
+            else:
+                await self.app(scope, receive, tell)
+        except ClientDisconnect:
+            status = 499  # as nginx calls it: nobody is there to be answered
+        except Exception:
+            SAYS.exception("request %s failed", identity)
+            if not began:
+                await answer({"detail": f"the request failed; the server's log says why, under {identity}"}, 500)(
+                    scope, receive, tell
+                )
+        finally:
+            seconds = time.perf_counter() - start
+            known = getattr(scope.get("route"), "path", "")  # the path itself may be anything
+            self.worker.metrics.requests(known, str(status)).inc()
+            self.worker.metrics.seconds(known).observe(seconds)
+            self._log(scope, status, seconds, identity, who)
+
+    def _admitted(self, path: str, given: str, now: float) -> tuple[str | None, Response | None]:
+        """Whose key was given, and the refusal if it does not open this path."""
+        if path.startswith("/admin"):
+            if not self.admins:
+                return None, answer({"detail": f"no key opens this: start the server with {keys.ADMIN_KEYS}"}, 403)
+            who = keys.owner(self.admins, given)
+            problem = f"the header {keys.HEADER} has to hold a key of {keys.ADMIN_KEYS}"
+        elif self.known and path not in OPEN:
+            who, problem = keys.owner(self.known, given), f"the header {keys.HEADER} has to hold a key"
+        else:
+            return None, None
+        if who is None:
+            return None, answer({"detail": problem}, 401)
+        if wait := self.limit.wait(who, now):
+            refused = answer({"detail": f"the key {who} has asked too often: try again in {wait:.1f} s"}, 429)
+            refused.headers["retry-after"] = str(int(wait) + 1)
+            return who, refused
+        return who, None
+
+    def _log(self, scope: Any, status: int, seconds: float, identity: str, who: str | None) -> None:
+        line = {
+            "time": timestamp(),
+            "request": identity,
+            "method": scope["method"],
+            "path": scope["path"],
+            "status": status,
+            "ms": round(1000 * seconds, 3),
+            "client": scope["client"][0] if scope["client"] else None,
+            "key": who,
+        }
+        sys.stdout.write(json.dumps(line) + "\n")
+
+
+def answer(content: Any, status: int = 200) -> Response:
+    """A response with JSON."""
+    return Response(
+        json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace"),
+        status,
+        media_type=JSON,
+    )
+
+
+def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving, options: Options) -> None:
+    most = int(settings.body_megabytes * 1_000_000)
+
+    async def body(asked: Request) -> bytes:
+        """The body of a request, read as long as it is not too large or too slow."""
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(settings.timeout_seconds):
+                async for part in asked.stream():
+                    size += len(part)
+                    if size > most:
+                        raise RequestError(413, f"the body is larger than {settings.body_megabytes:g} MB: send less")
+                    parts.append(part)
+        except TimeoutError:
+            raise RequestError(408, "the body did not arrive in time: send it faster, or in parts") from None
+        return b"".join(parts)
+
+    def refusing(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint with its refusals as responses."""
+
+        async def guarded(asked: Request) -> Response:
+            try:
+                return await endpoint(asked)
+            except RequestError as refused:
+                response = answer({"detail": refused.detail}, refused.status)
+                if refused.status in (408, 413):
+                    response.headers["connection"] = "close"  # the rest of the body is not read
+                return response
+            except UnavailableError as error:
+                return answer({"detail": str(error)}, 503)
+
+        return guarded
+
+    async def predict(asked: Request) -> Response:
+        kind = request.media_type(asked.headers.get("content-type"), (JSON, request.ARROW, request.PARQUET))
+        champion, content = current(asked), await body(asked)
+        if kind != JSON:
+            table = await worker.in_thread(bulk.table, content, kind, champion.reader)
+            answers = await worker.bulk(table, asked.scope["identity"])
+            return Response(bulk.bulk_answer(answers, kind), media_type=kind)
+        given = champion.reader.body(content)
+        found = await worker.answers(given.rows, asked.scope["identity"])
+        return answer(found[0] if given.single else {"predictions": found})
+
+    async def infer(asked: Request) -> Response:
+        request.media_type(asked.headers.get("content-type"))
+        champion, content = current(asked), await body(asked)
+        given = inference_protocol.inference(content, champion.reader)
+        found = await worker.answers(given.rows, asked.scope["identity"])
+        name, number = asked.path_params["name"], champion.copy.number
+        return answer(inference_protocol.answer(found, name, number, given, champion.classes))
+
+    async def model(asked: Request) -> Response:
+        champion = current(asked)
+        known = champion.engine.model.model.pipeline
+        return answer(
+            inference_protocol.metadata(
+                champion.schema,
+                asked.path_params["name"],
+                [champion.copy.number],
+                champion.classes,
+                known=hasattr(known, "predict_proba"),
+            )
+        )
+
+    def current(asked: Request) -> Loaded:
+        """The champion; the name in the path of the Open Inference Protocol has to be the model's."""
+        if worker.champion is None or worker.served is None:
+            raise UnavailableError(worker.why_not())
+        if asked.path_params.get("name", worker.served.name) != worker.served.name:
+            raise RequestError(404, f"the model is called {worker.served.name}")
+        return worker.champion
+
+    async def feedback(asked: Request) -> Response:
+        request.media_type(asked.headers.get("content-type"))
+        champion, content = current(asked), await body(asked)
+        given = champion.reader.feedback(content, champion.classes)
+        if not worker.feedback(given):
+            return answer({"detail": "the feedback could not be written: try again later"}, 503)
+        return answer({"accepted": len(given)})
+
+    async def health(asked: Request) -> Response:
+        number = worker.champion and worker.champion.copy.number
+        status = "ok" if number else "no model"
+        return answer({"status": status, "model_version": number, "predictions": await worker.predictions()})
+
+    async def ready(asked: Request) -> Response:
+        if worker.champion is None or not (worker.served and worker.served.checked):
+            return answer({"status": "not ready", "reason": worker.why_not()}, 503)
+        store = worker.served.store
+        return answer({"status": "ready", "store": f"running on the last good model: {store}" if store else "reachable"})
+
+    async def version(asked: Request) -> Response:
+        return answer(worker.described())
+
+    async def metrics(asked: Request) -> Response:
+        return Response(worker.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def route(asked: Request) -> Response:
+        if asked.method == "GET":
+            return answer(await worker.routes())
+        request.media_type(asked.headers.get("content-type"))
+        try:
+            changed, reason = _wanted(request.parsed(await body(asked)), settings)
+            new = await worker.change_route(changed, asked.scope["who"], reason)
+        except ParameterError as error:
+            return answer({"detail": str(error)}, 422)
+        except StoreError as error:
+            return answer({"detail": str(error)}, 409)
+        return answer({"route": routing.as_dict(new), "described": routing.described(new)})
+
+    for path, endpoint, methods in (
+        ("/predict", predict, ["POST"]),
+        ("/feedback", feedback, ["POST"]),
+        ("/health", health, ["GET"]),
+        ("/ready", ready, ["GET"]),
+        ("/version", version, ["GET"]),
+        ("/metrics", metrics, ["GET"]),
+        ("/admin/route", route, ["GET", "POST"]),
+        ("/v2/health/live", health, ["GET"]),
+        ("/v2/health/ready", ready, ["GET"]),
+        ("/v2/models/{name}", model, ["GET"]),
+        ("/v2/models/{name}/ready", ready, ["GET"]),
+        ("/v2/models/{name}/infer", infer, ["POST"]),
+    ):
+        app.add_api_route(path, refusing(endpoint), methods=methods, response_model=None)
+
+
+def _wanted(found: Any, settings: Serving) -> tuple[Serving, str]:
+    """The settings with the routing that is asked for, and the reason.
+
+    Raises:
+        ParameterError: a name is unknown, a value out of range, or there is no reason.
+    """
+    if not isinstance(found, dict) or not isinstance(found.get("reason"), str) or not found["reason"].strip():
+        raise ParameterError('the body has to be an object with "route" and "reason", such as {"route": "canary", …}')
+    if unknown := found.keys() - {*ROUTING, "reason"}:
+        raise ParameterError(f"{len(unknown)} names in the body are unknown: known are reason, {', '.join(ROUTING)}")
+    wanted = {**settings.model_dump(), **{name: found[name] for name in ROUTING if name in found}}
+    return yaml.validate(Serving, wanted, "the body", ParameterError), found["reason"].strip()
+
+
+async def _end_with(parent: int) -> None:
+    """End this worker when its parent process is gone, which nobody could restart it for."""
+    while os.getppid() == parent:
+        await asyncio.sleep(1)
+    os.kill(os.getpid(), 15)
