@@ -1,5 +1,7 @@
 """Real servers for the tests: PostgreSQL, an S3 endpoint, and MLflow's tracking server as the README starts it."""
 
+import http.client
+import json
 import os
 import re
 import secrets
@@ -15,8 +17,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import BakedProject
 
 PATIENCE = 120  # seconds for a server to answer
 BUCKET = "models"
@@ -189,6 +195,56 @@ def scoring(model: str, store: str, folder: Path) -> Iterator[str]:
     environment = {"MLFLOW_TRACKING_URI": store, "PATH": path}
     with _running(command, f"{url}/ping", environment, folder / "scoring.log"):
         yield f"{url}/invocations"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A running `mlops serve`: its address, the files of its two outputs, and its parent process."""
+
+    url: str
+    requests: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def ask(self, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
+        """Send a request, a POST if there is a body; its status, and what the answer has as JSON, else as text."""
+        host = self.url.removeprefix("http://")
+        sent = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        kind = {"Content-Type": "application/json"} if sent is not None else {}
+        connection = http.client.HTTPConnection(host, timeout=60)
+        try:
+            connection.request("GET" if sent is None else "POST", path, sent, kind | headers)
+            answer = connection.getresponse()
+            content = answer.read()
+            found = json.loads(content) if answer.getheader("content-type") == "application/json" else content
+            return answer.status, found
+        finally:
+            connection.close()
+
+
+@contextmanager
+def model(project: "BakedProject", folder: Path, *options: str, **environment: str) -> Iterator[Model]:
+    """`mlops serve` in a project, until it is not needed any more; it has started when it is ready."""
+    port = free_port()
+    folder.mkdir(exist_ok=True)
+    requests, log = folder / "requests.log", folder / "server.log"
+    command = [sys.executable, "-m", "mlops", "serve", "--port", str(port), "--poll", "0.3", *options]
+    with requests.open("ab") as out, log.open("ab") as said:
+        process = subprocess.Popen(
+            command, cwd=project.path, env=project.surroundings | environment, stdout=out, stderr=said
+        )
+        running = Model(f"http://127.0.0.1:{port}", requests, log, process)
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while not _answers(f"{running.url}/ready"):
+                assert process.poll() is None, f"it ended: {log.read_text()}"
+                assert time.monotonic() < deadline, f"it is not ready: {log.read_text()}"
+                time.sleep(0.1)
+            yield running
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.wait(PATIENCE)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from mlops.serving.worker import Loaded, UnavailableError, Worker
 OPTIONS = "MLOPS_SERVER"  # environment variable: the options of the command, for its workers
 # Asked by machines that have no key; they tell nothing of a row.
 OPEN = {"/health", "/ready", "/metrics", "/docs", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready"}
-ROUTING = ("route", "share", "key", "steps", "step_requests", "step_minutes", "slow_ms")
+ROUTING = ("route", "share", "key", "steps", "slow_ms")
 IDENTITY = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of a request, if the client gives one
 SAYS = logging.getLogger("mlops.serving")
 

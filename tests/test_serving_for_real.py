@@ -1,0 +1,291 @@
+"""The model server as people run it: a real process, a real registry, requests over HTTP."""
+
+import csv
+import http.client
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from tests import services
+from tests.conftest import BakedProject, bake_copy
+from tests.projects import MLOPS, answers, change, succeeds
+from tests.services import Model
+from tests.test_production_for_real import Team, another_version, raw_test_rows
+
+SERVER = pytest.mark.xdist_group("model server")  # one worker starts it
+pytestmark = SERVER
+ADMIN = {"x-api-key": "of-whoever-may-change-the-route"}
+ADMIN_KEYS = {"MLOPS_ADMIN_KEYS": f"ada:{ADMIN['x-api-key']}"}
+# One row of every kind that JSON has and a CSV, and what must never be seen again in an answer.
+MARK = "do-not-repeat-me"
+
+
+@pytest.fixture(scope="module")
+def team(stricter: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> Team:
+    """A team with two versions, the first in production, and canaries that are over after few requests."""
+    team = Team(bake_copy(stricter, tmp_path_factory.mktemp("team")), None)
+    for number in "12":
+        answers(team("bob"), "approve", number, "--reason", "looked at it")
+    answers(team("ada"), "promote", "1", "--reason", "go")
+    for name, value in {"steps": [0.5], "step_requests": 60, "step_minutes": 0, "max_rows": 200}.items():
+        change(team.project, "serving", name, value)
+    return team
+
+
+@pytest.fixture(scope="module")
+def server(team: Team, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
+    """A server with two workers."""
+    with services.model(team("ada"), tmp_path_factory.mktemp("server"), "--workers", "2", **ADMIN_KEYS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def rows(team: Team) -> list[dict[str, Any]]:
+    """Raw test rows with the columns that a prediction needs, and the id."""
+    return [{name: value for name, value in row.items() if name != "churn"} for row in raw_test_rows(team.project)]
+
+
+def predicted(server: Model, rows: object, **headers: str) -> list[dict[str, Any]]:
+    status, found = server.ask("/predict", {"rows": rows}, **headers)
+    assert status == 200, found
+    return found["predictions"]
+
+
+def eventually(check: Any, what: str) -> None:
+    """Wait until `check` holds."""
+    deadline = time.monotonic() + services.PATIENCE
+    while not check():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+# ---- Answers
+
+
+def test_every_form_of_a_request_gets_the_answer_of_the_pipeline(
+    team: Team, server: Model, rows: list[dict[str, Any]]
+) -> None:
+    first = succeeds(team.project, "git", "rev-list", "--max-parents=0", "HEAD").split()[0]
+    assert first
+    given = rows[:150]
+    by_rows = predicted(server, given)
+    needed = [name for name in given[0] if name != "customer_id"]
+    one = server.ask("/predict", {"features": [given[0][name] for name in needed]})[1]
+    table = pa.Table.from_pandas(pd.DataFrame(given))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    arrow = {"Content-Type": "application/vnd.apache.arrow.stream"}
+    status, content = server.ask("/predict", sink.getvalue().to_pybytes(), **arrow)
+    by_arrow = pa.ipc.open_stream(content).read_all().to_pylist()
+    inputs = [{"name": name, "shape": [1], "datatype": "BYTES", "data": [given[0][name]]} for name in needed]
+    open_inference = server.ask(f"/v2/models/{team.name}/infer", {"inputs": inputs})[1]
+
+    assert status == 200
+    labels, probabilities = ([row[name] for row in by_rows] for name in ("prediction", "probability"))
+    assert [row["probability"] for row in by_arrow] == probabilities  # the same bits
+    assert [row["prediction"] for row in by_arrow] == labels
+    assert (one["prediction"], one["probability"]) == (labels[0], probabilities[0])
+    outputs = {output["name"]: output["data"] for output in open_inference["outputs"]}
+    assert (outputs["prediction"], outputs["probability"]) == (labels[:1], probabilities[:1])
+    assert {row["model_version"] for row in by_rows} == {one["model_version"]} == {"1"}
+    assert len({row["prediction_id"] for row in by_rows}) == len(by_rows)
+
+
+def test_a_wrong_request_is_told_every_fault_and_nothing_is_repeated(
+    server: Model, rows: list[dict[str, Any]]
+) -> None:
+    good = rows[0]
+    lacking = {name: value for name, value in good.items() if name != "tenure"}
+    wrong = lacking | {"monthly_charges": MARK, "tenur": MARK, "partner": [MARK]}
+
+    status, found = server.ask("/predict", {"rows": [good, wrong]})
+
+    assert status == 422
+    assert {(fault["row"], fault["column"]) for fault in found["detail"]} == {
+        (2, "monthly_charges"),
+        (2, "tenure"),
+        (2, "partner"),
+        (2, None),
+    }
+    assert "did you mean tenure?" in json.dumps(found)
+    assert MARK not in json.dumps(found)
+
+
+def hostile(good: dict[str, Any]) -> list[bytes]:
+    whole = json.dumps({"rows": [good]}).encode()
+    value = json.dumps(good["monthly_charges"]).encode()
+    pieces = [b"NaN", b"Infinity", b"1e999", b'"\\ud800"', b"1" * 5000, b"[" * 50_000, b"{}", b"[1]", b"\xff\xfe"]
+    changed = [whole.replace(value, piece, 1) for piece in pieces]
+    cut = [whole[:length] for length in range(0, len(whole), 37)]
+    return [
+        *changed,
+        *cut,
+        b"",
+        b"null",
+        b"[]",
+        b'{"rows": []}',
+        b'{"rows": 1}',
+        b"[" * 200_000,
+        b'{"a":' * 100_000,
+        whole.decode().encode("utf-16"),
+        b"\xef\xbb\xbf" + whole,
+        whole + b"x",
+        b" " * 200_000,
+        whole.replace(b'"tenure"', b'"tenure": 1, "tenure"', 1),
+        json.dumps({"rows": [good] * 201}).encode(),
+        b'{"rows": [' + b"{}," * 100_000 + b"{}]}",
+    ]
+
+
+def test_hostile_bodies_get_a_4xx_and_leave_the_server_as_it_was(server: Model, rows: list[dict[str, Any]]) -> None:
+    bodies = hostile(rows[0])
+    paths = ("/predict", "/feedback", "/admin/route")
+
+    statuses = {path: [server.ask(path, body, **ADMIN)[0] for body in bodies] for path in paths}
+
+    for path, found in statuses.items():
+        wrong = [body[:80] for body, status in zip(bodies, found, strict=True) if not 400 <= status < 500]
+        assert wrong == [], path
+    assert predicted(server, rows[:1])
+    assert "traceback" not in server.log.read_text()
+
+
+def test_a_body_that_is_too_large_is_refused_while_it_comes(server: Model) -> None:
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), 30) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        client.sendall(b"Transfer-Encoding: chunked\r\n\r\n")
+        answer = b""
+        try:
+            for _ in range(40):  # of 20 MB; 10 are allowed
+                client.sendall(b"80000\r\n" + b" " * 0x80000 + b"\r\n")
+        except OSError:
+            pass  # it does not read on
+        client.settimeout(30)
+        answer = client.recv(4096)
+    assert answer.startswith(b"HTTP/1.1 413")
+
+
+def test_the_documents_of_the_interface_have_the_columns_of_the_schema(
+    server: Model, rows: list[dict[str, Any]]
+) -> None:
+    status, described = server.ask("/openapi.json")
+    assert status == 200
+    text = json.dumps(described)
+    assert all(json.dumps(name) in text for name in rows[0] if name != "customer_id")
+    assert b"swagger" in server.ask("/docs")[1]
+
+
+def test_health_version_and_metrics_say_what_was_answered(server: Model, rows: list[dict[str, Any]]) -> None:
+    before = server.ask("/health")[1]["predictions"]
+    predicted(server, rows[:50])
+
+    eventually(lambda: server.ask("/health")[1]["predictions"] >= before + 50, "the predictions are not counted")
+    status, found = server.ask("/version")
+    assert (status, found["champion"]["version"], found["champion"]["engine"]) == (200, "1", "linear")
+    page = server.ask("/metrics")[1].decode()
+    counted = [line for line in page.splitlines() if line.startswith("mlops_predictions_total{")]
+    total = sum(float(line.split()[-1]) for line in counted)
+    assert total >= before + 50  # whichever worker was asked
+    assert any('path="/predict"' in line and 'status="200"' in line for line in page.splitlines())
+
+
+def test_every_request_has_a_line_with_its_id_and_every_prediction_a_record(
+    team: Team, server: Model, rows: list[dict[str, Any]]
+) -> None:
+    (found,) = predicted(server, rows[:1], **{"x-request-id": "mine-1"})
+
+    lines = [json.loads(line) for line in server.requests.read_text().splitlines()]
+    (line,) = [line for line in lines if line["request"] == "mine-1"]
+    assert (line["status"], line["path"], line["method"]) == (200, "/predict", "POST")
+    traced = answers(team("rita"), "trace", found["prediction_id"])
+    assert "version 1" in traced
+    assert "mine-1" in traced or rows[0]["contract"] in traced
+
+
+def test_only_who_has_a_key_changes_the_route(server: Model) -> None:
+    wanted = {"route": "shadow", "reason": "to look"}
+
+    assert server.ask("/admin/route", wanted)[0] == 401
+    assert server.ask("/admin/route", wanted, **{"x-api-key": "of-nobody-in-particular"})[0] == 401
+    status, found = server.ask("/admin/route", {"route": "blue", "reason": "x"}, **ADMIN)
+    assert (status, "serving.route" in found["detail"] or "route" in found["detail"]) == (422, True)
+
+
+# ---- Two versions
+
+
+def routed(server: Model, **wanted: object) -> dict[str, Any]:
+    """Change the route, and wait for its challenger."""
+    status, found = server.ask("/admin/route", {"reason": "to see", **wanted}, **ADMIN)
+    assert status == 200, found
+    if wanted["route"] != "champion":
+        eventually(lambda: both_workers(server, found["described"]), "the challenger is not ready")
+    return found
+
+
+def both_workers(server: Model, described: str) -> bool:
+    """Whether twenty answers in a row say that the challenger is there: whichever worker they come from."""
+    found = [server.ask("/version")[1] for _ in range(20)]
+    return all(one["route"] == described and one.get("challenger", {}).get("ready") for one in found)
+
+
+def test_a_shadow_is_logged_and_never_seen(team: Team, server: Model, rows: list[dict[str, Any]]) -> None:
+    routed(server, route="shadow")
+
+    found = predicted(server, rows[:20])
+
+    assert {row["variant"] for row in found} == {"champion"}
+    folder = team.project.path / "serving" / "predictions"
+
+    def logged() -> int:
+        lines = [json.loads(line) for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
+        return sum(bool(line.get("shadow")) for line in lines)
+
+    eventually(lambda: logged() >= 20, "the shadow is not logged")
+
+
+def test_a_key_keeps_its_variant(server: Model, rows: list[dict[str, Any]]) -> None:
+    routed(server, route="ab", share=0.5, key="customer_id", slow_ms=10_000)
+
+    first, second = (predicted(server, rows[:100]) for _ in range(2))
+
+    variants = [row["variant"] for row in first]
+    assert variants == [row["variant"] for row in second]
+    assert 20 < variants.count("challenger") < 80
+    assert {(row["variant"], row["model_version"]) for row in first} == {("champion", "1"), ("challenger", "2")}
+
+
+def test_a_challenger_that_is_wrong_is_rolled_back_by_feedback(
+    team: Team, server: Model, rows: list[dict[str, Any]]
+) -> None:
+    routed(server, route="canary", slow_ms=10_000, steps=[0.4, 0.5])
+    asked = 0
+    for row in islice(cycle(rows), 3000):
+        (found,) = predicted(server, [row])
+        asked += 1
+        other = {"Yes": "No", "No": "Yes"}[found["prediction"]]
+        actual = other if found["variant"] == "challenger" else found["prediction"]
+        assert server.ask("/feedback", {"prediction_id": found["prediction_id"], "actual": actual})[0] == 200
+        if asked % 20 == 0 and server.ask("/admin/route", **ADMIN)[1]["route"]["mode"] == "champion":
+            break
+
+    assert asked < 500
+    entries = json.loads(answers(team("rita"), "registry", "history", "--json"))["entries"]
+    (rejected,) = [entry for entry in entries if entry["action"] == "reject"]
+    assert "wrong answers" in rejected["reason"]
+    assert (rejected["from"], rejected["to"]) == ("1", "2")
+    assert [version["aliases"] for version in team.versions()] == [[], ["champion"]]
