@@ -1,6 +1,5 @@
 """The model server as people run it: a real process, a real registry, requests over HTTP."""
 
-import csv
 import http.client
 import json
 import os
@@ -20,9 +19,9 @@ import pytest
 
 from tests import services
 from tests.conftest import BakedProject, bake_copy
-from tests.projects import MLOPS, answers, change, succeeds
+from tests.projects import answers, change, succeeds
 from tests.services import Model
-from tests.test_production_for_real import Team, another_version, raw_test_rows
+from tests.test_production_for_real import Team, raw_test_rows
 
 SERVER = pytest.mark.xdist_group("model server")  # one worker starts it
 pytestmark = SERVER
@@ -77,8 +76,6 @@ def eventually(check: Any, what: str) -> None:
 def test_every_form_of_a_request_gets_the_answer_of_the_pipeline(
     team: Team, server: Model, rows: list[dict[str, Any]]
 ) -> None:
-    first = succeeds(team.project, "git", "rev-list", "--max-parents=0", "HEAD").split()[0]
-    assert first
     given = rows[:150]
     by_rows = predicted(server, given)
     needed = [name for name in given[0] if name != "customer_id"]
@@ -104,9 +101,7 @@ def test_every_form_of_a_request_gets_the_answer_of_the_pipeline(
     assert len({row["prediction_id"] for row in by_rows}) == len(by_rows)
 
 
-def test_a_wrong_request_is_told_every_fault_and_nothing_is_repeated(
-    server: Model, rows: list[dict[str, Any]]
-) -> None:
+def test_a_wrong_request_is_told_every_fault_and_nothing_is_repeated(server: Model, rows: list[dict[str, Any]]) -> None:
     good = rows[0]
     lacking = {name: value for name, value in good.items() if name != "tenure"}
     wrong = lacking | {"monthly_charges": MARK, "tenur": MARK, "partner": [MARK]}
@@ -289,3 +284,136 @@ def test_a_challenger_that_is_wrong_is_rolled_back_by_feedback(
     assert "wrong answers" in rejected["reason"]
     assert (rejected["from"], rejected["to"]) == ("1", "2")
     assert [version["aliases"] for version in team.versions()] == [[], ["champion"]]
+
+
+ALIAS = "import mlflow, sys; mlflow.MlflowClient().set_registered_model_alias(sys.argv[1], 'challenger', '2')"
+
+
+def test_an_equal_challenger_is_promoted_and_no_request_is_lost_meanwhile(
+    team: Team, server: Model, rows: list[dict[str, Any]]
+) -> None:
+    store = f"sqlite:///{team.project.path.as_posix()}/mlflow.db"
+    succeeds(team.project.with_env(MLFLOW_TRACKING_URI=store), "python", "-c", ALIAS, team.name)
+    eventually(lambda: server.ask("/admin/route", **ADMIN)[1]["candidate"] == "2", "the alias is not seen")
+    routed(server, route="canary", slow_ms=10_000)
+    over = threading.Event()
+    found: list[tuple[int, Any]] = []
+
+    def keep_asking() -> None:
+        for row in cycle(rows):
+            if over.is_set():
+                return
+            found.append(server.ask("/predict", {"rows": [row]}))
+
+    with ThreadPoolExecutor(4) as clients:
+        for _ in range(4):
+            clients.submit(keep_asking)
+        try:
+            eventually(lambda: server.ask("/health")[1]["model_version"] == "2", "it is not promoted")
+            answers(team("ada"), "rollback", "--reason", "to see it")
+            eventually(lambda: server.ask("/health")[1]["model_version"] == "1", "the rollback is not followed")
+        finally:
+            over.set()
+
+    assert {status for status, _ in found} == {200}
+    answered = [answer["predictions"][0] for _, answer in found]
+    digests = {answer["model_version"]: answer["prediction_id"][:16] for answer in answered}
+    assert len(digests) == 2
+    assert all(answer["prediction_id"].startswith(digests[answer["model_version"]]) for answer in answered)
+    entries = json.loads(answers(team("rita"), "registry", "history", "--json"))["entries"]
+    promoted = [entry for entry in entries if entry["action"] == "promote"][-1]
+    assert (promoted["from"], promoted["to"]) == ("1", "2")
+    assert promoted["evidence"]["requests"]["challenger"] > 0
+
+
+# ---- What it survives
+
+
+def workers_of(process: int) -> list[int]:
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def test_of_a_worker_that_is_killed_nothing_that_was_answered_is_lost(
+    team: Team, server: Model, rows: list[dict[str, Any]]
+) -> None:
+    routed(server, route="champion")
+    killed = workers_of(server.process.pid)[0]
+    acknowledged = [row["prediction_id"] for row in predicted(server, rows[:20])]
+
+    def ask(row: dict[str, Any]) -> str | None:
+        try:
+            return predicted(server, [row])[0]["prediction_id"]
+        except (OSError, http.client.HTTPException):
+            return None  # it was under way in the worker
+
+    with ThreadPoolExecutor(4) as clients:
+        under_way = [clients.submit(ask, row) for row in islice(cycle(rows), 200)]
+        os.kill(killed, signal.SIGKILL)
+        acknowledged += [found for one in under_way if (found := one.result())]
+
+    assert len(acknowledged) > 150
+    folder = team.project.path / "serving" / "predictions"
+    logged = {json.loads(line)["id"] for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()}
+    assert set(acknowledged) <= logged
+    eventually(lambda: len(workers_of(server.process.pid)) == 2, "no worker took its place")
+
+
+def test_without_the_registry_it_goes_on_and_starts_with_what_it_has(
+    team: Team, server: Model, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    store, away = team.project.path / "mlflow.db", team.project.path / "mlflow.away"
+    store.rename(away)
+    store.mkdir()  # neither there nor to be made
+    try:
+        eventually(lambda: "last good" in server.ask("/ready")[1]["store"], "the outage is not told")
+        assert predicted(server, rows[:1])[0]["model_version"] == "1"
+        with services.model(team("ada"), tmp_path / "second") as second:  # beside the first one
+            assert predicted(second, rows[:1])[0]["model_version"] == "1"
+            assert "last good" in second.ask("/ready")[1]["store"]
+    finally:
+        store.rmdir()
+        away.rename(store)
+    eventually(lambda: server.ask("/ready")[1]["store"] == "reachable", "the registry is not seen again")
+
+
+def test_a_log_that_cannot_be_written_costs_no_answer(team: Team, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    folder = tmp_path / "place"
+    change(team.project, "serving", "folder", str(folder))
+    try:
+        folder.mkdir()
+        (folder / "predictions").write_text("no folder")
+        with services.model(team("ada"), tmp_path / "log") as running:
+            assert predicted(running, rows[:3])
+            page = running.ask("/metrics")[1].decode()
+        assert "mlops_log_drops_total 3.0" in page
+    finally:
+        change(team.project, "serving", "folder", "serving")
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "words"),
+    [
+        (("--host", "0.0.0.0"), {}, "can be reached by others: set MLOPS_API_KEYS"),  # noqa: S104
+        ((), {"MLOPS_API_KEYS": "ada"}, "MLOPS_API_KEYS has an entry that is no name:key"),
+        ((), {"MLOPS_ADMIN_KEYS": "ada:short"}, "at least 16 characters"),
+    ],
+)
+def test_a_server_that_would_be_open_or_has_wrong_keys_does_not_start(
+    team: Team, options: tuple[str, ...], environment: dict[str, str], words: str
+) -> None:
+    done = team.project.with_env(**environment).call("serve", *options)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr
+
+
+def test_it_finishes_what_it_accepted(team: Team, rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    with services.model(team("ada"), tmp_path / "ending") as running, ThreadPoolExecutor(8) as clients:
+        under_way = [clients.submit(running.ask, "/predict", {"rows": rows[:100]}) for _ in range(8)]
+        time.sleep(0.05)
+        running.process.send_signal(signal.SIGTERM)
+        found = [one.exception() or one.result()[0] for one in under_way]
+        assert running.process.wait(services.PATIENCE) == 0
+    # A connection that was not yet accepted is refused; none is cut off.
+    assert all(status == 200 or isinstance(status, ConnectionRefusedError) for status in found), found

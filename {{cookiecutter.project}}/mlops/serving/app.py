@@ -21,7 +21,7 @@ from starlette.responses import Response
 from mlops.base import params, yaml
 from mlops.base.errors import ParameterError, StoreError
 from mlops.base.params import Serving
-from mlops.serving import bulk, inference_protocol, keys, request, routing
+from mlops.serving import bulk, inference_protocol, keys, openapi, request, routing
 from mlops.serving.metrics import Metrics
 from mlops.serving.prediction_log import timestamp
 from mlops.serving.request import JSON, RequestError
@@ -30,6 +30,8 @@ from mlops.serving.worker import Loaded, UnavailableError, Worker
 OPTIONS = "MLOPS_SERVER"  # environment variable: the options of the command, for its workers
 # Asked by machines that have no key; they tell nothing of a row.
 OPEN = {"/health", "/ready", "/metrics", "/docs", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready"}
+# Of what is asked without a body.
+PLAIN = {"responses": {"200": {"description": "The answer."}, "503": {"description": "There is no model."}}}
 ROUTING = ("route", "share", "key", "steps", "slow_ms")
 IDENTITY = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of a request, if the client gives one
 SAYS = logging.getLogger("mlops.serving")
@@ -60,8 +62,10 @@ def create() -> FastAPI:
         orphaned.cancel()
         await worker.close()
 
-    app = FastAPI(title=params.load(params.Register).name, lifespan=lifespan, openapi_url="/openapi.json", redoc_url=None)
-    _add_endpoints(app, worker, settings, options)
+    app = FastAPI(title=params.load(params.Register).name, lifespan=lifespan, redoc_url=None)
+    _add_endpoints(app, worker, settings)
+    with_keys = bool(keys.named(keys.API_KEYS))
+    app.openapi = lambda: _description(app, worker, with_keys=with_keys)  # type: ignore[method-assign]
     app.add_middleware(Outside, worker=worker, limit=settings.rate_limit / options.workers)
     return app
 
@@ -158,7 +162,7 @@ def answer(content: Any, status: int = 200) -> Response:
     )
 
 
-def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving, options: Options) -> None:
+def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> None:
     most = int(settings.body_megabytes * 1_000_000)
 
     async def body(asked: Request) -> bytes:
@@ -248,7 +252,9 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving, options: Opt
         if worker.champion is None or not (worker.served and worker.served.checked):
             return answer({"status": "not ready", "reason": worker.why_not()}, 503)
         store = worker.served.store
-        return answer({"status": "ready", "store": f"running on the last good model: {store}" if store else "reachable"})
+        return answer(
+            {"status": "ready", "store": f"running on the last good model: {store}" if store else "reachable"}
+        )
 
     async def version(asked: Request) -> Response:
         return answer(worker.described())
@@ -256,9 +262,10 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving, options: Opt
     async def metrics(asked: Request) -> Response:
         return Response(worker.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    async def route(asked: Request) -> Response:
-        if asked.method == "GET":
-            return answer(await worker.routes())
+    async def routes(asked: Request) -> Response:
+        return answer(await worker.routes())
+
+    async def change_route(asked: Request) -> Response:
         request.media_type(asked.headers.get("content-type"))
         try:
             changed, reason = _wanted(request.parsed(await body(asked)), settings)
@@ -269,21 +276,52 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving, options: Opt
             return answer({"detail": str(error)}, 409)
         return answer({"route": routing.as_dict(new), "described": routing.described(new)})
 
-    for path, endpoint, methods in (
-        ("/predict", predict, ["POST"]),
-        ("/feedback", feedback, ["POST"]),
-        ("/health", health, ["GET"]),
-        ("/ready", ready, ["GET"]),
-        ("/version", version, ["GET"]),
-        ("/metrics", metrics, ["GET"]),
-        ("/admin/route", route, ["GET", "POST"]),
-        ("/v2/health/live", health, ["GET"]),
-        ("/v2/health/ready", ready, ["GET"]),
-        ("/v2/models/{name}", model, ["GET"]),
-        ("/v2/models/{name}/ready", ready, ["GET"]),
-        ("/v2/models/{name}/infer", infer, ["POST"]),
+    for path, endpoint, method, described in (
+        ("/predict", predict, "POST", openapi.PREDICT),
+        ("/feedback", feedback, "POST", openapi.FEEDBACK),
+        ("/health", health, "GET", PLAIN),
+        ("/ready", ready, "GET", PLAIN),
+        ("/version", version, "GET", PLAIN),
+        ("/metrics", metrics, "GET", None),
+        ("/admin/route", routes, "GET", None),
+        ("/admin/route", change_route, "POST", None),
+        ("/v2/health/live", health, "GET", PLAIN),
+        ("/v2/health/ready", ready, "GET", PLAIN),
+        ("/v2/models/{name}", model, "GET", None),
+        ("/v2/models/{name}/ready", ready, "GET", None),
+        ("/v2/models/{name}/infer", infer, "POST", openapi.INFERENCE),
     ):
-        app.add_api_route(path, refusing(endpoint), methods=methods, response_model=None)
+        app.add_api_route(
+            path,
+            refusing(endpoint),
+            methods=[method],
+            name=endpoint.__name__,
+            response_model=None,
+            openapi_extra=described,
+            include_in_schema=described is not None,
+        )
+
+
+def _description(app: FastAPI, worker: Worker, *, with_keys: bool) -> dict[str, Any]:
+    """What OpenAPI says of the server now: its champion's columns."""
+    from fastapi.openapi.utils import get_openapi
+
+    served, champion = worker.served, worker.champion
+    version = champion.copy.number if champion else "none"
+    found = get_openapi(title=app.title, version=version, routes=app.routes)
+    components: dict[str, Any] = {}
+    if champion and served:
+        known = hasattr(champion.engine.model.model.pipeline, "predict_proba")
+        most = worker.settings.max_rows
+        components["schemas"] = openapi.components(champion.schema, champion.classes, most, None, known=known)
+        # The name in the path is this model's, and no other.
+        found["paths"] = {path.replace("{name}", served.name): each for path, each in found["paths"].items()}
+        for operation in (each for path in found["paths"].values() for each in path.values()):
+            operation.pop("parameters", None)
+    if with_keys:
+        components["securitySchemes"] = {"key": {"type": "apiKey", "in": "header", "name": keys.HEADER}}
+        found["security"] = [{"key": []}]
+    return found | {"components": components}
 
 
 def _wanted(found: Any, settings: Serving) -> tuple[Serving, str]:
@@ -293,7 +331,7 @@ def _wanted(found: Any, settings: Serving) -> tuple[Serving, str]:
         ParameterError: a name is unknown, a value out of range, or there is no reason.
     """
     if not isinstance(found, dict) or not isinstance(found.get("reason"), str) or not found["reason"].strip():
-        raise ParameterError('the body has to be an object with "route" and "reason", such as {"route": "canary", …}')
+        raise ParameterError('the body has to be an object with route and reason: {"route": "canary", "reason": …}')
     if unknown := found.keys() - {*ROUTING, "reason"}:
         raise ParameterError(f"{len(unknown)} names in the body are unknown: known are reason, {', '.join(ROUTING)}")
     wanted = {**settings.model_dump(), **{name: found[name] for name in ROUTING if name in found}}

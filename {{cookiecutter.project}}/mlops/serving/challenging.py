@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from mlops.serving import versions
@@ -44,7 +45,7 @@ class Challenger:
         self.positive: Any = None
         self.refused = ""  # why it cannot answer, as long as it cannot
         self._waiting: dict[int, asyncio.Future[Answers]] = {}
-        self._number = 0
+        self._number = self._loaded = 0
         self._process: asyncio.subprocess.Process | None = None
         self._running = asyncio.create_task(self._run())
 
@@ -52,6 +53,11 @@ class Challenger:
     def is_ready(self) -> bool:
         """Whether it is loaded, and can be asked."""
         return self._process is not None and not self.refused
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether it was loaded once: from then on, that it cannot be asked is a failure of its own."""
+        return bool(self._loaded)
 
     async def answer(self, rows: Sequence[Mapping[str, Any]], timeout: float) -> Answers:
         """The answers to n raw rows; after `timeout` seconds its process is ended.
@@ -70,6 +76,7 @@ class Challenger:
             async with asyncio.timeout(timeout):
                 return await answers  # type: ignore[no-any-return]
         except TimeoutError:
+            self._process = None
             _end(process)
             raise ChallengerError(f"it gave no answer within {timeout:g} s") from None
         except OSError as error:
@@ -99,8 +106,14 @@ class Challenger:
         """Start a process, and read its answers until it ends; whether it gave any."""
         arguments = ("-m", __name__, json.dumps(asdict(self.copy)))
         pipe, answered = asyncio.subprocess.PIPE, False
+        found = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
         process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, stdin=pipe, stdout=pipe, limit=LONGEST_LINE
+            sys.executable,
+            *arguments,
+            stdin=pipe,
+            stdout=pipe,
+            limit=LONGEST_LINE,
+            env=os.environ | {"PYTHONPATH": found.rstrip(os.pathsep)},
         )
         assert process.stdout is not None  # noqa: S101  # it is a pipe
         try:
@@ -110,6 +123,7 @@ class Challenger:
             if not self.refused:
                 self.classes, self.positive = hello["classes"], hello["positive"]
                 self._process = process
+                self._loaded += 1
             while line := await process.stdout.readline():
                 answered = self._take(*json.loads(line)) or answered
         except (TimeoutError, ValueError) as error:  # ValueError: a line that is no JSON, or too long

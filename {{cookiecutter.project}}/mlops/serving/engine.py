@@ -35,15 +35,17 @@ MISSING = 0.05
 
 
 class Engine(Protocol):
-    """Answers raw rows as `RawModel` does; `reason` says why it is no faster one, if it is not."""
-
-    model: RawModel
+    """Answers raw rows as `RawModel` does."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Trees, linear or scikit-learn."""
+        ...
 
     @property
-    def reason(self) -> str: ...
+    def reason(self) -> str:
+        """Why it is no faster one; empty if it is."""
+        ...
 
     def predict(self, rows: Sequence[Mapping[str, Any]]) -> Predictions:
         """The predictions for n raw rows; their labels are plain values (str, bool, int, float).
@@ -90,7 +92,7 @@ class Fast:
         return _plain(self.model._predictions(list(rows)))
 
     def answers(self, encoded: NDArray[np.float64]) -> Predictions:
-        """The predictions for n encoded rows, made of an evaluator's values as `training.fitting.predict` makes them."""
+        """The predictions for n encoded rows, from an evaluator's values as in `training.fitting.predict`."""
         found, positive = self.evaluate(encoded), self.model.model.positive
         if found.ndim == 1:
             predicted = found.astype(object) if self.classes else found
@@ -230,9 +232,10 @@ def _disagreement(fast: Fast, typed: pd.DataFrame, raw: Sequence[Mapping[str, An
     else:
         misses = np.zeros(1)
     if not misses.max() <= TOLERANCE:
+        different = (~(misses <= TOLERANCE)).sum()
         return (
-            f"the engine {fast.name} differs from scikit-learn by {misses.max():.1g} in {(~(misses <= TOLERANCE)).sum()} "
-            f"of {len(typed)} check rows, more than {TOLERANCE:g}"
+            f"the engine {fast.name} differs from scikit-learn in {different} of {len(typed)} check rows by more than "
+            f"{TOLERANCE:g}, {misses.max():.1g} at most"
         )
     for number, row in enumerate(raw):
         try:
@@ -288,6 +291,5 @@ def _made_up(model: RawModel) -> pd.DataFrame:
             values = (np.clip(values, *DAYS) * SECONDS_A_DAY).astype("int64").astype("datetime64[s]")
         if kind == "integer":
             values = values.round()
-        series = pd.Series(values).astype(DTYPES[kind])
-        table[name] = series.mask(rng.random(CHECKED_ROWS) < MISSING)
+        table[name] = pd.Series(values, dtype=DTYPES[kind]).mask(rng.random(CHECKED_ROWS) < MISSING)
     return pd.DataFrame(table)

@@ -96,7 +96,7 @@ def encoder(model: RawModel, examples: Rows) -> Encode:
 
 def levels(transformer: "ColumnTransformer") -> dict[str, list[str]]:
     """The levels that a fitted encoder knows, by the names of the categories; missing is none of them."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for name, fitted, columns in transformer.transformers_:
         if name in ("categories", "means") and len(columns):
             of_each = (fitted["encode"] if name == "categories" else fitted).categories_
@@ -163,6 +163,7 @@ def _known(model: RawModel, blocks: Mapping[str, NDArray[np.intp]], examples: Ro
         name: [True, False] for name in schema.needed if schema.columns[name].type == "boolean"
     }
     shared: dict[Code, Code] = {}  # rare levels have equal codes
+    given: Mapping[str, Sequence[Any]]
     for given in (values, truths):
         for start in range(0, max(map(len, given.values()), default=0), ROWS):
             part = {name: some[start : start + ROWS] for name, some in given.items()}

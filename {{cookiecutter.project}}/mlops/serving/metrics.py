@@ -49,9 +49,9 @@ class Metrics:
 
         for path in Path(os.environ[FOLDER]).glob("gauge_live*.db"):
             if not _runs(pid := int(path.stem.rpartition("_")[2])):
-                self._multiprocess.mark_process_dead(pid)
+                self._multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
         everything = CollectorRegistry()
-        self._multiprocess.MultiProcessCollector(everything)
+        self._multiprocess.MultiProcessCollector(everything)  # type: ignore[no-untyped-call]
         return generate_latest(everything)
 
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from mlops.serving.challenging import Challenger, ChallengerError
 from mlops.serving.following import begun
 from mlops.serving.metrics import MOST_CLASSES, Metrics
 from mlops.serving.prediction_log import PredictionLog, timestamp
-from mlops.serving.request import Feedback, Reader
+from mlops.serving.request import Feedback, Reader, Row
 from mlops.serving.state import Answered
 from mlops.serving.versions import Copy, Served
 
@@ -121,7 +121,7 @@ class Worker:
             raise UnavailableError(self.why_not())
         route, challenger = self.route, self.challenger
         # Captured once: a change of the route while this request waits must not mix two of them.
-        if challenger is None or not challenger.is_ready or challenger.copy.number != route.challenger:
+        if challenger is None or not challenger.was_ready or challenger.copy.number != route.challenger:
             challenger = None
         units = self._units(route, rows, challenger)
         found: list[dict[str, Any] | None] = [None] * len(rows)
@@ -151,7 +151,7 @@ class Worker:
         champion = self.champion
         if champion is None:
             raise UnavailableError(self.why_not())
-        start, rows = time.perf_counter(), table.to_dict(orient="records")
+        start, rows = time.perf_counter(), cast(list[Row], table.to_dict(orient="records"))
         predictions = await self.in_thread(champion.engine.model._predictions, table)
         given = None if predictions.probabilities is None else predictions.probabilities.tolist()
         answers = _parts(predictions.predicted.tolist(), given, champion.classes, champion.positive)
@@ -177,7 +177,7 @@ class Worker:
     async def predictions(self) -> int:
         """How many predictions all workers have given, over restarts."""
         with suppress(StoreError):
-            return sum((await self._in_state(state.predictions)).values()) + self._batch.versions.total()
+            return self._batch.versions.total() + sum((await self._in_state(state.predictions)).values())
         return self._batch.versions.total()
 
     def described(self) -> dict[str, Any]:
@@ -207,6 +207,7 @@ class Worker:
         return {
             "route": routing.as_dict(route),
             "described": routing.described(route),
+            "candidate": self.served.candidate if self.served else "",
             "requests": totals,
             "events": {
                 metric: {str(share): list(each) for share, each in by_share.items()}

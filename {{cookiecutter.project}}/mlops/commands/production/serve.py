@@ -41,7 +41,7 @@ def serve(
         ParameterError: the address can be reached by others and there is no API key, or a key is short.
         StoreError: the folder of the server cannot be used, the port is taken, or nothing could be fetched.
     """
-    settings, register, tracking = params.load(params.Serving), params.load(params.Register), params.load(params.Tracking)
+    settings, register = params.load(params.Serving), params.load(params.Register)
     if not _is_loopback(host) and not keys.named(keys.API_KEYS):
         raise ParameterError(
             f"{host} can be reached by others: set {keys.API_KEYS} (name:key, several with commas between them), or "
@@ -51,7 +51,9 @@ def serve(
     from mlops.serving import following, versions
 
     folder = Path(settings.folder)
-    follower = following.Follower(folder, settings, register, None if offline else tracking.uri, version)
+    follower = following.Follower(
+        folder, settings, register, None if offline else params.load(params.Tracking).uri, version
+    )
     versions.write(folder, follower.served)
     if fetch:
         _fetch(follower)
