@@ -8,7 +8,7 @@ import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import DataError, ParameterError, ProjectError
-from mlops.training import parallel
+from mlops.training import encoding, parallel
 from mlops.training.metrics import Predictions, score
 from mlops.training.task import Label, Task, labels
 
@@ -126,7 +126,7 @@ def cross_validate(
         if fold is None:
             return fit(clone(model), table, target, threads, balanced)
         train, test = fold
-        fitted = fit(clone(model), table.iloc[train], target[train], threads, balanced)
+        fitted = fit(clone(model), table, target, threads, balanced, train)
         found = predict(fitted, table.iloc[test], target[test], positive, threads, classes)
         return judge(fitted, table.iloc[test], found) if judge else score(found)
 
@@ -139,10 +139,12 @@ def fit(
     target: NDArray[np.generic],
     threads: int,
     balanced: bool = False,
+    rows: NDArray[np.intp] | None = None,
 ) -> Model:
     """Fit `model` in place on n rows, given as features or as encoded rows, and their target (n,).
 
-    If `balanced`, the rows have weights, so that all classes weigh the same.
+    A pipeline is fitted on the positions `rows` (m,) alone, if they are given. If `balanced`, the rows have weights, so
+    that all classes weigh the same.
 
     Raises:
         ParameterError: the estimator refuses its arguments or the data.
@@ -152,21 +154,40 @@ def fit(
     from threadpoolctl import threadpool_limits
 
     estimator = model[-1] if isinstance(model, Pipeline) else model
-    weights = {"sample_weight": compute_sample_weight("balanced", target)} if balanced else {}
+    learnt = target if rows is None else target[rows]
+    weights = {"sample_weight": compute_sample_weight("balanced", learnt)} if balanced else {}
     with threadpool_limits(threads), refused(estimator):
-        if estimator is not model:  # not Pipeline.fit, which would hold the features beside the encoded rows
+        if estimator is model:
+            estimator.fit(table, learnt, **weights)
+        elif len(learnt) < MANY_ROWS:  # not Pipeline.fit, which would hold the features beside the encoded rows
             with ENCODING:
-                table, target, held_out = _held_out(estimator, model[:-1].fit_transform(table, target), target)
-            estimator.fit(table, target, **weights, **held_out)  # boosting has a class_weight: never both
+                table = model[:-1].fit_transform(table if rows is None else table.iloc[rows], learnt)
+            estimator.fit(table, learnt, **weights)
         else:
-            estimator.fit(table, target, **weights)
+            _fit_many(model, table, target, np.arange(len(target)) if rows is None else rows, weights)
     return model
 
 
-def _held_out(
-    estimator: "BaseEstimator", encoded: NDArray[np.float64], target: NDArray[np.generic]
-) -> tuple[NDArray[np.float64], NDArray[np.generic], dict[str, Any]]:
-    """The rows that an estimator learns from, their target, and those of many by which it stops early.
+def _fit_many(
+    model: "Pipeline",
+    table: pd.DataFrame,
+    target: NDArray[np.generic],
+    rows: NDArray[np.intp],
+    weights: dict[str, NDArray[np.float64]],
+) -> None:
+    """Fit encoder and estimator on the positions `rows` (m,), to the byte as `Pipeline.fit`, in much less memory."""
+    estimator, learnt = model[-1], target[rows]
+    parts = _early_stopping_parts(estimator, learnt)
+    with ExitStack() as alone:
+        alone.enter_context(ENCODING)
+        encoded, *held = encoding.fit_transform(model[0], table, target, rows, parts)
+        held_out = {"X_val": held[0], "y_val": learnt[parts[1]]} if held else {}  # boosting has no weights: see `fit`
+        with _freed_when_binned(estimator, [encoded, *held], alone.close):
+            estimator.fit(encoded, learnt[parts[0]], **weights, **held_out)
+
+
+def _early_stopping_parts(estimator: "BaseEstimator", target: NDArray[np.generic]) -> list[NDArray[np.intp]]:
+    """The positions of the rows that an estimator learns from and, of boosting, of those by which it stops early.
 
     `HistGradientBoosting` would split the rows in the same way, but keep a copy of all of them meanwhile.
     """
@@ -174,21 +195,50 @@ def _held_out(
     from sklearn.model_selection import train_test_split
     from sklearn.utils import check_random_state
 
+    rows = np.arange(len(target))
     if type(estimator) not in (HistGradientBoostingClassifier, HistGradientBoostingRegressor):
-        return encoded, target, {}
+        return [rows]
     given = estimator.get_params(deep=False)
     plain = given["early_stopping"] and 0 < (given["validation_fraction"] or 0) < 0.5 and not given["warm_start"]
     plain = plain and given.get("class_weight") is None and given["categorical_features"] in (None, "from_dtype")
-    if len(target) < MANY_ROWS or not plain or not isinstance(given["random_state"], int):
-        return encoded, target, {}
-    kept, held, target_kept, target_held = train_test_split(
-        encoded,
-        target,
+    if not plain or not isinstance(given["random_state"], int):
+        return [rows]
+    parts: list[NDArray[np.intp]] = train_test_split(
+        rows,
         test_size=given["validation_fraction"],
         stratify=target if isinstance(estimator, HistGradientBoostingClassifier) else None,
         random_state=check_random_state(given["random_state"]).randint(np.iinfo(np.uint32).max, dtype="u8"),
     )
-    return kept, target_kept, {"X_val": held, "y_val": target_held}
+    return parts
+
+
+@contextmanager
+def _freed_when_binned(
+    estimator: "BaseEstimator", encoded: list[NDArray[np.float64]], binned: Callable[[], None]
+) -> Iterator[None]:
+    """Empty the `encoded` rows of boosting as soon as it has its bins of them, an eighth of the size; then call `binned`.
+
+    `HistGradientBoosting` holds the rows until it is fitted, and never reads them again. `_bin_data` is private: under
+    another name the rows stay, which takes memory and changes no result. Other estimators keep their rows.
+    """
+    make_bins = getattr(estimator, "_bin_data", None)
+    if make_bins is None:
+        binned()
+        yield
+        return
+
+    def bins(rows: NDArray[np.float64], *arguments: Any, **named: Any) -> Any:
+        made = make_bins(rows, *arguments, **named)
+        if any(rows is one for one in encoded):
+            rows.resize((0, rows.shape[1]), refcheck=False)
+        binned()
+        return made
+
+    estimator._bin_data = bins
+    try:
+        yield
+    finally:
+        del estimator._bin_data
 
 
 @contextmanager
