@@ -141,10 +141,10 @@ def fit_transform(
     encoder: "ColumnTransformer",
     table: pd.DataFrame,
     target: NDArray[np.generic],
-    rows: NDArray[np.intp],
-    parts: Sequence[NDArray[np.intp]],
+    rows: NDArray[np.integer[Any]],
+    parts: Sequence[NDArray[np.integer[Any]]],
 ) -> list[NDArray[np.float64]]:
-    """Fit `encoder` in place on the `rows` (m,) of `inputs` and `target`; return the encoded rows of each of `parts`.
+    """Fit `encoder` in place on `rows` (m,) of `inputs` and their target (m,); return the encoded rows of each part.
 
     A part holds positions in `rows`. Encoder and rows are, to the byte, those of `encoder.fit_transform`. That holds
     the features, what each transformer makes of them and both together; here, nothing of many rows is held beside the
@@ -159,7 +159,7 @@ def fit_transform(
         if len(columns) and name == "numbers":
             _fit_numbers(one, table, columns, rows)
         elif len(columns) and name == "means":  # gives a row what it learnt on others, so that it needs all of them
-            means[name] = one.fit_transform(table[columns].iloc[rows], target[rows])
+            means[name] = one.fit_transform(table[columns].iloc[rows], target)
         elif len(columns):
             one.fit(table[columns].iloc[rows])
         fitted.append((name, one, columns))
@@ -180,7 +180,7 @@ def fit_transform(
     return matrices
 
 
-def _fit_numbers(numbers: "Pipeline", table: pd.DataFrame, columns: list[str], rows: NDArray[np.intp]) -> None:
+def _fit_numbers(numbers: "Pipeline", table: pd.DataFrame, columns: list[str], rows: NDArray[np.integer[Any]]) -> None:
     """Fit the pipeline of numbers in place, column by column: a fit takes five times the memory of what it is given."""
     from sklearn.base import clone
 

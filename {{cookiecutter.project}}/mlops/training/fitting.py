@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 Model = TypeVar("Model", bound="BaseEstimator")
-Fold = tuple[NDArray[np.intp], NDArray[np.intp]]
+Positions = NDArray[np.integer[Any]]
+Fold = tuple[Positions, Positions]
 
 # Rows that are encoded and predicted at once: a thousand encoded columns make them 160 MB.
 ROWS = 20_000
@@ -93,7 +94,9 @@ def folds(target: NDArray[np.generic], groups: pd.Series | None, task: Task, cou
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")  # reported by `train` as rare classes
         try:
-            return list(kind(count, shuffle=True, random_state=seed).split(target, target, groups))
+            cut = kind(count, shuffle=True, random_state=seed).split(target, target, groups)
+            # Positions of 32 bits, since all folds are in memory until the last is fitted.
+            return [(train.astype(np.int32), test.astype(np.int32)) for train, test in cut]
         except ValueError as error:
             raise DataError(
                 f"the training split cannot be cut into {count} folds: {error}; lower train.folds"
@@ -139,7 +142,7 @@ def fit(
     target: NDArray[np.generic],
     threads: int,
     balanced: bool = False,
-    rows: NDArray[np.intp] | None = None,
+    rows: Positions | None = None,
 ) -> Model:
     """Fit `model` in place on n rows, given as features or as encoded rows, and their target (n,).
 
@@ -157,14 +160,14 @@ def fit(
     learnt = target if rows is None else target[rows]
     weights = {"sample_weight": compute_sample_weight("balanced", learnt)} if balanced else {}
     with threadpool_limits(threads), refused(estimator):
-        if estimator is model:
-            estimator.fit(table, learnt, **weights)
+        if estimator is model or isinstance(table, np.ndarray):
+            model.fit(table, learnt, **weights)
         elif len(learnt) < MANY_ROWS:  # not Pipeline.fit, which would hold the features beside the encoded rows
             with ENCODING:
-                table = model[:-1].fit_transform(table if rows is None else table.iloc[rows], learnt)
-            estimator.fit(table, learnt, **weights)
+                encoded = model[:-1].fit_transform(table if rows is None else table.iloc[rows], learnt)
+            estimator.fit(encoded, learnt, **weights)
         else:
-            _fit_many(model, table, target, np.arange(len(target)) if rows is None else rows, weights)
+            _fit_many(model, table, learnt, np.arange(len(learnt), dtype=np.int32) if rows is None else rows, weights)
     return model
 
 
@@ -172,21 +175,22 @@ def _fit_many(
     model: "Pipeline",
     table: pd.DataFrame,
     target: NDArray[np.generic],
-    rows: NDArray[np.intp],
+    rows: Positions,
     weights: dict[str, NDArray[np.float64]],
 ) -> None:
-    """Fit encoder and estimator on the positions `rows` (m,), to the byte as `Pipeline.fit`, in much less memory."""
-    estimator, learnt = model[-1], target[rows]
-    parts = _early_stopping_parts(estimator, learnt)
+    """Fit a pipeline on `rows` (m,) of a table and their target (m,): to the byte as `Pipeline.fit`, in less memory."""
+    estimator = model[-1]
+    parts = _early_stopping_parts(estimator, target)
     with ExitStack() as alone:
         alone.enter_context(ENCODING)
         encoded, *held = encoding.fit_transform(model[0], table, target, rows, parts)
-        held_out = {"X_val": held[0], "y_val": learnt[parts[1]]} if held else {}  # boosting has no weights: see `fit`
+        # Boosting has weights of classes, so that there are none of rows.
+        held_out = {"X_val": held[0], "y_val": target[parts[1]]} if held else {}
         with _freed_when_binned(estimator, [encoded, *held], alone.close):
-            estimator.fit(encoded, learnt[parts[0]], **weights, **held_out)
+            estimator.fit(encoded, target[parts[0]] if held else target, **weights, **held_out)
 
 
-def _early_stopping_parts(estimator: "BaseEstimator", target: NDArray[np.generic]) -> list[NDArray[np.intp]]:
+def _early_stopping_parts(estimator: "BaseEstimator", target: NDArray[np.generic]) -> list[Positions]:
     """The positions of the rows that an estimator learns from and, of boosting, of those by which it stops early.
 
     `HistGradientBoosting` would split the rows in the same way, but keep a copy of all of them meanwhile.
@@ -195,7 +199,7 @@ def _early_stopping_parts(estimator: "BaseEstimator", target: NDArray[np.generic
     from sklearn.model_selection import train_test_split
     from sklearn.utils import check_random_state
 
-    rows = np.arange(len(target))
+    rows = np.arange(len(target), dtype=np.int32)
     if type(estimator) not in (HistGradientBoostingClassifier, HistGradientBoostingRegressor):
         return [rows]
     given = estimator.get_params(deep=False)
@@ -203,7 +207,7 @@ def _early_stopping_parts(estimator: "BaseEstimator", target: NDArray[np.generic
     plain = plain and given.get("class_weight") is None and given["categorical_features"] in (None, "from_dtype")
     if not plain or not isinstance(given["random_state"], int):
         return [rows]
-    parts: list[NDArray[np.intp]] = train_test_split(
+    parts: list[Positions] = train_test_split(
         rows,
         test_size=given["validation_fraction"],
         stratify=target if isinstance(estimator, HistGradientBoostingClassifier) else None,
@@ -216,10 +220,11 @@ def _early_stopping_parts(estimator: "BaseEstimator", target: NDArray[np.generic
 def _freed_when_binned(
     estimator: "BaseEstimator", encoded: list[NDArray[np.float64]], binned: Callable[[], None]
 ) -> Iterator[None]:
-    """Empty the `encoded` rows of boosting as soon as it has its bins of them, an eighth of the size; then call `binned`.
+    """Empty the `encoded` rows of boosting as soon as it has its bins, an eighth of their size; then call `binned`.
 
-    `HistGradientBoosting` holds the rows until it is fitted, and never reads them again. `_bin_data` is private: under
-    another name the rows stay, which takes memory and changes no result. Other estimators keep their rows.
+    `HistGradientBoosting` holds the rows until it is fitted, and never reads them again. Its method `_bin_data` is
+    private: in a release without it the rows stay, which takes memory and changes no result. Any other estimator keeps
+    its rows, and `binned` is called before the fit.
     """
     make_bins = getattr(estimator, "_bin_data", None)
     if make_bins is None:
