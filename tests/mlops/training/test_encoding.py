@@ -1,5 +1,6 @@
 """The encoder copes with levels and values that it has not seen, and learns from training rows only."""
 
+import pickle
 from collections.abc import Sequence
 from datetime import date
 
@@ -286,3 +287,32 @@ def test_every_category_may_have_many_levels_or_none() -> None:
     for many in (["few", "some", "most"], []):
         encoded = encoder(OF_THREE, many).fit(table, target).transform(table)
         assert encoded.shape == (400, 4 if many else 1 + 2 + 50 + 200)
+
+
+@pytest.mark.parametrize("many", [[], ["level"]])
+@pytest.mark.parametrize("names", [["level", "amount", "at"], ["amount", "at"], ["level"]])
+def test_rows_that_are_encoded_in_parts_are_to_the_byte_those_of_the_encoder(
+    names: list[str], many: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "ROWS", 70)
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame(
+        {
+            "level": pd.Series(rng.choice(["a", "b", "c", None], size=500), dtype="str"),
+            "amount": np.where(rng.random(500) < 0.1, np.nan, rng.normal(size=500)),
+            "at": np.datetime64("2020-01-01", "us") + rng.integers(0, 9999, 500) * np.timedelta64(1, "h"),
+        }
+    )
+    schema = Schema(columns={name: SCHEMA.columns[name] for name in [*names, "y"]})
+    inputs, kept = encoding.inputs(table, schema), np.flatnonzero(rng.random(500) < 0.8)
+    target = rng.choice(np.array(["no", "yes"], dtype=object), size=len(kept))
+    whole, found = (encoder(schema, [name for name in many if name in names]) for _ in range(2))
+    expected = whole.fit_transform(inputs.iloc[kept], target)
+    parts = [np.arange(150, len(kept)), np.arange(150)]
+
+    matrices = encoding.fit_transform(found, inputs, target, kept, parts)
+
+    for matrix, part in zip(matrices, parts, strict=True):
+        assert np.array_equal(matrix, expected[part])
+        assert matrix.flags.f_contiguous == expected.flags.f_contiguous
+    assert pickle.dumps(found) == pickle.dumps(whole)

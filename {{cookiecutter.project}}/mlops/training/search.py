@@ -16,7 +16,7 @@ from mlops.base.errors import ParameterError, nearest
 from mlops.base.params import Range, Space
 from mlops.training import parallel
 from mlops.training.estimators import takes_others
-from mlops.training.fitting import Fold, fit, predict, refused, summarise
+from mlops.training.fitting import Fold, Positions, fit, predict, refused, summarise
 from mlops.training.metrics import HIGHER_IS_BETTER, score
 from mlops.training.task import Label
 
@@ -137,7 +137,7 @@ def search(
 
     classes = None if target.dtype == np.float64 else np.unique(target)
 
-    def on(train: NDArray[np.intp], test: NDArray[np.intp]) -> Iterator[FoldScore]:
+    def on(train: Positions, test: Positions) -> Iterator[FoldScore]:
         rows = (*_encoded(encoder, table.iloc[train], target[train], table.iloc[test]), target[test])
         items = [(number, one, *rows, positive, threads, classes, balanced) for number, one in enumerate(estimators)]
         yield from parallel.each(_judged, items, threads)

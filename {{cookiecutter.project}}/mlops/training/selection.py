@@ -53,14 +53,15 @@ def train(
     inputs = encoding.inputs(table, schema)
     many = encoding.many_levels(inputs, schema, settings.max_levels, settings.encoded_megabytes)
     encoder = encoding.encoder(schema, many, settings.rare_level, kind, settings.seed)
-    if split == "time":
-        folds = fitting.folds_by_time(table[schema.with_role("time")[0]], settings.folds)
-    else:
-        groups = table[schema.with_role("group")[0]] if schema.with_role("group") else None
-        folds = fitting.folds(target, groups, kind, settings.folds, settings.seed)
+    ordering = schema.with_role("time" if split == "time" else "group")
+    units = table[ordering[0]] if ordering else None
     rows = len(table)
     del table  # the copy of it in `inputs` is all that is needed, and the fits need the memory
     pa.default_memory_pool().release_unused()
+    if split == "time" and units is not None:
+        folds = fitting.folds_by_time(units, settings.folds)
+    else:
+        folds = fitting.folds(target, units, kind, settings.folds, settings.seed)
 
     chosen, space = models.choose(settings.model), settings.search.space.get(settings.model, {})
     path = chosen.classifier if kind == "classification" else chosen.regressor
