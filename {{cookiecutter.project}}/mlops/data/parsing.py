@@ -187,7 +187,10 @@ def _integers(values: pd.Series, how: Column | Spelling) -> pd.Series:
     if is_text(values):
         # Digits are not read through floats, so that an id above 2^53 keeps its last ones, whatever other rows hold.
         try:
-            digits = arrow(values).cast(pa.int64())
+            text = arrow(values)
+            if any(pc.any(pc.match_substring(text, sign)).as_py() for sign in "xX"):
+                raise pa.ArrowInvalid  # Arrow would read the hexadecimal 0x1F
+            digits = text.cast(pa.int64())
             return pd.Series(digits.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get).array, values.index)
         except pa.ArrowInvalid:
             values = values.str.replace(r"^([+-]?\d+)\.0*$", r"\1", regex=True) if how.decimal == "." else values

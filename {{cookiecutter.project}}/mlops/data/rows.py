@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from numbers import Number
 from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mlops.base.errors import DataError
 from mlops.data import parsing, times
@@ -19,7 +21,8 @@ def typed(rows: Rows, schema: Schema, derive: Derive) -> pd.DataFrame:
 
     `rows` are a table, one row by the names of its columns, whole columns by their names, or a list of rows. What no
     prediction needs, such as an id or the target, is left out. A value is spelt as `schema` says, or as programs spell
-    it: a number is a number whatever the decimal sign, and a date may be one of ISO 8601 or of Python.
+    it: a number is a number whatever the decimal sign, and a date may be one of ISO 8601 or of Python. What a value of
+    rows or lists is read as depends on that value alone, not on those beside it.
 
     Raises:
         DataError: there is no row, a needed column is not there, or a value is not of its column's type.
@@ -45,6 +48,14 @@ def typed(rows: Rows, schema: Schema, derive: Derive) -> pd.DataFrame:
     return derived(parsed.table, schema, derive)
 
 
+def read(values: pd.Series, column: Column, missing: tuple[str, ...]) -> tuple[pd.Series, NDArray[np.bool_]]:
+    """The raw values (n) of one column as `typed` reads them, and where (n,) it refuses one."""
+    spelt = _as_spelt(values, column, missing)
+    stands = parsing.given(spelt, parsing.words(column, missing))
+    found = parsing.typed(spelt.where(stands), column)
+    return found, (stands & found.isna()).to_numpy(dtype=bool)
+
+
 def _as_spelt(values: pd.Series, column: Column, missing: tuple[str, ...]) -> pd.Series:
     """The same values (n) with numbers among objects, and dates of ISO 8601, spelt as the column spells them."""
     if column.decimal != "." and values.dtype == object:
@@ -66,7 +77,9 @@ def _table(rows: Rows) -> pd.DataFrame:
         rows = {str(name): value for name, value in rows.items()}
     try:
         one = isinstance(rows, Mapping) and not all(map(pd.api.types.is_list_like, rows.values()))
-        table = pd.DataFrame([rows] if one else rows)
+        # Objects, since pandas would make floats of the integers above a missing value, and 1 of true beside a number.
+        kind = None if isinstance(rows, pd.DataFrame) else object
+        table = pd.DataFrame([rows] if one else rows, dtype=kind)
     except (TypeError, ValueError) as error:
         raise DataError(f"the rows are no table ({error}): give one row, or a list of rows, by column names") from None
     if table.empty:

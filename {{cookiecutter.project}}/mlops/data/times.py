@@ -11,6 +11,8 @@ ZONES = {
     **{"EST": -5, "EDT": -4, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "AEST": 10, "AEDT": 11},
 }
 MIDNIGHT = r"^(.*[T ])24(:00(?::00(?:\.0+)?)?)$"
+# Words that pandas reads as the time at which it reads them.
+CLOCK = ("now", "today")
 # The end of a time that names its zone.
 ZONED = r":[0-9]{2}(?:[.,][0-9]+)? ?(?:Z|[A-Z]{3,4}|[+-][0-9]{2}(?::?[0-9]{2})?)$"
 
@@ -29,6 +31,7 @@ def datetimes(values: pd.Series, form: str | None, first_year: int | None) -> pd
             return pd.Series(plain.to_numpy(zero_copy_only=False), values.index, name=values.name)
         except pa.ArrowInvalid:
             pass  # with zones, or of another precision
+    values = values.mask(values.isin(CLOCK))
     found = _read(values, form)
     if (rest := values.notna() & found.isna()).any():
         found = found.where(~rest, _read(respelt(values[rest]), form))

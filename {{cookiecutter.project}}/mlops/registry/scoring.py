@@ -71,6 +71,10 @@ class RawModel:
         answers = answers.join(results.class_probabilities(predictions))
         return answers.set_axis(given.index) if isinstance(given, pd.DataFrame) else answers
 
+    def read(self, values: pd.Series, name: str) -> tuple[pd.Series, NDArray[np.bool_]]:
+        """The raw values (n) of one column in its type, and where (n,) there is one that cannot be read."""
+        return rows.read(values, self.schema.columns[name], self.schema.missing)
+
     def _probabilities(self, given: rows.Rows) -> NDArray[np.float64] | None:
         return self._predictions(given).probabilities
 
