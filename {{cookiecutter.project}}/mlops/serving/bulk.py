@@ -2,7 +2,6 @@
 
 import struct
 from collections import Counter
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
 # Bytes of a table in memory, as Arrow or its text written out; the data frame takes a few times as much.
 LARGEST = 500_000_000
 CELL = 8  # bytes of a value, at least
-BATCHES = (2, 3)  # kinds of Arrow messages that hold values: dictionaries and rows
+# The numbers of fields of Arrow's tables Message, DictionaryBatch and RecordBatch.
+HEADER, DATA, COMPRESSION = 2, 1, 3
 
 
 def table(content: bytes, media: str, reader: Reader, largest: int = LARGEST) -> pd.DataFrame:
@@ -96,7 +96,7 @@ def _stream(content: bytes, reader: Reader, largest: int) -> "pa.Table":
 
     with pa.ipc.open_stream(content) as stream:
         names = _names(stream.schema, reader)
-        if any(_is_compressed(message) for message in _messages(content)):
+        if any(map(_is_compressed, pa.ipc.MessageReader.open_stream(content))):
             raise RequestError(422, "the Arrow stream is compressed: write it without compression, or send Parquet")
         batches, rows = [], 0
         for batch in stream:
@@ -180,28 +180,15 @@ def _text_bytes(column: "pa.ChunkedArray") -> int:
     return size
 
 
-def _messages(content: bytes) -> Iterator[memoryview]:
-    """The descriptions of a stream's messages, tables of FlatBuffers, as Arrow's format names them."""
-    import pyarrow as pa
-
-    with pa.ipc.MessageReader.open_stream(content) as messages:
-        for message in messages:
-            yield memoryview(message.metadata)
-
-
-def _is_compressed(message: memoryview) -> bool:
-    """Whether the values of an Arrow message are compressed (Message.fbs and Schema.fbs of Arrow's format)."""
-    start = struct.unpack_from("<I", message)[0]
-    kind, header = _field(message, start, 1), _field(message, start, 2)
-    if not kind or not header or message[kind] not in BATCHES:
+def _is_compressed(message: "pa.ipc.Message") -> bool:
+    """Whether the values of an Arrow message are compressed, as its FlatBuffers say (Message.fbs of Arrow's format)."""
+    if message.type not in ("record batch", "dictionary"):
         return False
-    rows = _followed(message, header)
-    if message[kind] == BATCHES[0]:
-        inner = _field(message, rows, 1)
-        if not inner:
-            return False
-        rows = _followed(message, inner)
-    return _field(message, rows, 3) != 0
+    about = memoryview(message.metadata)
+    rows = _part(about, struct.unpack_from("<I", about)[0], HEADER)
+    if message.type == "dictionary":
+        rows = _part(about, rows, DATA)
+    return _field(about, rows, COMPRESSION) != 0
 
 
 def _field(message: memoryview, at: int, number: int) -> int:
@@ -213,9 +200,11 @@ def _field(message: memoryview, at: int, number: int) -> int:
     return at + offset if offset else 0
 
 
-def _followed(message: memoryview, at: int) -> int:
-    where: int = at + struct.unpack_from("<I", message, at)[0]
-    return where
+def _part(message: memoryview, at: int, number: int) -> int:
+    """Where the table begins that is a field of the table at `at`."""
+    place = _field(message, at, number)
+    start: int = place + struct.unpack_from("<I", message, place)[0]
+    return start
 
 
 def _too_large(largest: int) -> RequestError:
