@@ -100,7 +100,7 @@ INFERENCE = operation("InferenceRequest", ["InferenceAnswer"])
 
 
 def column_schema(column: Column, missing: tuple[str, ...]) -> Described:
-    """The JSON Schema of a raw value of a column; limits and allowed values are told, since none is refused for them."""
+    """The JSON Schema of a raw value of a column; no value is refused for limits or levels."""
     words = parsing.words(column, missing)
     give = expected(column)
     said = [give[0].upper() + give[1:]]

@@ -350,8 +350,8 @@ def an_object(found: Any, *names: str) -> dict[str, Any]:
         RequestError: 422; it is something else.
     """
     if found.__class__ is not dict or len(found) != 1 or next(iter(found)) not in names:
-        forms = " or ".join(f'{{"{name}": [...]}}' for name in names)
-        raise RequestError(422, f"the body has to be an object of one key, given once: {forms}")
+        forms = " or ".join(f'"{name}": [...]' for name in names)
+        raise RequestError(422, f"the body has to be a JSON object of one key, given once: {forms}")
     return found
 
 
