@@ -1,5 +1,6 @@
 """Dates and times as people and programs write them."""
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -13,6 +14,7 @@ ZONES = {
 MIDNIGHT = r"^(.*[T ])24(:00(?::00(?:\.0+)?)?)$"
 # Words that pandas reads as the time at which it reads them.
 CLOCK = ("now", "today")
+SPAN = (np.datetime64("0001-01-01", "us"), np.datetime64("9999-12-31T23:59:59.999999", "us"))
 # The end of a time that names its zone.
 ZONED = r":[0-9]{2}(?:[.,][0-9]+)? ?(?:Z|[A-Z]{3,4}|[+-][0-9]{2}(?::?[0-9]{2})?)$"
 
@@ -21,8 +23,14 @@ def datetimes(values: pd.Series, form: str | None, first_year: int | None) -> pd
     """Text (n,) or times (n,) as datetime64[us] without zone, in UTC where a zone is named; NaT for what is none.
 
     `form` is that of `strptime`, ISO 8601 if None. Years of two digits are those from `first_year` on; if it is None,
-    those from 1969 on, as in POSIX. The hour 24 is midnight at the end of the day.
+    those from 1969 on, as in POSIX. The hour 24 is midnight at the end of the day. Years are those from 1 to 9999: -1
+    stands for what is missing, not for a year before Christ.
     """
+    found = _datetimes(values, form, first_year)
+    return found.where(found.between(*SPAN))
+
+
+def _datetimes(values: pd.Series, form: str | None, first_year: int | None) -> pd.Series:
     if not isinstance(values.dtype, pd.StringDtype):
         return _read(values, form)
     if form is None:

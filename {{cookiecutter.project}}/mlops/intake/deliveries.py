@@ -468,6 +468,13 @@ def _parquet_names(stored: list[str]) -> list[str]:
     return list(names.unique("" if name.startswith("__index_level_") else name for name in stored))
 
 
+def from_arrow(table: "pa.Table") -> pd.DataFrame:
+    """A table of Arrow as the same table in a Parquet file is read."""
+    import pyarrow as pa
+
+    return _frame(pa.table([_plain(column) for column in table.columns], names=table.column_names))
+
+
 def _plain(column: "pa.ChunkedArray") -> "pa.ChunkedArray":
     """The same values as numbers, truth values, times or text."""
     import pyarrow as pa
