@@ -1,6 +1,7 @@
 """A version's model as MLflow has it: raw rows in, answers out. `packaging` copies this module into every version."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from mlops.data import rows
 from mlops.data.deriving import Derive
 from mlops.data.schema import ColumnType, Schema
 from mlops.evaluation import results
+from mlops.training import encoding
 from mlops.training.metrics import Predictions
 from mlops.training.model import FittedModel
 
@@ -43,11 +45,13 @@ class RawModel:
         self.model: FittedModel = model_files.in_package(content, PACKAGE)
         self.schema, self.derive = self.model.schema, derive
         # In a pickle it is its model's file, byte by byte, and what makes it of that.
-        self._parts = load, (content,)
+        self._parts: tuple[Any, ...] | None = (load, (content,))
         if hasattr(self.model.pipeline, "predict_proba"):
             self.predict_proba = self._probabilities
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if self._parts is None:
+            raise TypeError("this model has forgotten its file, and cannot be pickled: load the version again")
         return self._parts
 
     def predict(self, given: rows.Rows) -> NDArray[Any]:
@@ -71,16 +75,37 @@ class RawModel:
         answers = answers.join(results.class_probabilities(predictions))
         return answers.set_axis(given.index) if isinstance(given, pd.DataFrame) else answers
 
+    def typed(self, given: rows.Rows) -> pd.DataFrame:
+        """The typed table of n raw rows, derived columns included, by this version's own code."""
+        with _sentences():
+            return rows.typed(given, self.schema, self.derive)
+
+    def encoded(self, typed: pd.DataFrame) -> NDArray[np.float64]:
+        """What the estimator gets for a typed table of n rows, shape (n, encoded columns)."""
+        encoded: NDArray[np.float64] = self.model.pipeline[0].transform(encoding.inputs(typed, self.schema))
+        return encoded
+
+    def forget_file(self) -> None:
+        """Free the copy of the model's file, which only a pickle needs: this object cannot be pickled any more."""
+        self._parts = None
+
     def _probabilities(self, given: rows.Rows) -> NDArray[np.float64] | None:
         return self._predictions(given).probabilities
 
     def _predictions(self, given: rows.Rows) -> Predictions:
+        with _sentences():
+            return self.model.predict(rows.typed(given, self.schema, self.derive))
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """Turn an error that a person can mend into an MlflowException with its sentence."""
+    try:
+        yield
+    except ProjectError as error:
         from mlflow.exceptions import MlflowException
 
-        try:
-            return self.model.predict(rows.typed(given, self.schema, self.derive))
-        except ProjectError as error:
-            raise MlflowException.invalid_parameter_value(str(error)) from None
+        raise MlflowException.invalid_parameter_value(str(error)) from None
 
 
 def inputs(schema: Schema) -> dict[str, str]:

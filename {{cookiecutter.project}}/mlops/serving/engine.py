@@ -1,0 +1,295 @@
+"""What answers raw rows: a fast engine that has shown to agree with scikit-learn, or scikit-learn itself."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlops.data.parsing import DTYPES
+from mlops.registry.scoring import RawModel
+from mlops.serving import lookup
+from mlops.training import encoding
+from mlops.training.metrics import Predictions
+from mlops.training.task import Label
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+    from sklearn.calibration import CalibratedClassifierCV
+
+# Encoded rows (n, columns) to probabilities (n, k), or to labels or numbers (n,).
+Evaluate = Callable[[NDArray[np.float64]], NDArray[Any]]
+
+# From this many rows on, scikit-learn is the faster one: whole columns are read at once.
+MANY_ROWS = 500
+CHECKED_ROWS = 1_000
+TOLERANCE = 1e-12
+TINY = np.finfo(np.float64).tiny
+TREES = ("RandomForest", "ExtraTrees", "GradientBoosting", "HistGradientBoosting")
+# Of made-up rows: the dates, as days since 1970, and the share of missing values.
+DAYS = (0, 20_000)
+SECONDS_A_DAY = 86_400
+MISSING = 0.05
+
+
+class Engine(Protocol):
+    """Answers raw rows as `RawModel` does."""
+
+    @property
+    def name(self) -> str:
+        """Trees, linear or scikit-learn."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why it is no faster one; empty if it is."""
+        ...
+
+    def predict(self, rows: Sequence[Mapping[str, Any]]) -> Predictions:
+        """The predictions for n raw rows; their labels are plain values (str, bool, int, float).
+
+        Raises:
+            MlflowException: with one sentence, where the rows cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ScikitLearn:
+    """The model as it is."""
+
+    model: RawModel
+    reason: str
+    name: str = "scikit-learn"
+
+    def predict(self, rows: Sequence[Mapping[str, Any]]) -> Predictions:
+        """The predictions for n raw rows, whatever they are."""
+        return _plain(self.model._predictions(list(rows)))
+
+
+@dataclass(frozen=True)
+class Fast:
+    """A lookup of the encoded rows, then an evaluator that takes single rows; many rows go to scikit-learn."""
+
+    name: str
+    model: RawModel
+    encode: lookup.Encode
+    evaluate: Evaluate
+    classes: tuple[Label, ...]
+    reason: str = ""
+
+    def predict(self, rows: Sequence[Mapping[str, Any]]) -> Predictions:
+        """The predictions for n raw rows; those for rows that are unusual come from scikit-learn."""
+        if 0 < len(rows) < MANY_ROWS:
+            try:
+                encoded = self.encode(rows)
+            except lookup.UnusualRowError:
+                pass
+            else:
+                return self.answers(encoded)
+        return _plain(self.model._predictions(list(rows)))
+
+    def answers(self, encoded: NDArray[np.float64]) -> Predictions:
+        """The predictions for n encoded rows, from an evaluator's values as in `training.fitting.predict`."""
+        found, positive = self.evaluate(encoded), self.model.model.positive
+        if found.ndim == 1:
+            predicted = found.astype(object) if self.classes else found
+            return Predictions(predicted, predicted, None, self.classes, positive)
+        predicted = np.array(self.classes, dtype=object)[found.argmax(axis=1)]
+        answers = Predictions(predicted, predicted, found, self.classes, positive)
+        threshold = getattr(self.model.model, "threshold", None)
+        answers = answers if threshold is None else answers.at(threshold)
+        return replace(answers, actual=answers.predicted)
+
+
+def choose(model: RawModel, check: pd.DataFrame | None = None) -> Engine:
+    """The fastest engine that agrees with scikit-learn on the `check` rows: labels equal, probabilities within 1e-12.
+
+    The check rows (n, of which a thousand are used) are a typed table or raw rows; if None, a thousand are made up of
+    what the model's encoder knows. They are asked one by one, as a server does, and scikit-learn with one thread.
+    A number that is predicted has to agree relative to its size, or to the median size of all.
+    """
+    try:
+        name, evaluate = _evaluator(model)
+        rows = _made_up(model) if check is None else check.head(CHECKED_ROWS).reset_index(drop=True)
+        typed = rows if _is_typed(rows, model) else model.typed(rows)
+        raw = _raw(typed, model)
+        fast = Fast(name, model, lookup.encoder(model, raw), evaluate, model.model.classes)
+        reason = _disagreement(fast, typed, raw)
+    except _SlowError as error:
+        return ScikitLearn(model, str(error))
+    except Exception as error:  # other people's code; whatever it is, scikit-learn answers
+        reason = f"no fast engine could be made ({type(error).__name__}: {' '.join(str(error).split())})"
+    return ScikitLearn(model, reason) if reason else fast
+
+
+class _SlowError(Exception):
+    """There is no faster engine than scikit-learn; the sentence says why."""
+
+
+def _plain(found: Any) -> Predictions:
+    """The predictions of a version, whose class is of its own package, with labels as plain values."""
+    predicted = found.predicted.astype(object) if found.classes else found.predicted
+    return Predictions(predicted, predicted, found.probabilities, found.classes, found.positive, found.threshold)
+
+
+def _evaluator(model: RawModel) -> tuple[str, Evaluate]:
+    """Name and evaluator of the fast engine for a model's estimator, calibrated or not."""
+    from sklearn.calibration import CalibratedClassifierCV
+
+    if not hasattr(model, "encoded"):
+        raise _SlowError("the version's own code cannot encode rows apart: register it again for a faster engine")
+    estimator = model.model.pipeline[-1]
+    calibrated = type(estimator) is CalibratedClassifierCV
+    inner = estimator.estimator.estimator if calibrated else estimator  # below a FrozenEstimator
+    if len(model.model.pipeline) != 2:
+        raise _SlowError("its pipeline is not one encoder and one estimator")
+    package, kind = type(inner).__module__, type(inner).__name__
+    if package.startswith("sklearn.ensemble.") and kind.removesuffix("Classifier").removesuffix("Regressor") in TREES:
+        evaluate, scores = _trees(inner)
+        name = "trees"
+    elif package.startswith(("sklearn.linear_model.", "sklearn.dummy")):
+        evaluate, scores = _itself(inner)
+        name = "linear"
+    else:
+        raise _SlowError(f"there is no faster engine for {kind}")
+    return name, _calibrated(estimator, scores) if calibrated else evaluate
+
+
+def _trees(estimator: "BaseEstimator") -> tuple[Evaluate, Evaluate]:
+    """Answers, and scores of the second of two classes, of an ensemble of trees: treelite's interpreter (GTIL)."""
+    import treelite.sklearn
+    from sklearn.base import is_classifier
+
+    kind = type(estimator).__name__
+    ensemble = treelite.sklearn.import_model(estimator)
+    # Scikit-learn compares with numbers of 32 bits, but for HistGradientBoosting.
+    dtype = np.float64 if kind.startswith("Hist") else np.float32
+
+    def ask(encoded: NDArray[np.float64], margin: bool = False) -> NDArray[np.float64]:
+        found = treelite.gtil.predict(ensemble, encoded.astype(dtype), nthread=1, pred_margin=margin)
+        one: NDArray[np.float64] = found[:, 0, :]
+        return one
+
+    def evaluate(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = ask(encoded)
+        if not is_class:
+            return found[:, 0]
+        return found if found.shape[1] > 1 else np.column_stack([1 - found[:, 0], found[:, 0]])
+
+    def scores(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
+        return ask(encoded, margin=has_margin)[:, -1]
+
+    is_class, has_margin = is_classifier(estimator), hasattr(estimator, "decision_function")
+    return evaluate, scores
+
+
+def _itself(estimator: "BaseEstimator") -> tuple[Evaluate, Evaluate]:
+    """Answers, and scores of the second of two classes, of an estimator that is quick enough itself."""
+    evaluate: Evaluate = getattr(estimator, "predict_proba", estimator.predict)
+
+    def scores(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
+        found = getattr(estimator, "decision_function", evaluate)(encoded)
+        return found if found.ndim == 1 else found[:, 1]
+
+    return evaluate, scores
+
+
+def _calibrated(estimator: "CalibratedClassifierCV", scores: Evaluate) -> Evaluate:
+    """Calibrated probabilities from the scores of the model below, as scikit-learn's pair of both gives them."""
+    [pair] = estimator.calibrated_classifiers_
+    [calibrator] = pair.calibrators
+
+    def evaluate(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
+        of_second = np.minimum(calibrator.predict(scores(encoded)), 1.0)
+        return np.column_stack([1 - of_second, of_second])
+
+    return evaluate
+
+
+def _disagreement(fast: Fast, typed: pd.DataFrame, raw: Sequence[Mapping[str, Any]]) -> str:
+    """Why an engine must not answer for scikit-learn, by both's answers for a typed table (n rows); else empty.
+
+    The `raw` rows are those of the table, or none.
+    """
+    from threadpoolctl import threadpool_limits
+
+    model = fast.model
+    with threadpool_limits(1):
+        right = _plain(replace(model.model, threads=1).predict(typed))
+        encoded = model.encoded(typed)
+    answers = [fast.answers(line) for line in encoded[:, None, :]]
+    labels = np.concatenate([answer.predicted for answer in answers])
+    if right.classes and (different := (labels != right.predicted).sum()):
+        return f"the engine {fast.name} gives other labels than scikit-learn in {different} of {len(typed)} check rows"
+    if right.probabilities is not None:
+        misses = np.abs(np.concatenate([answer.probabilities for answer in answers]) - right.probabilities).max(axis=1)
+    elif not right.classes:
+        sizes = np.abs(right.predicted)
+        misses = np.abs(labels - right.predicted) / np.maximum(np.maximum(sizes, np.median(sizes)), TINY)
+    else:
+        misses = np.zeros(1)
+    if not misses.max() <= TOLERANCE:
+        different = (~(misses <= TOLERANCE)).sum()
+        return (
+            f"the engine {fast.name} differs from scikit-learn in {different} of {len(typed)} check rows by more than "
+            f"{TOLERANCE:g}, {misses.max():.1g} at most"
+        )
+    for number, row in enumerate(raw):
+        try:
+            looked_up = fast.encode([row])
+        except lookup.UnusualRowError:
+            continue  # scikit-learn answers it
+        if looked_up.tobytes() != encoded[number].tobytes():
+            return f"the lookup encodes check row {number + 1} in another way than the model's encoder"
+    return ""
+
+
+def _is_typed(rows: pd.DataFrame, model: RawModel) -> bool:
+    """Whether a table has all that a model takes, in the types of prepared data."""
+    columns = model.schema.columns
+    return all(name in rows and rows[name].dtype == DTYPES[columns[name].type] for name in model.schema.inputs)
+
+
+def _raw(typed: pd.DataFrame, model: RawModel) -> list[dict[str, Any]]:
+    """The rows of a typed table as JSON has them; none where a column to compute from is not in it."""
+    needed = model.schema.needed
+    if model.schema.derived or any(name not in typed for name in needed):
+        return []
+    values = [[_json(value) for value in typed[name].tolist()] for name in needed]
+    return [dict(zip(needed, row, strict=True)) for row in zip(*values, strict=True)]
+
+
+def _json(value: Any) -> Any:
+    if pd.isna(value):
+        return None
+    return value.isoformat() if isinstance(value, pd.Timestamp) else value
+
+
+def _made_up(model: RawModel) -> pd.DataFrame:
+    """A typed table of so many rows as are checked: known and unseen levels, medians ± 3 spreads, missing values."""
+    rng = np.random.default_rng(0)
+    transformer, schema = model.model.pipeline[0], model.schema
+    blocks = encoding.encoded_blocks(transformer, schema)
+    levels, numbers = lookup.levels(transformer), lookup.numbers(transformer)
+    table = {}
+    for name in schema.inputs:
+        kind = schema.columns[name].type
+        values: Any
+        if kind == "category":
+            values = rng.choice([*levels[name], lookup.unseen(levels[name])], CHECKED_ROWS)
+        elif kind == "boolean":
+            values = rng.random(CHECKED_ROWS) < 0.5
+        elif kind == "datetime" and schema.columns[name].role == "time":
+            values = rng.uniform(*DAYS, CHECKED_ROWS)
+        else:
+            median, _, scale = numbers[int(blocks[name][0])]
+            values = median + scale * rng.uniform(-3, 3, CHECKED_ROWS)
+        if kind == "datetime":
+            values = (np.clip(values, *DAYS) * SECONDS_A_DAY).astype("int64").astype("datetime64[s]")
+        if kind == "integer":
+            values = values.round()
+        table[name] = pd.Series(values, dtype=DTYPES[kind]).mask(rng.random(CHECKED_ROWS) < MISSING)
+    return pd.DataFrame(table)
