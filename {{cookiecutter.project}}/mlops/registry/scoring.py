@@ -75,9 +75,19 @@ class RawModel:
         answers = answers.join(results.class_probabilities(predictions))
         return answers.set_axis(given.index) if isinstance(given, pd.DataFrame) else answers
 
-    def read(self, values: pd.Series, name: str) -> tuple[pd.Series, NDArray[np.bool_]]:
-        """The raw values (n) of one column in its type, and where (n,) there is one that cannot be read."""
-        return rows.read(values, self.schema.columns[name], self.schema.missing)
+    def typed(self, given: rows.Rows) -> pd.DataFrame:
+        """The typed table of n raw rows, derived columns included, by this version's own code."""
+        with _sentences():
+            return rows.typed(given, self.schema, self.derive)
+
+    def encoded(self, typed: pd.DataFrame) -> NDArray[np.float64]:
+        """What the estimator gets for a typed table of n rows, shape (n, encoded columns)."""
+        encoded: NDArray[np.float64] = self.model.pipeline[0].transform(encoding.inputs(typed, self.schema))
+        return encoded
+
+    def forget_file(self) -> None:
+        """Free the copy of the model's file, which only a pickle needs: this object cannot be pickled any more."""
+        self._parts = None
 
     def _probabilities(self, given: rows.Rows) -> NDArray[np.float64] | None:
         return self._predictions(given).probabilities
@@ -90,11 +100,11 @@ class RawModel:
 @contextmanager
 def _sentences() -> Iterator[None]:
     """Turn an error that a person can mend into an MlflowException with its sentence."""
-    from mlflow.exceptions import MlflowException
-
     try:
         yield
     except ProjectError as error:
+        from mlflow.exceptions import MlflowException
+
         raise MlflowException.invalid_parameter_value(str(error)) from None
 
 
