@@ -7,6 +7,7 @@ effect without DVC knowing. Every parameter has a default, so that an older `par
 import math
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -251,6 +252,46 @@ class Sweep(Section):
     seed: Seed = 42
 
 
+def _rising(steps: list[float]) -> list[float]:
+    if any(before >= after for before, after in pairwise(steps)):
+        raise ValueError("every share must be larger than the one before it, such as [0.01, 0.05, 0.25]")
+    return steps
+
+
+def _limit(value: Any) -> Any:
+    """The value, if it is a number of milliseconds or `auto`; told in one sentence, as by `_threshold`."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value == "auto" or (number and 0 < value < math.inf):
+        return value
+    raise ValueError("expected is a number of milliseconds above 0, or auto")
+
+
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+Ratio = Annotated[FiniteFloat, Field(ge=1)]
+
+
+class Serving(Section):
+    """How `python -m mlops serve` answers: routing, the test that rolls back, limits, the log. No stage reads it."""
+
+    route: Literal["champion", "ab", "shadow", "canary"] = "champion"
+    share: OpenShare = 0.5
+    key: Annotated[str, AfterValidator(visible)] = ""
+    steps: Annotated[list[OpenShare], Field(min_length=1), AfterValidator(_rising)] = [0.01, 0.05, 0.25]
+    step_requests: int = Field(default=2000, ge=1)
+    step_minutes: Annotated[FiniteFloat, Field(ge=0)] = 10
+    alpha: OpenShare = 0.01
+    tolerated_ratio: Ratio = 1.0
+    prediction_ratio: Ratio = 1.5
+    slow_ms: Annotated[float | str, BeforeValidator(_limit)] = "auto"
+    max_rows: int = Field(default=1000, ge=1)
+    body_megabytes: Positive = 10
+    timeout_seconds: Positive = 10
+    rate_limit: Annotated[FiniteFloat, Field(ge=0)] = 0
+    log_megabytes: Positive = 1000
+    mask: Literal["none", "sensitive"] = "none"
+    folder: Annotated[Words, Field(min_length=1)] = "serving"
+
+
 class Tracking(Section):
     """Where runs are kept. It changes no result, so no stage declares it."""
 
@@ -267,7 +308,7 @@ class Tracking(Section):
         return self
 
 
-KINDS = (Prepare, Validate, Train, Models, Evaluate, Register, Card, Monitor, Sweep, Tracking)
+KINDS = (Prepare, Validate, Train, Models, Evaluate, Register, Card, Monitor, Sweep, Serving, Tracking)
 SECTIONS: dict[str, type[BaseModel]] = {kind.__name__.lower(): kind for kind in KINDS}
 RECORDED = ("prepare", "validate", "train", "models", "evaluate", "register")
 Kind = TypeVar("Kind", bound=BaseModel)
