@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Ratios of the rates, relative to the tolerated one, among which the true one is looked for.
-RATIOS = np.geomspace(1.3, 100, 12)
+# Ratios of the rates, relative to the tolerated one, among which the true one is looked for: from 1.05 to 100, dense
+# where it takes many events to tell one from another. From 1.3 on, a ratio of 1.1 would never be found.
+RATIOS = np.exp(np.geomspace(np.log(1.05), np.log(100), 12))
 LARGEST = 690.0  # exp of more is no finite float64
 
 # Bad events of the challenger and of the champion, by the challenger's share when the requests were assigned. A count
@@ -61,23 +62,31 @@ def log_evidence(counts: Counts, hypothesis: Hypothesis) -> NDArray[np.float64]:
 
     Without events it is 0: evidence of 1, which speaks neither for nor against.
     """
-    total: Any = np.zeros(len(RATIOS))
+    if not counts:
+        return np.zeros(())
+    columns: list[ArrayLike] = []
+    weights = []
     for share, (challenger, champion) in counts.items():
         ours, bad, other = share, challenger, champion
         if hypothesis.fewer:
             ours, bad, other = 1 - share, champion, challenger
-        # The logarithms of how much likelier each event is under a larger ratio of the rates, shape (12,).
+        # How much likelier each of the two events is under a larger ratio of the rates, as logarithms of shape (12,).
         expected = _probability(hypothesis.tolerated, ours)
         larger = _probability(hypothesis.tolerated * RATIOS, ours)
-        gain, loss = np.log(larger / expected), np.log((1 - larger) / (1 - expected))
-        total = total + np.multiply.outer(bad, gain) + np.multiply.outer(other, loss)
-    mean: NDArray[np.float64] = np.logaddexp.reduce(total, axis=-1) - math.log(len(RATIOS))
-    return mean
+        columns += [bad, other]
+        weights += [np.log(larger / expected), np.log((1 - larger) / (1 - expected))]
+    return _log_mean_exp(np.stack(np.broadcast_arrays(*columns), axis=-1) @ np.stack(weights))
 
 
 def log_mean(evidence: Sequence[ArrayLike]) -> NDArray[np.float64]:
-    """The logarithm of the mean of evidence, from its logarithms: one per hypothesis, each of the same shape."""
-    mean: NDArray[np.float64] = np.logaddexp.reduce(np.asarray(evidence, dtype=float), axis=0) - math.log(len(evidence))
+    """The logarithm of the mean of evidence, from its logarithms: one per hypothesis, of shapes that fit together."""
+    return _log_mean_exp(np.stack(np.broadcast_arrays(*evidence), axis=-1))
+
+
+def _log_mean_exp(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """log(mean(exp(values))) over the last axis, without overflow."""
+    largest = values.max(axis=-1, keepdims=True)
+    mean: NDArray[np.float64] = np.log(np.exp(values - largest).mean(axis=-1)) + largest[..., 0]
     return mean
 
 
