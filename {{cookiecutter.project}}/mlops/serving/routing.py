@@ -315,7 +315,7 @@ def _missing(route: Route, served: Mapping[str, int], settings: Serving, elapsed
 
 def described(route: Route) -> str:
     """The route in words."""
-    sticky = f", always the same one for a value of {route.key}" if route.key else ""
+    sticky = f", the same for each {route.key}" if route.key else ""
     if route.mode == "shadow":
         return f"version {route.champion} answers; version {route.challenger} answers in its shadow, and is only logged"
     if route.mode == "champion":
