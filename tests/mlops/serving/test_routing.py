@@ -237,9 +237,8 @@ def test_a_tolerated_ratio_is_tolerated() -> None:
         (replace(CANARY, mode="champion"), "version 6 answers"),
         (replace(CANARY, mode="ab", share=0.5), "version 7 answers 50 % of the requests, version 6 the others"),
         (
-            replace(CANARY, step=1, key="customer_id"),
-            "canary, step 2 of 3: version 7 answers 5 % of the requests, version 6 the others, the same for each "
-            "customer_id",
+            replace(CANARY, step=1, key="id"),
+            "canary, step 2 of 3: version 7 answers 5 % of the requests, version 6 the others, the same for each id",
         ),
         (
             replace(CANARY, mode="shadow"),

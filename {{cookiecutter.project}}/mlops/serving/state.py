@@ -36,7 +36,8 @@ CREATE TABLE requests (route TEXT, step INTEGER, variant TEXT, count INTEGER, PR
     WITHOUT ROWID;
 CREATE TABLE events (route TEXT, metric TEXT, share REAL, variant TEXT, count INTEGER,
     PRIMARY KEY (route, metric, share, variant)) WITHOUT ROWID;
-CREATE TABLE units (number INTEGER PRIMARY KEY, route TEXT, metric TEXT, unit INTEGER, UNIQUE (route, metric, unit));
+CREATE TABLE units (number INTEGER PRIMARY KEY, route TEXT, metric TEXT, unit INTEGER, share REAL, variant TEXT,
+    UNIQUE (route, metric, unit));
 CREATE TABLE answered (number INTEGER PRIMARY KEY, id TEXT UNIQUE, route TEXT, variant TEXT, share REAL, unit INTEGER,
     prediction TEXT, judged INTEGER);
 CREATE TABLE steps (route TEXT, step INTEGER, seconds REAL, last REAL, PRIMARY KEY (route, step)) WITHOUT ROWID;
@@ -44,6 +45,9 @@ CREATE TABLE predictions (version TEXT PRIMARY KEY, count INTEGER) WITHOUT ROWID
 CREATE TABLE decisions (number INTEGER PRIMARY KEY, at REAL, action TEXT, before TEXT, after TEXT, reason TEXT,
     evidence TEXT, claimed REAL, done INTEGER);
 """
+
+Events = Counter[tuple[str, str, float, str]]  # by route, metric, share, variant
+First = dict[tuple[str, str, int], tuple[float, str]]  # the first share and variant by route, metric, unit
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,8 @@ class Batch:
 
     versions: Counter[str] = field(default_factory=Counter)
     requests: Counter[tuple[str, int, str]] = field(default_factory=Counter)  # route, step, variant
-    events: Counter[tuple[str, str, float, str]] = field(default_factory=Counter)  # route, metric, share, variant
-    first: dict[tuple[str, str, int], tuple[float, str]] = field(default_factory=dict)  # route, metric, unit
+    events: Events = field(default_factory=Counter)
+    first: First = field(default_factory=dict)
     answered: list[tuple[Any, ...]] = field(default_factory=list)
     actuals: dict[str, Any] = field(default_factory=dict)  # by prediction id
 
@@ -220,10 +224,9 @@ def add(connection: sqlite3.Connection, batch: Batch, now: float | None = None) 
             "VALUES (?, ?, ?, ?, ?, ?, 0)",
             batch.answered,
         )
-        counted = Counter(batch.events)
-        for (route, metric, unit), (part, variant) in batch.first.items():
-            _count_once(connection, counted, route, metric, unit, part, variant)
-        unknown = _judge(connection, batch.actuals, counted)
+        counted, first = Counter(batch.events), dict(batch.first)
+        unknown = _judge(connection, batch.actuals, counted, first)
+        counted.update(_first_of_units(connection, first))
         connection.executemany(
             "INSERT INTO events VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
             [(*key, count) for key, count in counted.items()],
@@ -232,24 +235,20 @@ def add(connection: sqlite3.Connection, batch: Batch, now: float | None = None) 
     return unknown
 
 
-def _count_once(
-    connection: sqlite3.Connection,
-    counted: Counter[tuple[str, str, float, str]],
-    route: str,
-    metric: str,
-    unit: int,
-    part: float,
-    variant: str,
-) -> None:
+def _first_of_units(connection: sqlite3.Connection, first: First) -> Events:
+    """The events of units that had none of that metric before."""
+    (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM units").fetchone()
+    connection.executemany(
+        "INSERT OR IGNORE INTO units (route, metric, unit, share, variant) VALUES (?, ?, ?, ?, ?)",
+        [(*key, *event) for key, event in first.items()],
+    )
     new = connection.execute(
-        "INSERT OR IGNORE INTO units (route, metric, unit) VALUES (?, ?, ?)", (route, metric, unit)
-    ).rowcount
-    counted[route, metric, part, variant] += max(new, 0)
+        "SELECT route, metric, share, variant, count(*) FROM units WHERE number > ? GROUP BY 1, 2, 3, 4", (last,)
+    )
+    return Counter({(route, metric, part, variant): count for route, metric, part, variant, count in new})
 
 
-def _judge(
-    connection: sqlite3.Connection, actuals: Mapping[str, Any], counted: Counter[tuple[str, str, float, str]]
-) -> list[str]:
+def _judge(connection: sqlite3.Connection, actuals: Mapping[str, Any], counted: Events, first: First) -> list[str]:
     """Count the answers that got feedback for the first time, and the wrong ones among them."""
     unknown = []
     routes: dict[str, Route] = {}
@@ -264,15 +263,14 @@ def _judge(
         if judged:
             continue
         connection.execute("UPDATE answered SET judged = 1 WHERE number = ?", (number,))
-        if not routes:
-            routes = {change.route.id: change.route for change in history(connection, 100)}
+        routes = routes or {change.route.id: change.route for change in history(connection)}
         counted[of_route, routing.LABELLED, part, variant] += 1
         if of_route not in routes or not routing.wrong(routes[of_route], json.loads(prediction), actual):
             continue
         if unit is None:
             counted[of_route, routing.WRONG, part, variant] += 1
         else:
-            _count_once(connection, counted, of_route, routing.WRONG, unit, part, variant)
+            first.setdefault((of_route, routing.WRONG, unit), (part, variant))
     return unknown
 
 
