@@ -60,17 +60,28 @@ def looks_at(rng: np.random.Generator, plan: Plan, every: int = 100) -> NDArray[
 
 
 def independent(
-    rng: np.random.Generator, runs: int, challenger: Mapping[str, float], plan: Plan = CANARY, every: int = 100
+    rng: np.random.Generator,
+    runs: int,
+    challenger: Mapping[str, float],
+    plan: Plan = CANARY,
+    every: int = 100,
+    *,
+    outage: bool = False,
 ) -> Outcome:
-    """Runs in which requests do not depend on each other; `challenger` has the rates that differ from EQUAL."""
+    """Runs in which requests do not depend on each other; `challenger` has the rates that differ from EQUAL.
+
+    During an `outage` in the middle, 60 % of the requests fail, whoever answers.
+    """
     looks = looks_at(rng, plan, every)
     sizes, steps = np.diff(looks, prepend=0), _steps(plan, looks - 1)
     shares = np.array([part for part, _ in plan])[steps]
     served = rng.binomial(sizes, shares, (runs, len(looks)))
     others = sizes - served
+    failing = outage & (looks > 0.4 * looks[-1]) & (looks < 0.5 * looks[-1])
     drawn: Drawn = {}
     for metric, rate in EQUAL.items():
-        a, b = rng.binomial(served, challenger.get(metric, rate)), rng.binomial(others, rate)
+        rates = [np.where(failing & (metric == ERROR), 0.6, one) for one in (challenger.get(metric, rate), rate)]
+        a, b = rng.binomial(served, rates[0]), rng.binomial(others, rates[1])
         drawn[metric] = _by_share(plan, steps, a, b)
         if metric == YES:
             drawn[NO] = _by_share(plan, steps, served - a, others - b)
@@ -184,6 +195,9 @@ def main() -> None:
         every = 100 if plan is CANARY else 2000
         outcome = independent(np.random.default_rng(1), runs, rates, plan, every)
         print(row(name, outcome, time.perf_counter() - start), flush=True)
+    start = time.perf_counter()
+    outcome = independent(np.random.default_rng(1), runs, {}, outage=True)
+    print(row("equal, an outage of both", outcome, time.perf_counter() - start), flush=True)
     for name, once in (("equal, keys of 8 requests, once", True), ("the same, every event counted", False)):
         start, block = time.perf_counter(), 200
         parts = [sticky(np.random.default_rng(seed), block, once=once) for seed in range(max(1, runs // block))]

@@ -81,6 +81,12 @@ def test_of_2000_equal_challengers_at_most_1_percent_are_rolled_back() -> None:
     assert outcome.rolled_back <= 0.01
 
 
+def test_an_outage_of_both_variants_is_no_sign_against_one() -> None:
+    outcome = canary.independent(np.random.default_rng(6), 300, {}, every=400, outage=True)
+
+    assert outcome.rolled_back <= 0.01
+
+
 def test_requests_that_depend_on_each_other_by_key_are_harmless_only_if_a_key_counts_once() -> None:
     once = canary.sticky(np.random.default_rng(2), 200)
     every_time = canary.sticky(np.random.default_rng(2), 100, once=False)
