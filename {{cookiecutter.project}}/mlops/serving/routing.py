@@ -264,16 +264,8 @@ def decide(
     """
     if not share(route):
         return None
-    tested = hypotheses(route, settings)
-    verdict = sequential.verdict(counts, tested, settings.alpha)
-    served = {side: sum(by.get(side, 0) for by in totals.values()) for side in ("challenger", "champion")}
-    logarithms = zip(tested, verdict.log_evidence, strict=True)
-    evidence = {
-        "mean": verdict.mean,
-        "limit": 1 / settings.alpha,
-        "metrics": {_words(one): sequential.finite_exp(logarithm) for one, logarithm in logarithms},
-        "requests": served,
-    }
+    tested, verdict, evidence = _judged(route, totals, counts, settings)
+    served = evidence["requests"]
     if verdict.alarm:
         reason = _alarm(route, tested[verdict.worst], verdict, served, counts)
         return Decision(
@@ -288,6 +280,28 @@ def decide(
     if route.step + 1 < len(route.steps):
         return Decision("next", replace(route, step=route.step + 1), reason, evidence)
     return Decision("promote", replace(only_champion(route), champion=route.challenger), reason, evidence)
+
+
+def evidence_so_far(
+    route: Route, totals: Mapping[int, Mapping[str, int]], counts: Mapping[str, Counts], settings: Serving
+) -> dict[str, Any]:
+    """The evidence against the challenger as plain values (see `Decision`), decided or not."""
+    return _judged(route, totals, counts, settings)[2]
+
+
+def _judged(
+    route: Route, totals: Mapping[int, Mapping[str, int]], counts: Mapping[str, Counts], settings: Serving
+) -> tuple[tuple[Hypothesis, ...], sequential.Verdict, dict[str, Any]]:
+    tested = hypotheses(route, settings)
+    verdict = sequential.verdict(counts, tested, settings.alpha)
+    logarithms = zip(tested, verdict.log_evidence, strict=True)
+    evidence = {
+        "mean": verdict.mean,
+        "limit": 1 / settings.alpha,
+        "metrics": {_words(one): sequential.finite_exp(logarithm) for one, logarithm in logarithms},
+        "requests": {side: sum(by.get(side, 0) for by in totals.values()) for side in ("challenger", "champion")},
+    }
+    return tested, verdict, evidence
 
 
 def only_champion(route: Route) -> Route:

@@ -77,9 +77,10 @@ class Batch:
     def count(self, route: Route, variant: Variant, metrics: list[str], unit: int | None = None) -> None:
         """One request, and the metrics in which any of its rows was an event.
 
-        `unit` is the hashed key of a row, which counts once per metric in the whole route, as its events depend on each
-        other. None is a request without key, whose rows count once together. In a route without a share for the
-        challenger nothing is tested, and no event is kept.
+        `route` is the one by which the variant was chosen: its share at that moment belongs to the event. `unit` is the
+        hashed key of a row, which counts once per metric in the whole route, as its events depend on each other. None
+        is a request without key, whose rows count once together. In a route without a share for the challenger nothing
+        is tested, and no event is kept.
         """
         self.requests[route.id, route.step, variant] += 1
         part = routing.share(route)
