@@ -78,11 +78,30 @@ GOOD = {
             "models.ridge.alpha": {"low": 0.01, "high": 10.0, "log": True},
         },
     },
+    "serving": {
+        "route": "canary",
+        "share": 0.1,
+        "key": "customer id",
+        "steps": [0.02, 0.5],
+        "step_requests": 100,
+        "step_minutes": 0.5,
+        "alpha": 0.05,
+        "tolerated_ratio": 1.1,
+        "prediction_ratio": 2.0,
+        "slow_ms": 12.5,
+        "max_rows": 10,
+        "body_megabytes": 0.5,
+        "timeout_seconds": 2.0,
+        "rate_limit": 20.0,
+        "log_megabytes": 50.0,
+        "mask": "sensitive",
+        "folder": "/srv/model",
+    },
     "tracking": {"uri": "", "experiment": "demo"},
 }
 
 
-def written(folder: Path, section: str = "", **changes: object) -> Path:
+def written(folder: Path, section: str = "", /, **changes: object) -> Path:
     """A params.yaml in which some values of one section are changed."""
     content = {name: dict(values) for name, values in GOOD.items()}
     if section:
@@ -160,6 +179,24 @@ def test_a_test_size_that_is_no_share_is_refused(size: object, tmp_path: Path) -
         ("monitor", "p_value", 0),
         ("monitor", "features", "some"),
         ("tracking", "experiment", ""),
+        ("serving", "route", "blue_green"),
+        ("serving", "share", 1),
+        ("serving", "key", 7),
+        ("serving", "step_requests", 0),
+        ("serving", "step_minutes", -1),
+        ("serving", "alpha", 0),
+        ("serving", "tolerated_ratio", 0.9),
+        ("serving", "prediction_ratio", math.inf),
+        ("serving", "slow_ms", "fast"),
+        ("serving", "slow_ms", 0),
+        ("serving", "slow_ms", True),
+        ("serving", "max_rows", 0),
+        ("serving", "body_megabytes", 0),
+        ("serving", "timeout_seconds", 0),
+        ("serving", "rate_limit", -1),
+        ("serving", "log_megabytes", 0),
+        ("serving", "mask", True),
+        ("serving", "folder", ""),
     ],
 )
 def test_a_value_out_of_range_is_named_with_what_was_found(
@@ -196,6 +233,22 @@ def test_what_is_no_threshold_is_told_once_with_what_is(value: object, tmp_path:
 @pytest.mark.parametrize("value", [0.5, 0.01, "auto", "f1_positive"])
 def test_a_threshold_is_a_number_or_a_word(value: object, tmp_path: Path) -> None:
     assert params.load(params.Train, written(tmp_path, "train", threshold=value)).threshold == value
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([0.05, 0.05], "every share must be larger than the one before it"),
+        ([0.25, 0.05], "every share must be larger than the one before it"),
+        ([0.01, 1.0], "less than 1"),
+        ([0, 0.5], "greater than 0"),
+        ([], "at least 1 item"),
+        (0.5, "valid list"),
+    ],
+)
+def test_steps_of_a_canary_are_rising_shares(steps: object, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=rf"serving\.steps.*{words}"):
+        params.load(params.Serving, written(tmp_path, "serving", steps=steps))
 
 
 @pytest.mark.parametrize("text", ["", "train:\n", "prepare: {}\n"])
