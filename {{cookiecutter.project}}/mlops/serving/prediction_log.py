@@ -1,0 +1,321 @@
+"""The log of predictions and of feedback: JSON lines that a server appends, and how they are read and joined.
+
+Below the server's folder, `predictions/` and `feedback/` have the files of each process,
+`<UTC start>-<process>-<n>.jsonl`; the next one (n) begins at 64 MB. A prediction is `{"id", "time", "version", "variant", "features": the raw row,
+"prediction", "probability", "ms", "request"}`, with `"masked"`, the names of features whose values were left out, and
+`"shadow": true` if nobody was given the answer. Feedback is `{"id", "time", "actual"}`; the last one of an id counts.
+Times are ISO 8601 in UTC.
+"""
+
+import errno
+import json
+import math
+import os
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from mlops.base.errors import StoreError
+from mlops.data.digest import PREDICTION
+
+FOLDER = Path("serving")
+Kind = Literal["predictions", "feedback"]
+Record = dict[str, Any]
+# The share of the room on disk that each kind may fill up to: labels of what was logged still find room in the end.
+SHARES: Mapping[Kind, float] = {"predictions": 0.9, "feedback": 1.0}
+NEEDS: Mapping[Kind, tuple[str, type]] = {"predictions": ("features", dict), "feedback": ("actual", object)}
+ROTATED = 64_000_000  # bytes of a file
+LOOK = 2.0  # seconds between two looks at the folder, which other processes fill and people clear
+RETRY = 1.0  # seconds without an attempt after one that failed
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """A moment (Unix seconds; now, if None) as the log writes it, such as `2026-11-28T17:37:13.123+00:00`."""
+    return datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC).isoformat(timespec="milliseconds")
+
+
+class PredictionLog:
+    """The files to which one process appends records of one kind; its methods may be called from any thread.
+
+    A record that cannot be written is counted in `dropped`, and `problem` says why ("" while all goes well): the folder
+    cannot be written, the disk is full, or the log of all processes together has the `megabytes` (10^6 bytes) that it
+    may have; what others write shows after some seconds, so that it may be exceeded by so much. Later records are tried
+    again. The names in `masked` are features whose values are not written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        kind: Kind = "predictions",
+        *,
+        megabytes: float = 1000,
+        masked: Collection[str] = (),
+    ) -> None:
+        self.dropped = 0
+        self.problem = ""
+        self._folder, self._kind = folder, kind
+        self._masked = frozenset(masked) if kind == "predictions" else frozenset()
+        self._most = megabytes * 1e6 * SHARES[kind]
+        self._start, self._number = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}", 0
+        self._lock = threading.Lock()
+        self._file: int | None = None  # descriptor
+        self._size = self._total = 0  # bytes of that file; of all files of the log
+        self._look_at = self._retry_at = -math.inf
+        self._unsynced = self._is_new = False
+        self._retired: list[int] = []  # descriptors that are to be synced and closed
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Write records, all or none, one line each; never raise.
+
+        The kernel has them on return, so that they outlive this process, also if it is killed. A power cut may take
+        what came after the last `sync`.
+        """
+        try:
+            lines = b"".join([self._line(record) for record in records])
+        except Exception as error:  # whatever it is, the answer has to go out
+            with self._lock:
+                self._drop(len(records), f"a record is no JSON ({error})")
+            return
+        with self._lock:
+            self._write(lines, len(records))
+
+    def sync(self) -> None:
+        """Bring what was appended to the disk itself; never raise.
+
+        It may take as long as the disk takes: call it about once a second in a thread, where it holds up no `append`.
+        """
+        with self._lock:
+            files, self._retired = self._retired, []
+            try:
+                if self._file is not None and self._unsynced:
+                    files.append(os.dup(self._file))
+                if self._is_new:
+                    files.append(os.open(self._place, os.O_RDONLY))  # or a power cut would take the file's name
+                self._unsynced = self._is_new = False
+            except OSError as error:
+                self.problem = f"{self._place} could not be synced: {error.strerror}"
+        for file in files:
+            try:
+                os.fsync(file)
+            except OSError as error:
+                self.problem = f"{self._place} could not be synced: {error.strerror}"
+            finally:
+                os.close(file)
+
+    def close(self) -> None:
+        """Sync and close the file; a later record would open another one."""
+        with self._lock:
+            self._retire()
+        self.sync()
+
+    @property
+    def _place(self) -> Path:
+        return self._folder / self._kind
+
+    def _line(self, record: Record) -> bytes:
+        if self._masked and (masked := [name for name in record["features"] if name in self._masked]):
+            record = {**record, "features": {**record["features"], **dict.fromkeys(masked)}, "masked": masked}
+        try:
+            return f"{_ENCODE(record)}\n".encode()
+        except ValueError:  # a number that is not finite, or half a surrogate pair
+            return f"{_ENCODE(_finite(record))}\n".encode(errors="replace")
+
+    def _write(self, lines: bytes, count: int) -> None:
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK
+            self._look()
+        if now < self._retry_at:
+            self._drop(count, self.problem)
+            return
+        if self._total + len(lines) > self._most:
+            self._drop(count, f"the log in {self._folder} has all the room that serving.log_megabytes gives it")
+            return
+        try:
+            file = self._open() if self._file is None or self._size + len(lines) > ROTATED else self._file
+            written = os.write(file, lines)
+            if written < len(lines):
+                self._take_back(file)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            self._retry_at = now + RETRY
+            self._drop(count, f"{self._place} could not be written: {error.strerror}")
+            return
+        self._size += written
+        self._total += written
+        self._unsynced, self.problem = True, ""
+
+    def _drop(self, count: int, problem: str) -> None:
+        self.dropped += count
+        self.problem = problem
+
+    def _take_back(self, file: int) -> None:
+        """Remove the start of lines that did not fit; where that fails, go on in another file."""
+        try:
+            os.ftruncate(file, self._size)
+        except OSError:
+            self._retire()
+
+    def _look(self) -> None:
+        """See how much the log has on disk, and whether somebody has deleted the file that is written to."""
+        with suppress(OSError):
+            if self._file is not None and not os.fstat(self._file).st_nlink:
+                self._retire()
+            self._total = sum(
+                entry.stat().st_size
+                for kind in SHARES
+                if (self._folder / kind).is_dir()
+                for entry in os.scandir(self._folder / kind)
+            )
+
+    def _open(self) -> int:
+        """Begin a file that no other process has, not even one of that number on another machine; its descriptor."""
+        self._retire()
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (self._folder, self._place):  # people's data
+            folder.mkdir(mode=0o700, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
+        while self._file is None:
+            self._number += 1
+            name = f"{self._start}-{os.getpid()}-{self._number:04}.jsonl"
+            with suppress(FileExistsError):
+                self._file = os.open(self._place / name, flags, 0o600)
+        self._size, self._is_new = 0, True
+        return self._file
+
+    def _retire(self) -> None:
+        if self._file is not None:
+            self._retired.append(self._file)
+        self._file = None
+
+
+def predictions(
+    folder: Path,
+    skipped: Counter[str],
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Iterator[Record]:
+    """The predictions of a period, file by file, with one line in memory; `since` is in it, `until` is not.
+
+    Lines that are cut off or damaged are left out, and counted in `skipped` by file.
+
+    Raises:
+        StoreError: a file of the log cannot be read.
+    """
+    for moment, record in _records(folder, "predictions", skipped):
+        if (since is None or since <= moment) and (until is None or moment < until):
+            yield record
+
+
+@contextmanager
+def labels(folder: Path, skipped: Counter[str]) -> Iterator[Callable[[str], Any]]:
+    """A function that gives the actual value of a prediction by its id, None where none has come.
+
+    Of several values for an id, the one with the latest time counts, of those with the same time the one in the last
+    place. The labels lie in a temporary file as soon as they are many, so that memory does not grow with them. What is
+    damaged is counted in `skipped` by file.
+
+    Raises:
+        StoreError: a file of the log cannot be read, or there is no room for the temporary file.
+    """
+    try:
+        with closing(sqlite3.connect("", isolation_level=None)) as store:  # "": a temporary file of SQLite's own
+            store.execute("CREATE TABLE labels (id TEXT PRIMARY KEY, time REAL, actual TEXT) WITHOUT ROWID")
+            store.execute("BEGIN")
+            store.executemany(
+                "INSERT INTO labels VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE "
+                "SET time = excluded.time, actual = excluded.actual WHERE excluded.time >= time",
+                (
+                    (record["id"], moment.timestamp(), json.dumps(record["actual"]))
+                    for moment, record in _records(folder, "feedback", skipped)
+                ),
+            )
+
+            def label(prediction: str) -> Any:
+                found = store.execute("SELECT actual FROM labels WHERE id = ?", (prediction,)).fetchone()
+                return json.loads(found[0]) if found else None
+
+            yield label
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"the labels of {folder / 'feedback'} could not be sorted by id: {error}") from None
+
+
+def find(folder: Path, prediction: str) -> tuple[Record, Record | None] | None:
+    """The record of a prediction id and its newest feedback, None for what is not there.
+
+    Raises:
+        StoreError: a file of the log cannot be read.
+    """
+    found = next((record for _, record in _records(folder, "predictions", Counter(), prediction)), None)
+    if found is None:
+        return None
+    newest, feedback = None, None
+    for moment, record in _records(folder, "feedback", Counter(), prediction):
+        if newest is None or moment >= newest:
+            newest, feedback = moment, record
+    return found, feedback
+
+
+def _records(
+    folder: Path, kind: Kind, skipped: Counter[str], prediction: str = ""
+) -> Iterator[tuple[datetime, Record]]:
+    """Every record of a kind with its time, or those of one `prediction` id, in the order of files and lines."""
+    for path in sorted((folder / kind).glob("*.jsonl")):
+        try:
+            with path.open("rb") as lines:
+                for line in lines:
+                    if prediction and prediction.encode() not in line:  # a hundred times as fast as parsing
+                        continue
+                    record = _record(line, kind)
+                    if record is None:
+                        skipped[path.name] += 1
+                    elif not prediction or record[1]["id"] == prediction:
+                        yield record
+        except OSError as error:
+            raise StoreError(f"{path} could not be read: {error.strerror or error}") from None
+
+
+def _record(line: bytes, kind: Kind) -> tuple[datetime, Record] | None:
+    """The record of a line with its time; None for a line that is cut off or damaged."""
+    name, kind_of_value = NEEDS[kind]
+    try:
+        record = _DECODE(line.decode())
+        moment = datetime.fromisoformat(record["time"])
+        whole = line.endswith(b"\n") and isinstance(record[name], kind_of_value) and PREDICTION.fullmatch(record["id"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment, record) if whole else None
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no form for, as from Arrow: a scalar of numpy as its value, all else (a date, say) as text."""
+    if hasattr(value, "item"):
+        return _finite(value.item())
+    text = value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return None if text in ("NaT", "<NA>", "NaN") else text
+
+
+def _finite(value: Any) -> Any:
+    """The same value with None for each number in it that is not finite."""
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+_ENCODE = json.JSONEncoder(
+    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), default=_plain
+).encode
+_DECODE = json.JSONDecoder(parse_constant=_refuse).decode
