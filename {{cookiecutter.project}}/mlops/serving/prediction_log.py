@@ -1,10 +1,10 @@
 """The log of predictions and of feedback: JSON lines that a server appends, and how they are read and joined.
 
 Below the server's folder, `predictions/` and `feedback/` have the files of each process,
-`<UTC start>-<process>-<n>.jsonl`; the next one (n) begins at 64 MB. A prediction is `{"id", "time", "version", "variant", "features": the raw row,
-"prediction", "probability", "ms", "request"}`, with `"masked"`, the names of features whose values were left out, and
-`"shadow": true` if nobody was given the answer. Feedback is `{"id", "time", "actual"}`; the last one of an id counts.
-Times are ISO 8601 in UTC.
+`<UTC start>-<process>-<n>.jsonl`; the next one (n) begins at 64 MB. A prediction is `{"id", "time", "version",
+"variant", "features": the raw row, "prediction", "probability", "ms", "request"}`, with `"masked"`, the names of
+features whose values were left out, and `"shadow": true` if nobody was given the answer. Feedback is `{"id", "time",
+"actual"}`; the last one of an id counts. Times are ISO 8601 in UTC.
 """
 
 import errno
