@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from mlops.base import files
 from mlops.base.errors import DataError
 from mlops.data import rows
 from mlops.data.schema import Schema
@@ -71,9 +72,7 @@ class Taken:
         """What a person should know of these rows."""
         found = [f"{self.labelled} of {self.rows} rows have a label"]
         if self.skipped:
-            count = self.skipped.total()
-            places = ", ".join(self.skipped)
-            found.append(f"{count} line{'s' * (count > 1)} of the log skipped, cut off or damaged: {places}")
+            found.append(f"skipped, since the line is cut off or damaged: {_counted(self.skipped, 'line')}")
         if self.masked:
             found.append(
                 f"missing, since `serving.mask` kept it out of the log: {_counted(self.masked)}; the drift of such a "
@@ -100,24 +99,26 @@ def write(folder: Path, schema: Schema, period: Period, path: Path) -> Taken:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from mlops.base import files
-
     taken, names = Taken(), schema.from_outside
     form = pa.schema([(name, pa.large_string()) for name in names])
-    all_columns = path.with_name(f".{path.name}.all")
-    with files.written_whole(path) as part:
-        with pq.ParquetWriter(all_columns, form) as writer, prediction_log.labels(folder, taken.skipped) as label:
-            asked = _asked(folder, period, taken.skipped)
-            while batch := list(islice(asked, ROWS)):
-                writer.write_table(_table(batch, label, schema, taken, form))
-        if not taken.rows:
-            raise DataError(_nothing(folder, period, taken))
-        with pq.ParquetFile(all_columns) as file:
-            kept = [name for name in names if taken.given[name]]
-            with pq.ParquetWriter(part, pa.schema([form.field(name) for name in kept])) as writer:
-                for rows_of in file.iter_batches(ROWS, columns=kept):
-                    writer.write_batch(rows_of.select(kept))
-        all_columns.unlink()
+    whole = path.with_name(f".{path.name}.whole.part")
+    try:
+        with files.written_whole(path) as part:
+            with pq.ParquetWriter(whole, form) as writer, prediction_log.labels(folder, taken.skipped) as label:
+                asked = _asked(folder, period, taken.skipped)
+                while batch := list(islice(asked, ROWS)):
+                    writer.write_table(_table(batch, label, schema, taken, form))
+            if not taken.rows:
+                raise DataError(_nothing(folder, period, taken))
+            kept = [name for name in names if taken.given[name]]  # known only after the last row
+            with (
+                pq.ParquetFile(whole) as file,
+                pq.ParquetWriter(part, pa.schema([form.field(name) for name in kept])) as writer,
+            ):
+                for rows_of_all in file.iter_batches(ROWS, columns=kept):
+                    writer.write_batch(rows_of_all.select(kept))
+    finally:
+        whole.unlink(missing_ok=True)
     return taken
 
 
@@ -155,12 +156,12 @@ def _table(
 
 def _nothing(folder: Path, period: Period, taken: Taken) -> str:
     place = folder / "predictions"
-    damaged = f" ({taken.skipped.total()} lines are cut off or damaged)" if taken.skipped else ""
+    damaged = f" (cut off or damaged lines: {taken.skipped.total()})" if taken.skipped else ""
     return f"{place} has no prediction {period}{damaged}: nothing was changed; give another --since or --until"
 
 
-def _counted(found: Counter[str]) -> str:
-    return ", ".join(f"{name} ({count} row{'s' * (count > 1)})" for name, count in found.items())
+def _counted(found: Counter[str], unit: str = "row") -> str:
+    return ", ".join(f"{name} ({count} {unit}{'s' * (count > 1)})" for name, count in found.items())
 
 
 def _text(moment: datetime) -> str:
