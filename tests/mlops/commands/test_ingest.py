@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +20,8 @@ from mlops.base import files, yaml
 from mlops.base.errors import ProjectError
 from mlops.commands.data import ingest as module
 from mlops.intake import sources
+from mlops.serving import prediction_log
+from mlops.serving.prediction_log import PredictionLog
 from typer.testing import CliRunner, Result
 
 SCHEMA = """\
@@ -422,3 +425,119 @@ def test_a_failure_leaves_the_file_that_somebody_else_brings_meanwhile(
     ingest(delivery(project), "--labelled")
 
     assert sorted(path.name for path in (project / "data" / "raw").iterdir()) == ["first.csv", "theirs.csv"]
+
+
+def log_predictions(rows: list[dict[str, object]], first: int = 0, **labels: object) -> None:
+    """Log that the server was asked these rows, one a minute from 2024 on, with labels for some (`n1`: 'y')."""
+    log, feedback = PredictionLog(prediction_log.FOLDER), PredictionLog(prediction_log.FOLDER, "feedback")
+    for number, row in enumerate(rows, first):
+        time = prediction_log.timestamp((datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=number)).timestamp())
+        record = {"id": f"{'a' * 16}-{number:016x}", "time": time}
+        log.append([{**record, "variant": "champion", "features": row}])
+        if f"n{number}" in labels:
+            feedback.append([{**record, "actual": labels[f"n{number}"]}])
+    log.close()
+    feedback.close()
+
+
+def asked(number: int) -> dict[str, object]:
+    return {"id": 7, "seen": "2024-01-01T10:00", "size": number + 0.5, "level": "a"}
+
+
+def test_predictions_with_their_labels_become_the_next_delivery_once(project: Path) -> None:
+    log_predictions([asked(at) for at in range(5)], n1="y", n3="n")
+    done = ingest("--from-predictions", "--until", "2024-01-01T00:04", "--json")
+
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.output)
+    assert facts["source"] == "predictions before 2024-01-01T00:04:00.000+00:00"
+    assert (facts["rows"], facts["predictions"]["labelled"], facts["predictions"]["skipped"]) == (4, 2, {})
+    (path,) = (project / "data" / "incoming").iterdir()
+    assert "-predictions-" in path.name
+    table = pd.read_parquet(path)
+    assert table["size"].tolist() == [0.5, 1.5, 2.5, 3.5]
+    assert table["seen"].dtype == "datetime64[us]"
+    assert table["id"].tolist() == [7] * 4  # who is asked about twice is twice in it
+    assert table["label"].fillna("").tolist() == ["", "y", "", "n"]
+    (out,) = yaml.read(project / "data" / "incoming.dvc")["outs"]
+    assert out["desc"].endswith(f"from {facts['source']}")
+
+    log_predictions([asked(9)], first=9)
+    again = ingest("--from-predictions")
+    assert "0 of 2 rows have a label" in again.output
+    assert "from 2024-01-01T00:04:00.000+00:00 to" in again.output
+    (path,) = (project / "data" / "incoming").iterdir()
+    table = pd.read_parquet(path)
+    assert table["size"].tolist() == [4.5, 9.5]
+    assert "label" not in table
+
+    before = state(project)
+    nothing = ingest("--from-predictions")
+    assert "serving/predictions has no prediction from" in str(nothing.exception)
+    assert state(project) == before
+
+
+def test_an_ingest_of_predictions_that_fails_or_is_dry_begins_there_again(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_predictions([asked(1)])
+    before = state(project)
+    assert "1 row × 4 columns" in ingest("--from-predictions", "--dry-run").output
+    assert state(project) == before
+
+    monkeypatch.setattr(module, "_place", lambda *_, **__: (_ for _ in ()).throw(module.StoreError("dvc failed")))
+    assert str(ingest("--from-predictions").exception).startswith("dvc failed")
+    assert state(project) == before
+
+
+def test_predictions_that_break_the_schema_are_refused_with_what_is_known_of_them(project: Path) -> None:
+    content = SCHEMA.replace("allowed: [a, b]", "allowed: [a, b], max_missing: 0, sensitive: true")
+    (project / "schema.yaml").write_text(content, encoding="utf-8")
+    log = PredictionLog(prediction_log.FOLDER, masked=["level"])
+    log.append([{"id": f"{'a' * 16}-{1:016x}", "time": prediction_log.timestamp(), "features": asked(1)}])
+    log.close()
+    before = state(project)
+
+    said = str(ingest("--from-predictions").exception)
+
+    assert "missing values of level: 1 row" in said
+    assert "`serving.mask` kept it out of the log: level (1 row)" in said
+    assert "\n" not in said
+    assert state(project) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "give a source, or"),
+        (("new.csv", "--from-predictions"), "give a source, or"),
+        (("new.csv", "--since", "2024-01-01"), "without --from-predictions, leave out"),
+        (("--from-predictions", "--labelled"), "with --from-predictions, leave out"),
+        (("--from-predictions", "--query", "SELECT 1"), "with --from-predictions, leave out"),
+    ],
+)
+def test_a_source_and_predictions_do_not_mix(project: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    done = CliRunner().invoke(app, ["ingest", *arguments], env={"COLUMNS": "400"})
+
+    assert done.exit_code == 2
+    assert sentence in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--since", "1.11.2026"), "--since is 1.11.2026, which is no time: give one of ISO 8601"),
+        (
+            ("--since", "2026-11-02", "--until", "2026-11-01"),
+            "the period ends at 2026-11-01T00:00:00+00:00, and begins",
+        ),
+        (("--since", "2024-01-01T02:00+01:00"), "no prediction from 2024-01-01T01:00:00.000+00:00 to"),
+    ],
+)
+def test_a_period_that_has_nothing_is_one_sentence(project: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    log_predictions([asked(1)])
+
+    done = ingest("--from-predictions", *arguments)
+
+    assert isinstance(done.exception, ProjectError)
+    assert sentence in str(done.exception)

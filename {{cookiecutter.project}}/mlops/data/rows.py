@@ -36,7 +36,7 @@ def typed(rows: Rows, schema: Schema, derive: Derive) -> pd.DataFrame:
             f"the row lacks {', '.join(lacking)}, which the model needs: give every feature, and null (in CSV nothing) "
             "where its value is not known"
         )
-    spelt = {name: _as_spelt(table[name], schema.columns[name], schema.missing) for name in schema.needed}
+    spelt = {name: as_spelt(table[name], schema.columns[name], schema.missing) for name in schema.needed}
     parsed = parsing.parse(pd.DataFrame(spelt).reset_index(drop=True), schema, "the row", schema.needed)
     if found := next(iter(parsed.unparseable), None):
         # In training it may count as missing, and is reported; here a person waits for an answer, and sees no report.
@@ -48,15 +48,7 @@ def typed(rows: Rows, schema: Schema, derive: Derive) -> pd.DataFrame:
     return derived(parsed.table, schema, derive)
 
 
-def read(values: pd.Series, column: Column, missing: tuple[str, ...]) -> tuple[pd.Series, NDArray[np.bool_]]:
-    """The raw values (n) of one column as `typed` reads them, and where (n,) it refuses one."""
-    spelt = _as_spelt(values, column, missing)
-    stands = parsing.given(spelt, parsing.words(column, missing))
-    found = parsing.typed(spelt.where(stands), column)
-    return found, (stands & found.isna()).to_numpy(dtype=bool)
-
-
-def _as_spelt(values: pd.Series, column: Column, missing: tuple[str, ...]) -> pd.Series:
+def as_spelt(values: pd.Series, column: Column, missing: tuple[str, ...]) -> pd.Series:
     """The same values (n) with numbers among objects, and dates of ISO 8601, spelt as the column spells them."""
     if column.decimal != "." and values.dtype == object:
         numeric = values.map(lambda value: isinstance(value, Number) and not isinstance(value, bool))

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mlops.base.errors import StoreError
-from mlops.data.digest import PREDICTION
 
 FOLDER = Path("serving")
 Kind = Literal["predictions", "feedback"]
@@ -266,6 +265,8 @@ def _records(
     folder: Path, kind: Kind, skipped: Counter[str], prediction: str = ""
 ) -> Iterator[tuple[datetime, Record]]:
     """Every record of a kind with its time, or those of one `prediction` id, in the order of files and lines."""
+    from mlops.data.digest import PREDICTION  # imports pandas, which a writer does without
+
     for path in sorted((folder / kind).glob("*.jsonl")):
         try:
             with path.open("rb") as lines:
@@ -273,7 +274,7 @@ def _records(
                     if prediction and prediction.encode() not in line:  # a hundred times as fast as parsing
                         continue
                     record = _record(line, kind)
-                    if record is None:
+                    if record is None or not PREDICTION.fullmatch(record[1]["id"]):
                         skipped[path.name] += 1
                     elif not prediction or record[1]["id"] == prediction:
                         yield record
@@ -287,7 +288,7 @@ def _record(line: bytes, kind: Kind) -> tuple[datetime, Record] | None:
     try:
         record = _DECODE(line.decode())
         moment = datetime.fromisoformat(record["time"])
-        whole = line.endswith(b"\n") and isinstance(record[name], kind_of_value) and PREDICTION.fullmatch(record["id"])
+        whole = line.endswith(b"\n") and isinstance(record["id"], str) and isinstance(record[name], kind_of_value)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

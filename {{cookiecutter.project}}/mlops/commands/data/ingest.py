@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import typer
@@ -15,10 +15,12 @@ import typer
 from mlops.base import console, files, locks, params, yaml
 from mlops.base.errors import DataError, ProjectError, StoreError
 from mlops.commands import options
+from mlops.commands.data import ingest_predictions
 from mlops.data import checks, parsing
 from mlops.data.schema import Schema
 from mlops.history import dvc, paths
 from mlops.intake import deliveries, sources, tables
+from mlops.serving import delivery, prediction_log
 from project import features
 
 ASIDE = Path(".dvc/tmp/ingest")
@@ -27,12 +29,22 @@ FOLDERS = {True: paths.RAW, False: paths.INCOMING}
 
 
 def ingest(
-    source: Annotated[str, typer.Argument(help="A path, an http(s) or s3 URL, or a database URL.")],
+    source: Annotated[str | None, typer.Argument(help="A path, an http(s) or s3 URL, or a database URL.")] = None,
     query: Annotated[str | None, typer.Option(help="What to read from a database: SELECT …")] = None,
     labelled: Annotated[
         bool, typer.Option("--labelled", help="Add it to data/raw/, to train on; its target is known.")
     ] = False,
     name: Annotated[str | None, typer.Option(help="Name of the file; by default the name of the source.")] = None,
+    from_predictions: Annotated[
+        bool, typer.Option("--from-predictions", help="In place of a source: what the model server was asked.")
+    ] = False,
+    since: Annotated[
+        str | None, typer.Option(help="Predictions from then on (2026-11-01); by default where the last ingest ended.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Predictions before that time; by default until now.")] = None,
+    variant: Annotated[
+        Literal["champion", "challenger"] | None, typer.Option(help="Predictions of this variant alone.")
+    ] = None,
     schema: options.Schema = paths.SCHEMA,
     dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
@@ -43,32 +55,46 @@ def ingest(
     to `data/raw/`; any other delivery replaces the files in `data/incoming/`. The same command completes what was
     killed.
 
+    With `--from-predictions` the delivery is what the model server was asked in a period, with the labels that have
+    come by feedback.
+
     Raises:
         ProjectError: the source cannot be read, the data breaks the schema, or DVC fails; no file is changed then.
     """
+    asked = {"--since": since, "--until": until, "--variant": variant}
+    _refuse_options(source, {"--query": query, "--labelled": labelled} if from_predictions else asked, from_predictions)
     layout = tables.read_schema(schema)
-    folder, origin = FOLDERS[labelled], sources.described(source, query)
+    folder, taken = FOLDERS[labelled], None
     if not Path(".dvc").is_dir():
         raise StoreError(f"{Path.cwd()} is no project of DVC: run this where schema.yaml and .dvc are")
     with _alone() as aside:
         inbox = Path(aside, "inbox")
         inbox.mkdir()
+        period = None if source else ingest_predictions.period(since, until, variant)
+        origin = sources.described(source, query) if source else f"predictions {period}"
         try:
-            path = sources.fetch(source, query, inbox)
+            if source:
+                path = sources.fetch(source, query, inbox)
+            if period:
+                path = inbox / "predictions.parquet"
+                taken = delivery.write(prediction_log.FOLDER, layout, period, path)
             required = layout.delivered if labelled else layout.needed
             terms = deliveries.terms(layout.from_outside)
             _refuse_columns(path, layout, required, terms)
             with deliveries.collected(
                 inbox, layout, required, features.derive, Path(aside, "typed.parquet"), terms.ragged
             ) as delivered:
-                _refuse(delivered, layout)
+                _refuse(delivered, layout, ids_may_repeat=from_predictions)
                 facts = _facts(delivered, layout)
         except ProjectError as error:
-            raise type(error)(str(error).replace(f"{inbox}/", "").replace(str(inbox), origin)) from None
+            sentence = str(error).replace(f"{inbox}/", "").replace(str(inbox), origin)
+            raise type(error)("; ".join([sentence, *(taken.sentences() if taken else ())])) from None
         stem = sources.stem(name or path.name)
         new = folder / f"{datetime.now(UTC):%Y-%m-%d}-{stem}-{facts['digest'][:8]}.parquet"
         goal = next(iter(folder.glob(f"*-{facts['digest'][:8]}.parquet")), new)
         facts = {"source": origin, "file": goal.as_posix(), **facts}
+        if taken and period:
+            facts["predictions"] = {**period.as_dict(), **taken.as_dict()}
         known = goal.exists() and _has_version(goal, dry_run=dry_run)
         if not known:
             _refuse_losses(goal, replace=not labelled)
@@ -77,12 +103,23 @@ def ingest(
                 unclean = set(delivered.losses)
                 tables.write_batches(Path(aside, goal.name), _as_stored(path, layout, unclean, terms))
             _place(Path(aside, goal.name), goal, Path(aside, "before"), facts["source"], replace=not labelled)
+        if period and not dry_run:
+            ingest_predictions.remember(period)
     if as_json:
         console.print_json(facts)
     else:
         said = [result.sentence() for result in checks.check_losses(facts["losses"], layout, facts["rows"])]
         said += delivered.findings.sentences()
+        said += taken.sentences() if taken else []
         typer.echo(_summary(facts, said, known=known, dry_run=dry_run, labelled=labelled))
+
+
+def _refuse_options(source: str | None, useless: dict[str, Any], from_predictions: bool) -> None:
+    """Raise an error of wrong usage: no source or two, or options that say nothing about the one that is given."""
+    if bool(source) == from_predictions:
+        raise typer.BadParameter("give a source, or --from-predictions for what the model server was asked")
+    if given := [name for name, value in useless.items() if value]:
+        raise typer.BadParameter(f"with{'' if from_predictions else 'out'} --from-predictions, leave out {given[0]}")
 
 
 @contextmanager
@@ -114,14 +151,15 @@ def _refuse_columns(path: Path, schema: Schema, required: list[str], terms: deli
         raise DataError("; ".join(dict.fromkeys(reasons)))
 
 
-def _refuse(delivered: deliveries.Delivered, schema: Schema) -> None:
+def _refuse(delivered: deliveries.Delivered, schema: Schema, *, ids_may_repeat: bool) -> None:
     """Raise an error that names all violations of `schema`, and lines of which too many were left out.
 
-    Labels may be missing.
+    Labels may be missing. Ids may repeat among predictions: whoever is asked about twice is twice in their log.
     """
     table, most = delivered.table, params.load(params.Validate, missing_ok=True).left_out_error
     found = checks.combine(checks.check_columns(batch, schema, 1.0) for batch in table.batches())
-    found += [checks.check_ids(table[name]) for name in schema.with_role("id") if name in table]
+    if not ids_may_repeat:
+        found += [checks.check_ids(table[name]) for name in schema.with_role("id") if name in table]
     found += checks.check_lines({"files": delivered.files, **delivered.findings.as_dict()}, most)
     unlabelled = [result for result in found if result.column == schema.target and result.check == "missing values"]
     broken = [result for result in found if not result.passed and result.severity == "error"]

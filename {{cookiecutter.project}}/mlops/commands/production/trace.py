@@ -15,6 +15,7 @@ from mlops.data import digest
 from mlops.history import cache, data_versions, git, paths, revisions
 from mlops.registry import audit, registry
 from mlops.registry.registry import Version
+from mlops.serving import prediction_log
 
 DIGITS = 12
 
@@ -29,7 +30,8 @@ def trace(
     The history has the data, stages, metrics, gate, approvals and promotions, with digests and commits.
 
     A model file stands for the version with the same bytes, a data file for each version that was made from it, and a
-    prediction id (see `mlops.data.digest.prediction_ids`) for the version that gave the prediction.
+    prediction id for the version that gave the prediction. What the server was asked, what it answered, and the label
+    that has come since are shown if the log of this project has the prediction.
 
     With `openlineage`, that file gets the events of all these versions, one JSON object a line.
 
@@ -45,13 +47,16 @@ def trace(
     for version in _versions(what, known):
         changes = {"production": audit.about(entries, version), "left": audit.departures(entries, version)}
         chains.append({"name": settings.name, "store": store, **_chain(version), **changes})
+    if digest.model_of(what) and not Path(what).is_file():
+        found = prediction_log.find(prediction_log.FOLDER, what)
+        chains = [{**chain, "prediction": found and {**found[0], "feedback": found[1]}} for chain in chains]
     if openlineage:
         _export(chains, openlineage)
     if as_json:
         console.print_json(chains)
         return
     for chain in chains:
-        typer.echo("\n".join(_lines(chain)))
+        typer.echo("\n".join([*_lines(chain), *(_asked(what, chain["prediction"]) if "prediction" in chain else [])]))
 
 
 def _versions(what: str, known: list[Version]) -> list[Version]:
@@ -115,6 +120,33 @@ def _export(chains: list[dict[str, Any]], path: Path) -> None:
     files.write_text(path, "".join(f"{line}\n" for line in lines))
     # On standard error: standard output may be JSON for another program.
     typer.echo(f"{len(lines)} OpenLineage events are in {path}", err=True)
+
+
+def _asked(what: str, record: dict[str, Any] | None) -> list[str]:
+    """A prediction for people: when and by what it was made, the row, the answer, and the label."""
+    if record is None:
+        place = prediction_log.FOLDER / "predictions"
+        return [f"  {what} is not in {place}: no server here gave it, or its line was dropped or deleted"]
+    masked = record.get("masked", ())
+    row = ", ".join(
+        f"{name} {'not logged' if name in masked else _value(value)}" for name, value in record["features"].items()
+    )
+    probability = record.get("probability")
+    answer = _value(record.get("prediction")) + (f", probability {probability}" if probability is not None else "")
+    feedback = record["feedback"]
+    actual = feedback and feedback["actual"]
+    shadow = " in shadow, which nobody was given" if record.get("shadow") else ""
+    return [
+        f"  asked {record['time']}, answered by version {record.get('version')} as {record.get('variant')}{shadow}",
+        f"    row: {row}",
+        f"    answer: {answer}",
+        f"    label: {_value(actual)}, {feedback['time']}" if actual is not None else "    label: none yet",
+    ]
+
+
+def _value(value: Any) -> str:
+    """A value as JSON has it, text without quotes."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _lines(chain: dict[str, Any]) -> list[str]:

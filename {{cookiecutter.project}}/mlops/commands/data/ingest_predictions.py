@@ -1,0 +1,61 @@
+"""`ingest --from-predictions`: which period of the prediction log becomes a delivery."""
+
+import time
+from datetime import UTC, datetime
+
+from mlops.base import files
+from mlops.base.errors import ParameterError
+from mlops.serving import prediction_log
+from mlops.serving.delivery import Period
+
+# Up to when the log has been ingested; it stands with the log, for another machine has another one.
+REMEMBERED = prediction_log.FOLDER / "ingested.json"
+SETTLED = 0.2  # seconds between the time in a record and its line in the log, at the most
+
+
+def period(since: str | None, until: str | None, variant: str | None) -> Period:
+    """The period that was asked for: from the end of the last one that was ingested, until now, if nobody says.
+
+    Raises:
+        ParameterError: a time is none of ISO 8601, or the period ends before it begins.
+        StoreError: the file that has the end of the last period cannot be read.
+    """
+    now = datetime.now(UTC)
+    now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # the log has milliseconds
+    start = _moment("--since", since) if since else _last()
+    end = _moment("--until", until) if until else now
+    if start and start >= end:
+        raise ParameterError(
+            f"the period ends at {end.isoformat()}, and begins at {start.isoformat()}"
+            f"{'' if since else ', the end of the last one that was ingested'}: give an earlier --since, or a later "
+            "--until"
+        )
+    if (wait := (end - now).total_seconds() + SETTLED) > 0:
+        time.sleep(min(wait, SETTLED))  # lines of this period may be on their way
+    return Period(start, end, variant or "")
+
+
+def remember(period: Period) -> None:
+    """Keep the end of a period that was ingested, from which the next one goes on; a later end stays.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    end = min(period.until, datetime.now(UTC))  # what comes later is not in the log yet
+    end = max(filter(None, (end, _last())))
+    files.write_json(REMEMBERED, {"until": end.isoformat()})
+
+
+def _last() -> datetime | None:
+    return datetime.fromisoformat(files.read_json(REMEMBERED)["until"]) if REMEMBERED.exists() else None
+
+
+def _moment(option: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ParameterError(
+            f"{option} is {text}, which is no time: give one of ISO 8601 (in UTC, if it names no zone), such as "
+            "2026-11-01 or 2026-11-01T08:00+01:00"
+        ) from None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
