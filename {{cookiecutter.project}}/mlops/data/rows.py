@@ -48,6 +48,14 @@ def typed(rows: Rows, schema: Schema, derive: Derive) -> pd.DataFrame:
     return derived(parsed.table, schema, derive)
 
 
+def read(values: pd.Series, column: Column, missing: tuple[str, ...]) -> tuple[pd.Series, NDArray[np.bool_]]:
+    """The raw values (n) of one column as `typed` reads them, and where (n,) it refuses one."""
+    spelt = as_spelt(values, column, missing)
+    stands = parsing.given(spelt, parsing.words(column, missing))
+    found = parsing.typed(spelt.where(stands), column)
+    return found, (stands & found.isna()).to_numpy(dtype=bool)
+
+
 def as_spelt(values: pd.Series, column: Column, missing: tuple[str, ...]) -> pd.Series:
     """The same values (n) with numbers among objects, and dates of ISO 8601, spelt as the column spells them."""
     if column.decimal != "." and values.dtype == object:

@@ -85,6 +85,10 @@ class RawModel:
         encoded: NDArray[np.float64] = self.model.pipeline[0].transform(encoding.inputs(typed, self.schema))
         return encoded
 
+    def read(self, values: pd.Series, name: str) -> tuple[pd.Series, NDArray[np.bool_]]:
+        """The raw values (n) of one column in its type, and where (n,) there is one that cannot be read."""
+        return rows.read(values, self.schema.columns[name], self.schema.missing)
+
     def forget_file(self) -> None:
         """Free the copy of the model's file, which only a pickle needs: this object cannot be pickled any more."""
         self._parts = None

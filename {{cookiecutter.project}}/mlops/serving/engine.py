@@ -38,6 +38,11 @@ class Engine(Protocol):
     """Answers raw rows as `RawModel` does."""
 
     @property
+    def model(self) -> RawModel:
+        """The version's own model."""
+        ...
+
+    @property
     def name(self) -> str:
         """Trees, linear or scikit-learn."""
         ...

@@ -31,7 +31,7 @@ TIDIED = 5_000  # old rows that one call removes
 CLAIM_SECONDS = 120.0  # for which a worker has a decision to itself
 
 TABLES = """
-CREATE TABLE routes (number INTEGER PRIMARY KEY, at REAL, who TEXT, reason TEXT, route TEXT);
+CREATE TABLE routes (number INTEGER PRIMARY KEY, at REAL, who TEXT, reason TEXT, route TEXT, audited INTEGER DEFAULT 0);
 CREATE TABLE requests (route TEXT, step INTEGER, variant TEXT, count INTEGER, PRIMARY KEY (route, step, variant))
     WITHOUT ROWID;
 CREATE TABLE events (route TEXT, metric TEXT, share REAL, variant TEXT, count INTEGER,
@@ -97,6 +97,17 @@ class Batch:
         if part := routing.share(route):
             prediction = json.dumps(answer.prediction)
             self.answered.append((answer.id, route.id, answer.variant, part, answer.unit, prediction))
+
+    def joined(self, later: "Batch") -> "Batch":
+        """This batch and a later one as one."""
+        return Batch(
+            self.versions + later.versions,
+            self.requests + later.requests,
+            self.events + later.events,
+            later.first | self.first,
+            [*self.answered, *later.answered],
+            self.actuals | later.actuals,
+        )
 
     def __bool__(self) -> bool:
         return any((self.versions, self.requests, self.events, self.first, self.answered, self.actuals))
@@ -318,6 +329,28 @@ def history(connection: sqlite3.Connection, most: int = 100) -> list[Change]:
     """The latest changes of the route, the newest first."""
     found = _rows(connection, "SELECT at, who, reason, route FROM routes ORDER BY number DESC LIMIT ?", most)
     return [Change(at, who, reason, routing.from_dict(json.loads(text))) for at, who, reason, text in found]
+
+
+def unaudited(connection: sqlite3.Connection) -> list[tuple[int, Change]]:
+    """The changes of the route that the audit log does not have yet, the oldest first, each with its number."""
+    with _told(_path(connection)):
+        found = connection.execute(
+            "SELECT number, at, who, reason, route FROM routes WHERE NOT audited ORDER BY number"
+        ).fetchall()
+    return [
+        (number, Change(at, who, reason, routing.from_dict(json.loads(text))))
+        for number, at, who, reason, text in found
+    ]
+
+
+def audited(connection: sqlite3.Connection, number: int) -> None:
+    """Note that the audit log has a change of the route.
+
+    Raises:
+        StoreError: the state cannot be written now.
+    """
+    with _changed(connection):
+        connection.execute("UPDATE routes SET audited = 1 WHERE number = ?", (number,))
 
 
 def change(

@@ -177,7 +177,8 @@ class Worker:
     async def predictions(self) -> int:
         """How many predictions all workers have given, over restarts."""
         with suppress(StoreError):
-            return self._batch.versions.total() + sum((await self._in_state(state.predictions)).values())
+            known: dict[str, int] = await self._in_state(state.predictions)
+            return self._batch.versions.total() + sum(known.values())
         return self._batch.versions.total()
 
     def described(self) -> dict[str, Any]:
@@ -224,7 +225,7 @@ class Worker:
             StoreError: there is no champion or no challenger for it, or the state cannot be written.
         """
         served = self.served or Served("")
-        new = await self._in_other(begun, settings, served, list(self.latencies), secrets.token_hex(4))
+        new: routing.Route = await self._in_other(begun, settings, served, list(self.latencies), secrets.token_hex(4))
         await self._in_state(lambda connection: state.change(connection, new, who=who, reason=reason))
         self.route = new
         return new
