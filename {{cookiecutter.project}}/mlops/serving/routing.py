@@ -218,11 +218,15 @@ def events(
 def wrong(route: Route, predicted: Any, actual: Any) -> bool:
     """Whether an answer was wrong: another label, or a number further off than 95 % of the champion's test rows.
 
-    Both values have the type of the target, as `schema.yaml` reads it.
+    Both values have the type of the target, as `schema.yaml` reads it. An actual value that is no number where one is
+    predicted says nothing: an error here would keep a whole batch of counts from being added.
     """
     if route.classes:
         return str(predicted) != str(actual)
-    return "error" in route.ranges and not abs(float(actual) - float(predicted)) <= route.ranges["error"]
+    try:
+        return "error" in route.ranges and not abs(float(actual) - float(predicted)) <= route.ranges["error"]
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def hypotheses(route: Route, settings: Serving) -> tuple[Hypothesis, ...]:
