@@ -120,6 +120,7 @@ def test_events_of_an_answer(
         *((CANARY, "Yes", "Yes", False), (CANARY, "Yes", "No", True)),
         *((NUMBER, 50.0, 55, False), (NUMBER, 50.0, 44.9, True), (NUMBER, math.nan, 44.9, True)),
         (replace(NUMBER, ranges={}), 1.0, 100.0, False),
+        *((NUMBER, 50.0, "many", False), (NUMBER, 50.0, None, False), (NUMBER, 50.0, [1], False)),
     ],
 )
 def test_feedback_says_what_was_wrong(route: Route, predicted: Any, actual: Any, expected: bool) -> None:

@@ -58,11 +58,14 @@ def test_whatever_was_counted_the_next_event_is_expected_to_raise_no_evidence(
 def test_the_mean_is_over_all_that_was_to_be_tested_with_events_or_not() -> None:
     tested = [Hypothesis("error", 1.0), Hypothesis("slow", 1.0)]
 
-    alone = sequential.verdict({"error": {0.5: (9, 0)}}, tested[:1], 0.01)
-    both = sequential.verdict({"error": {0.5: (9, 0)}}, tested, 0.01)
+    alone = sequential.verdict({"error": {0.5: (10, 0)}}, tested[:1], 0.01)
+    both = sequential.verdict({"error": {0.5: (10, 0)}}, tested, 0.01)
 
     assert both.mean == pytest.approx((alone.mean + 1) / 2)
     assert both.worst == 0
+    assert alone.alarm
+    assert alone.mean / 2 < 1 / 0.01 < alone.mean
+    assert not both.alarm
     assert sequential.verdict({}, tested, 0.01) == sequential.Verdict(False, (0.0, 0.0), 0.0, 0)
 
 

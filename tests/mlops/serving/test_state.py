@@ -301,13 +301,29 @@ def test_a_full_disk_refuses_a_batch_whole_and_takes_it_later(store: sqlite3.Con
     assert state.counts(store, "a1") == {ERROR: {0.25: (0, 5000)}}
 
 
+def test_a_batch_that_fails_halfway_is_taken_back_whole(
+    store: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(state, "_count_time", fail)
+        with pytest.raises(MemoryError):
+            state.add(store, batch(("champion", [ERROR], None)))
+    assert state.totals(store, "a1") == {}
+
+    state.add(store, batch(("champion", [ERROR], None)))
+    assert state.totals(store, "a1") == {0: {"champion": 1}}
+
+
 def test_a_locked_file_is_one_sentence_and_can_be_read_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(state, "BUSY_SECONDS", 0.01)
     with state.opened(tmp_path) as connection, closing(sqlite3.connect(tmp_path / state.FILE)) as other:
         state.change(connection, CANARY, who="Ada", reason="test", at=1)
-        other.execute("BEGIN IMMEDIATE")
+        other.execute("BEGIN EXCLUSIVE")
 
         with pytest.raises(StoreError, match=r"state\.sqlite could not be used \(database is locked\)"):
             state.add(connection, batch(("champion", [ERROR], None)))

@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from mlops.base.params import Serving
 from mlops.serving import sequential
 from mlops.serving.sequential import Hypothesis
-from mlops.training.metrics import Predictions
+
+if TYPE_CHECKING:
+    from mlops.training.metrics import Predictions
 
 Mode = Literal["champion", "ab", "shadow", "canary"]
 # Events of the challenger and of the champion, by the share when the requests were assigned.
@@ -91,7 +93,7 @@ def begin(
     route_id: str,
     champion: str,
     challenger: str,
-    tests: Predictions,
+    tests: "Predictions",
     latencies: Sequence[float] = (),
 ) -> Route:
     """The route that `settings` ask for, between two versions.
@@ -125,7 +127,7 @@ def slow_limit(latencies: Sequence[float]) -> float:
     return max(SLOW_FACTOR * float(np.quantile(latencies, 1 - TAIL)), FASTEST_LIMIT)
 
 
-def frequent_classes(tests: Predictions) -> tuple[str, ...]:
+def frequent_classes(tests: "Predictions") -> tuple[str, ...]:
     """The classes as text, those first that are predicted most often; of equally frequent ones, in their own order."""
     predicted: list[Any] = tests.predicted.tolist()
     counts = dict.fromkeys(tests.classes, 0)
@@ -134,7 +136,7 @@ def frequent_classes(tests: Predictions) -> tuple[str, ...]:
     return tuple(str(label) for label in sorted(counts, key=lambda label: -counts[label]))
 
 
-def ranges_of(tests: Predictions) -> dict[str, float]:
+def ranges_of(tests: "Predictions") -> dict[str, float]:
     """Bounds of a predicted number; none where classes are predicted, or no prediction is finite.
 
     `low` and `high` are the 5 % and 95 % quantiles of the predictions, `least` and `most` their range with half of it
@@ -218,11 +220,15 @@ def events(
 def wrong(route: Route, predicted: Any, actual: Any) -> bool:
     """Whether an answer was wrong: another label, or a number further off than 95 % of the champion's test rows.
 
-    Both values have the type of the target, as `schema.yaml` reads it.
+    Both values have the type of the target, as `schema.yaml` reads it. An actual value that is no number where one is
+    predicted says nothing: an error here would keep a whole batch of counts from being added.
     """
     if route.classes:
         return str(predicted) != str(actual)
-    return "error" in route.ranges and not abs(float(actual) - float(predicted)) <= route.ranges["error"]
+    try:
+        return "error" in route.ranges and not abs(float(actual) - float(predicted)) <= route.ranges["error"]
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def hypotheses(route: Route, settings: Serving) -> tuple[Hypothesis, ...]:
