@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+import shutil
 import socket
 import statistics
 import subprocess
@@ -121,9 +122,8 @@ def with_model(project: Path, name: str) -> str:
     lines = [f"  model: {name}" if line.startswith("  model: ") else line for line in text.splitlines()]
     changed = "\n".join(lines) + "\n"
     if name == SLOW and OWN not in changed:
-        changed = changed.replace("\nmodels: ", "\nmodels: ", 1).replace(
-            "\n  random_forest:\n    classifier", f"\n{OWN}  random_forest:\n    classifier", 1
-        )
+        first = "\n  random_forest:\n    classifier"
+        changed = changed.replace(first, f"\n{OWN}{first[1:]}", 1)
     (project / "params.yaml").write_text(changed, encoding="utf-8")
     run(project, *DVC, "repro", "--quiet")
     known = json.loads(run(project, sys.executable, "-m", "mlops", "registry", "show", "--json"))["versions"]
@@ -136,11 +136,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--models", nargs="+", default=[*MODELS, SLOW])
     options = parser.parse_args()
-    project = generated(FOLDER / "serving")
+    project = FOLDER / "serving"
+    shutil.rmtree(project, ignore_errors=True)
+    shutil.copytree(generated(), project, symlinks=True)
     name = json.loads((project / "reports" / "registration.json").read_text(encoding="utf-8"))["name"]
-    table = Table(
-        "model", "engine", "ready s", "MB", "1: p50 ms", "8: /s", "64: /s", "mlflow 8: /s", "times", title="Serving"
-    )
+    heads = ("model", "engine", "ready s", "MB", "1: p50 ms", "8: /s", "64: /s", "mlflow 8: /s", "times")
+    table = Table(*heads, title="connections: requests a second")
     (FOLDER / "nothing.py").write_text(NOTHING, encoding="utf-8")
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "nothing:app", "--app-dir", str(FOLDER), "--port", str(port)]
