@@ -49,7 +49,7 @@ def test_features_in_the_order_of_the_schema_are_the_same_row() -> None:
 def test_features_of_another_number_are_told_the_order(features: Any) -> None:
     [fault] = refused(json.dumps({"features": features}).encode()).detail
 
-    assert fault["fault"] == f"features has to be a list of 9 values in this order: {', '.join(ROW)}"  # type: ignore[index]
+    assert fault["fault"] == f"features has to be a list of 9 values in this order: {', '.join(ROW)}"
 
 
 def test_the_key_of_the_routing_is_kept_if_it_is_there() -> None:
@@ -74,8 +74,10 @@ def test_every_fault_is_named_by_row_and_column_in_order() -> None:
         'the row is no object: give {"column": value, …}',
         'the value is no integer: give a whole number such as 12, or the text "12", or null where it is not known',
         'the value is a list or an object: give true or false, 1 or 0, "yes" or "no", or null where it is not known',
-        'the value is no datetime: give a date as in ISO 8601, such as "2024-02-29" or "2024-02-29T13:45:00", or null '
-        "where it is not known",
+        (
+            'the value is no datetime: give a date as in ISO 8601, such as "2024-02-29" or "2024-02-29T13:45:00", or null '
+            "where it is not known"
+        ),
     ]
 
 
@@ -134,7 +136,7 @@ def test_a_number_too_large_to_be_one_is_refused_in_each_column(name: str) -> No
 
     [fault] = refused(content).detail
 
-    assert fault["column"] == name  # type: ignore[index]
+    assert fault["column"] == name
 
 
 @pytest.mark.parametrize(
@@ -278,10 +280,10 @@ def test_feedback_is_a_label_of_the_model_or_a_number(
             assert type(found[0].actual) is type(label)
         else:
             with pytest.raises(
-                RequestError, match="none of the model's classes: give one of|no number: give a num"
+                RequestError, match=r"none of the model's classes: give one of|no number: give a num"
             ) as error:
                 taken.feedback(json.dumps(content).encode(), classes)
-            assert (error.value.status, error.value.detail[0]["column"]) == (422, "actual")  # type: ignore[index]
+            assert (error.value.status, error.value.detail[0]["column"]) == (422, "actual")
 
 
 @pytest.mark.parametrize(
@@ -301,7 +303,7 @@ def test_feedback_that_is_none_is_a_fault(content: Any, column: str | None) -> N
         ONE.feedback(json.dumps(content).encode(), ("No", "Yes"))
 
     [fault] = error.value.detail
-    assert fault["column"] == column  # type: ignore[index]
+    assert fault["column"] == column
     assert MARKER not in json.dumps(fault)
 
 
