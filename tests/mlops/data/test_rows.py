@@ -26,6 +26,8 @@ SCHEMA = Schema.model_validate(
         }
     }
 )
+# Words that pandas reads as the time of reading, and numbers that it reads as years before Christ.
+UNDATED = ("now", "today", "-1", "0000")
 ROW = {"age": 3, "amount": 1.5, "member": True, "plan": "A", "since": "2024-02-29"}
 
 
@@ -84,6 +86,17 @@ def test_values_of_one_column_may_be_written_in_several_ways_and_be_missing() ->
 
     assert found["age"].tolist() == [1, 1, 1, pd.NA, pd.NA]
     assert found["member"].tolist() == [True, True, True, pd.NA, pd.NA]
+
+
+def test_what_a_value_is_read_as_does_not_depend_on_those_beside_it() -> None:
+    given = {"age": 2**62 + 1, "amount": 0.5, "member": 1, "plan": 2**60, "since": 20240229}
+
+    found = typed([given, dict.fromkeys(given)])
+
+    assert found.iloc[0].tolist() == [2**62 + 1, 0.5, True, str(2**60), pd.Timestamp("2024-02-29"), 1.0]
+    for others in ([], [None], [2]):
+        with pytest.raises(DataError, match="amount is 'True' in row 1 of"):
+            typed([{**ROW, "amount": value} for value in [True, *others]])
 
 
 def test_a_level_that_is_new_stays_what_it_is() -> None:
@@ -158,6 +171,8 @@ def test_a_value_of_another_type_is_refused_since_nobody_who_asks_over_http_sees
         ({name: value for name, value in ROW.items() if name != "age"}, "the row lacks age, which the model needs"),
         ([ROW, {"age": 3}], "the row lacks amount, member, plan, since, which"),
         (pd.DataFrame([ROW]).drop(columns=["plan"]), "the row lacks plan, which the model needs"),
+        *(({**ROW, "since": word}, f"since is '{word}' in row 1 of 1, which is no datetime") for word in UNDATED),
+        ({**ROW, "age": "0x1F"}, "age is '0x1F' in row 1 of 1, which is no integer"),
         (
             {**ROW, "amount": "much"},
             "amount is 'much' in row 1 of 1, which is no number: correct the value, or",

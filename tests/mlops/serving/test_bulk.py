@@ -67,11 +67,8 @@ def test_a_table_is_read_as_its_rows_are(media: str) -> None:
 @FORMATS
 @pytest.mark.parametrize("kind", [pa.string_view(), pa.large_string(), pa.dictionary(pa.int8(), pa.string())])
 def test_text_may_be_stored_in_each_way_of_arrow(media: str, kind: pa.DataType) -> None:
-    texts = (
-        pa.array(["A", None, "B"]).cast(kind)
-        if not pa.types.is_dictionary(kind)
-        else pa.array(["A", None, "B"]).dictionary_encode()
-    )
+    texts = pa.array(["A", None, "B"])
+    texts = texts.dictionary_encode() if pa.types.is_dictionary(kind) else texts.cast(kind)
 
     found = bulk.table(written(with_column("$ref", texts), media), media, ONE)
 
@@ -87,7 +84,7 @@ def test_every_column_that_is_wrong_is_named(media: str) -> None:
     )
     lists = table.drop_columns(["note"]).append_column("note", pa.array([[1], [2], [3]]))
 
-    found = [(fault["row"], fault["column"], fault["fault"]) for fault in refused(written(lists, media), media).detail]  # type: ignore[index]
+    found = [(fault["row"], fault["column"], fault["fault"]) for fault in refused(written(lists, media), media).detail]
 
     assert found == [
         (None, None, "column 8 is no column of the model: did you mean tenure?"),
@@ -101,7 +98,7 @@ def test_every_column_that_is_wrong_is_named(media: str) -> None:
 def test_every_value_that_is_wrong_is_named(media: str) -> None:
     table = with_column("tenure", pa.array(["1", MARKER, "2.5"]))
 
-    found = [(fault["row"], fault["column"]) for fault in refused(written(table, media), media).detail]  # type: ignore[index]
+    found = [(fault["row"], fault["column"]) for fault in refused(written(table, media), media).detail]
 
     assert found == [(2, "tenure"), (3, "tenure")]
 
@@ -109,7 +106,7 @@ def test_every_value_that_is_wrong_is_named(media: str) -> None:
 def test_faults_of_a_long_table_are_counted() -> None:
     table = pa.Table.from_pylist([{**ROW, "tenure": "x", "since": "x"}] * 500)
 
-    assert refused(stream(table), ARROW).detail[-1]["fault"] == "900 more faults are not listed: correct these first"  # type: ignore[index]
+    assert refused(stream(table), ARROW).detail[-1]["fault"] == "900 more faults are not listed: correct these first"
 
 
 def big(values: pa.Array) -> pa.Table:

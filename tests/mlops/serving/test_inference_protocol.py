@@ -71,14 +71,14 @@ def test_an_input_that_is_wrong_is_named(inputs: Any, column: str | None, said: 
     error = refused(body(inputs))
 
     assert error.status == 422
-    assert [fault["column"] for fault in error.detail] == [column]  # type: ignore[index]
+    assert [fault["column"] for fault in error.detail] == [column]
     assert str(error).startswith(said)
 
 
 def test_a_value_that_is_wrong_is_named_by_its_row() -> None:
     [fault] = refused(body(tensors(ROW, {**ROW, "since": MARKER}))).detail
 
-    assert (fault["row"], fault["column"]) == (2, "since")  # type: ignore[index]
+    assert (fault["row"], fault["column"]) == (2, "since")
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_features_in_the_order_of_the_schema_are_the_same_row() -> None:
 def test_features_of_another_number_are_told_the_order(features: Any) -> None:
     [fault] = refused(json.dumps({"features": features}).encode()).detail
 
-    assert fault["fault"] == f"features has to be a list of 9 values in this order: {', '.join(ROW)}"  # type: ignore[index]
+    assert fault["fault"] == f"features has to be a list of 9 values in this order: {', '.join(ROW)}"
 
 
 def test_the_key_of_the_routing_is_kept_if_it_is_there() -> None:
@@ -68,14 +68,15 @@ def test_every_fault_is_named_by_row_and_column_in_order() -> None:
         *((2, None), (2, "monthly charges"), (3, None)),
         *((4, "tenure"), (4, "self"), (4, "since")),
     ]
+    assert 'no datetime: give a date as in ISO 8601, such as "2024-02-29" or' in ONE._columns[5].unreadable
     assert [place[2] for place in found] == [
         "key 9 of the row is no column of the model: did you mean tenure?",
         'the column is not there: give a number such as 1.5, or the text "1.5", or null where it is not known',
         'the row is no object: give {"column": value, …}',
         'the value is no integer: give a whole number such as 12, or the text "12", or null where it is not known',
         'the value is a list or an object: give true or false, 1 or 0, "yes" or "no", or null where it is not known',
-        'the value is no datetime: give a date as in ISO 8601, such as "2024-02-29" or "2024-02-29T13:45:00", or null '
-        "where it is not known",
+        (
+            ONE._columns[5].unreadable,
     ]
 
 
@@ -134,7 +135,7 @@ def test_a_number_too_large_to_be_one_is_refused_in_each_column(name: str) -> No
 
     [fault] = refused(content).detail
 
-    assert fault["column"] == name  # type: ignore[index]
+    assert fault["column"] == name
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_no_change_of_a_good_body_is_a_bug_or_comes_back(data: st.DataObject) ->
         assert MARKER not in json.dumps(error.detail)  # noqa: PT017
 
 
-def test_what_was_read_is_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_read_is_remembered_up_to_a_limit() -> None:
     asked: list[list[Any]] = []
 
     def counting(values: Any, name: str) -> Any:
@@ -242,7 +243,7 @@ def test_what_was_read_is_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPat
     for _ in range(2):
         taken.body(body({**ROW, "self": "Yes"}, {**ROW, "self": "Yes"}, {**ROW, "self": 1}))
 
-    assert asked == [["1,5 EUR"], ["31.12.71"], ["Yes", 1]] or sorted(map(len, asked)) == [1, 1, 2]
+    assert sorted(asked, key=str) == [["1,5 EUR"], ["31.12.71"], ["Yes", 1]]
     taken.body(body(*({**ROW, "preis": f"{number} EUR"} for number in range(REMEMBERED + 9))))
     assert max(len(column.readable) for column in taken._columns) == REMEMBERED
     taken.body(body({**ROW, "preis": "1" * 90 + " EUR " + " " * 90}))
@@ -278,10 +279,10 @@ def test_feedback_is_a_label_of_the_model_or_a_number(
             assert type(found[0].actual) is type(label)
         else:
             with pytest.raises(
-                RequestError, match="none of the model's classes: give one of|no number: give a num"
+                RequestError, match=r"none of the model's classes: give one of|no number: give a num"
             ) as error:
                 taken.feedback(json.dumps(content).encode(), classes)
-            assert (error.value.status, error.value.detail[0]["column"]) == (422, "actual")  # type: ignore[index]
+            assert (error.value.status, error.value.detail[0]["column"]) == (422, "actual")
 
 
 @pytest.mark.parametrize(
@@ -301,7 +302,7 @@ def test_feedback_that_is_none_is_a_fault(content: Any, column: str | None) -> N
         ONE.feedback(json.dumps(content).encode(), ("No", "Yes"))
 
     [fault] = error.value.detail
-    assert fault["column"] == column  # type: ignore[index]
+    assert fault["column"] == column
     assert MARKER not in json.dumps(fault)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlops.data import parsing
+from mlops.data import numbers, parsing
 from mlops.data.schema import NUMERIC, Column, Schema
 from mlops.serving.inference_protocol import DATATYPES, OUTPUTS
 from mlops.serving.request import ARROW, JSON, PARQUET, expected
@@ -18,6 +18,11 @@ Described = dict[str, Any]  # of JSON Schema (2020-12), or of OpenAPI 3.1
 PLAIN: tuple[str, ...] = ("string", "number", "boolean", "null")
 MOST_LEVELS = 50  # named in a description
 FLOAT = float(np.finfo(np.float64).max)
+# Times of ISO 8601 whose day exists, but for February 29 of 1600, 2000 and the like.
+DATE = (
+    "([1-9][0-9]{3}-((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
+    "|[1-9][0-9](0[48]|[2468][048]|[13579][26])-02-29)([T ]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,6})?Z?)?"
+)
 PLACE = "#/components/schemas/"
 REFUSALS = {
     "400": ("The body is no JSON in UTF-8, or a broken file.", "Refusal"),
@@ -79,7 +84,7 @@ def components(
 
 
 def operation(request: str, answers: Sequence[str], *, bulk: bool = False) -> Described:
-    """What FastAPI's `openapi_extra` takes for a path: the components of its request, and of its answers."""
+    """A path of OpenAPI: the component of its request, and those of its answers."""
     answer = _to(answers[0]) if len(answers) == 1 else {"anyOf": [_to(name) for name in answers]}
     files = {media: {"schema": {"type": "string", "format": "binary"}} for media in (ARROW, PARQUET) if bulk}
     return {
@@ -92,11 +97,6 @@ def operation(request: str, answers: Sequence[str], *, bulk: bool = False) -> De
             },
         },
     }
-
-
-PREDICT = operation("PredictRequest", ["Predictions", "Prediction"], bulk=True)
-FEEDBACK = operation("FeedbackRequest", ["FeedbackAnswer"])
-INFERENCE = operation("InferenceRequest", ["InferenceAnswer"])
 
 
 def column_schema(column: Column, missing: tuple[str, ...]) -> Described:
@@ -117,7 +117,7 @@ def column_schema(column: Column, missing: tuple[str, ...]) -> Described:
     if column.type == "boolean":
         return described | {"enum": [True, False, None, 0, 1, *sorted(parsing.TRUE | parsing.FALSE), *words]}
     if column.type == "datetime":
-        return described | {"type": ["string", "null"]} | ({} if column.format else {"format": "date-time"})
+        return described | {"type": ["string", "null"]} | ({} if column.format else {"pattern": _pattern(DATE, words)})
     return described | {"type": list(PLAIN)} | ({"examples": list(levels[:MOST_LEVELS])} if levels else {})
 
 
@@ -138,12 +138,22 @@ def _example(column: Column) -> Any:
 
 def _number(column: Column, words: tuple[str, ...]) -> Described:
     whole = column.type == "integer"
-    digits = "[+-]?[0-9]{1,15}" + ("" if whole else "([" + column.decimal + "][0-9]{1,15})?")
-    texts = "|".join([digits, *(re.sub(r"[.*+?^$()|/\[\]{}\\]", r"\\\g<0>", word) for word in words)])
+    digits = "[+-]?[0-9]{1,15}" + ("" if whole else f"([{column.decimal}][0-9]+)?")
+    if column.unit not in (None, numbers.SHARE):
+        digits += f"( ?{_exact(str(column.unit))})?"
     limits: Described = {"exclusiveMinimum": -FLOAT, "exclusiveMaximum": FLOAT}
     if whole:
         limits = {"minimum": -parsing.LARGEST - 1, "maximum": parsing.LARGEST}
-    return {"type": ["integer" if whole else "number", "string", "null"], **limits, "pattern": f"^({texts})$"}
+    return {"type": ["integer" if whole else "number", "string", "null"], **limits, "pattern": _pattern(digits, words)}
+
+
+def _pattern(usual: str, words: tuple[str, ...]) -> str:
+    """A regular expression, both of Python and of JSON Schema, for texts of that form and for the words."""
+    return f"^({'|'.join([usual, *map(_exact, words)])})$"
+
+
+def _exact(word: str) -> str:
+    return re.sub(r"[.*+?^$()|/\[\]{}\\]", r"\\\g<0>", word)
 
 
 def _actual(column: Column, labels: Sequence[Label]) -> Described:
@@ -224,3 +234,8 @@ def _listed(words: Sequence[str]) -> str:
 
 
 _ID = {"type": "string", "pattern": "^[0-9a-f]{16}-[0-9a-f]{16}$", "description": "The id of the prediction."}
+
+# What FastAPI's `openapi_extra` takes for /predict, /feedback and /v2/models/{name}/infer.
+PREDICT = operation("PredictRequest", ["Predictions", "Prediction"], bulk=True)
+FEEDBACK = operation("FeedbackRequest", ["FeedbackAnswer"])
+INFERENCE = operation("InferenceRequest", ["InferenceAnswer"])
