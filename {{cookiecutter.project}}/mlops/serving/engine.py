@@ -234,7 +234,8 @@ def _disagreement(fast: Fast, typed: pd.DataFrame, raw: Sequence[Mapping[str, An
             alone = joined([_plain(serial.predict(typed.iloc[row : row + 1])) for row in again.tolist()])
             labels[again], misses[again] = _differences(answers.subset(again), alone)
     if labels.any():
-        return f"the engine {fast.name} gives labels that differ from scikit-learn's in {labels.sum()} of {len(typed)} rows"
+        wrong = f"{labels.sum()} of {len(typed)} rows"
+        return f"the engine {fast.name} gives other labels than scikit-learn in {wrong}"
     if (different := ~(misses <= TOLERANCE)).any():
         return (
             f"the engine {fast.name} differs from scikit-learn by more than {TOLERANCE:g} in {different.sum()} of "
