@@ -7,9 +7,9 @@ asked for one by one: they are read here where there is only one way to read the
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ Rows = Sequence[Mapping[str, Any]]
 Encode = Callable[[Rows], NDArray[np.float64]]
 # The positions in an encoded row at which a value is anything but 0.0, and what stands there.
 Code = tuple[tuple[int, ...], tuple[float, ...]]
-Read = Callable[[Any], Code]
+Read = Callable[[Any], Code | None]
 
 # Values of a column that are kept, besides its levels, and the longest text among them.
 LEARNT = 10_000
@@ -75,19 +75,47 @@ def encoder(model: RawModel, examples: Rows) -> Encode:
         known = _known(model, blocks, examples)
     except Exception:  # a date that its column cannot spell
         known = _known(model, blocks, [])
-    readers = [(name, _reader(model, name, blocks, known[name])) for name in schema.needed]
+    readers = [(name, _reader(model, name, blocks[name], known[name])) for name in schema.needed]
+    others, lock = dict.fromkeys(schema.needed), threading.Lock()
+    learnt: dict[str, dict[Any, Code]] = {name: {} for name in schema.needed}
+
+    def learn(values: dict[str, Any]) -> Iterator[Code]:
+        """Ask the model for the codes of some columns of one row, and remember them."""
+        keys = {name: _key(value) for name, value in values.items()}
+        try:
+            [encoded] = model.encoded(model.typed([others | values]))
+        except Exception as error:  # whatever it is: the model is asked for the whole row, and says so itself
+            raise UnusualRowError from error
+        if not (np.abs(encoded) < LARGEST).all():
+            raise UnusualRowError
+        for name, key in keys.items():
+            code = _code(encoded, blocks[name])
+            yield code
+            if key is not None:
+                with lock:
+                    if len(learnt[name]) >= LEARNT:
+                        learnt[name].pop(next(iter(learnt[name])))
+                    learnt[name][key] = code
 
     def encode(rows: Rows) -> NDArray[np.float64]:
         encoded = np.zeros((len(rows), width))
         for line, row in zip(encoded, rows, strict=True):
             positions: list[int] = []
             values: list[float] = []
+            unknown: dict[str, Any] = {}
             for name, read in readers:
                 if name not in row:
                     raise UnusualRowError
-                at, code = read(row[name])
-                positions += at
-                values += code
+                value = row[name]
+                code = read(value) or learnt[name].get(_key(value))
+                if code is None:
+                    unknown[name] = value
+                else:
+                    positions += code[0]
+                    values += code[1]
+            for code in learn(unknown) if unknown else ():
+                positions += code[0]
+                values += code[1]
             line[positions] = values
         return encoded
 
@@ -131,15 +159,11 @@ def _by_the_model(model: RawModel) -> Encode:
             encoded = model.encoded(model.typed(list(rows)))
         except Exception as error:  # whatever it is: the model is asked again, and says so itself
             raise UnusualRowError from error
-        return _usual(encoded)
+        if not (np.abs(encoded) < LARGEST).all():
+            raise UnusualRowError
+        return encoded
 
     return encode
-
-
-def _usual(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
-    if not (np.abs(encoded) < LARGEST).all():
-        raise UnusualRowError
-    return encoded
 
 
 def _known(model: RawModel, blocks: Mapping[str, NDArray[np.intp]], examples: Rows) -> dict[str, dict[Any, Code]]:
@@ -182,73 +206,57 @@ def _code(line: NDArray[np.float64], block: NDArray[np.intp]) -> Code:
     return tuple(block[told].tolist()), tuple(there[told].tolist())
 
 
-def _reader(model: RawModel, name: str, blocks: Mapping[str, NDArray[np.intp]], known: dict[Any, Code]) -> Read:
-    """The function that gives the code of a raw value of one column."""
-    column, missing = model.schema.columns[name], parsing.words(model.schema.columns[name], model.schema.missing)
-    learn = _learning(model, name, blocks[name], known)
-    positions = tuple(blocks[name].tolist())
-    scales = numbers(model.model.pipeline[0])
-    if column.type in ("number", "integer"):
-        return _number(column, missing, positions, scales[positions[0]], learn)
-    if column.type == "datetime" and column.format is None:
-        return _time(positions, [scales[position] for position in positions], missing, learn)
+def _key(value: Any) -> Any:
+    """The key under which the code of a value is remembered; None if it is not.
+
+    True, 1, 1.0, 0.0 and -0.0 are values of their own.
+    """
+    kind = type(value)
+    if kind is str:
+        return value if len(value) <= LONGEST else None
+    if kind is bool or value is None:
+        return kind, value
+    if kind not in (int, float) or not -EXACT < value < EXACT:
+        raise UnusualRowError
+    return kind, repr(value)
+
+
+def _reader(model: RawModel, name: str, block: NDArray[np.intp], known: Mapping[Any, Code]) -> Read:
+    """The function that gives the code of a raw value of one column; None where the model has to say it."""
+    column, transformer, at = model.schema.columns[name], model.model.pipeline[0], tuple(block.tolist())
     if column.type == "category":
-        return _category(known, known[unseen(levels(model.model.pipeline[0])[name])], learn)
-    return learn
+        return _category(known, known[unseen(levels(transformer)[name])])
+    scales = [numbers(transformer)[position] for position in at]
+    if column.type in ("number", "integer"):
+        return _number(column, at, scales[0], known)
+    if column.type == "datetime" and column.format is None:
+        return _time(at, scales, known)
+    return lambda value: known.get(value) if value is None or type(value) in (str, bool) else None
 
 
-def _learning(model: RawModel, name: str, block: NDArray[np.intp], known: Mapping[Any, Code]) -> Read:
-    """A function that asks the model for the code of a value, and remembers it."""
-    others = dict.fromkeys(model.schema.needed)
-
-    def ask(value: Any) -> Code:
-        try:
-            encoded = model.encoded(model.typed([others | {name: value}]))
-        except Exception as error:  # whatever it is: the model is asked for the whole row, and says so itself
-            raise UnusualRowError from error
-        return _code(_usual(encoded)[0], block)
-
-    remembered = lru_cache(LEARNT, typed=True)(ask)  # True, 1 and 1.0 are values of their own
-
-    def learn(value: Any) -> Code:
-        kind = type(value)
-        if value is None or kind is str or kind is bool:
-            code = known.get(value)
-            if code is not None:
-                return code
-            return ask(value) if kind is str and len(value) > LONGEST else remembered(value)
-        if kind not in (int, float) or not -EXACT < value < EXACT:
-            raise UnusualRowError
-        return remembered(value) if value or kind is int else ask(value)  # 0.0 and -0.0 are equal to a dictionary
-
-    return learn
-
-
-def _number(
-    column: Column, missing: Sequence[str], at: tuple[int, ...], scales: tuple[float, float, float], learn: Read
-) -> Read:
+def _number(column: Column, at: tuple[int, ...], scales: tuple[float, float, float], known: Mapping[Any, Code]) -> Read:
     """Of a number: JSON's numbers, and plain text where it has a point and no unit."""
     _, mean, scale = scales
     whole = column.type == "integer"
     plain = WHOLE if whole else NUMBER
     reads_text = column.decimal == "." and column.unit is None
     bound = min(2.0**63, LARGEST * scale - abs(mean))
-    as_numbers = frozenset(number for word in missing if (number := _as_number(word)) is not None)
+    words = frozenset(number for word in known if word and (number := _as_number(word)) is not None)
 
-    def read(value: Any) -> Code:
+    def read(value: Any) -> Code | None:
         kind = type(value)
         number = value
         if kind is str:
-            if not reads_text or value in missing or not plain.fullmatch(value):
-                return learn(value)
+            if value in known or not reads_text or not plain.fullmatch(value):
+                return known.get(value)
             number = float(value)
         elif kind is float:
             if whole and not value.is_integer():
-                return learn(value)
+                return None
         elif kind is not int:
-            return learn(value)
-        if number in as_numbers or not -bound < number < bound:
-            return learn(value)
+            return known[None] if value is None else None
+        if number in words or not -bound < number < bound:
+            return None
         return at, (((number + 0.0 if whole else number) - mean) / scale,)  # a whole number has no -0.0
 
     return read
@@ -261,20 +269,20 @@ def _as_number(word: str) -> float | None:
         return None
 
 
-def _time(
-    at: tuple[int, ...], scales: Sequence[tuple[float, float, float]], missing: Sequence[str], learn: Read
-) -> Read:
+def _time(at: tuple[int, ...], scales: Sequence[tuple[float, float, float]], known: Mapping[Any, Code]) -> Read:
     """Of a datetime: ISO 8601 to the second or millisecond, without a zone or in UTC."""
 
-    def read(value: Any) -> Code:
-        found = TIME.fullmatch(value) if type(value) is str and value not in missing else None
+    def read(value: Any) -> Code | None:
+        if value is not None and type(value) is not str:
+            return None
+        found = None if value is None or value in known else TIME.fullmatch(value)
         if not found:
-            return learn(value)
+            return known.get(value)
         year, month, day, hour, minute, second, millisecond = (int(part or 0) for part in found.groups())
         try:
             time = datetime(year, month, day, hour, minute, second, millisecond * 1000)
         except ValueError:
-            return learn(value)
+            return None
         days = float((time - EPOCH) // timedelta(microseconds=1)) / MICROSECONDS_A_DAY
         parts = (days, month, time.weekday(), hour)[-len(at) :]
         return at, tuple((part - mean) / scale for part, (_, mean, scale) in zip(parts, scales, strict=True))
@@ -282,17 +290,17 @@ def _time(
     return read
 
 
-def _category(known: Mapping[Any, Code], code_of_unseen: Code, learn: Read) -> Read:
+def _category(known: Mapping[Any, Code], code_of_unseen: Code) -> Read:
     """Of a category: its levels, and text that is read as it stands and is none of them."""
 
-    def read(value: Any) -> Code:
+    def read(value: Any) -> Code | None:
         if type(value) is not str:
-            return learn(value)
+            return known[None] if value is None else None
         code = known.get(value)
         if code is not None:
             return code
         # No blanks at its ends or of another kind inside, no sign that Arrow cannot take, no whole number as a float.
         plain = value.isprintable() and value.strip(" ") == value and value[-2:] != ".0" and value[:2] != '="'
-        return code_of_unseen if plain and value else learn(value)
+        return code_of_unseen if plain and value else None
 
     return read
