@@ -531,11 +531,17 @@ def test_a_source_and_predictions_do_not_mix(project: Path, arguments: tuple[str
             ("--since", "2026-11-02", "--until", "2026-11-01"),
             "the period ends at 2026-11-01T00:00:00+00:00, and begins",
         ),
+        (
+            ("--since", "2999-01-01", "--until", "2999-01-02"),
+            "begins at 2999-01-01T00:00:00+00:00: give an earlier",
+        ),
         (("--since", "2024-01-01T02:00+01:00"), "no prediction from 2024-01-01T01:00:00.000+00:00 to"),
+        ((), "ingested.json does not say up to when the log was ingested: delete it"),
     ],
 )
 def test_a_period_that_has_nothing_is_one_sentence(project: Path, arguments: tuple[str, ...], sentence: str) -> None:
     log_predictions([asked(1)])
+    (prediction_log.FOLDER / "ingested.json").write_text('{"until": "cut o')
 
     done = ingest("--from-predictions", *arguments)
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -232,6 +233,26 @@ def test_sync_brings_each_file_and_its_name_to_the_disk_once(tmp_path: Path, mon
 
     assert sorted(synced) == sorted(place.stat().st_ino for place in (*logs(tmp_path), tmp_path / "predictions"))
     log.close()
+
+
+def test_threads_that_append_and_sync_lose_and_mix_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction_log, "ROTATED", 2000)
+    log = PredictionLog(tmp_path)
+
+    def work(first: int) -> None:
+        for number in range(first, first + 100):
+            log.append([asked(number)])
+            log.sync() if number % 10 == 0 else log.append([])
+
+    threads = [threading.Thread(target=work, args=(100 * at,)) for at in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.close()
+
+    numbers, skipped = read(tmp_path)
+    assert (sorted(numbers), log.dropped, skipped.total()) == (list(range(400)), 0, 0)
 
 
 def test_a_killed_process_has_written_what_it_acknowledged(tmp_path: Path) -> None:

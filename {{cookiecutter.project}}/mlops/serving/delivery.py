@@ -134,16 +134,17 @@ def _table(
     """The records as a table of text with all columns of the form; what they have and lack is added to `taken`."""
     import pyarrow as pa
 
-    asked = [{name: value for name, value in record["features"].items() if name != schema.target} for record in batch]
+    target, known = schema.target, set(form.names)
+    asked = [{name: value for name, value in record["features"].items() if name != target} for record in batch]
     for row, record in zip(asked, batch, strict=True):
         if (actual := label(record["id"])) is not None:
-            row[schema.target] = actual
+            row[target] = actual
             taken.labelled += 1
         taken.masked.update(record.get("masked", ()))
     found = Counter(name for row in asked for name in row)
     taken.rows += len(batch)
-    taken.given.update({name: count for name, count in found.items() if name in form.names})
-    taken.unknown.update({name: count for name, count in found.items() if name not in form.names})
+    taken.given.update({name: count for name, count in found.items() if name in known})
+    taken.unknown.update({name: count for name, count in found.items() if name not in known})
     taken.lacking.update({name: len(batch) - found[name] for name in schema.needed if found[name] < len(batch)})
     columns = {
         name: rows.as_spelt(

@@ -81,8 +81,9 @@ class PredictionLog:
             with self._lock:
                 self._drop(len(records), f"a record is no JSON ({error})")
             return
-        with self._lock:
-            self._write(lines, len(records))
+        if lines:
+            with self._lock:
+                self._write(lines, len(records))
 
     def sync(self) -> None:
         """Bring what was appended to the disk itself; never raise.

@@ -70,7 +70,7 @@ def ingest(
     with _alone() as aside:
         inbox = Path(aside, "inbox")
         inbox.mkdir()
-        period = None if source else ingest_predictions.period(since, until, variant)
+        period = None if source else ingest_predictions.period(prediction_log.FOLDER, since, until, variant)
         origin = sources.described(source, query) if source else f"predictions {period}"
         try:
             if source:
@@ -88,7 +88,7 @@ def ingest(
                 facts = _facts(delivered, layout)
         except ProjectError as error:
             sentence = str(error).replace(f"{inbox}/", "").replace(str(inbox), origin)
-            raise type(error)("; ".join([sentence, *(taken.sentences() if taken else ())])) from None
+            raise type(error)("; ".join([sentence, *(taken.sentences()[1:] if taken else ())])) from None
         stem = sources.stem(name or path.name)
         new = folder / f"{datetime.now(UTC):%Y-%m-%d}-{stem}-{facts['digest'][:8]}.parquet"
         goal = next(iter(folder.glob(f"*-{facts['digest'][:8]}.parquet")), new)
@@ -104,7 +104,7 @@ def ingest(
                 tables.write_batches(Path(aside, goal.name), _as_stored(path, layout, unclean, terms))
             _place(Path(aside, goal.name), goal, Path(aside, "before"), facts["source"], replace=not labelled)
         if period and not dry_run:
-            ingest_predictions.remember(period)
+            ingest_predictions.remember(prediction_log.FOLDER, period)
     if as_json:
         console.print_json(facts)
     else:

@@ -2,19 +2,21 @@
 
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 from mlops.base import files
-from mlops.base.errors import ParameterError
-from mlops.serving import prediction_log
+from mlops.base.errors import ParameterError, ProjectError, StoreError
 from mlops.serving.delivery import Period
 
-# Up to when the log has been ingested; it stands with the log, for another machine has another one.
-REMEMBERED = prediction_log.FOLDER / "ingested.json"
+# Up to when the log has been ingested; the file stands with the log, for another machine has another log.
+INGESTED = "ingested.json"
 SETTLED = 0.2  # seconds between the time in a record and its line in the log, at the most
 
 
-def period(since: str | None, until: str | None, variant: str | None) -> Period:
-    """The period that was asked for: from the end of the last one that was ingested, until now, if nobody says.
+def period(folder: Path, since: str | None, until: str | None, variant: str | None) -> Period:
+    """The period of the log in `folder` that is asked for: from the end of the last one that was ingested, until now.
+
+    It ends now even if `until` is later.
 
     Raises:
         ParameterError: a time is none of ISO 8601, or the period ends before it begins.
@@ -22,8 +24,8 @@ def period(since: str | None, until: str | None, variant: str | None) -> Period:
     """
     now = datetime.now(UTC)
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # the log has milliseconds
-    start = _moment("--since", since) if since else _last()
-    end = _moment("--until", until) if until else now
+    start = _moment("--since", since) if since else _last(folder)
+    end = min(_moment("--until", until), now) if until else now
     if start and start >= end:
         raise ParameterError(
             f"the period ends at {end.isoformat()}, and begins at {start.isoformat()}"
@@ -31,23 +33,28 @@ def period(since: str | None, until: str | None, variant: str | None) -> Period:
             "--until"
         )
     if (wait := (end - now).total_seconds() + SETTLED) > 0:
-        time.sleep(min(wait, SETTLED))  # lines of this period may be on their way
+        time.sleep(wait)  # lines of this period may be on their way
     return Period(start, end, variant or "")
 
 
-def remember(period: Period) -> None:
+def remember(folder: Path, period: Period) -> None:
     """Keep the end of a period that was ingested, from which the next one goes on; a later end stays.
 
     Raises:
         StoreError: it cannot be written.
     """
-    end = min(period.until, datetime.now(UTC))  # what comes later is not in the log yet
-    end = max(filter(None, (end, _last())))
-    files.write_json(REMEMBERED, {"until": end.isoformat()})
+    end = max(filter(None, (period.until, _last(folder))))
+    files.write_json(folder / INGESTED, {"until": end.isoformat()})
 
 
-def _last() -> datetime | None:
-    return datetime.fromisoformat(files.read_json(REMEMBERED)["until"]) if REMEMBERED.exists() else None
+def _last(folder: Path) -> datetime | None:
+    path = folder / INGESTED
+    try:
+        return datetime.fromisoformat(files.read_json(path)["until"]).astimezone(UTC) if path.exists() else None
+    except (ProjectError, KeyError, TypeError, ValueError):
+        raise StoreError(
+            f"{path} does not say up to when the log was ingested: delete it, and say with --since where to begin"
+        ) from None
 
 
 def _moment(option: str, text: str) -> datetime:
