@@ -22,7 +22,7 @@ from filelock import FileLock
 from ruamel.yaml import YAML
 
 from tests import services
-from tests.projects import DVC, QUICK, QUICK_ROWS, change, commit, keep_rows, succeeds
+from tests.projects import DVC, QUICK, QUICK_ROWS, Team, another_version, change, commit, keep_rows, succeeds
 
 TEMPLATE = Path(__file__).resolve().parents[1]
 PROJECT = "{{cookiecutter.project}}"
@@ -280,6 +280,18 @@ def quick(pipeline: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> B
         return project
 
     return shared(tmp_path_factory, "quick", make)
+
+
+@pytest.fixture(scope="session")
+def stricter(quick: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """The quick project with a second version, which Ada has made and committed."""
+
+    def make(stands: Path) -> BakedProject:
+        team = Team(bake_copy(quick, stands), None)
+        another_version(team)
+        return team.project
+
+    return shared(tmp_path_factory, "stricter", make)
 
 
 @pytest.fixture(scope="session")

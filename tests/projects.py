@@ -1,15 +1,19 @@
 """What tests do with a generated project: change it, run commands in it, and look at what came of it."""
 
+import csv
 import json
 import signal
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pandas as pd
 from ruamel.yaml import YAML
 
 if TYPE_CHECKING:
     from tests.conftest import BakedProject
+    from tests.services import Tracking
 
 DVC = ("python", "-m", "dvc")
 MLOPS = ("python", "-m", "mlops")
@@ -67,6 +71,51 @@ def change(project: "BakedProject", section: str, name: str, value: object) -> N
     content = yaml.load(path)
     content[section][name] = value
     yaml.dump(content, path)
+
+
+@dataclass(frozen=True)
+class Team:
+    """People at one project, each known to Git, and to the tracking server if there is one."""
+
+    project: "BakedProject"
+    server: "Tracking | None"
+
+    def __call__(self, name: str) -> "BakedProject":
+        """The project as someone has it before them."""
+        git = {
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_0": "user.name",
+            "GIT_CONFIG_VALUE_0": name.title(),
+            "GIT_CONFIG_KEY_1": "user.email",
+            "GIT_CONFIG_VALUE_1": f"{name}@localhost",
+        }
+        return self.project.with_env(**git, **(self.server.account(name) if self.server else {}))
+
+    @property
+    def name(self) -> str:
+        """What its model and its MLflow experiment are called."""
+        return json.loads(self.project.read("reports/registration.json"))["name"]
+
+    def versions(self) -> list[dict[str, object]]:
+        """What `registry show` has, the newest first."""
+        return json.loads(answers(self("rita"), "registry", "show", "--json"))["versions"]
+
+
+def raw_test_rows(project: "BakedProject") -> list[dict[str, str]]:
+    """The rows of the test split, in its order, as the CSV has them."""
+    (path,) = (project.path / "data" / "raw").glob("*.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        by_id = {row["customer_id"]: row for row in csv.DictReader(file)}
+    ids = pd.read_parquet(project.path / "data" / "prepared" / "test.parquet")["customer_id"]
+    return [by_id[str(key)] for key in ids]
+
+
+def another_version(team: Team) -> None:
+    """Let Ada train, register and commit a second model."""
+    estimator = YAML().load(team.project.read("params.yaml"))["models"]["logistic_regression"]
+    change(team.project, "models", "logistic_regression", {**estimator, "C": 0.3})
+    succeeds(team("ada"), *REPRO, "--quiet")
+    commit(team.project, "Stricter")
 
 
 def keep_rows(project: "BakedProject", folder: str, rows: int) -> None:

@@ -4,7 +4,6 @@ On the server runs what differs there: what is done at once, accounts, secrets, 
 """
 
 import base64
-import csv
 import http.client
 import json
 import math
@@ -23,8 +22,8 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import BakedProject, bake_copy, found_in, shared
-from tests.projects import DVC, MLOPS, REPRO, answers, change, commit, succeeds
+from tests.conftest import BakedProject, bake_copy, found_in
+from tests.projects import DVC, MLOPS, REPRO, Team, another_version, answers, change, commit, raw_test_rows, succeeds
 from tests.services import BUCKET, S3, Postgres, Tracking, scoring
 
 SERVERS = pytest.mark.xdist_group("servers")  # one worker starts them
@@ -60,50 +59,10 @@ print(json.dumps(found | {"metrics": metrics}))
 """
 
 
-@dataclass(frozen=True)
-class Team:
-    """People at one project, each known to Git, and to the tracking server if there is one."""
-
-    project: BakedProject
-    server: Tracking | None
-
-    def __call__(self, name: str) -> BakedProject:
-        """The project as someone has it before them."""
-        git = {
-            "GIT_CONFIG_COUNT": "2",
-            "GIT_CONFIG_KEY_0": "user.name",
-            "GIT_CONFIG_VALUE_0": name.title(),
-            "GIT_CONFIG_KEY_1": "user.email",
-            "GIT_CONFIG_VALUE_1": f"{name}@localhost",
-        }
-        return self.project.with_env(**git, **(self.server.account(name) if self.server else {}))
-
-    @property
-    def name(self) -> str:
-        """What its model and its MLflow experiment are called."""
-        return json.loads(self.project.read("reports/registration.json"))["name"]
-
-    def versions(self) -> list[dict[str, object]]:
-        """What `registry show` has, the newest first."""
-        return json.loads(answers(self("rita"), "registry", "show", "--json"))["versions"]
-
-
 @pytest.fixture
 def registered(quick: BakedProject, tmp_path: Path) -> Team:
     """A team on SQLite, whose model has one version."""
     return Team(bake_copy(quick, tmp_path), None)
-
-
-@pytest.fixture(scope="session")
-def stricter(quick: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
-    """The quick project with a second version, which Ada has made and committed."""
-
-    def make(stands: Path) -> BakedProject:
-        team = Team(bake_copy(quick, stands), None)
-        another_version(team)
-        return team.project
-
-    return shared(tmp_path_factory, "stricter", make)
 
 
 @pytest.fixture
@@ -156,15 +115,6 @@ def one_served(remote: BakedProject, tracking: Tracking, tmp_path_factory: pytes
 def copied(one_served: Team, tmp_path: Path) -> Team:
     """The same in a copy of its project, to be changed."""
     return Team(bake_copy(one_served.project, tmp_path), one_served.server)
-
-
-def raw_test_rows(project: BakedProject) -> list[dict[str, str]]:
-    """The rows of the test split, in its order, as the CSV has them."""
-    (path,) = (project.path / "data" / "raw").glob("*.csv")
-    with path.open(encoding="utf-8", newline="") as file:
-        by_id = {row["customer_id"]: row for row in csv.DictReader(file)}
-    ids = pd.read_parquet(project.path / "data" / "prepared" / "test.parquet")["customer_id"]
-    return [by_id[str(key)] for key in ids]
 
 
 def test_a_version_takes_raw_rows_in_a_process_that_knows_nothing_of_the_project(
@@ -460,14 +410,6 @@ def test_a_model_that_the_registry_does_not_know_is_not_even_opened(
     assert not (tmp_path / "sprung").exists()
     pickle.loads(kept.read_bytes())  # noqa: S301 – so that it is one
     assert (tmp_path / "sprung").exists()
-
-
-def another_version(team: Team) -> None:
-    """Let Ada train, register and commit a second model."""
-    estimator = YAML().load(team.project.read("params.yaml"))["models"]["logistic_regression"]
-    change(team.project, "models", "logistic_regression", {**estimator, "C": 0.3})
-    succeeds(team("ada"), *REPRO, "--quiet")
-    commit(team.project, "Stricter")
 
 
 def moves_on(team: Team) -> str:

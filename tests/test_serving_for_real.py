@@ -19,9 +19,8 @@ import pytest
 
 from tests import services
 from tests.conftest import BakedProject, bake_copy
-from tests.projects import answers, change, succeeds
+from tests.projects import Team, answers, change, raw_test_rows, succeeds
 from tests.services import Model
-from tests.test_production_for_real import Team, raw_test_rows
 
 SERVER = pytest.mark.xdist_group("model server")  # one worker starts it
 pytestmark = SERVER
