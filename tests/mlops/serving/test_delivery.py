@@ -96,7 +96,10 @@ def test_the_delivery_is_read_as_the_server_read_the_rows(
 
 
 def test_labels_come_from_feedback_and_an_id_from_the_row(tmp_path: Path, log: Callable[..., None]) -> None:
-    log([{**ROW, "id": 7, "label": "Yes"}, ROW, {**ROW, "id": 2**60 + 1}, ROW], labels={0: False, 1: "Yes", 3: None})
+    log(
+        [{**ROW, "id": 7, "label": "Yes"}, ROW, {**ROW, "id": 2**60 + 1, "label": "Yes"}, ROW],
+        labels={0: False, 1: "Yes", 3: None},
+    )
 
     table, taken = delivered(tmp_path)
 
