@@ -16,6 +16,8 @@ from mlops.serving.prediction_log import PredictionLog
 from tests.conftest import BakedProject, bake_copy
 from tests.projects import DVC, answers, example, succeeds
 
+LOG = Path("serving")
+
 ASKED = 60
 
 
@@ -24,8 +26,8 @@ def served(quick: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> tup
     """A copy whose server was asked the first rows of the delivery, half of which have a label by now; and the rows."""
     project = bake_copy(quick, tmp_path_factory.mktemp("served"))
     rows = list(csv.DictReader(io.StringIO("\n".join(example(project, "incoming")))))[:ASKED]
-    log = PredictionLog(project.path / prediction_log.FOLDER)
-    feedback = PredictionLog(project.path / prediction_log.FOLDER, "feedback")
+    log = PredictionLog(project.path / LOG)
+    feedback = PredictionLog(project.path / LOG, "feedback")
     for number, row in enumerate(rows):
         # As JSON has them: numbers are numbers, and what is empty is null.
         features: dict[str, Any] = {name: value or None for name, value in row.items() if name != "churn"}

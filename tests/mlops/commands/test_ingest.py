@@ -24,6 +24,8 @@ from mlops.serving import prediction_log
 from mlops.serving.prediction_log import PredictionLog
 from typer.testing import CliRunner, Result
 
+LOG = Path("serving")
+
 SCHEMA = """\
 columns:
   id: {type: integer, role: id}
@@ -429,7 +431,7 @@ def test_a_failure_leaves_the_file_that_somebody_else_brings_meanwhile(
 
 def log_predictions(rows: list[dict[str, object]], first: int = 0, **labels: object) -> None:
     """Log that the server was asked these rows, one a minute from 2024 on, with labels for some (`n1`: 'y')."""
-    log, feedback = PredictionLog(prediction_log.FOLDER), PredictionLog(prediction_log.FOLDER, "feedback")
+    log, feedback = PredictionLog(LOG), PredictionLog(LOG, "feedback")
     for number, row in enumerate(rows, first):
         time = prediction_log.timestamp((datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=number)).timestamp())
         record = {"id": f"{'a' * 16}-{number:016x}", "time": time}
@@ -493,7 +495,7 @@ def test_an_ingest_of_predictions_that_fails_or_is_dry_begins_there_again(
 def test_predictions_that_break_the_schema_are_refused_with_what_is_known_of_them(project: Path) -> None:
     content = SCHEMA.replace("allowed: [a, b]", "allowed: [a, b], max_missing: 0, sensitive: true")
     (project / "schema.yaml").write_text(content, encoding="utf-8")
-    log = PredictionLog(prediction_log.FOLDER, masked=["level"])
+    log = PredictionLog(LOG, masked=["level"])
     log.append([{"id": f"{'a' * 16}-{1:016x}", "time": prediction_log.timestamp(), "features": asked(1)}])
     log.close()
     before = state(project)
@@ -541,7 +543,7 @@ def test_a_source_and_predictions_do_not_mix(project: Path, arguments: tuple[str
 )
 def test_a_period_that_has_nothing_is_one_sentence(project: Path, arguments: tuple[str, ...], sentence: str) -> None:
     log_predictions([asked(1)])
-    (prediction_log.FOLDER / "ingested.json").write_text('{"until": "cut o')
+    (LOG / "ingested.json").write_text('{"until": "cut o')
 
     done = ingest("--from-predictions", *arguments)
 

@@ -23,7 +23,6 @@ from typing import Any, Literal
 
 from mlops.base.errors import StoreError
 
-FOLDER = Path("serving")
 Kind = Literal["predictions", "feedback"]
 Record = dict[str, Any]
 # The share of the room on disk that each kind may fill up to: labels of what was logged still find room in the end.

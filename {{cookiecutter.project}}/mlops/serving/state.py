@@ -141,7 +141,7 @@ def opened(folder: Path) -> Iterator[sqlite3.Connection]:
     """
     path = folder / FILE
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds people's data
     except OSError as error:
         raise StoreError(f"{folder} could not be made: {error.strerror or error}") from None
     with _told(path), closing(_connection(path)) as connection:

@@ -20,7 +20,7 @@ from mlops.data import checks, parsing
 from mlops.data.schema import Schema
 from mlops.history import dvc, paths
 from mlops.intake import deliveries, sources, tables
-from mlops.serving import delivery, prediction_log
+from mlops.serving import delivery
 from project import features
 
 ASIDE = Path(".dvc/tmp/ingest")
@@ -65,19 +65,20 @@ def ingest(
     _refuse_options(source, {"--query": query, "--labelled": labelled} if from_predictions else asked, from_predictions)
     layout = tables.read_schema(schema)
     folder, taken = FOLDERS[labelled], None
+    log = Path(params.load(params.Serving, missing_ok=True).folder)
     if not Path(".dvc").is_dir():
         raise StoreError(f"{Path.cwd()} is no project of DVC: run this where schema.yaml and .dvc are")
     with _alone() as aside:
         inbox = Path(aside, "inbox")
         inbox.mkdir()
-        period = None if source else ingest_predictions.period(prediction_log.FOLDER, since, until, variant)
+        period = None if source else ingest_predictions.period(log, since, until, variant)
         origin = sources.described(source, query) if source else f"predictions {period}"
         try:
             if source:
                 path = sources.fetch(source, query, inbox)
             if period:
                 path = inbox / "predictions.parquet"
-                taken = delivery.write(prediction_log.FOLDER, layout, period, path)
+                taken = delivery.write(log, layout, period, path)
             required = layout.delivered if labelled else layout.needed
             terms = deliveries.terms(layout.from_outside)
             _refuse_columns(path, layout, required, terms)
@@ -104,7 +105,7 @@ def ingest(
                 tables.write_batches(Path(aside, goal.name), _as_stored(path, layout, unclean, terms))
             _place(Path(aside, goal.name), goal, Path(aside, "before"), facts["source"], replace=not labelled)
         if period and not dry_run:
-            ingest_predictions.remember(prediction_log.FOLDER, period)
+            ingest_predictions.remember(log, period)
     if as_json:
         console.print_json(facts)
     else:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.base import console, files
+from mlops.base import console, files, params
 from mlops.base.errors import StoreError
 from mlops.commands.options import AsJson
 from mlops.commands.production import lineage
@@ -48,7 +48,7 @@ def trace(
         changes = {"production": audit.about(entries, version), "left": audit.departures(entries, version)}
         chains.append({"name": settings.name, "store": store, **_chain(version), **changes})
     if digest.model_of(what) and not Path(what).is_file():
-        found = prediction_log.find(prediction_log.FOLDER, what)
+        found = prediction_log.find(_log(), what)
         chains = [{**chain, "prediction": found and {**found[0], "feedback": found[1]}} for chain in chains]
     if openlineage:
         _export(chains, openlineage)
@@ -125,7 +125,7 @@ def _export(chains: list[dict[str, Any]], path: Path) -> None:
 def _asked(what: str, record: dict[str, Any] | None) -> list[str]:
     """A prediction for people: when and by what it was made, the row, the answer, and the label."""
     if record is None:
-        place = prediction_log.FOLDER / "predictions"
+        place = _log() / "predictions"
         return [f"  {what} is not in {place}: no server here gave it, or its line was dropped or deleted"]
     masked = record.get("masked", ())
     row = ", ".join(
@@ -169,3 +169,8 @@ def _lines(chain: dict[str, Any]) -> list[str]:
         f"  {what} {entry['when']} by {entry['who']}: {entry['reason'] or 'no reason given'}"
         for entry, what in sorted(changes, key=lambda change: change[0]["number"])
     ]
+
+
+def _log() -> Path:
+    """The folder of the model server, where its log is."""
+    return Path(params.load(params.Serving).folder)
