@@ -42,12 +42,13 @@ def serve(
         StoreError: the folder of the server cannot be used, the port is taken, or nothing could be fetched.
     """
     settings, register = params.load(params.Serving), params.load(params.Register)
-    if not _is_loopback(host) and not keys.named(keys.API_KEYS):
+    known = keys.named(keys.API_KEYS)
+    keys.named(keys.ADMIN_KEYS)  # wrong ones are told before anything is started
+    if not _is_loopback(host) and not known:
         raise ParameterError(
             f"{host} can be reached by others: set {keys.API_KEYS} (name:key, several with commas between them), or "
             "listen on 127.0.0.1"
         )
-    keys.named(keys.ADMIN_KEYS)
     from mlops.serving import following, versions
 
     folder = Path(settings.folder)
