@@ -8,6 +8,7 @@ from itertools import product
 
 import pandas as pd
 
+from mlops.base.errors import counted
 from mlops.data import numbers, parsing, times
 from mlops.data.schema import MISSING, ColumnType, Decimal
 
@@ -67,7 +68,7 @@ def read(values: pd.Series, *, commas: bool, dated: bool = False, born: int | No
         return Reading("datetime", format="%Y%m%d")
     if not parsing.is_text(values) and values.dtype != object:
         finite = values[parsing.typed(values, Reading("number")).notna()] if values.dtype.kind == "f" else values
-        infinite = f"{len(values) - len(finite)} values are no finite numbers: missing" * (len(finite) < len(values))
+        infinite = f"no finite number in {counted(len(values) - len(finite), 'row')}: missing" * (len(finite) < len(values))
         return Reading(_own_type(finite) if len(finite) else "number", reason=infinite)
     values = values.astype("str").str.strip()
     words = values.str.lower().isin(UNKNOWN) | values.str.fullmatch(ZERO_DATE)

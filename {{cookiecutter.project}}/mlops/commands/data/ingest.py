@@ -121,6 +121,7 @@ def _refuse(delivered: deliveries.Delivered, schema: Schema) -> None:
     """
     table, most = delivered.table, params.load(params.Validate, missing_ok=True).left_out_error
     found = checks.combine(checks.check_columns(batch, schema, 1.0) for batch in table.batches())
+    found = checks.with_unreadable(found, delivered.unparseable)
     found += [checks.check_ids(table[name]) for name in schema.with_role("id") if name in table]
     found += checks.check_lines({"files": delivered.files, **delivered.findings.as_dict()}, most)
     unlabelled = [result for result in found if result.column == schema.target and result.check == "missing values"]
