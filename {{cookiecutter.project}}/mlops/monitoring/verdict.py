@@ -60,8 +60,9 @@ def compare(
     `reference` and `delivery` are the profiles of the two, `test` the answers on the test split (as
     `mlops.evaluation.results.answers` has them), and `predictions` the answers on the delivery. `labels` (n,) are its
     actual values, missing where they have not come; None if the delivery has no such column. `importances` are by
-    feature; not every feature has one. `costs` are those by which the threshold was chosen. The page shows the model's answers, then the features of most consequence, the
-    drifted ones in any case: in the order of effect times importance, then of effect alone.
+    feature; not every feature has one. `costs` are those by which the threshold was chosen. The page shows the model's
+    answers, then the features of most consequence, the drifted ones in any case: in the order of effect times
+    importance, then of effect alone.
 
     Raises:
         ParameterError: a feature that `monitor.features` names is not in the reference.

@@ -18,7 +18,7 @@ from mlops.commands import options
 from mlops.data import checks, parsing
 from mlops.data.schema import Schema
 from mlops.history import dvc, paths
-from mlops.intake import deliveries, sources, tables
+from mlops.intake import deliveries, sources, tables, zones
 from project import features
 
 ASIDE = Path(".dvc/tmp/ingest")
@@ -62,7 +62,7 @@ def ingest(
                 inbox, layout, required, features.derive, Path(aside, "typed.parquet"), terms.ragged
             ) as delivered:
                 _refuse(delivered, layout)
-                facts = _facts(delivered, layout)
+                facts, zoned = _facts(delivered, layout), zones.of([path])
         except ProjectError as error:
             raise type(error)(str(error).replace(f"{inbox}/", "").replace(str(inbox), origin)) from None
         stem = sources.stem(name or path.name)
@@ -81,6 +81,7 @@ def ingest(
         console.print_json(facts)
     else:
         said = [result.sentence() for result in checks.check_losses(facts["losses"], layout, facts["rows"])]
+        said += [f"{name}: {zones.sentence(zone)}" for name, zone in zoned.items()]
         said += delivered.findings.sentences()
         typer.echo(_summary(facts, said, known=known, dry_run=dry_run, labelled=labelled))
 
