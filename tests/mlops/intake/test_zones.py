@@ -8,9 +8,8 @@ from mlops.intake import deliveries, zones
 
 def test_a_zone_that_reading_changes_is_named(tmp_path: Path) -> None:
     berlin = pd.to_datetime(["2024-07-01 00:30", None]).tz_localize("Europe/Berlin")
-    table = pd.DataFrame(
-        {"at": berlin, "utc": berlin.tz_convert("UTC"), "plain": berlin.tz_localize(None), "x": [1, 2]}
-    )
+    utc, plain = berlin.tz_convert("UTC"), berlin.tz_localize(None)
+    table = pd.DataFrame({"at": berlin, "utc": utc, "plain": plain, "x": [1, 2]})
     table.to_parquet(tmp_path / "a.parquet", index=False)
     (tmp_path / "b.csv").write_text("at,x\n2024-07-01,1\n", encoding="utf-8")
 
