@@ -160,10 +160,10 @@ def test_mlflows_server_takes_raw_rows_and_names_what_a_row_lacks(registered: Te
     project, rows = registered.project, raw_test_rows(registered.project)[:3]
     typed = [{**row, "partner": "Yes" if row["partner"] == "1" else "No", "total_charges": None} for row in rows]
 
-    def ask(url: str, given: object) -> tuple[int, Any]:
+    def ask(url: str, given: object, form: str = "inputs") -> tuple[int, Any]:
         host, _, path = url.removeprefix("http://").partition("/")
         connection = http.client.HTTPConnection(host, timeout=60)
-        connection.request("POST", f"/{path}", json.dumps({"inputs": given}), {"Content-Type": "application/json"})
+        connection.request("POST", f"/{path}", json.dumps({form: given}), {"Content-Type": "application/json"})
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
 
@@ -171,11 +171,14 @@ def test_mlflows_server_takes_raw_rows_and_names_what_a_row_lacks(registered: Te
     with scoring(f"models:/{registered.name}@challenger", store, tmp_path) as url:
         whole, other = ask(url, rows), ask(url, typed)
         lacking = ask(url, {name: value for name, value in rows[0].items() if name != "tenure"})
+        cast = ask(url, rows, "dataframe_records")
 
     pipeline = pd.read_parquet(project.path / "data" / "prepared" / "predictions.parquet")[:3]
     assert (whole[0], other[0], len(other[1]["predictions"])) == (200, 200, 3)
     assert [row["prediction"] for row in whole[1]["predictions"]] == pipeline["prediction"].tolist()
     assert [row["probability"] for row in whole[1]["predictions"]] == pytest.approx(pipeline["probability"].tolist())
+    assert cast[0] == 400
+    assert "must be a dictionary with 'inputs' key" in cast[1]["message"]
     assert lacking[0] == 400
     assert "Error: the row lacks tenure, which the model needs" in lacking[1]["message"]
 

@@ -32,7 +32,8 @@ def main(
     from project import features
 
     settings, layout = params.load(params.Monitor), tables.read_schema(schema)
-    ragged = params.load(params.Prepare).ragged
+    ragged, threshold = params.load(params.Prepare).ragged, params.load(params.Train).threshold
+    costs = threshold if isinstance(threshold, params.Costs) else None
     found = shown = verdict.no_delivery()
     if deliveries.listed(incoming):
         scoring.declare(project.metrics.METRICS)
@@ -46,13 +47,15 @@ def main(
         importances = files.read_csv(plots / "importances.csv", text=["feature"]).set_index("feature")["importance"]
         facts = {"rows": delivered.rows, **delivered.facts, "digest": digest}
         both = verdict.compare(
-            baseline, current, test, answers, labels, layout, fitted.task, settings, importances.dropna()
+            baseline, current, test, answers, labels, layout, fitted.task, settings, importances.dropna(), costs
         )
         found, shown = ({"delivery": facts, **content} for content in both)
     files.write_json(report, found)
     pages.write_page(page, "drift.html", **shown)
     rows = found["delivery"]["rows"] if found["delivery"] else 0
     typer.echo(f"{rows} row{'s' if rows != 1 else ''}: {found['verdict']}")
+    if settings.minimum_accuracy is None:
+        typer.echo(f"no minimum accuracy is set: {params.FILE}, monitor.minimum_accuracy")
 
 
 if __name__ == "__main__":

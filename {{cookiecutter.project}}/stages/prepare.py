@@ -22,7 +22,7 @@ def main(
     """Read, type, derive, clean and split the raw data."""
     from mlops.base import files, params
     from mlops.data import preparation, profile
-    from mlops.intake import deliveries, tables
+    from mlops.intake import deliveries, tables, zones
     from project import features
 
     settings, layout = params.load(params.Prepare), tables.read_schema(schema)
@@ -34,10 +34,12 @@ def main(
         digest = delivered.table.digest(rows.train | rows.test)
     tables.write(reference, profile.to_frame(profile.profile(tables.Stored(train), layout)))
     columns = {"columns": len(layout.kept), "ignored": layout.with_role("ignore")}
-    files.write_json(report, {"digest": digest, **columns, **delivered.facts, **rows.facts})
+    zoned = zones.of(raw / name for name in delivered.files)
+    files.write_json(report, {"digest": digest, **columns, **delivered.facts, "zones": zoned, **rows.facts})
     split = rows.facts["split"]
     found = f"{rows.facts['rows']} rows: {split['train']} to train, {split['test']} to test"
-    typer.echo("\n".join([found, *delivered.findings.sentences()]))
+    told = [f"{name}: {zones.sentence(zone)}" for name, zone in zoned.items()]
+    typer.echo("\n".join([found, *told, *delivered.findings.sentences()]))
 
 
 if __name__ == "__main__":

@@ -270,8 +270,9 @@ def test_a_value_that_is_not_there_has_its_default_and_the_others_stay(tmp_path:
 
 def test_the_generated_file_shows_every_parameter_with_its_default(bake: Callable[..., BakedProject]) -> None:
     path = bake(ci="none").path / "params.yaml"
-    # The gate of the example has an absolute minimum as well.
+    # The gate of the example has an absolute minimum as well, and so has its monitor.
     answers = {"register": {"name", "gate"}, "card": {"purpose", "owner"}, "tracking": {"experiment"}}
+    answers["monitor"] = {"minimum_accuracy"}
     # What is long, and of use only with the models beside it.
     shown_only = {"train": {"search"}, "sweep": {"space"}}
 
@@ -285,6 +286,7 @@ def test_the_generated_file_shows_every_parameter_with_its_default(bake: Callabl
         assert set(content[name]) == set(kind.model_fields), name
         assert params.load(kind, path).model_dump(exclude=apart) == kind().model_dump(exclude=apart), name
     assert set(content["train"]["search"]) == set(params.Search.model_fields)
+    assert params.load(params.Monitor, path).minimum_accuracy == 0.7
     gate = params.load(params.Register, path).gate
     assert {name: gate.pop(name).limit for name in ("minimum", "worst_group")} == {"minimum": 0.75, "worst_group": 0.6}
     assert gate == params.Register().gate

@@ -83,7 +83,7 @@ def test_the_headline_of_the_folds_ranks(project, classifier):
 def test_the_table_for_people_says_the_same(project):
     lines = compare("worse", "HEAD").output.splitlines()
 
-    assert lines[0].split("  ")[0] == "experiment"
+    assert lines[0].split()[:3] == ["experiment", "model", "threshold"]
     assert "best − it (test rows)  p (test rows)" in lines[0]
     assert lines[1].startswith("HEAD")
     assert "0.8000 ± 0.0158" in lines[1]

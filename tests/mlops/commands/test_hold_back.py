@@ -89,7 +89,7 @@ def test_values_stay_as_they_were_written_so_that_a_wrong_draft_can_be_corrected
 def test_of_few_rows_none_is_kept_back(project: Path) -> None:
     done = prepared(project, table(499))
 
-    assert "499 rows are too few" in done.output
+    assert "499 rows: too few" in done.output
     assert deliveries.listed(project / "data" / "incoming") == []
 
 

@@ -177,6 +177,18 @@ def test_a_delivery_that_breaks_the_schema_is_refused_with_all_reasons(project: 
     assert state(project) == before
 
 
+def test_a_column_that_cannot_be_read_is_refused_with_a_value_and_what_was_expected(project: Path) -> None:
+    schema = SCHEMA.replace("min: 0, max: 100", "max_missing: 0.1")
+    (project / "schema.yaml").write_text(schema, encoding="utf-8")
+
+    done = ingest(delivery(project, *(row.replace(",5;", ".5 kg;") for row in ROWS)))
+
+    assert (
+        "missing values of size: 10 rows (100.0%); 10 values cannot be read as number, such as '1.5 kg' (new.csv:2); "
+        "expected at most 10.0% missing"
+    ) in str(done.exception)
+
+
 def test_a_delivery_without_a_column_is_refused_and_named_as_it_was_given(project: Path) -> None:
     path = project.parent / "new.csv"
     path.write_text("id;seen;size;note\n1;2024-01-01;2;x\n", encoding="utf-8")

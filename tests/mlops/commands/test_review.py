@@ -205,6 +205,20 @@ def test_where_nothing_got_worse_no_group_is_named(project, classifier):
 # ---- what changed
 
 
+def test_another_threshold_is_said_with_the_cost_that_it_is_chosen_by(project, classifier):
+    costs = {"false_positive": 1, "false_negative": 20}
+    project.result(classifier(flipped(gained=5, lost=0)))
+    training = json.loads((project.path / "reports" / "training.json").read_text())
+    project.write("reports/training.json", {**training, "decision": {"threshold": 0.0625, "costs": costs}})
+
+    found, said = reviewed()["threshold"], review().stdout
+
+    assert (found["before"], found["now"], found["costs"]) == (None, 0.0625, costs)
+    assert found["cost_before"] > found["cost"] > 0
+    assert "**Threshold** – → 0.0625; cost per test row " in said
+    assert "(false positive 1, false negative 20)" in said
+
+
 def test_nothing_changed_is_said_so(project):
     found, said = reviewed(), review().stdout
 
@@ -212,6 +226,7 @@ def test_nothing_changed_is_said_so(project):
     assert found["stages"] == found["not_run"] == found["code"] == []
     assert "Nothing: parameters, data, code and environment are the same." in said
     assert "no stage ran again" in said
+    assert "Threshold" not in said
 
 
 def test_everything_that_changed_is_named(project, classifier, people):

@@ -77,7 +77,7 @@ def test_rows_without_a_label_are_dropped() -> None:
 
 
 def test_data_without_any_label_is_an_error() -> None:
-    with pytest.raises(DataError, match="the target y is missing in all 5 rows"):
+    with pytest.raises(DataError, match=r"the target y is missing in every row \(5\)"):
         cleaning.labelled(pd.Series([None] * 5, dtype="str", name="y"))
 
 

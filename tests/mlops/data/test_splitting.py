@@ -127,7 +127,7 @@ def test_rows_of_the_instant_at_the_boundary_all_train() -> None:
 
 @pytest.mark.parametrize("how", ["stratified", "random", "time", "group"])
 def test_too_few_rows_are_an_error_that_says_what_to_do(how: str) -> None:
-    with pytest.raises(DataError, match=r"1 rows are too few to split off a test share of 0\.2 .*prepare\.test_size"):
+    with pytest.raises(DataError, match=r"^1 row: too few to split off a test share of 0\.2 .*prepare\.test_size"):
         split(table(["a"]), SCHEMA, how, 0.2, 1)
 
 

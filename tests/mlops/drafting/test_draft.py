@@ -208,6 +208,19 @@ def test_a_code_of_too_many_levels_is_ignored() -> None:
     assert guess.reason == "called a code, 61 different ones in 100 rows"
 
 
+@pytest.mark.parametrize("name", ["patient_id", "Customer", "userID"])
+@pytest.mark.parametrize("form", ["{}", "P{:03}"])
+def test_several_rows_of_one_person_are_told_with_the_role_that_keeps_them_together(name: str, form: str) -> None:
+    rows = np.random.default_rng(5).permutation(200)
+
+    guess = guess_of([form.format(row % 50) for row in rows], name)
+
+    assert "50 different ones in 200 rows: rows of one may land in both splits" in guess.reason
+    assert "role: group and set prepare.split to group" in guess.reason
+    for values, other in ((rows, name), (rows % 50, "customer_age"), (rows % 50 / 8, name), (rows % 5, name)):
+        assert "both splits" not in guess_of([str(value) for value in values], other).reason
+
+
 def test_a_code_may_miss_some_more_than_it_did() -> None:
     assert guessed([*["10115", "20095", "50667"] * 32, "", "", "", ""], "zip").max_missing == 0.15
 
@@ -269,7 +282,8 @@ def test_a_date_that_orders_the_rows_keeps_what_is_doubtful_about_it() -> None:
     guess = guess_of([f"0{1 + row % 9}/0{1 + row % 8}/2024" for row in range(40)])
 
     assert guess.column.role == "time"
-    assert guess.reason == f"{draft.ORDERS}; day and month cannot be told apart: %m/%d/%Y or %d/%m/%Y"
+    doubt = "'09/01/2024' is read as 2024-09-01 (%m/%d/%Y); %d/%m/%Y would fit, too"
+    assert guess.reason == f"{draft.ORDERS}; {doubt}"
 
 
 @pytest.mark.parametrize("name", ["sex", "Gender", "patientSex", "is_female", "age_group", "Marital status"])

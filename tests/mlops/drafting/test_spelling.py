@@ -33,7 +33,8 @@ def test_a_date_of_a_common_format_comes_back_as_it_was(form: str, clock: str) -
     found = spelling.read(values, commas=False)
 
     window = "years of two digits are 1969 to 2068" if "%y" in form else ""
-    assert (found.type, found.format, found.reason) == ("datetime", form + clock, window)
+    assert (found.type, found.format, found.reason.partition("; ")[0]) == ("datetime", form + clock, window)
+    assert ("would fit, too" in found.reason) == ("%y" in form)  # the years may be days as well
     read = parsing.typed(values, found)
     assert read.tolist() == pd.to_datetime(values, format=form + clock).tolist()
 
@@ -50,7 +51,26 @@ def test_where_day_and_month_cannot_be_told_apart_the_draft_says_so(commas: bool
     found = spelling.read(values, commas=commas)
 
     assert found.format == form
-    assert found.reason.startswith("day and month cannot be told apart")
+    told = {"%m/%d/%Y": "2023-01-02 (%m/%d/%Y); %d/%m/%Y", "%d/%m/%Y": "2023-02-01 (%d/%m/%Y); %m/%d/%Y"}[form]
+    assert found.reason == f"'01/02/2023' is read as {told} would fit, too"
+
+
+@pytest.mark.parametrize(
+    ("values", "form", "others"),
+    [
+        (["01-02-03", "04-05-06"], "%d-%m-%y", ["%m-%d-%y", "%y-%m-%d"]),
+        (["01-02-03", "99-12-31"], "%y-%m-%d", []),
+        (["01/02/03", "12/31/99"], "%m/%d/%y", []),
+        (["01.02.03", "31.12.99"], "%d.%m.%y", []),
+        (["24-05-06", "23-12-01"], "%d-%m-%y", ["%y-%m-%d"]),
+    ],
+)
+def test_years_of_two_digits_stand_where_all_values_let_them(values: list[str], form: str, others: list[str]) -> None:
+    found = spelling.read(pd.Series(values * 20, dtype="str"), commas=False)
+
+    assert found.format == form
+    assert ("would fit, too" in found.reason) == bool(others)
+    assert all(other in found.reason for other in others)
 
 
 @pytest.mark.parametrize("values", [["1-2-3 Main Street", "5:30 at the pub", "2.0.1"], ["v1.2", "v1.3", "v2.0"]])

@@ -19,6 +19,7 @@ from mlops.base import params
 from mlops.base.errors import DataError
 from mlops.data.schema import Schema
 from mlops.intake import deliveries, dialect
+from mlops.intake import lines as lines_of_text
 
 from tests.conftest import TEMPLATE
 
@@ -685,12 +686,52 @@ def test_a_note_in_brackets_may_have_as_many_words_as_a_row(tmp_path: Path) -> N
     assert (len(table), dict(findings.left_out.reasons)) == (12, {"a line below the table": 1})
 
 
-def test_a_total_of_each_group_is_refused_with_the_lines(tmp_path: Path) -> None:
-    rows = ["name,n", "a,1", "b,2", "Subtotal,3", "c,5", "d,6", "e,1", "Subtotal,12", "Grand total,15", ""]
-    (tmp_path / "a.csv").write_text("\n".join(rows), encoding="utf-8")
+def test_a_note_below_blanks_may_begin_with_what_it_is_unless_all_rows_do(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("city level n\n" + "Bonn low one\n" * 12 + "Source: own, 2024\n", encoding="utf-8")
+    (tmp_path / "b.csv").write_text("what level n\n" + "Bonn: low one\n" * 12, encoding="utf-8")
 
-    with pytest.raises(DataError, match=r"a\.csv has totals of the rows above them in the lines 4, 8: delete these"):
-        told(tmp_path / "a.csv")
+    assert [len(told(tmp_path / name)[0]) for name in ("a.csv", "b.csv")] == [12, 12]
+
+
+TOTALLED = {
+    "Subtotal,,3": ["a,N,1", "b,N,2", "Subtotal,,3", "c,S,5", "d,S,6", "Subtotal,,11", "Grand total,,14"],
+    "Total North,,3": ["a,North,1", "b,North,2", "Total North,,3", "c,South,5", "Total South,,5", "Total,,8"],
+    "North Total,,3.5": ["a,North,1.25", "b,North,2.25", "North Total,,3.5", "c,South,5", "South Total,,5"],
+    ",Total N,3": ["a,N,1", ",N,2", ",Total N,3", "c,S,5", "d,S,7"],
+}
+
+
+@pytest.mark.parametrize("total", TOTALLED)
+def test_totals_of_groups_are_left_out_and_named_by_line(total: str, tmp_path: Path) -> None:
+    lines = ["name,group,n", *TOTALLED[total]]
+    (tmp_path / "a.csv").write_text("\n".join(lines), encoding="utf-8")
+    totals = {f"a.csv:{at}" for at, line in enumerate(lines, 1) if "otal" in line}
+
+    table, findings = told(tmp_path / "a.csv")
+
+    assert table.to_numpy().tolist() == [line.split(",") for line in lines[1:] if "otal" not in line]
+    assert {example["at"] for example in findings.left_out.examples if example["why"] == "a total"} == totals
+
+
+def test_rows_that_are_called_totals_but_are_levels_or_no_sums_stay(tmp_path: Path) -> None:
+    claims = ["kind,n", "Fire,1", "Total loss,1", "Theft,4", "Total loss,7", "Total,9", "Fire,3"]
+    (tmp_path / "a.csv").write_text("\n".join(claims), encoding="utf-8")
+
+    table, findings = told(tmp_path / "a.csv")
+
+    assert [",".join(row) for row in table.to_numpy()] == claims[1:]
+    assert [(example["at"], example["why"][:14]) for example in findings.repaired.examples] == [
+        ("a.csv:6", "called a total")
+    ]
+
+
+def test_a_total_is_found_across_the_parts_in_which_a_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines_of_text, "CHUNK", 64)
+    (tmp_path / "a.csv").write_text("name,n\n" + "some name,1\n" * 40 + "Total X,40\nother,3\n" * 1, encoding="utf-8")
+
+    assert told(tmp_path / "a.csv")[1].left_out.reasons == {"a total": 1}
 
 
 def test_names_for_another_number_of_columns_are_counted(tmp_path: Path) -> None:
@@ -719,4 +760,7 @@ def test_an_encoding_that_is_guessed_is_told_with_the_first_line_that_shows_it(t
     [example] = told(tmp_path / "a.csv")[1].repaired.examples
 
     assert example["at"] == "a.csv:3"
-    assert "read as Windows-1252: see that names with accents are right" in example["why"]
+    assert (
+        "read as Windows-1252: see that names with accents are right; if they are not, it is in another"
+        in example["why"]
+    )

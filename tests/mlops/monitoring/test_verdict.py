@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlops.base import pages
-from mlops.base.params import Monitor
+from mlops.base.params import Costs, Monitor
 from mlops.data.profile import Distribution, distribution
 from mlops.data.schema import Column, Schema
 from mlops.monitoring import drift, verdict
 from mlops.training.metrics import Predictions
 
 EXAMPLES = settings(max_examples=50, deadline=None, derandomize=True)
-LIMITS = Monitor(drifted_share=0.5)
+LIMITS = Monitor(drifted_share=0.5, minimum_accuracy=0.7)
 NUMBERS = st.lists(
     st.none() | st.integers(-3, 3).map(float) | st.floats(-1e9, 1e9) | st.floats(-1e300, 1e300), max_size=40
 )
@@ -47,10 +47,16 @@ def binary(correct: int, wrong: int) -> Predictions:
     return Predictions(actual, predicted, np.column_stack([1 - probability, probability]), ("no", "yes"), "yes")
 
 
-def report(shifts: dict[str, float], moved: float = 0, labelled: Predictions | None = None, least: float = 0.7) -> dict:
+def report(
+    shifts: dict[str, float],
+    moved: float = 0,
+    labelled: Predictions | None = None,
+    least: float | None = 0.7,
+    costs: Costs | None = None,
+) -> dict:
     outputs = compared({"probability": moved})
     limits = LIMITS.model_copy(update={"minimum_accuracy": least})
-    return verdict.report(compared(shifts), outputs, binary(8, 2), labelled, "classification", limits)
+    return verdict.report(compared(shifts), outputs, binary(8, 2), labelled, "classification", limits, costs)
 
 
 def compare(
@@ -103,6 +109,16 @@ def test_retraining_is_recommended_below_the_least_accuracy_though_nothing_drift
     if recommended:
         assert found["retraining"]["reasons"] == ["accuracy on the delivery is 0.690, below 0.7"]
         assert found["verdict"].endswith("retraining is recommended: accuracy on the delivery is 0.690, below 0.7")
+
+
+def test_no_accuracy_is_too_low_where_nobody_said_what_is() -> None:
+    assert not report({"age": 0}, labelled=binary(1, 99), least=None)["retraining"]["recommended"]
+
+
+def test_the_costs_that_chose_the_threshold_are_told_beside_the_accuracy() -> None:
+    found = report({"age": 0}, labelled=binary(5, 3), costs=Costs(false_positive=1, false_negative=20))
+
+    assert found["predictions"]["metrics"]["cost_per_row"] == (20 + 1 + 20) / 8
 
 
 def test_without_labels_there_is_no_accuracy_to_fall() -> None:

@@ -64,7 +64,7 @@ def test_a_missing_label_is_an_error_that_counts_them(column: str) -> None:
     target = TARGETS[column].copy()
     target[1] = None
 
-    with pytest.raises(DataError, match="the target y is missing in 1 rows"):
+    with pytest.raises(DataError, match="the target y is missing in 1 row: label"):
         task.labels(target, "classification")
 
 
@@ -105,6 +105,12 @@ def test_a_chosen_class_that_is_not_there_is_an_error_that_names_those_that_are(
 
 def test_a_number_has_no_positive_class() -> None:
     assert task.positive_class(np.array([0.0, 1.0]), None) is None
+
+
+@pytest.mark.parametrize(("target", "what"), [(np.array([0.0, 1.0]), "is a number"), (np.arange(3), "has 3 classes")])
+def test_a_positive_class_without_two_classes_is_refused(target: np.ndarray, what: str) -> None:
+    with pytest.raises(ParameterError, match=f"train.positive is 1, which is for .* this target {what}: remove it"):
+        task.positive_class(target, 1)
 
 
 @pytest.mark.parametrize(

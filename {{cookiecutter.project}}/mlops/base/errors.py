@@ -40,6 +40,11 @@ def with_memory(said: str, code: int = 0) -> str:
     return said
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: 1 row, 2 rows; `what` takes an s."""
+    return f"{number} {what}{'s' if number != 1 else ''}"
+
+
 def nearest(name: str, known: Collection[str]) -> str:
     """A hint for a name that is unknown: the most similar known name, or all known names."""
     similar = difflib.get_close_matches(name, known, n=1)

@@ -242,7 +242,7 @@ class Monitor(Section):
     cramers_v: Share = 0.1
     missing_change: Share = 0.05
     drifted_share: Share = 0.3
-    minimum_accuracy: Share = 0.7
+    minimum_accuracy: Share | None = None
 
 
 class Sweep(Section):

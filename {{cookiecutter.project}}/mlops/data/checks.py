@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlops.base.errors import DataError
+from mlops.base.errors import DataError, counted
 from mlops.data.digest import row_hashes
 from mlops.data.parsing import DTYPES, EXAMPLES
 from mlops.data.round_trip import Change
@@ -20,7 +20,7 @@ class CheckResult:
     """The result of one check: the number of failed rows, the limit of their share, and up to five examples.
 
     `column` is None where the whole table was checked. With `at_least`, `failed` counts the rows that are wanted, and
-    their share must reach the limit.
+    their share must reach the limit. `note` is for the sentence alone.
     """
 
     check: str
@@ -32,6 +32,7 @@ class CheckResult:
     limit: float
     examples: list[str]
     at_least: bool = False
+    note: str = ""
 
     @property
     def share(self) -> float:
@@ -53,7 +54,7 @@ class CheckResult:
         subject = f"{self.check} of {self.column}" if self.column else self.check
         examples = f", such as {', '.join(self.examples)}" if self.examples else ""
         rows = f"{self.failed} row{'s' if self.failed != 1 else ''}"
-        return f"{subject}: {rows} ({self.share:.1%}){examples}; expected {self.expected}"
+        return f"{subject}: {rows} ({self.share:.1%}){examples}{self.note}; expected {self.expected}"
 
 
 def check_columns(table: pd.DataFrame, schema: Schema, missing_warning: float) -> list[CheckResult]:
@@ -75,6 +76,23 @@ def check_columns(table: pd.DataFrame, schema: Schema, missing_warning: float) -
         result
         for name, column in expected.items()
         for result in (*_values(table[name], column), *_missing(table[name], column, missing_warning))
+    ]
+
+
+def with_unreadable(results: list[CheckResult], unparseable: list[dict[str, Any]]) -> list[CheckResult]:
+    """The same results; that of missing values says where values are there, but are not of their column's type.
+
+    `unparseable` is that of `dataset.json`.
+    """
+    notes: dict[str, str] = {}
+    for wrong in unparseable:
+        first = wrong["examples"][0]
+        found = f"{counted(wrong['count'], 'value')} cannot be read as {wrong['expected']}, such as {first['value']!r}"
+        if wrong["became"] == "missing":
+            notes.setdefault(wrong["column"], f"; {found} ({first['at']})")
+    return [
+        replace(result, note=notes.get(result.column or "", "")) if result.check == "missing values" else result
+        for result in results
     ]
 
 

@@ -17,7 +17,7 @@ def labelled(target: pd.Series) -> NDArray[np.bool_]:
         DataError: no row has a label, or all labels are equal, so that there is nothing to learn.
     """
     if target.notna().sum() == 0:
-        raise DataError(f"the target {target.name} is missing in all {len(target)} rows: deliver labelled data")
+        raise DataError(f"the target {target.name} is missing in every row ({len(target)}): deliver labelled data")
     if target.nunique() < 2:
         raise DataError(
             f"the target {target.name} is {target.dropna().iloc[0]} in every row: deliver data with at least two "

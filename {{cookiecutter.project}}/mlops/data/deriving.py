@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from mlops.base.errors import counted
 from mlops.data import parsing
 from mlops.data.own import OwnCodeError, failure, place
 from mlops.data.schema import Schema
@@ -58,8 +59,8 @@ def new_columns(given: pd.DataFrame, derive: Derive) -> pd.DataFrame:
         raise OwnCodeError(f"{place(derive)} returns a {type(result).__name__}: return the table with its new columns")
     if not result.index.equals(given.index):
         raise OwnCodeError(
-            f"{place(derive)} returns {len(result)} rows for {len(given)}, or in another order: return the same rows, "
-            "with new values that are computed from each row alone"
+            f"{place(derive)} returns {counted(len(result), 'row')} for {len(given)}, or in another order: return the "
+            "same rows, with new values that are computed from each row alone"
         )
     if twice := result.columns[result.columns.duplicated()].unique().tolist():
         names = ", ".join(map(str, twice))

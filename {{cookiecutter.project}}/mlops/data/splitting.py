@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlops.base.errors import DataError, SchemaError
+from mlops.base.errors import DataError, SchemaError, counted
 from mlops.data.schema import Schema
 
 TARGET_BINS = 10
@@ -31,8 +31,8 @@ def split(table: pd.DataFrame, schema: Schema, how: str, test_size: float, seed:
         test = _share_of_each(np.zeros(len(table), dtype=np.intp), test_size, rng)
     if test.all() or not test.any():
         raise DataError(
-            f"{len(table)} rows are too few to split off a test share of {test_size:g} ({how}): deliver more data, or "
-            "choose another prepare.test_size or prepare.split"
+            f"{counted(len(table), 'row')}: too few to split off a test share of {test_size:g} ({how}); deliver more "
+            "data, or choose another prepare.test_size or prepare.split"
         )
     return test
 
@@ -44,8 +44,8 @@ def _of_role(table: pd.DataFrame, schema: Schema, role: str) -> pd.Series:
     values = table[names[0]]
     if values.isna().any():
         raise DataError(
-            f"the column {names[0]} has {values.isna().sum()} missing values, but prepare.split is {role}: reject "
-            "those rows (`unparseable: reject`), fill them, or choose another prepare.split"
+            f"the column {names[0]} has {counted(int(values.isna().sum()), 'missing value')}, but prepare.split is "
+            f"{role}: reject such rows (`unparseable: reject`), fill them, or choose another prepare.split"
         )
     return values
 

@@ -39,7 +39,7 @@ def validate(
             parts.append(checks.check_columns(batch, schema, settings.missing_warning))
             fingerprints.append(checks.fingerprints(batch, schema))
         hashes.append(np.concatenate(fingerprints))
-    results = checks.combine(parts)
+    results = checks.with_unreadable(checks.combine(parts), dataset["unparseable"])
     for name in schema.with_role("id"):
         ids = [split[name] for split in splits]
         results += [checks.check_ids(pd.concat(ids, ignore_index=True)), checks.check_id_overlap(ids[0], ids[1])]

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import MAXYEAR
 from functools import partial
 from typing import Any
@@ -38,6 +38,15 @@ MISSING_MARGIN = 0.1
 # The last word of a column's name: an integer with such a name is not a quantity.
 ID_WORDS = frozenset({"id", "ids", "key", "uuid", "guid", "index", "no", "nr", "number", "num"})
 CODE_WORDS = frozenset({"id", "code", "zip", "zipcode", "postcode", "postalcode", "postal", "plz"})
+# The last word of the name of a column that says whom or what a row is about.
+SUBJECT_WORDS = frozenset(
+    {
+        *("id", "ids", "key", "uuid", "guid"),
+        *("person", "customer", "client", "patient", "user", "member", "subject", "employee", "student", "account"),
+        *("household", "device", "participant", "respondent", "borrower", "kunde", "patientin", "nutzer", "cliente"),
+    }
+)
+SEVERAL_ROWS = 1.1  # rows for each value of an id, at least, where the id repeats
 DATE_WORDS = frozenset({"date", "day", "datum", "fecha", "dt"})
 BIRTH_WORDS = frozenset(
     {
@@ -90,14 +99,19 @@ def infer(frames: Iterable[pd.DataFrame], target: pd.Series, *, commas: bool, ye
     goal = _target(target, commas=commas)
     truth = _typed_target(target, goal)
     guesses: dict[str, Guess] = {}
+    repeating: dict[str, str] = {}
     with ThreadPoolExecutor() as pool:  # Arrow and numpy work outside the interpreter's lock
         for frame in frames:
             columns = [frame[column] for column in frame if column != name]
             looks = iter(pool.map(partial(_guess, target=truth, commas=commas, year=year), columns))
             guesses |= {str(column): goal if column == name else next(looks) for column in frame}
+            repeating |= {str(column.name): told for column in columns if (told := _several_rows(column))}
     guesses |= _repeated(guesses)
     guesses |= _further_ids(guesses)
     guesses |= _time(guesses)
+    guesses |= {
+        name: with_reason(guesses[name], told) for name, told in repeating.items() if _names(guesses[name].column)
+    }
     if not any(guess.column.role == "feature" for guess in guesses.values()):
         reasons = "; ".join(f"{name}: {guess.reason}" for name, guess in guesses.items() if guess.reason)
         raise DataError(f"no column of the data is of use to predict {name} ({reasons}): deliver others beside it")
@@ -118,6 +132,11 @@ def infer_derived(table: pd.DataFrame, target: pd.Series, *, commas: bool) -> di
             changes["type"] = "number"  # a quotient that came out whole in these rows
         guesses[name] = Guess(guess.column.model_copy(update=changes), guess.reason)
     return guesses
+
+
+def with_reason(guess: Guess, sentence: str) -> Guess:
+    """The same guess with one more reason."""
+    return replace(guess, reason="; ".join(filter(None, [guess.reason, sentence])))
 
 
 def to_yaml(guesses: dict[str, Guess]) -> str:
@@ -267,6 +286,25 @@ def _perhaps_levels(values: pd.Series, typed: pd.Series, kind: ColumnType) -> st
     if not same_length or len(values) < ROWS_A_CLASS * len(levels):
         return ""
     return f"{len(levels)} different numbers of {len(written[0])} digits; if they are codes, make it type: category"
+
+
+def _several_rows(raw: pd.Series) -> str:
+    """A sentence if a column (n,) that names persons or the like has several rows for each; else an empty text."""
+    if not set(_words(str(raw.name))[-1:]) & SUBJECT_WORDS:
+        return ""
+    values = parsing.plain(raw)
+    values = values[parsing.given(values, MISSING)]
+    distinct = int(values.nunique())
+    if distinct <= MOST_ALLOWED or len(values) < SEVERAL_ROWS * distinct:
+        return ""
+    return (
+        f"{distinct} different ones in {len(values)} rows: rows of one may land in both splits, so that a model knows "
+        "its test rows; if so, give it role: group and set prepare.split to group in params.yaml"
+    )
+
+
+def _names(column: Column) -> bool:
+    return column.type in ("integer", "category", "text") and column.role in ("feature", "ignore")
 
 
 def _hardly_grouping(levels: pd.Series) -> str:

@@ -8,6 +8,7 @@ from itertools import product
 
 import pandas as pd
 
+from mlops.base.errors import counted
 from mlops.data import numbers, parsing, times
 from mlops.data.schema import MISSING, ColumnType, Decimal
 
@@ -35,6 +36,8 @@ ZERO_DATE = r"(?:0000[-/.]00[-/.]00|00[-/.]00[-/.]0000)(?:[T ]00:00(?::00(?:\.0+
 DAYS = ("%d{0}%m{0}%Y", "%d{0}%m{0}%y")
 MONTHS = ("%m{0}%d{0}%Y", "%m{0}%d{0}%y")
 YEAR_FIRST = ("%Y/%m/%d", "%Y.%m.%d", "%Y-%m-%d", "%Y %m %d")
+SHORT_YEAR_FIRST = ("%y-%m-%d", "%y/%m/%d", "%y.%m.%d")
+ORDERS = (("%d", "%m", "%y"), ("%m", "%d", "%y"), ("%y", "%m", "%d"))
 NAMED_MONTHS = (
     *("%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d/%b/%Y", "%b %d %Y"),
     *("%a, %d %b %Y", "%d. %B %Y", "%b-%y", "%b %Y", "%B %Y"),
@@ -67,7 +70,8 @@ def read(values: pd.Series, *, commas: bool, dated: bool = False, born: int | No
         return Reading("datetime", format="%Y%m%d")
     if not parsing.is_text(values) and values.dtype != object:
         finite = values[parsing.typed(values, Reading("number")).notna()] if values.dtype.kind == "f" else values
-        infinite = f"{len(values) - len(finite)} values are no finite numbers: missing" * (len(finite) < len(values))
+        odd = len(values) - len(finite)
+        infinite = f"no finite number in {counted(odd, 'row')}: missing" if odd else ""
         return Reading(_own_type(finite) if len(finite) else "number", reason=infinite)
     values = values.astype("str").str.strip()
     words = values.str.lower().isin(UNKNOWN) | values.str.fullmatch(ZERO_DATE)
@@ -245,14 +249,15 @@ def _dates(some: pd.Series, values: pd.Series, *, commas: bool, born: int | None
     orders = (DAYS, MONTHS) if commas else (MONTHS, DAYS)
     slashes = [form.format("/") for order in orders for form in order]
     others = [form.format(sign) for sign, order in product((".", "-"), (DAYS, MONTHS)) for form in order]
-    dates = (day + clock for day, clock in product((*YEAR_FIRST, *slashes, *others, *NAMED_MONTHS), CLOCKS))
+    days = (*YEAR_FIRST, *slashes, *others, *SHORT_YEAR_FIRST, *NAMED_MONTHS)
+    dates = (day + clock for day, clock in product(days, CLOCKS))
     few = times.respelt(some[dated].iloc[:FEW])
     for form in (*dates, *TIMES):
         how = Reading("datetime", format=form, first_year=born and born - 99 if "%y" in form else None)
         enough = sum(_fits(value, form) for value in few) >= len(few) * least - 1 * (least < 1)
         if enough and all(_share(part, how) >= least for part in (some, values)):
             years = f"years of two digits are {times.window(how.first_year)}" if "%y" in form else ""
-            return replace(how, reason="; ".join(filter(None, [years, _doubt(form, values)])))
+            return replace(how, reason="; ".join(filter(None, [years, _doubt(how, values)])))
     return None
 
 
@@ -268,10 +273,20 @@ def _fits(value: str, form: str) -> bool:
     return True
 
 
-def _doubt(form: str, values: pd.Series) -> str:
-    """A sentence if the same values are also dates with day and month swapped; else an empty text."""
-    swapped = form.replace("%d", "\0").replace("%m", "%d").replace("\0", "%m")
-    both = "%d" in form and "%m" in form and not form.startswith("%Y")
-    if not both or not _all(values, Reading("datetime", format=swapped)):
+def _doubt(how: Reading, values: pd.Series) -> str:
+    """A sentence if the same values are also dates in another order of day, month and year; else an empty text."""
+    form = how.format or ""
+    parts = re.findall("%[dmyY]", form)
+    if len(parts) < 3 or form.startswith("%Y"):
         return ""
-    return f"day and month cannot be told apart: {form} or {swapped}"
+    # A year of four digits stays where it is.
+    orders = ORDERS if "%y" in parts else ((parts[1], parts[0], parts[2]),)
+    blank = re.sub("%[dmyY]", "{}", form)
+    others = [blank.format(*order) for order in orders]
+    fitting = [other for other in others if other != form and _all(values, replace(how, format=other))]
+    if not fitting:
+        return ""
+    read = parsing.typed(values, how)
+    differs = read != parsing.typed(values, replace(how, format=fitting[0]))
+    at = int(differs.to_numpy().argmax())  # 01-01-01 says nothing
+    return f"{values.iloc[at]!r} is read as {read.iloc[at]:%Y-%m-%d} ({form}); {' and '.join(fitting)} would fit, too"

@@ -23,12 +23,14 @@ SAMPLE = 1 << 18  # characters at the start of a file, in which separator and qu
 LEAST = 20  # rows that a sample holds at least, unless the file has fewer
 START = 1 << 16  # bytes at the start of a file, by which a changed file is noticed
 ROW_NAMES = 0.99  # weight of rows that have one field more than the header
+LEVEL = 20  # rows that are called a total and are none, from which on that is a level
 PREAMBLE = 0.9  # weight of rows whose header is not the first line
 MISFITS = 0.4  # share of rows with another number of values than the header, above which it is not the header
 BLANKS = 0.5  # weight of rows that blanks separate
 SHORT = 1000  # characters that a field may have in a sample of any size
 # Quotes around a value that has been read: behind blanks, or, where there are no quotes, anywhere.
 WRAPPED = {True: re.compile(r' +".*"', re.DOTALL), False: re.compile(r' *".*"', re.DOTALL)}
+NOTE = re.compile(r"\([^()]*\)|[^\W\d_]+: .*")  # (12 rows affected), or Source: own
 SEPARATORS = ("\t", ";", "|", ",")  # the comma is last: it also stands in texts and numbers
 
 
@@ -45,7 +47,8 @@ class Dialect:
     """How to read a file: `header` lines precede the first row.
 
     `plain` means that Arrow reads all rows as they were meant. `above` and `below` are the lines around the table that
-    are no rows; `repaired` says how the header was read. `look` is what values look like in each column.
+    are no rows, and `totals` the numbers of lines between rows that are none; `repaired` says how the header was read,
+    and what row is kept in doubt. `look` is what values look like in each column.
     """
 
     encoding: str
@@ -58,6 +61,7 @@ class Dialect:
     below: tuple[Note, ...]
     repaired: tuple[Note, ...]
     look: shapes.Look
+    totals: frozenset[int] = frozenset()
 
 
 def of(path: Path, header: tuple[str, ...] = ()) -> Dialect:
@@ -116,6 +120,7 @@ def records(path: Path, dialect: Dialect) -> Iterator[tuple[Row, str]]:
     width, below = len(dialect.names), {note.line: note.why for note in dialect.below}
     header = [name.casefold() for name in dialect.names]
     again = frozenset(header) if width > 1 and any(map(str.isalpha, "".join(header))) else frozenset()
+    other, second = 0, False  # the width of a row below a gap, if it is not that of the table; and of the next one, too
     with lines.text(path, dialect.encoding, dialect.newline) as file:
         deque(islice(file, dialect.header), maxlen=0)
         doubt = partial(_doubt, dialect)
@@ -127,7 +132,9 @@ def records(path: Path, dialect: Dialect) -> Iterator[tuple[Row, str]]:
                     f"{path}:{row.line} opens a quote that is closed in line {last}, but the lines look like rows of "
                     "their own: delete the quotes if they are; else write that value in a single line"
                 )
-            if dialect.below and row.line >= dialect.below[0].line:
+            if row.line in dialect.totals:
+                why = shapes.TOTAL
+            elif dialect.below and row.line >= dialect.below[0].line:
                 why = below.get(row.line, shapes.BELOW)
             elif len(fields) != width:
                 why = shapes.MANY if len(fields) > width else shapes.FEW
@@ -140,6 +147,12 @@ def records(path: Path, dialect: Dialect) -> Iterator[tuple[Row, str]]:
                         f"{path}:{row.line} has the header's names in another order: put the rows from there on into a "
                         "file of their own"
                     )
+            if row.gap:
+                other = len(fields) if why in shapes.RAGGED else 0
+            elif why in shapes.RAGGED and len(fields) == other:
+                second = True
+            if second and not why:
+                why = shapes.BELOW
             if row.gap and not why and shapes.is_header(fields, dialect.look):
                 raise DataError(
                     f"{path}:{row.line}: another table seems to begin below an empty line: put it into a file of its "
@@ -160,14 +173,17 @@ def _doubt(dialect: Dialect, alone: list[list[str]]) -> str:
 def _of(path: Path, header: tuple[str, ...], _size: int, _changed: int, _start: bytes) -> Dialect:
     marked = lines.marked(path)
     found, head = _table(path, marked or "utf-8", header)
-    encoding, plain, spans, end = lines.examine(path, marked, found.syntax, found.newline, head)
-    if encoding not in (marked, "utf-8"):
-        found, _ = _table(path, encoding, header)
-        found = replace(found, repaired=(_guessed(path, encoding, found.newline), *found.repaired))
-    found = replace(found, encoding=encoding)
-    plain = plain and not (spans and any(row.repaired for row, _ in records(path, found)))
-    below = _below(path, found, end)
-    return replace(found, plain=plain and not below, below=below)
+    seen = lines.examine(path, marked, found.syntax, found.newline, head)
+    if seen.encoding not in (marked, "utf-8"):
+        found, _ = _table(path, seen.encoding, header)
+        found = replace(found, repaired=(_guessed(path, seen.encoding, found.newline), *found.repaired))
+    found = replace(found, encoding=seen.encoding)
+    plain = seen.plain and not (seen.spans and any(row.repaired for row, _ in records(path, found)))
+    sums, called = _sums(path, found) if seen.totals else (frozenset(), [])
+    found = replace(found, totals=sums)
+    below = _below(path, found, seen.end)
+    kept = [note for note in called if note.line not in {other.line for other in below}]
+    return replace(found, plain=plain and not (below or sums), below=below, repaired=(*found.repaired, *kept))
 
 
 def _guessed(path: Path, encoding: str, newline: str) -> Note:
@@ -401,8 +417,8 @@ def _below(path: Path, dialect: Dialect, end: str) -> tuple[Note, ...]:
     """The lines below the table, as the `end` of the file lets one suspect."""
     width, blanks = len(dialect.names), dialect.syntax.separator == " "
 
-    def is_note(row: Row) -> bool:  # where blanks separate, a note in brackets may have as many words as a row
-        return shapes.is_note(row.fields, width) or (blanks and bool(re.fullmatch(r"\([^()]*\)", row.text.strip())))
+    def is_note(row: Row) -> bool:  # where blanks separate, a note may have as many words as a row
+        return shapes.is_note(row.fields, width) or (blanks and bool(NOTE.fullmatch(row.text.strip())))
 
     def suspect(row: Row) -> bool:
         return is_note(row) or shapes.says_total(row.fields)
@@ -410,7 +426,9 @@ def _below(path: Path, dialect: Dialect, end: str) -> tuple[Note, ...]:
     if not any(map(suspect, list(lines.rows(end.splitlines(keepends=True), dialect.syntax))[-3:])):
         return ()
     last: deque[Row] = deque(maxlen=4)
-    last.extend(row for row, _ in records(path, dialect))
+    last.extend(row for row, why in records(path, dialect) if why not in (shapes.TOTAL, shapes.AGAIN))
+    if blanks and len(last) > 1 and all(map(is_note, last)):
+        return ()  # all rows are so
     found: list[Note] = []
     tail = list(takewhile(suspect, reversed(last)))
     first = tail[-1].line if tail else 0
@@ -426,6 +444,40 @@ def _below(path: Path, dialect: Dialect, end: str) -> tuple[Note, ...]:
     if any(shapes.says_total(row.fields) for row in tail) and any(shapes.says_total(row.fields) for row in rest):
         _refuse_subtotals(path, dialect)
     return tuple(found)
+
+
+def _sums(path: Path, dialect: Dialect) -> tuple[frozenset[int], list[Note]]:
+    """The lines that say they are sums and are, of the rows above up to the sum before, or of all rows above.
+
+    The sum of a single row has to be called a sum and no more, or to have a name that this row has. Also the rows that
+    are called a total, each the only one of its name, and are none.
+    """
+    width = len(dialect.names)
+    group, whole, rows, total, above = [0.0] * width, [0.0] * width, 0, 0, list[str]()
+    sums: dict[int, str] = {}
+    kept: dict[str, list[Note]] = {}
+    for row, why in records(path, dialect):
+        if why:
+            continue
+        if shapes.names_sum(row.fields):
+            label = shapes.label(row.fields)
+            named = label in shapes.SUMS or any(f" {name} " in f" {label} " for name in above)
+            parts = ((rows, group), (total, whole))
+            if any(count > (not named) and shapes.is_sum(row.fields, part) for count, part in parts):
+                sums[row.line] = label
+                group, rows = [0.0] * width, 0
+                continue
+            kept.setdefault(label, []).append(Note(row.line, shapes.CALLED, row.text))
+            if not sums and len(kept[label]) > LEVEL:
+                break
+        for position, field in enumerate(row.fields):
+            if (value := shapes.number(field)) is not None:
+                group[position] += value
+                whole[position] += value
+        rows, total = rows + 1, total + 1
+        above = [cell for field in row.fields if (cell := field.strip().casefold())]
+    called = [notes[0] for label, notes in kept.items() if label in shapes.SUMS and len(notes) == 1]
+    return frozenset(line for line, label in sums.items() if label not in kept), called
 
 
 def _refuse_subtotals(path: Path, dialect: Dialect) -> None:

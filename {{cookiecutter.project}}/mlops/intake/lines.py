@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops.base.errors import DataError
+from mlops.intake import shapes
 
 CHUNK = 1 << 18  # bytes; they fit into the processor's cache
 LF, CR = b"\n\r"
+LABEL = 80  # bytes that a word for a total is looked for in, at the start of a line
 END = 1 << 12  # bytes at the end of a file, in which lines below the table are found
 LONGEST = 1 << 22  # characters that a value may have; a quote that is open for longer is a stray one
 ESCAPED = re.compile("[\udc80-\udcff]")  # a byte that is no UTF-8, as Python's `surrogateescape` has it
@@ -31,7 +33,10 @@ BOMS = {
 NO_TEXT = "is no text, as CSV is: export it as CSV in UTF-8, or as Parquet"
 STRAY = "a stray quote, read as part of its value"
 DOUBTFUL = "a quoted value of several lines that may be rows of their own"
-GUESSED = "not in UTF-8, so the file was read as Windows-1252: see that names with accents are right"
+GUESSED = (
+    "not in UTF-8, so the file was read as Windows-1252: see that names with accents are right; if they are not, it is "
+    "in another encoding (such as Windows-1250 or 1251): save it as UTF-8"
+)
 BYTES = "bytes that are no UTF-8, read as Windows-1252"
 
 
@@ -246,15 +251,28 @@ def _windows(byte: re.Match[str]) -> str:
         return code.decode("latin-1")
 
 
-def examine(path: Path, encoding: str, syntax: Syntax, newline: str, head: str) -> tuple[str, bool, bool, str]:
-    """The encoding (if "" is given, found in the bytes), whether Arrow reads the rows as they were meant, and the end.
+class Examined(NamedTuple):
+    """The encoding of a file, whether Arrow reads its rows as they were meant, and the last part of its text.
 
-    Before the end, whether quoted values span lines. Arrow reads the rows right if, below the `head`, every quote is
+    `spans` says whether quoted values span lines, `totals` whether a line begins with a word for a total.
+    """
+
+    encoding: str
+    plain: bool
+    spans: bool
+    totals: bool
+    end: str
+
+
+def examine(path: Path, encoding: str, syntax: Syntax, newline: str, head: str) -> Examined:
+    """What all bytes of a file show; if "" is given as the encoding, it is found in them.
+
+    Arrow reads the rows right if, below the `head`, every quote is
     where it has to be, all lines end with `newline`, no empty line stands between rows, and no byte is repaired. The
     file is read once.
     """
     decoder, utf8 = codecs.getincrementaldecoder("utf-8")(), True
-    plain, spans, quotes, last = syntax[2:] == (None, False), False, 0, b""
+    plain, spans, totals, quotes, last = syntax[2:] == (None, False), False, False, 0, b""
     skip = len(head.encode("utf-8", "surrogateescape")) + 3 * (encoding == "utf-8-sig")
     held = b"\n"  # the last two bytes that were looked at, and the line ends behind them
     for chunk in chain(_bytes(path, encoding), [b""]):
@@ -262,6 +280,7 @@ def examine(path: Path, encoding: str, syntax: Syntax, newline: str, head: str) 
             decoder.decode(chunk if utf8 else b"", final=not chunk)
         except UnicodeDecodeError:
             utf8 = False
+        totals = totals or _says_total(last[-LABEL:] + chunk, syntax)
         last = chunk[-END:] if len(chunk) >= END else (last + chunk)[-END:]
         part, skip = held + chunk[skip:], max(skip - len(chunk), 0)
         end = len(part)
@@ -274,7 +293,30 @@ def examine(path: Path, encoding: str, syntax: Syntax, newline: str, head: str) 
             plain, spans = sound and _well_ended(signs, newline), spans or across
     encoding = encoding or ("utf-8" if utf8 else unmarked(path))
     plain = plain and quotes % 2 == 0 and (utf8 or encoding != "utf-8")
-    return encoding, plain, spans, last.decode("utf-8" if encoding.startswith("utf") else encoding, errors="replace")
+    ending = last.decode("utf-8" if encoding.startswith("utf") else encoding, errors="replace")
+    return Examined(encoding, plain, spans, totals, ending)
+
+
+def _says_total(part: bytes, syntax: Syntax) -> bool:
+    """Whether a line that begins in this part of a file begins with a word for a total, or a value that ends with one.
+
+    Only the places of such words are looked at, since a look at each line would take longer than all else here.
+    """
+    part, edges = part.lower(), f"{syntax.separator}{syntax.quote or ''}".encode()
+    label = re.compile(rb"[%b ]*+([^\r\n%b]*)" % ((re.escape(edges),) * 2))
+    for word, whole in shapes.IN_SUMS.items():
+        for place in whole.finditer(part) if word in part else ():
+            start = max(part.rfind(end, max(place.start() - LABEL, 0), place.start()) for end in (b"\n", b"\r")) + 1
+            found = label.match(part, start) if start else None
+            # A label that is cut off comes again.
+            if found and place.start() < found.end() < len(part) and _is_sum(found[1]):
+                return True
+    return False
+
+
+@lru_cache(maxsize=4096)
+def _is_sum(label: bytes) -> bool:
+    return shapes.names_sum([label.decode(errors="replace")])
 
 
 def _bytes(path: Path, encoding: str) -> Iterator[bytes]:

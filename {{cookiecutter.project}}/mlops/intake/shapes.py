@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ TOTAL = "a total"
 COMMENT = "a comment above the header"
 ABOVE = "a line above the header"
 BELOW = "a line below the table"
+CALLED = "called a total, but not the sum of the rows above it: kept as a row"
 CELLS = 2_000  # values by which columns are judged
 EVIDENCE = 5  # values of a column, at least, by which it is judged
 MOSTLY = 0.8  # share of a column's values that are numbers, where it is one of numbers
@@ -27,27 +29,28 @@ SIGNS: tuple[Decimal, ...] = (".", ",")  # the decimal sign, in the order in whi
 # Letters that stand in numbers and times, as in 1e5, 12:30 pm or 2024-05-01T12:30Z.
 IN_NUMBERS = ("", "e", "E", "T", "Z", "TZ", "am", "pm", "AM", "PM")
 NOTHING = {word.casefold() for word in MISSING} | {"none", "nil", "unknown", "missing", "undefined", "."}
-TOTALS = frozenset(
+SUMS = frozenset(
     {
-        *(
-            "total",
-            "totals",
-            "grand total",
-            "subtotal",
-            "sub-total",
-            "sum",
-            "sums",
-            "overall",
-            "mean",
-            "average",
-            "avg",
-        ),
-        *("summe", "gesamt", "gesamtsumme", "gesamtergebnis", "insgesamt", "zwischensumme", "ergebnis"),
-        *("mittelwert", "durchschnitt", "somme", "total général", "sous-total", "moyenne", "totale", "totaal", "suma"),
-        *("suma total", "total general", "promedio", "somma", "totale generale", "media", "summa", "итого", "всего"),
-        *("合计", "总计", "合計", "総計"),
+        *("total", "totals", "grand total", "subtotal", "sub-total", "sub total", "sum", "sums", "summe", "gesamt"),
+        *("gesamtsumme", "gesamtergebnis", "insgesamt", "zwischensumme", "ergebnis", "somme", "total général"),
+        *("sous-total", "totale", "totaal", "suma", "suma total", "total general", "somma", "totale generale", "summa"),
+        *("итого", "всего", "合计", "总计", "合計", "総計"),
     }
 )
+TOTALS = SUMS | {"overall", "mean", "average", "avg", "mittelwert", "durchschnitt", "moyenne", "promedio", "media"}
+# "Total North" or "North Total": the total of a group, with its name.
+WORD = "|".join(sorted(SUMS, key=len, reverse=True))
+OF_GROUP = re.compile(rf"(?:{WORD})\b.*|.*\s(?:{WORD})", re.DOTALL)
+# What to look for in the bytes of a file, where a search of fixed letters is fast, and what has to follow.
+IN_SUMS = {
+    word.encode(): re.compile(word.encode() + rest)
+    for rest, words in {
+        b"(?:s|e|\xc3\xa9|me|ma|a)?[^a-z]": ("total", "totaal", "sum", "gesamt", "ergebnis", "somm"),
+        b"": ("того", "сего", "合计", "总计", "合計", "総計"),
+    }.items()
+    for word in words
+}
+PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 UNIT = re.compile(
     r"\[.*\]|\(.*\)|<.*>|%|‰|°[CF]?|[$€£¥]|[kmcµun]?(g|m|l|s|b|w|v|a|j|n|pa|hz|wh|bar|mol|cal)[²³23]?|[mk]?bps"
     r"|(k?m|cm|mm)\^?[23]|k?m/h|m/s|mph|kg/m³?|rpm|(k|m|g)?bytes?|lbs?|oz|ft|feet|inch(es)?|mi(les)?|yards?|tons?|tonnes?"
@@ -150,6 +153,24 @@ def says_total(fields: list[str]) -> bool:
     return any(_word(field) in TOTALS for field in fields)
 
 
+def label(fields: list[str]) -> str:
+    """The first value of a row that is not empty, in lower case, without what may follow a word for a total."""
+    return _word(next((field for field in fields if field.strip()), ""))
+
+
+def names_sum(fields: list[str]) -> bool:
+    """Whether a row begins with a word for a sum, perhaps with the name of its group before or behind it."""
+    return bool(OF_GROUP.fullmatch(label(fields)))
+
+
+def is_sum(fields: list[str], sums: list[float]) -> bool:
+    """Whether all values but the first are numbers, or missing, and each is the sum (k,) of its column."""
+    rest = [(position, field) for position, field in enumerate(fields) if field.strip() and not _nothing(field)][1:]
+    given = [(number(field), field, sums[position]) for position, field in rest]
+    close = all(value is not None and _close(field, value, meant) for value, field, meant in given)
+    return close and any(value for value, _, _ in given)
+
+
 def is_total(last: list[str], rows: Iterable[list[str]]) -> bool:
     """Whether the `last` row of a table is a total of the `rows` above it, given that it says so.
 
@@ -190,8 +211,11 @@ def is_total(last: list[str], rows: Iterable[list[str]]) -> bool:
     return total > 1 and ((any(signs) and (all(fits) or empty)) or alone)
 
 
+@lru_cache(maxsize=4096)
 def number(cell: str) -> float | None:
     """The number that a value stands for, whichever its signs for decimals and groups; None if it is none."""
+    if PLAIN.fullmatch(cell):  # ten times as fast
+        return float(cell)
     found = next(filter(None, (digits(cell.strip(), sign, share=False) for sign in SIGNS)), None)
     return None if found is None else float(found)
 
@@ -226,9 +250,13 @@ def _is_new(cell: str, levels: frozenset[str]) -> bool:
 
 
 def _increase(cells: list[str]) -> bool:
-    """Whether cells are two or more numbers, each greater than the one before it."""
+    """Whether cells are two or more numbers of as many decimals, each greater than the one before it."""
     values = [number(cell) for cell in cells]
-    return len(cells) > 1 and all(a is not None and b is not None and a < b for a, b in pairwise(values))
+    return (
+        len(cells) > 1
+        and len(set(map(_decimals, cells))) == 1
+        and all(a is not None and b is not None and a < b for a, b in pairwise(values))
+    )
 
 
 def _series(cells: list[str]) -> bool:

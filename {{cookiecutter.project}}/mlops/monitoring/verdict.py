@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlops.base.params import Monitor
+from mlops.base.params import Costs, Monitor
 from mlops.data.profile import Distribution, Profile, distribution
 from mlops.data.schema import Column, Schema
 from mlops.evaluation import results
 from mlops.monitoring import drift
 from mlops.monitoring.drift import ColumnDrift
+from mlops.training import decision
 from mlops.training.fitting import with_labels
 from mlops.training.metrics import Predictions, score, title
 from mlops.training.task import Task
@@ -52,14 +53,16 @@ def compare(
     task: Task,
     settings: Monitor,
     importances: pd.Series,
+    costs: Costs | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Compare a delivery of n rows with the training data: the report as plain values, and what its page shows.
 
     `reference` and `delivery` are the profiles of the two, `test` the answers on the test split (as
     `mlops.evaluation.results.answers` has them), and `predictions` the answers on the delivery. `labels` (n,) are its
     actual values, missing where they have not come; None if the delivery has no such column. `importances` are by
-    feature; not every feature has one. The page shows the model's answers, then the features of most consequence, the
-    drifted ones in any case: in the order of effect times importance, then of effect alone.
+    feature; not every feature has one. `costs` are those by which the threshold was chosen. The page shows the model's
+    answers, then the features of most consequence, the drifted ones in any case: in the order of effect times
+    importance, then of effect alone.
 
     Raises:
         ParameterError: a feature that `monitor.features` names is not in the reference.
@@ -69,7 +72,7 @@ def compare(
     names = drift.watched(reference, schema.features, settings.features)
     inputs = drift.compare(reference, delivery, names, settings)
     outputs = drift.compare(then, now, list(then), settings)
-    found = report(inputs, outputs, predictions, with_labels(predictions, labels, task), task, settings)
+    found = report(inputs, outputs, predictions, with_labels(predictions, labels, task), task, settings, costs)
     metric = METRIC[task]
     limits = {
         "drifted_share": settings.drifted_share,
@@ -113,23 +116,26 @@ def report(
     labelled: Predictions | None,
     task: Task,
     limits: Monitor,
+    costs: Costs | None = None,
 ) -> dict[str, Any]:
     """The report as plain values for JSON.
 
     `features` and `outputs` are the drift of the model's inputs and of its answers, `predictions` the answers on the
     delivery, and `labelled` the answers on the rows whose actual value has come. Retraining is recommended if the
-    accuracy (or R²) of `labelled` is below `limits.minimum_accuracy`, or if more than `limits.drifted_share` of the
-    features drifted.
+    accuracy (or R²) of `labelled` is below `limits.minimum_accuracy`, where somebody set one, or if more than
+    `limits.drifted_share` of the features drifted.
     """
     drifted = [column.column for column in features if column.drifted]
     drifted_outputs = [column.column for column in outputs if column.drifted]
     share = len(drifted) / len(features) if features else 0.0
     metric, least = METRIC[task], limits.minimum_accuracy
     scores = score(labelled) if labelled is not None else {}
+    if labelled is not None and costs is not None:
+        scores["cost_per_row"] = decision.value(labelled, costs)
     reasons = []
     if share > limits.drifted_share:
         reasons.append(f"{share:.0%} of the features drifted, more than {limits.drifted_share:.0%}")
-    if metric in scores and scores[metric] < least:
+    if least is not None and metric in scores and scores[metric] < least:
         reasons.append(f"{title(metric)} on the delivery is {scores[metric]:.3f}, below {least:g}")
     return {
         "features": {"watched": len(features), "drifted": drifted, "share": share},

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlops.base.errors import DataError, ParameterError
+from mlops.base.errors import DataError, ParameterError, counted
 from mlops.data.levels import objects
 from mlops.data.schema import ColumnType
 
@@ -46,7 +46,8 @@ def labels(target: pd.Series, task: Task) -> NDArray[np.generic]:
         DataError: a label is missing.
     """
     if target.isna().any():
-        raise DataError(f"the target {target.name} is missing in {target.isna().sum()} rows: label or remove them")
+        missing = counted(int(target.isna().sum()), "row")
+        raise DataError(f"the target {target.name} is missing in {missing}: label them, or leave them out")
     if task == "regression":
         return target.to_numpy(dtype=np.float64)
     if target.dtype == "Int64":
@@ -63,10 +64,16 @@ def positive_class(target: NDArray[np.generic], chosen: Label | None) -> Label |
     the last in sorted order.
 
     Raises:
-        ParameterError: the chosen class is not in the data.
+        ParameterError: the chosen class is not in the data, or there are not two classes to choose from.
     """
-    found: list[Label] = np.unique(target).tolist()
-    if target.dtype == np.float64 or len(found) != 2:
+    found: list[Label] = [] if target.dtype == np.float64 else np.unique(target).tolist()
+    if len(found) != 2:
+        if chosen is not None:
+            what = f"has {len(found)} classes" if found else "is a number"
+            raise ParameterError(
+                f"params.yaml: train.positive is {chosen!r}, which is for a target of two classes, and this target "
+                f"{what}: remove it"
+            )
         return None
     if chosen is None:
         return next((label for label in found if str(label).lower() in YES), found[-1])

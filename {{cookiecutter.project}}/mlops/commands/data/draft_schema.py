@@ -17,7 +17,7 @@ from mlops.data.deriving import new_columns
 from mlops.data.schema import Schema
 from mlops.drafting import draft, spelling
 from mlops.history import paths
-from mlops.intake import deliveries, dialect, tables
+from mlops.intake import deliveries, dialect, tables, zones
 
 # Values in memory at once: some whole columns.
 CELLS = 15_000_000
@@ -60,6 +60,8 @@ def infer(
         raise DataError(f"the target {target} is no column of {data}: {nearest(target, names)}")
     findings = deliveries.Findings()
     guesses = _guesses(sources, names, target, terms, findings)
+    for name, zone in zones.of(sources).items():
+        guesses[name] = draft.with_reason(guesses[name], zones.sentence(zone))
     columns = {name: guess.column for name, guess in guesses.items()}
     if update:
         columns |= tables.read_schema(out).columns

@@ -10,7 +10,7 @@ import typer
 from numpy.typing import NDArray
 
 from mlops.base import files
-from mlops.base.errors import DataError
+from mlops.base.errors import DataError, counted
 from mlops.commands import options
 from mlops.data import parsing
 from mlops.history import paths
@@ -58,7 +58,7 @@ def hold_back(
     ]
     table = pd.concat(parts, ignore_index=True)
     if len(table) < LEAST_ROWS:
-        typer.echo(f"{len(table)} rows are too few to keep any back (from {LEAST_ROWS} on, a tenth)")
+        typer.echo(f"{counted(len(table), 'row')}: too few to keep any back (from {LEAST_ROWS} on, a tenth)")
         return
     away = _newest(table[time[0]]) if time else _drawn(table[layout.target])
     by = f"the newest by {time[0]}" if time else "drawn at random (no column has the role time)"

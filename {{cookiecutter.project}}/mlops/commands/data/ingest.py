@@ -19,7 +19,7 @@ from mlops.commands.data import ingest_predictions
 from mlops.data import checks, parsing
 from mlops.data.schema import Schema
 from mlops.history import dvc, paths
-from mlops.intake import deliveries, sources, tables
+from mlops.intake import deliveries, sources, tables, zones
 from mlops.serving import delivery
 from project import features
 
@@ -86,7 +86,7 @@ def ingest(
                 inbox, layout, required, features.derive, Path(aside, "typed.parquet"), terms.ragged
             ) as delivered:
                 _refuse(delivered, layout, ids_may_repeat=from_predictions)
-                facts = _facts(delivered, layout)
+                facts, zoned = _facts(delivered, layout), zones.of([path])
         except ProjectError as error:
             sentence = str(error).replace(f"{inbox}/", "").replace(str(inbox), origin)
             raise type(error)("; ".join([sentence, *(taken.sentences()[1:] if taken else ())])) from None
@@ -110,6 +110,7 @@ def ingest(
         console.print_json(facts)
     else:
         said = [result.sentence() for result in checks.check_losses(facts["losses"], layout, facts["rows"])]
+        said += [f"{name}: {zones.sentence(zone)}" for name, zone in zoned.items()]
         said += delivered.findings.sentences()
         said += taken.sentences() if taken else []
         typer.echo(_summary(facts, said, known=known, dry_run=dry_run, labelled=labelled))
@@ -159,6 +160,7 @@ def _refuse(delivered: deliveries.Delivered, schema: Schema, *, ids_may_repeat: 
     """
     table, most = delivered.table, params.load(params.Validate, missing_ok=True).left_out_error
     found = checks.combine(checks.check_columns(batch, schema, 1.0) for batch in table.batches())
+    found = checks.with_unreadable(found, delivered.unparseable)
     if not ids_may_repeat:
         found += [checks.check_ids(table[name]) for name in schema.with_role("id") if name in table]
     found += checks.check_lines({"files": delivered.files, **delivered.findings.as_dict()}, most)

@@ -27,7 +27,8 @@ class ComparedModel:
 
     `fold_setup` is the same for models with the same folds: the MD5 of the training split, the number of folds, the
     seed and the task. `difference` is the best mean minus this mean, `difference_rows` the same on the test rows that
-    both share; the p-values are two-sided and not adjusted. What is unknown is None.
+    both share; the p-values are two-sided and not adjusted. `threshold` is that of two classes. What is unknown is
+    None.
     """
 
     revision: Revision
@@ -35,6 +36,7 @@ class ComparedModel:
     fold_setup: tuple[Any, ...]
     folds: list[float | None]
     test: float | None
+    threshold: float | None = None
     difference: float | None = None
     p_folds: float | None = None
     difference_rows: float | None = None
@@ -128,7 +130,9 @@ def _read(revision: Revision, metric: str) -> ComparedModel:
     training, settings = revision.json(paths.TRAINING), revision.yaml(params.FILE).get("train", {})
     folds = [fold.get(metric) for fold in training["folds"]]
     setup = (revision.digests.get(paths.TRAIN.as_posix()), len(folds), settings.get("seed"), training["task"])
-    return ComparedModel(revision, training["model"], setup, folds, revision.json(paths.METRICS).get(metric))
+    threshold = (training.get("decision") or {}).get("threshold")
+    test = revision.json(paths.METRICS).get(metric)
+    return ComparedModel(revision, training["model"], setup, folds, test, threshold)
 
 
 def _test(ranked: list[ComparedModel], metric: str, settings: params.Evaluate) -> None:
@@ -200,12 +204,13 @@ def _print(models: list[ComparedModel], title: str) -> None:
         return "–" if value is None else format(value, form)
 
     table = Table(box=None, pad_edge=False)
-    for name in ("experiment", "model", title, *COMPARED, "test", "verdict"):
+    for name in ("experiment", "model", "threshold", title, *COMPARED, "test", "verdict"):
         table.add_column(name, justify="left" if name in ("experiment", "model", "verdict") else "right")
     for model in models:
         table.add_row(
             model.revision.name,
             model.model,
+            number(model.threshold, ".3g"),
             model.score,
             number(model.difference, "+.4f"),
             pages.p_value(model.p_folds),

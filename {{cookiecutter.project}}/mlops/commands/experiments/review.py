@@ -79,6 +79,7 @@ def facts(before: Revision, now: Revision, *, strict: bool = False) -> dict[str,
         "left_out": _left_out(before, now),
         "headline": headline,
         "metrics": metrics,
+        "threshold": _threshold(before, now),
         "note": note,
         "gate": {"passed": gate["passed"], "passed_before": passed_before, "rules": gate["rules"]},
         "regression": headline["verdict"] == "worse" or bool(passed_before and not gate["passed"]),
@@ -205,6 +206,28 @@ def _metrics(before: Revision, now: Revision, headline: str) -> tuple[dict[str, 
         "shared_rows": shared,
         "groups": fell,
     }, note
+
+
+def _threshold(before: Revision, now: Revision) -> dict[str, Any]:
+    """The thresholds of both versions, None where there is none; and, if it is chosen by costs, the cost a test row.
+
+    The costs are those of now for both versions. Without their predictions there is no cost.
+    """
+    from mlops.training import decision
+
+    earlier, current = (_read(side, paths.TRAINING).get("decision") or {} for side in (before, now))
+    by = current.get("costs")
+    found: dict[str, Any] = {"before": earlier.get("threshold"), "now": current.get("threshold"), "costs": by}
+    for name, side in (("cost_before", before), ("cost", now)):
+        if by is None:
+            continue
+        try:
+            predictions = side.predictions()[1]
+        except StoreError:
+            continue
+        if predictions.positive is not None:
+            found[name] = decision.value(predictions, params.Costs(**by))
+    return {"cost_before": None, "cost": None, **found}
 
 
 def _data(before: Revision, now: Revision) -> dict[str, Any]:
