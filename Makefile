@@ -34,7 +34,8 @@ lock: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.rows && $(BIN)/python -m benchmarks.columns \
-		&& $(BIN)/python -m benchmarks.experiments && $(BIN)/python -m benchmarks.readers
+		&& $(BIN)/python -m benchmarks.experiments && $(BIN)/python -m benchmarks.readers \
+		&& $(BIN)/python -m benchmarks.round_trip
 
 clean:
 	rm -rf .venv .demo .cache demo bench

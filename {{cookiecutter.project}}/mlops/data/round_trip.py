@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ HARMLESS = b"0123456789.,'+- "
 CLOCK = b"0123456789-/.:T "
 SECONDS = len("2024-02-29T12:00:00")
 EXACT = 2**53
+SLICE = 2**16  # texts that are looked at in the processor's cache
 MOST_WORDS = 3  # that a sentence names
 SENTENCES: dict[Loss, str] = {
     "words": "{written} means missing",
@@ -67,6 +69,19 @@ class Change:
 Seen = dict[tuple[Loss, str, str], Change]
 
 
+@dataclass(frozen=True)
+class Written:
+    """The text (n,) of all values that are not missing, and all typed values, at `rows` (n,) of which they stand."""
+
+    text: pa.Array
+    typed: pd.Series
+    rows: NDArray[np.intp] | None = None
+
+    def read(self, place: int) -> Any:
+        """What one of the texts was read as."""
+        return self.typed.iloc[place if self.rows is None else self.rows[place]]
+
+
 def seen(raw: pd.Series, given: pd.Series, typed: pd.Series, column: Column) -> Seen:
     """What a batch of a column shows: `raw` (n,) as delivered, `typed` (n,) as `mlops.data.parsing` reads it.
 
@@ -75,23 +90,25 @@ def seen(raw: pd.Series, given: pd.Series, typed: pd.Series, column: Column) -> 
     text = isinstance(raw.dtype, pd.StringDtype)
     found: Seen = {}
     if text and not given.all():
-        for word, rows in raw[~given].str.strip().value_counts().items():
-            if word:
-                found["words", "", str(word)] = Change("words", int(rows), repr(word), "missing")
-    wrong = given & typed.isna()
+        for word, rows in _words(arrow(raw).filter(pa.array(~given)).drop_null()).items():
+            found["words", "", word] = Change("words", rows, repr(word), "missing")
+    kept = typed.notna().to_numpy(dtype=bool)
+    wrong = given.to_numpy(dtype=bool) & ~kept
     if wrong.any():
         became = "a rejected row" if column.unparseable == "reject" else "missing"
         found["unparseable", "", ""] = Change("unparseable", int(wrong.sum()), repr(str(raw[wrong].iloc[0])), became)
-    kept = typed.notna()
-    if not kept.all():
-        raw, typed = raw[kept], typed[kept]
-    if column.type in NUMERIC:
-        return found | (_of_text(raw, typed, column) if text else _of_numbers(raw, column))
-    if not text or column.type == "text":
+    if not text:
+        return found | (_of_numbers(raw[kept]) if column.type == "number" else {})
+    if column.type == "text":
         return found
+    written = Written(arrow(raw), typed)
+    if not kept.all():
+        written = Written(written.text.filter(pa.array(kept)), typed, np.flatnonzero(kept))
+    if column.type in NUMERIC:
+        return found | _of_text(written, column)
     if column.type == "datetime":
-        return found | _of_times(raw, typed)
-    return found | (_of_booleans(raw, typed) if column.type == "boolean" else _of_levels(raw, typed))
+        return found | _of_times(written)
+    return found | (_of_booleans(written) if column.type == "boolean" else _of_levels(written))
 
 
 def together(batches: Iterable[Seen]) -> Seen:
@@ -123,24 +140,36 @@ def losses(found: Seen) -> list[Change]:
     return list(changes.values())
 
 
-def _of_text(raw: pd.Series, typed: pd.Series, column: Column) -> Seen:
-    text, unit = arrow(raw), column.unit if column.unit != numbers.SHARE else None
+def _words(text: pa.Array) -> Counter[str]:
+    """The rows of each word that stands for missing, without blanks around it; an empty text (n,) is no word."""
+    words = Counter[str]()
+    if len(_letters(text)[1]):
+        for place, count in _distinct(text):
+            words[text[place].as_py().strip()] += count
+    del words[""]
+    return words
+
+
+def _of_text(written: Written, column: Column) -> Seen:
+    text, unit = written.text, column.unit if column.unit != numbers.SHARE else None
     bare = numbers.without(text, unit) if unit else text
-    suspicious = _suspicious(bare, HARMLESS + b"eE" * (column.type == "number"))
+    harmless = HARMLESS + b"eE" * (column.type == "number")
+    parts = [_suspicious(bare.slice(start, SLICE), harmless) for start in range(0, len(bare), SLICE)]
+    suspicious = np.concatenate([np.zeros(0, dtype=bool), *parts])
     if unit:
         suspicious |= _equal(bare, text)  # no unit, where the schema names one
     found: Seen = {}
     group = numbers.GROUPS[column.decimal]
-    if group.encode() in _letters(bare)[2].tobytes():  # a search of bytes is fast
+    if group.encode() in _letters(bare)[1].tobytes():
         grouped = np.flatnonzero(pc.match_substring_regex(bare, rf"^\D*[1-9]\d?\d?\{group}\d\d\d\D*$"))
         if len(grouped):
             at = grouped[0]
-            change = Change("groups", len(grouped), repr(text[at].as_py().strip()), _shown(typed.iloc[at]))
+            change = Change("groups", len(grouped), repr(text[at].as_py().strip()), _shown(written.read(at)))
             found["groups", "", ""] = change
     for place, count in _distinct(text, np.flatnonzero(suspicious)):
-        written, read = text[place].as_py().strip(), typed.iloc[place]
-        for kind in _kinds(written, bare[place].as_py().strip(), read, column):
-            change = found.get((kind, "", ""), Change(kind, 0, repr(written), _shown(read)))
+        stands, read = text[place].as_py().strip(), written.read(place)
+        for kind in _kinds(stands, bare[place].as_py().strip(), read, column):
+            change = found.get((kind, "", ""), Change(kind, 0, repr(stands), _shown(read)))
             found[kind, "", ""] = replace(change, rows=change.rows + count)
     return found
 
@@ -150,9 +179,10 @@ def _suspicious(text: pa.Array, harmless: bytes) -> NDArray[np.bool_]:
 
     That is seen in the bytes of all values at once, since a look at each value would take longer than to read it.
     """
-    starts, lengths, letters = _letters(text)
+    bounds, letters = _letters(text)
     if not len(letters):
         return np.zeros(len(text), dtype=bool)
+    starts, lengths, written = bounds[:-1], np.diff(bounds), letters.tobytes()
     odd = lengths > SURE_DIGITS
     if odd.any():
         long = np.flatnonzero(odd)
@@ -160,31 +190,29 @@ def _suspicious(text: pa.Array, harmless: bytes) -> NDArray[np.bool_]:
         few = pc.less_equal(pc.binary_length(some), MOST_DIGITS + 1)
         fraction = pc.match_substring_regex(some, FRACTION)
         odd[long] = ~np.asarray(pc.or_(pc.and_(few, fraction), pc.match_substring_regex(some, KEPT)))
-    if letters.tobytes().translate(None, harmless):
+    if written.translate(None, harmless):
         harmful = ~np.isin(np.arange(256), list(harmless))
         odd[np.searchsorted(starts, np.flatnonzero(harmful[letters]), "right") - 1] = True
-    letters = np.append(letters, np.zeros(2, np.uint8))
-    first = letters[starts]
-    last = letters[starts + np.maximum(lengths, 1) - 1]
-    odd |= last == ord("-")
-    if (signed := (first == ord("-")) | (first == ord("+"))).any():
-        starts, lengths = starts + signed, lengths - signed
-        first = letters[starts]
-    zero = (first == ord("0")) & (lengths > 1)
-    if zero.any():
-        second = letters[starts + 1]
-        zero &= (second >= ord("0")) & (second <= ord("9"))
-    odd |= zero | (first == ord(" "))
+    first = letters.take(starts, mode="clip")  # an empty text may stand at the end
+    odd |= first == ord(" ")
+    minus = first == ord("-")
+    if (letters == ord("-")).sum() > minus.sum():
+        odd |= letters.take(bounds[1:] - 1, mode="clip") == ord("-")
+    digits = starts + (minus | (first == ord("+")))
+    zeros = np.flatnonzero(letters.take(digits, mode="clip") == ord("0"))
+    second = letters.take(digits[zeros] + 1, mode="clip")
+    odd[zeros] |= (digits[zeros] + 1 < bounds[1:][zeros]) & (second >= ord("0")) & (second <= ord("9"))
     return odd
 
 
-def _letters(text: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-    """Where each text (n,) starts in the bytes of all, how many bytes it has, and the bytes."""
+def _letters(text: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """The bytes of all texts (n,), and where each begins and ends in them (n + 1,)."""
     if not len(text):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8)
+        return np.zeros(1, np.int64), np.zeros(0, np.uint8)
     _, offsets, data = text.buffers()
-    ends = np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1]
-    return ends[:-1] - ends[0], np.diff(ends), np.frombuffer(data or b"", np.uint8)[ends[0] : ends[-1]]
+    bounds = np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1]
+    letters = np.frombuffer(data or b"", np.uint8)[bounds[0] : bounds[-1]]
+    return bounds - bounds[0] if bounds[0] else bounds, letters
 
 
 def _distinct(text: pa.Array, places: NDArray[np.intp] | None = None) -> list[tuple[int, int]]:
@@ -220,9 +248,9 @@ def _kinds(written: str, bare: str, read: float, column: Column) -> list[Loss]:
     return found
 
 
-def _of_numbers(raw: pd.Series, column: Column) -> Seen:
+def _of_numbers(raw: pd.Series) -> Seen:
     """Whole numbers of 64 bits that a float does not hold."""
-    if column.type == "integer" or not pd.api.types.is_integer_dtype(raw.dtype):
+    if not pd.api.types.is_integer_dtype(raw.dtype):
         return {}
     whole = raw.to_numpy()
     lost = (np.abs(whole) > EXACT) & (whole.astype(np.float64).astype(whole.dtype) != whole)
@@ -232,50 +260,60 @@ def _of_numbers(raw: pd.Series, column: Column) -> Seen:
     return {("digits", "", ""): Change("digits", int(lost.sum()), repr(str(first)), _shown(float(first)))}
 
 
-def _of_booleans(raw: pd.Series, typed: pd.Series) -> Seen:
-    text, found = arrow(raw), Counter[tuple[str, str]]()
-    for place, count in _distinct(text):
-        found[str(typed.iloc[place]), text[place].as_py().strip()] += count
+def _of_booleans(written: Written) -> Seen:
+    found = Counter[tuple[str, str]]()
+    for place, count in _distinct(written.text):
+        found[str(written.read(place)), written.text[place].as_py().strip()] += count
     return {("merged", *key): Change("merged", rows, repr(key[1]), key[0]) for key, rows in found.items()}
 
 
-def _of_levels(raw: pd.Series, typed: pd.Series) -> Seen:
+def _of_levels(written: Written) -> Seen:
     """How many levels have blanks around them or not; and how many whole numbers have .0 behind them or not."""
-    text = arrow(raw)
-    same = _equal(text, arrow(typed))
-    zeros = whole = np.zeros(len(raw), dtype=bool)
-    letters = _letters(text)[2].tobytes()
-    if len(letters.translate(None, b"0123456789")) < len(letters):
-        zeros = np.asarray(pc.match_substring_regex(text, r"^\s*[+-]?\d+\.0\s*$"))
-        whole = np.asarray(pc.match_substring_regex(text, r"^\s*[+-]?\d+\s*$"))
+    text, read = written.text, arrow(written.typed)
+    bounds, letters = _letters(text)
+    if pc.sum(pc.binary_length(read), min_count=0).as_py() == len(letters):
+        same = np.ones(len(text), dtype=bool)  # reading only takes away
+    else:
+        same = _equal(text, read if written.rows is None else read.take(pa.array(written.rows)))
+    zeros, whole = np.zeros(len(text), dtype=bool), np.zeros(len(text), dtype=bool)
+    if len(letters) and not letters.tobytes().translate(None, b"0123456789"):
+        whole = np.diff(bounds) > 0
+    elif len(letters):
+        places = np.flatnonzero(letters.take(bounds[:-1], mode="clip") <= ord("9"))  # a digit, sign or blank
+        some = text.take(pa.array(places))
+        zeros[places] = pc.match_substring_regex(some, r"^\s*[+-]?\d+\.0\s*$")
+        whole[places] = pc.match_substring_regex(some, r"^\s*[+-]?\d+\s*$")
     parts = {("blanks", "none"): same | zeros, ("blanks", "some"): ~same & ~zeros}
     parts |= {("zero", "none"): whole, ("zero", "point zero"): zeros}
     found: Seen = {}
     for key, part in parts.items():
         if rows := int(part.sum()):
-            at = part.argmax()
-            found["merged", *key] = Change("merged", rows, repr(raw.iloc[at]), repr(typed.iloc[at]))
+            at = int(part.argmax())
+            found["merged", *key] = Change("merged", rows, repr(text[at].as_py()), repr(written.read(at)))
     return found
 
 
-def _of_times(raw: pd.Series, typed: pd.Series) -> Seen:
-    text = arrow(raw)
-    _, lengths, letters = _letters(text)
-    if len(text) and (lengths == SECONDS).all():
+def _of_times(written: Written) -> Seen:
+    bounds, letters = _letters(written.text)
+    all_of_it = letters.tobytes()
+    if b":" not in all_of_it and b"." not in all_of_it:
+        return {}  # days, without a clock
+    lengths = np.diff(bounds)
+    if (lengths == SECONDS).all():
         clocks = letters.reshape(-1, SECONDS)
         if (clocks[:, [13, 16]] == ord(":")).all() and not (clocks[:, 11:13] == [ord("2"), ord("4")]).all(axis=1).any():
             return {}  # most are as in 2024-02-29 12:00:00
     kinds: dict[Loss, str] = {"midnight": times.MIDNIGHT}
-    written = letters.tobytes()
-    if written.translate(None, CLOCK) or (lengths > SECONDS).any():
+    if all_of_it.translate(None, CLOCK) or (lengths > SECONDS).any():
         kinds |= {"zones": times.ZONED, "digits": r"\.[0-9]{6}0*[1-9]"}
-    elif b" 24:" not in written and b"T24:" not in written:
+    elif b" 24:" not in all_of_it and b"T24:" not in all_of_it:
         return {}
     found: Seen = {}
     for kind, pattern in kinds.items():
-        places = np.flatnonzero(pc.match_substring_regex(text, pattern))
+        places = np.flatnonzero(pc.match_substring_regex(written.text, pattern))
         if len(places):
-            found[kind, "", ""] = Change(kind, len(places), repr(text[places[0]].as_py()), str(typed.iloc[places[0]]))
+            at = int(places[0])
+            found[kind, "", ""] = Change(kind, len(places), repr(written.text[at].as_py()), str(written.read(at)))
     return found
 
 

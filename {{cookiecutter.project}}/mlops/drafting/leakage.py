@@ -63,7 +63,9 @@ def of_number(values: pd.Series, target: pd.Series) -> str:
 
 def _far_apart(numbers: NDArray[np.float64], classes: NDArray[np.intp]) -> bool:
     """Whether the ranges of the classes do not overlap, and the gaps between the ranges are wider than the ranges."""
-    ranges = pd.DataFrame({"class": classes, "number": numbers}).groupby("class")["number"].agg(["min", "max"])
-    ranges = ranges.sort_values("min")
-    gaps = ranges["min"].to_numpy()[1:] - ranges["max"].to_numpy()[:-1]
-    return bool(gaps.min() / GAP > (ranges["max"] - ranges["min"]).max())
+    order = np.argsort(classes, kind="stable")
+    starts = np.flatnonzero(np.diff(classes[order], prepend=-1))
+    lowest, highest = (edge.reduceat(numbers[order], starts) for edge in (np.minimum, np.maximum))
+    by_place = np.argsort(lowest)
+    gaps = lowest[by_place][1:] - highest[by_place][:-1]
+    return bool(gaps.min() / GAP > (highest - lowest).max())

@@ -1,5 +1,6 @@
 """The type of values by their spelling: numbers with either decimal sign, dates in many formats, or words."""
 
+import calendar
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -7,9 +8,11 @@ from datetime import datetime
 from itertools import product
 
 import pandas as pd
+import pyarrow.compute as pc
 
 from mlops.base.errors import counted
 from mlops.data import numbers, parsing, times
+from mlops.data.numbers import arrow
 from mlops.data.schema import MISSING, ColumnType, Decimal
 
 # Number of different values that are tried before all values are.
@@ -46,6 +49,10 @@ TIMES = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p")
 CLOCKS = (
     *("", *(f" {time}" for time in TIMES)),
     *(" %H:%M:%S.%f", ":%H:%M:%S", " %H:%M:%S %z", " %H:%M:%S UTC", " %H:%M UTC"),
+)
+# The words of dates in these formats, in lower case.
+DATE_WORDS = frozenset(
+    word.lower() for word in (*calendar.month_name, *calendar.month_abbr, *calendar.day_abbr, "am", "pm", "utc", "z")
 )
 
 
@@ -187,7 +194,7 @@ def commas(frame: pd.DataFrame, separators: Iterable[str]) -> bool:
     votes, points = set(), False
     for name in frame:
         values = parsing.plain(frame[name])
-        if parsing.is_text(values):
+        if parsing.is_text(values) and pc.any(pc.match_substring_regex(arrow(values), "[.,]")).as_py():
             values = values[parsing.given(values, MISSING)].drop_duplicates().iloc[:FIRST_LOOK].str.strip()
             point, comma = (_all(values, Reading("number", sign)) for sign in (".", ","))
             if len(values) and point != comma:
@@ -252,9 +259,13 @@ def _dates(some: pd.Series, values: pd.Series, *, commas: bool, born: int | None
     days = (*YEAR_FIRST, *slashes, *others, *SHORT_YEAR_FIRST, *NAMED_MONTHS)
     dates = (day + clock for day, clock in product(days, CLOCKS))
     few = times.respelt(some[dated].iloc[:FEW])
+    least_few = len(few) * least - 1 * (least < 1)
+    few = few[[DATE_WORDS.issuperset(re.findall(r"[^\W\d_]+", value.lower())) for value in few]]
+    if len(few) < least_few:
+        return None
     for form in (*dates, *TIMES):
         how = Reading("datetime", format=form, first_year=born and born - 99 if "%y" in form else None)
-        enough = sum(_fits(value, form) for value in few) >= len(few) * least - 1 * (least < 1)
+        enough = sum(_fits(value, form) for value in few) >= least_few
         if enough and all(_share(part, how) >= least for part in (some, values)):
             years = f"years of two digits are {times.window(how.first_year)}" if "%y" in form else ""
             return replace(how, reason="; ".join(filter(None, [years, _doubt(how, values)])))

@@ -381,10 +381,10 @@ def _by_arrow(path: Path, how: dialect.Dialect, wanted: list[str] | None, rows: 
     for batch in reader:
         waiting.append(batch)
         if sum(map(len, waiting)) >= rows:
-            yield pa.Table.from_batches(waiting)
+            yield pa.Table.from_batches(waiting).combine_chunks()  # once, and not in each step that follows
             waiting = []
     if waiting:
-        yield pa.Table.from_batches(waiting)
+        yield pa.Table.from_batches(waiting).combine_chunks()
 
 
 def _may_have_header(table: "pa.Table", how: dialect.Dialect) -> bool:

@@ -1,0 +1,76 @@
+"""What the round trip adds to reading: `python -m benchmarks.round_trip [--rows 1000000]`, part of `make bench`.
+
+A CSV with all types is read with and without it, in turns; what counts is the processor time, medians of five.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.__main__ import FOLDER, PROJECT
+
+MOST_SHARE = 0.15
+REPEAT = 5
+TYPES = ("number", "number", "number", "integer", "integer", "category", "category", "datetime", "boolean", "text")
+NAMES = {f"{kind} {place}": kind for place, kind in enumerate(TYPES)}
+ROLES = {"boolean": "target", "text": "id"}
+
+
+def make(path: Path, rows: int) -> None:
+    """Write a column of each of the TYPES."""
+    rng = np.random.default_rng(0)
+    day = np.datetime64("2020-01-01")
+    of_type = {
+        "number": lambda: np.round(rng.normal(5, 15, rows), 3),
+        "integer": lambda: rng.integers(0, 5_000, rows),
+        "category": lambda: np.array([f"level {number}" for number in range(12)])[rng.integers(0, 12, rows)],
+        "datetime": lambda: (day + rng.integers(0, 1_500, rows)).astype(str),
+        "boolean": lambda: np.where(rng.random(rows) < 0.3, "yes", "no"),
+        "text": lambda: np.char.add("key-", np.arange(rows).astype(str)),
+    }
+    frame = pd.DataFrame({name: of_type[kind]() for name, kind in NAMES.items()})
+    for name in frame.columns[1:6:2]:
+        frame[name] = frame[name].astype("str").where(rng.random(rows) < 0.95)  # the rest is missing
+    frame.to_csv(path, index=False)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the table")
+    rows = parser.parse_args().rows
+    sys.path.insert(0, str(PROJECT))
+    from mlops.data import round_trip
+    from mlops.data.schema import Schema
+    from mlops.intake import deliveries
+
+    folder = FOLDER / "round trip"
+    folder.mkdir(parents=True, exist_ok=True)
+    make(folder / "a.csv", rows)
+    columns = {name: {"type": kind, "role": ROLES.get(kind, "feature")} for name, kind in NAMES.items()}
+    schema = Schema.model_validate({"columns": columns})
+    seen = round_trip.seen
+
+    def took(*, ours: bool) -> float:
+        round_trip.seen = seen if ours else lambda *_: {}
+        start = time.process_time()
+        with deliveries.collected(folder, schema, [], lambda table: table, FOLDER / "aside.parquet"):
+            return time.process_time() - start
+
+    took(ours=True)  # warms up
+    without, ours = np.median([(took(ours=False), took(ours=True)) for _ in range(REPEAT)], axis=0)
+    share = ours / without - 1
+    table = Table("rows × columns", "reading", "with the round trip", "added", "at most", "kept")
+    figures = (f"{without:.2f} s", f"{ours:.2f} s", f"{share:.1%}", f"{MOST_SHARE:.0%}")
+    table.add_row(f"{rows:,} × {len(TYPES)}", *figures, "yes" if share <= MOST_SHARE else "NO")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
