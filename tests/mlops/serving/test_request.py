@@ -75,8 +75,7 @@ def test_every_fault_is_named_by_row_and_column_in_order() -> None:
         'the row is no object: give {"column": value, …}',
         'the value is no integer: give a whole number such as 12, or the text "12", or null where it is not known',
         'the value is a list or an object: give true or false, 1 or 0, "yes" or "no", or null where it is not known',
-        (
-            ONE._columns[5].unreadable,
+        ONE._columns[5].unreadable,
     ]
 
 
