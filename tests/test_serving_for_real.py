@@ -85,11 +85,11 @@ def test_every_form_of_a_request_gets_the_answer_of_the_pipeline(
         writer.write_table(table)
     arrow = {"Content-Type": "application/vnd.apache.arrow.stream"}
     status, content = server.ask("/predict", sink.getvalue().to_pybytes(), **arrow)
+    assert status == 200, content
     by_arrow = pa.ipc.open_stream(content).read_all().to_pylist()
     inputs = [{"name": name, "shape": [1], "datatype": "BYTES", "data": [given[0][name]]} for name in needed]
     open_inference = server.ask(f"/v2/models/{team.name}/infer", {"inputs": inputs})[1]
 
-    assert status == 200
     labels, probabilities = ([row[name] for row in by_rows] for name in ("prediction", "probability"))
     assert [row["probability"] for row in by_arrow] == probabilities  # the same bits
     assert [row["prediction"] for row in by_arrow] == labels
@@ -278,8 +278,13 @@ def test_a_challenger_that_is_wrong_is_rolled_back_by_feedback(
             break
 
     assert asked < 500
-    entries = json.loads(answers(team("rita"), "registry", "history", "--json"))["entries"]
-    (rejected,) = [entry for entry in entries if entry["action"] == "reject"]
+
+    def rejections() -> list[dict[str, Any]]:
+        entries = json.loads(answers(team("rita"), "registry", "history", "--json"))["entries"]
+        return [entry for entry in entries if entry["action"] == "reject"]
+
+    eventually(rejections, "the registry does not follow")
+    (rejected,) = rejections()
     assert "wrong answers" in rejected["reason"]
     assert (rejected["from"], rejected["to"]) == ("1", "2")
     assert [version["aliases"] for version in team.versions()] == [[], ["champion"]]

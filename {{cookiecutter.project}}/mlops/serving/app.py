@@ -51,6 +51,7 @@ def create() -> FastAPI:
     options = Options(**json.loads(os.environ[OPTIONS]))
     settings = params.load(params.Serving)
     metrics = Metrics()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a line is seen when its request is over
     folder = Path(options.folder)
     worker = Worker(folder, settings, metrics)
 

@@ -227,8 +227,13 @@ class Worker:
         served = self.served or Served("")
         new: routing.Route = await self._in_other(begun, settings, served, list(self.latencies), secrets.token_hex(4))
         await self._in_state(lambda connection: state.change(connection, new, who=who, reason=reason))
-        self.route = new
+        self._follow(new)
         return new
+
+    def _follow(self, route: routing.Route) -> None:
+        self.route = route
+        if self.champion:
+            self.champion.reader.key = route.key
 
     async def _begin_route(self) -> None:
         """Begin the route of params.yaml, once the server knows how fast the champion is."""
@@ -405,7 +410,7 @@ class Worker:
             self.refused.pop("challenger", None)
         self.served = served
         with suppress(StoreError):
-            self.route = await self._in_state(state.route) or self.route
+            self._follow(await self._in_state(state.route) or self.route)
             await self._begin_route()
 
     def _load(self, copy: Copy) -> Loaded:
@@ -421,7 +426,7 @@ class Worker:
         return Loaded(
             copy,
             model.schema,
-            Reader(model.schema, model.read, self.settings.max_rows, self.settings.key),
+            Reader(model.schema, model.read, self.settings.max_rows, self.route.key),
             chosen,
             Batcher(chosen.predict, self._thread) if slow else None,
             model.model.classes,
