@@ -33,6 +33,7 @@ OPEN = {"/health", "/ready", "/metrics", "/docs", "/openapi.json", "/v2", "/v2/h
 # Of what is asked without a body.
 PLAIN = {"responses": {"200": {"description": "The answer."}, "503": {"description": "There is no model."}}}
 ROUTING = ("route", "share", "key", "steps", "slow_ms")
+LARGE = 200_000  # bytes of a body that takes milliseconds to read: others are answered meanwhile
 IDENTITY = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of a request, if the client gives one
 SAYS = logging.getLogger("mlops.serving")
 
@@ -203,7 +204,8 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> None:
             table = await worker.in_thread(bulk.table, content, kind, champion.reader)
             answers = await worker.bulk(table, asked.scope["identity"])
             return Response(bulk.bulk_answer(answers, kind), media_type=kind)
-        given = champion.reader.body(content)
+        reader = champion.reader
+        given = await worker.in_other(reader.body, content) if len(content) > LARGE else reader.body(content)
         found = await worker.answers(given.rows, asked.scope["identity"])
         return answer(found[0] if given.single else {"predictions": found})
 

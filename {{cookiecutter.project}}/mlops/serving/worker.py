@@ -158,7 +158,7 @@ class Worker:
         for answer in answers:
             answer |= _identity("champion", champion.copy)
         records = [_record(answer, row, _ms(start), request) for answer, row in zip(answers, rows, strict=True)]
-        await self._in_other(self._log, records)
+        await self.in_other(self._log, records)
         self._count(answers, champion)
         return pd.DataFrame(answers)
 
@@ -225,7 +225,7 @@ class Worker:
             StoreError: there is no champion or no challenger for it, or the state cannot be written.
         """
         served = self.served or Served("")
-        new: routing.Route = await self._in_other(begun, settings, served, list(self.latencies), secrets.token_hex(4))
+        new: routing.Route = await self.in_other(begun, settings, served, list(self.latencies), secrets.token_hex(4))
         await self._in_state(lambda connection: state.change(connection, new, who=who, reason=reason))
         self._follow(new)
         return new
@@ -389,12 +389,12 @@ class Worker:
 
     async def _look(self) -> None:
         """Load what is to be served and is not loaded."""
-        served = await self._in_other(versions.read, self.folder)
+        served = await self.in_other(versions.read, self.folder)
         if served is None:
             return
         if served.champion and (self.champion is None or served.champion != self.champion.copy):
             try:
-                self.champion = await self._in_other(self._load, served.champion)
+                self.champion = await self.in_other(self._load, served.champion)
                 self.refused.pop("champion", None)
             except ProjectError as error:
                 self.refused["champion"] = str(error)
@@ -458,13 +458,14 @@ class Worker:
             with state.opened(self.folder) as connection:
                 return function(connection)
 
-        return await self._in_other(call)
+        return await self.in_other(call)
 
     async def in_thread(self, function: Any, *arguments: Any) -> Any:
         """The result of a long call, in the thread of the model."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
-    async def _in_other(self, function: Any, *arguments: Any) -> Any:
+    async def in_other(self, function: Any, *arguments: Any) -> Any:
+        """The result of a call that takes long, or waits for the disk, while others are answered."""
         return await asyncio.get_running_loop().run_in_executor(self._other, function, *arguments)
 
 
