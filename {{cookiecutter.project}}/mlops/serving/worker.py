@@ -36,6 +36,7 @@ EVERY = 0.5  # seconds between looks at what to serve, and between writes of the
 AT_ONCE = 64  # rows that a fast engine answers on the spot; more of them go to the thread
 WARM_ROWS = 20  # predicted before a version answers anybody
 LATENCIES, ENOUGH_LATENCIES = 1000, 200  # of the champion: kept, and needed to say what is slow
+WAITING_ROWS = 20_000  # that may wait for a slow model; a request that would wait longer is refused
 SHADOW_ROWS = 1000  # that may wait for the challenger
 TRIES = 5  # to find the prediction of feedback
 
@@ -323,10 +324,17 @@ class Worker:
 
     async def _predict(self, champion: Loaded, rows: Rows) -> "Predictions":
         if champion.batcher:
+            if champion.batcher.rows + len(rows) > WAITING_ROWS:
+                raise UnavailableError("too many rows wait for the model: try again later")
             self.metrics.queue.set(champion.batcher.rows + len(rows))
-            found = await champion.batcher.predict(rows)
-            self.metrics.queue.set(champion.batcher.rows)
-            return found
+            try:
+                async with asyncio.timeout(self.settings.timeout_seconds):
+                    return await champion.batcher.predict(rows)
+            except TimeoutError:
+                seconds = self.settings.timeout_seconds
+                raise UnavailableError(f"the model gave no answer within {seconds:g} s: try again later") from None
+            finally:
+                self.metrics.queue.set(champion.batcher.rows)
         if len(rows) <= AT_ONCE:
             return champion.engine.predict(rows)
         return await self.in_thread(champion.engine.predict, rows)  # type: ignore[no-any-return]
