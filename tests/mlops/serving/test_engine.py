@@ -448,16 +448,19 @@ def test_derived_columns_and_sources_are_computed_by_the_version_s_own_code() ->
         chosen.predict([{name: value for name, value in ROW.items() if name != "count"}])
 
 
-def test_many_rows_are_scikit_learn_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = shipped_model("random_forest", "binary")
+@pytest.mark.parametrize("many", [engine.SEVERAL_ROWS, engine.MANY_ROWS])
+def test_several_rows_are_scikit_learn_s(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    model = made(RandomForestClassifier(20, random_state=1), threshold=0.2)
     chosen = engine.choose(model, check())
     monkeypatch.setattr(treelite.gtil, "predict", None)
+    asked = [rows()[number % len(rows())] for number in range(many)]
 
-    many = [ROW] * engine.MANY_ROWS
+    found, right = chosen.predict(asked), model._predictions(asked)
 
-    agree(chosen.predict(many), model._predictions(many))
+    agree(found, right)
+    assert found.probabilities.tobytes() == right.probabilities.tobytes()
     with pytest.raises(TypeError):
-        chosen.predict(many[1:])
+        chosen.predict(asked[:9])
 
 
 def test_raw_check_rows_are_read_by_the_model() -> None:

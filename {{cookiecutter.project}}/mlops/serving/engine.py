@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mlops.data.parsing import DTYPES
 from mlops.registry.scoring import RawModel
 from mlops.serving import lookup
-from mlops.training import encoding
+from mlops.training import encoding, fitting
 from mlops.training.metrics import Predictions, joined
 from mlops.training.task import Label
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 # Encoded rows (n, columns) to probabilities (n, k), or to labels or numbers (n,).
 Evaluate = Callable[[NDArray[np.float64]], NDArray[Any]]
 
-# From this many rows on, scikit-learn is the faster one: whole columns are read at once.
-MANY_ROWS = 500
+# From so many encoded rows on, an estimator is as fast as an evaluator of single rows, and much faster if it is large.
+SEVERAL_ROWS = 100
+# From so many on, whole columns are read faster than row by row.
+MANY_ROWS = 5_000
 CHECKED_ROWS = 1_000
 TOLERANCE = 1e-12
 ASKED_AGAIN = 20
@@ -72,7 +74,7 @@ class ScikitLearn:
 
 @dataclass(frozen=True)
 class Fast:
-    """A lookup of the encoded rows, then an evaluator that takes single rows; many rows go to scikit-learn."""
+    """A lookup of the encoded rows, then an evaluator of few rows; from `SEVERAL_ROWS` on the estimator itself."""
 
     name: str
     model: RawModel
@@ -89,7 +91,7 @@ class Fast:
             except lookup.UnusualRowError:
                 pass
             else:
-                return self.answers(encoded)
+                return self.answers(encoded) if len(rows) < SEVERAL_ROWS else self._asked(encoded)
         return _plain(self.model._predictions(list(rows)))
 
     def answers(self, encoded: NDArray[np.float64]) -> Predictions:
@@ -103,6 +105,13 @@ class Fast:
         threshold = getattr(self.model.model, "threshold", None)
         answers = answers if threshold is None else answers.at(threshold)
         return replace(answers, actual=answers.predicted)
+
+    def _asked(self, encoded: NDArray[np.float64]) -> Predictions:
+        """What scikit-learn itself gives for n encoded rows."""
+        model = self.model.model
+        threshold = getattr(model, "threshold", None)
+        asked = fitting.predict(model.pipeline[-1], encoded, None, model.positive, model.threads, threshold=threshold)
+        return _plain(asked)
 
 
 def choose(model: RawModel, check: pd.DataFrame | None = None) -> Engine:
@@ -133,7 +142,8 @@ class _SlowError(Exception):
 def _plain(found: Any) -> Predictions:
     """The predictions of a version, whose class is of its own package, with labels as plain values."""
     predicted = found.predicted.astype(object) if found.classes else found.predicted
-    return Predictions(predicted, predicted, found.probabilities, found.classes, found.positive, found.threshold)
+    threshold = getattr(found, "threshold", None)  # older versions have none
+    return Predictions(predicted, predicted, found.probabilities, found.classes, found.positive, threshold)
 
 
 def _evaluator(model: RawModel) -> tuple[str, Evaluate]:
