@@ -15,7 +15,7 @@ import treelite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
-from mlops.data.schema import Schema
+from mlops.data.schema import Column, Schema
 from mlops.registry import packaging
 from mlops.registry.scoring import RawModel
 from mlops.serving import engine, lookup
@@ -327,6 +327,20 @@ def test_any_value_is_encoded_to_the_same_bits_or_left_to_the_model(given: tuple
     except lookup.UnusualRowError:
         return
     assert found == right_bits(name, value)
+
+
+def test_values_that_python_takes_for_equal_are_values_of_their_own() -> None:
+    _, members = alone("member")
+    _, plans = alone("plan")
+    _, counts = alone("count")
+
+    members([{"member": 0.0}])
+    with pytest.raises(lookup.UnusualRowError):  # the text -0.0 is no truth value
+        members([{"member": -0.0}])
+    assert plans([{"plan": 1}]).tobytes() == plans([{"plan": "1"}]).tobytes() != plans([{"plan": True}]).tobytes()
+    assert counts([{"count": True}]).tobytes() == right_bits("count", True)
+    whole = lookup._number(Column(type="integer"), (0,), (0.0, 0.0, 1.0), {})
+    assert str(whole(-0.0)) == "((0,), (0.0,))"
 
 
 class Own(LogisticRegression):
