@@ -15,7 +15,7 @@ import treelite
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
-from mlops.data.schema import Schema
+from mlops.data.schema import Column, Schema
 from mlops.registry import packaging
 from mlops.registry.scoring import RawModel
 from mlops.serving import engine, lookup
@@ -329,6 +329,20 @@ def test_any_value_is_encoded_to_the_same_bits_or_left_to_the_model(given: tuple
     assert found == right_bits(name, value)
 
 
+def test_values_that_python_takes_for_equal_are_values_of_their_own() -> None:
+    _, members = alone("member")
+    _, plans = alone("plan")
+    _, counts = alone("count")
+
+    members([{"member": 0.0}])
+    with pytest.raises(lookup.UnusualRowError):  # the text -0.0 is no truth value
+        members([{"member": -0.0}])
+    assert plans([{"plan": 1}]).tobytes() == plans([{"plan": "1"}]).tobytes() != plans([{"plan": True}]).tobytes()
+    assert counts([{"count": True}]).tobytes() == right_bits("count", True)
+    whole = lookup._number(Column(type="integer"), (0,), (0.0, 0.0, 1.0), {})
+    assert str(whole(-0.0)) == "((0,), (0.0,))"
+
+
 class Own(LogisticRegression):
     """The project's own."""
 
@@ -344,14 +358,21 @@ class Own(LogisticRegression):
         ),
     ],
 )
-def test_scikit_learn_answers_for_what_has_no_engine_or_a_wrong_one(estimator: BaseEstimator, reason: str) -> None:
+def test_scikit_learn_answers_for_what_has_no_engine_or_a_wrong_one(
+    monkeypatch: pytest.MonkeyPatch, estimator: BaseEstimator, reason: str
+) -> None:
     model = made(estimator)
 
     chosen = engine.choose(model, check())
 
     assert chosen.name == "scikit-learn"
     assert chosen.reason.startswith(reason)
-    agree(chosen.predict(rows()), model._predictions(rows()))
+    right = model._predictions(rows())
+    agree(chosen.predict(rows()), right)
+    monkeypatch.setattr(model, "typed", None)  # the rows are looked up all the same
+    monkeypatch.setattr(model, "_predictions", None)
+    found = chosen.predict(rows())
+    assert found.probabilities.tobytes() == right.probabilities.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -448,16 +469,19 @@ def test_derived_columns_and_sources_are_computed_by_the_version_s_own_code() ->
         chosen.predict([{name: value for name, value in ROW.items() if name != "count"}])
 
 
-def test_many_rows_are_scikit_learn_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = shipped_model("random_forest", "binary")
+@pytest.mark.parametrize("many", [engine.SEVERAL_ROWS, engine.MANY_ROWS])
+def test_several_rows_are_scikit_learn_s(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    model = made(RandomForestClassifier(20, random_state=1), threshold=0.2)
     chosen = engine.choose(model, check())
     monkeypatch.setattr(treelite.gtil, "predict", None)
+    asked = [rows()[number % len(rows())] for number in range(many)]
 
-    many = [ROW] * engine.MANY_ROWS
+    found, right = chosen.predict(asked), model._predictions(asked)
 
-    agree(chosen.predict(many), model._predictions(many))
+    agree(found, right)
+    assert found.probabilities.tobytes() == right.probabilities.tobytes()
     with pytest.raises(TypeError):
-        chosen.predict(many[1:])
+        chosen.predict(asked[:9])
 
 
 def test_raw_check_rows_are_read_by_the_model() -> None:
@@ -481,7 +505,7 @@ def test_a_version_answers_with_its_own_code() -> None:
 def test_a_version_of_older_code_is_left_to_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(RawModel, "encoded")
 
-    assert engine.choose(shipped_model("dummy", "binary")).reason.startswith("the version's own code cannot encode")
+    assert engine.choose(shipped_model("dummy", "binary")).reason.startswith("the version's code is of before")
 
 
 def test_a_model_without_its_file_answers_and_is_no_longer_pickled() -> None:

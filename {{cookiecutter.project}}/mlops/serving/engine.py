@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlops.base.errors import ProjectError
 from mlops.data.parsing import DTYPES
 from mlops.registry.scoring import RawModel
 from mlops.serving import lookup
-from mlops.training import encoding
+from mlops.training import encoding, fitting
 from mlops.training.metrics import Predictions, joined
 from mlops.training.task import Label
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 # Encoded rows (n, columns) to probabilities (n, k), or to labels or numbers (n,).
 Evaluate = Callable[[NDArray[np.float64]], NDArray[Any]]
 
-# From this many rows on, scikit-learn is the faster one: whole columns are read at once.
-MANY_ROWS = 500
+# From so many encoded rows on, an estimator is as fast as an evaluator of single rows, and much faster if it is large.
+SEVERAL_ROWS = 100
+# From so many on, whole columns are read faster than row by row.
+MANY_ROWS = 5_000
 CHECKED_ROWS = 1_000
 TOLERANCE = 1e-12
 ASKED_AGAIN = 20
@@ -77,29 +80,30 @@ class ScikitLearn:
 
 @dataclass(frozen=True)
 class Fast:
-    """A lookup of the encoded rows, then an evaluator that takes single rows; many rows go to scikit-learn."""
+    """A lookup of the encoded rows, then an evaluator of few rows, or the estimator itself."""
 
     name: str
     model: RawModel
     encode: lookup.Encode
-    evaluate: Evaluate
+    evaluate: Evaluate | None
     classes: tuple[Label, ...]
     reason: str = ""
 
     def predict(self, rows: Sequence[Mapping[str, Any]]) -> Predictions:
-        """The predictions for n raw rows; those for rows that are unusual come from scikit-learn."""
+        """The predictions for n raw rows; the model as it is answers for rows that are unusual."""
         if 0 < len(rows) < MANY_ROWS:
             try:
                 encoded = self.encode(rows)
-            except lookup.UnusualRowError:
+                if self.evaluate and len(rows) < SEVERAL_ROWS:
+                    return self.answers(self.evaluate(encoded))
+                return self._asked(encoded)
+            except (lookup.UnusualRowError, ProjectError):
                 pass
-            else:
-                return self.answers(encoded)
         return _plain(self.model._predictions(list(rows)))
 
-    def answers(self, encoded: NDArray[np.float64]) -> Predictions:
-        """The predictions for n encoded rows, from an evaluator's values as in `training.fitting.predict`."""
-        found, positive = self.evaluate(encoded), self.model.model.positive
+    def answers(self, found: NDArray[Any]) -> Predictions:
+        """The predictions for n rows from what an evaluator `found`, made as in `training.fitting.predict`."""
+        positive = self.model.model.positive
         if found.ndim == 1:
             predicted = found.astype(object) if self.classes else found
             return Predictions(predicted, predicted, None, self.classes, positive)
@@ -109,58 +113,70 @@ class Fast:
         answers = answers if threshold is None else answers.at(threshold)
         return replace(answers, actual=answers.predicted)
 
+    def _asked(self, encoded: NDArray[np.float64]) -> Predictions:
+        """What scikit-learn itself gives for n encoded rows."""
+        model = self.model.model
+        threshold = getattr(model, "threshold", None)
+        asked = fitting.predict(model.pipeline[-1], encoded, None, model.positive, model.threads, threshold=threshold)
+        return _plain(asked)
+
 
 def choose(model: RawModel, check: pd.DataFrame | None = None) -> Engine:
     """The fastest engine that agrees with scikit-learn on the `check` rows: labels equal, probabilities within 1e-12.
 
-    The check rows (n, of which a thousand are used) are a typed table or raw rows; if None, a thousand are made up of
-    what the model's encoder knows. They are asked one by one, as a server does, and scikit-learn with one thread.
+    The check rows (n, of which a thousand are used) are a typed table or raw rows; without any, a thousand are made up
+    of what the model's encoder knows. They are asked one by one, as a server does, and scikit-learn with one thread.
     A number that is predicted has to agree relative to its size, or to the median size of all.
+
+    An estimator without an engine of its own is asked itself, with rows that are looked up if that gives the same bits.
     """
+    if not hasattr(model, "encoded"):
+        return ScikitLearn(model, "the version's code is of before fast engines: register it again to have one")
     try:
-        name, evaluate = _evaluator(model)
-        rows = _made_up(model) if check is None else check.head(CHECKED_ROWS).reset_index(drop=True)
+        rows = _made_up(model) if check is None or check.empty else check.head(CHECKED_ROWS).reset_index(drop=True)
         typed = rows if _is_typed(rows, model) else model.typed(rows)
         raw = _raw(typed, model)
-        fast = Fast(name, model, lookup.encoder(model, raw), evaluate, model.model.classes)
-        reason = _disagreement(fast, typed, raw)
-    except _SlowError as error:
-        return ScikitLearn(model, str(error))
+        by_itself = Fast("scikit-learn", model, lookup.encoder(model, raw), None, model.model.classes)
+        reason = _wrong_bits(by_itself.encode, raw, model.encoded(typed))
     except Exception as error:  # other people's code; whatever it is, scikit-learn answers
-        reason = f"no fast engine could be made ({type(error).__name__}: {' '.join(str(error).split())})"
-    return ScikitLearn(model, reason) if reason else fast
+        reason = _failure(error)
+    if reason:
+        return ScikitLearn(model, reason)
+    try:
+        name, evaluate = _evaluator(model.model.pipeline[-1])
+        if evaluate is None:
+            return replace(by_itself, reason=f"there is no faster engine for {name}")
+        fast = replace(by_itself, name=name, evaluate=evaluate)
+        reason = _disagreement(fast, evaluate, typed)
+    except Exception as error:  # the same
+        reason = _failure(error)
+    return replace(by_itself, reason=reason) if reason else fast
 
 
-class _SlowError(Exception):
-    """There is no faster engine than scikit-learn; the sentence says why."""
+def _failure(error: Exception) -> str:
+    return f"no fast engine could be made ({type(error).__name__}: {' '.join(str(error).split())})"
 
 
 def _plain(found: Any) -> Predictions:
     """The predictions of a version, whose class is of its own package, with labels as plain values."""
     predicted = found.predicted.astype(object) if found.classes else found.predicted
-    return Predictions(predicted, predicted, found.probabilities, found.classes, found.positive, found.threshold)
+    threshold = getattr(found, "threshold", None)  # older versions have none
+    return Predictions(predicted, predicted, found.probabilities, found.classes, found.positive, threshold)
 
 
-def _evaluator(model: RawModel) -> tuple[str, Evaluate]:
-    """Name and evaluator of the fast engine for a model's estimator, calibrated or not."""
+def _evaluator(estimator: "BaseEstimator") -> tuple[str, Evaluate | None]:
+    """Name and evaluator of the fast engine for an estimator, calibrated or not; its own name and None without one."""
     from sklearn.calibration import CalibratedClassifierCV
 
-    if not hasattr(model, "encoded"):
-        raise _SlowError("the version's own code cannot encode rows apart: register it again for a faster engine")
-    estimator = model.model.pipeline[-1]
     calibrated = type(estimator) is CalibratedClassifierCV
     inner = estimator.estimator.estimator if calibrated else estimator  # below a FrozenEstimator
-    if len(model.model.pipeline) != 2:
-        raise _SlowError("its pipeline is not one encoder and one estimator")
     package, kind = type(inner).__module__, type(inner).__name__
     if package.startswith("sklearn.ensemble.") and kind.removesuffix("Classifier").removesuffix("Regressor") in TREES:
-        evaluate, scores = _trees(inner)
-        name = "trees"
+        name, (evaluate, scores) = "trees", _trees(inner)
     elif package.startswith(("sklearn.linear_model.", "sklearn.dummy")):
-        evaluate, scores = _itself(inner)
-        name = "linear"
+        name, (evaluate, scores) = "linear", _itself(inner)
     else:
-        raise _SlowError(f"there is no faster engine for {kind}")
+        return kind, None
     return name, _calibrated(estimator, scores) if calibrated else evaluate
 
 
@@ -221,11 +237,11 @@ def _calibrated(estimator: "CalibratedClassifierCV", scores: Evaluate) -> Evalua
     return evaluate
 
 
-def _disagreement(fast: Fast, typed: pd.DataFrame, raw: Sequence[Mapping[str, Any]]) -> str:
+def _disagreement(fast: Fast, evaluate: Evaluate, typed: pd.DataFrame) -> str:
     """Why an engine must not answer for scikit-learn, by both's answers for a typed table (n rows); else empty.
 
     Where both differ, scikit-learn is asked for the row alone: its own sums depend on how many rows there are, and a
-    calibrator can make much of that. The `raw` rows are those of the table, or none.
+    calibrator can make much of that.
     """
     from threadpoolctl import threadpool_limits
 
@@ -233,7 +249,7 @@ def _disagreement(fast: Fast, typed: pd.DataFrame, raw: Sequence[Mapping[str, An
     with threadpool_limits(1):
         right = _plain(serial.predict(typed))
         encoded = fast.model.encoded(typed)
-        answers = joined([fast.answers(line) for line in encoded[:, None, :]])
+        answers = joined([fast.answers(evaluate(line)) for line in encoded[:, None, :]])
         labels, misses = _differences(answers, right)
         if 0 < len(again := np.flatnonzero(labels | ~(misses <= TOLERANCE))) <= ASKED_AGAIN:
             alone = joined([_plain(serial.predict(typed.iloc[row : row + 1])) for row in again.tolist()])
@@ -246,13 +262,6 @@ def _disagreement(fast: Fast, typed: pd.DataFrame, raw: Sequence[Mapping[str, An
             f"the engine {fast.name} differs from scikit-learn by more than {TOLERANCE:g} in {different.sum()} of "
             f"{len(typed)} rows, by {misses.max():.1g} at most"
         )
-    for number, row in enumerate(raw):
-        try:
-            looked_up = fast.encode([row])
-        except lookup.UnusualRowError:
-            continue  # scikit-learn answers it
-        if looked_up.tobytes() != encoded[number].tobytes():
-            return f"the lookup encodes check row {number + 1} in another way than the model's encoder"
     return ""
 
 
@@ -266,6 +275,18 @@ def _differences(found: Predictions, right: Predictions) -> tuple[NDArray[np.boo
     if found.probabilities is None or right.probabilities is None:
         return labels, np.zeros(len(labels))
     return labels, np.abs(found.probabilities - right.probabilities).max(axis=1)
+
+
+def _wrong_bits(encode: lookup.Encode, raw: Sequence[Mapping[str, Any]], encoded: NDArray[np.float64]) -> str:
+    """Why rows must not be looked up, by n raw rows, or none, and what the model's own encoder gives; else empty."""
+    for number, row in enumerate(raw):
+        try:
+            looked_up = encode([row])
+        except lookup.UnusualRowError:
+            continue  # the model as it is answers it
+        if looked_up.tobytes() != encoded[number].tobytes():
+            return f"the lookup encodes check row {number + 1} in another way than the model's encoder"
+    return ""
 
 
 def _is_typed(rows: pd.DataFrame, model: RawModel) -> bool:

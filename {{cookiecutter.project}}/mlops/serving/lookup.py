@@ -55,11 +55,10 @@ class UnusualRowError(Exception):
 def encoder(model: RawModel, examples: Rows) -> Encode:
     """A function from raw rows (n) to what the estimator gets, shape (n, encoded columns), bit for bit.
 
-    The dates of the `examples` are learnt at once; any other value is when it comes.
+    The dates of the `examples` are learnt at once; any other value is learnt when it comes. Where the schema has
+    derived columns, or some to compute from, the model's own code encodes the rows; else `derive` is not called.
 
-    Where the model computes columns of its own, or needs some to compute from, its own code encodes the rows.
-
-    The function raises UnusualRowError for rows that the model itself has to answer.
+    The function raises UnusualRowError for rows that the model itself has to answer. It may be called in any thread.
 
     Raises:
         ValueError: the model's encoder is not that of `mlops.training.encoding`.
