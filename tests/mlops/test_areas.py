@@ -22,7 +22,10 @@ OUTSIDE = {
     *("socket", "sqlalchemy", "sqlite3", "subprocess", "tempfile", "time", "urllib", "uuid", "dvc"),
 }
 OUTSIDE_CALLS = {"open", "input", "print", "now", "today", "utcnow", "read_text", "write_text"}
-HEAVY = {"mlflow", "sklearn", "matplotlib", "pandera", "joblib", "optuna", "dvc", "sqlalchemy", "fsspec", "scipy"}
+HEAVY = {
+    *("mlflow", "sklearn", "matplotlib", "pandera", "joblib", "optuna"),
+    *("dvc", "sqlalchemy", "fsspec", "scipy", "treelite"),
+}
 
 
 def modules(area: str) -> list[Path]:

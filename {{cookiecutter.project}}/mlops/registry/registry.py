@@ -160,6 +160,13 @@ def artifact(client: "Client", run_id: str, path: Path, into: Path) -> Path:
     return Path(client.download_artifacts(run_id, path.as_posix(), str(into)))
 
 
+def model(version: Version, into: Path) -> Path:
+    """Download what MLflow keeps of a version's model into a folder; the folder that it is in."""
+    import mlflow
+
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=version.source, dst_path=str(into)))
+
+
 def ensure_model(client: "Client", name: str) -> None:
     """Create the registered model `name` unless it exists."""
     from mlflow.exceptions import MlflowException

@@ -155,14 +155,13 @@ def keep_only(folder: Path, served: Served) -> None:
 
 
 def _copy(client: "Client", version: "Version", digest: str, package: str, place: Path) -> None:
-    import mlflow
     import pandas as pd
 
     part = place.with_name(f".{place.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        part.mkdir(parents=True)
-        found = Path(mlflow.artifacts.download_artifacts(artifact_uri=version.source, dst_path=str(part / "whole")))
+        (part / "whole").mkdir(parents=True)
+        found = registry.model(version, part / "whole")
         for name in MODEL_FILES:
             shutil.move(found / name, part / name)
         for path in RESULTS:

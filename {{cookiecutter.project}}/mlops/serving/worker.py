@@ -23,7 +23,7 @@ from mlops.serving.challenging import Challenger, ChallengerError
 from mlops.serving.following import begun
 from mlops.serving.metrics import MOST_CLASSES, Metrics
 from mlops.serving.prediction_log import PredictionLog, timestamp
-from mlops.serving.request import Feedback, Reader, Row
+from mlops.serving.request import Feedback, Reader, RequestError, Row
 from mlops.serving.state import Answered
 from mlops.serving.versions import Copy, Served
 
@@ -36,6 +36,7 @@ EVERY = 0.5  # seconds between looks at what to serve, and between writes of the
 AT_ONCE = 64  # rows that a fast engine answers on the spot; more of them go to the thread
 WARM_ROWS = 20  # predicted before a version answers anybody
 LATENCIES, ENOUGH_LATENCIES = 1000, 200  # of the champion: kept, and needed to say what is slow
+LARGEST = 3.4e38  # of 32 bits
 WAITING_ROWS = 20_000  # that may wait for a slow model; a request that would wait longer is refused
 SHADOW_ROWS = 1000  # that may wait for the challenger
 TRIES = 5  # to find the prediction of feedback
@@ -298,6 +299,10 @@ class Worker:
                 self.metrics.errors("champion").inc()
                 if unit.variant == "champion" and challenger:
                     self._batch.count(route, "champion", routing.events(route, ms=None, error=True), unit.key)
+                if any(isinstance(value, float) and abs(value) > LARGEST for row in asked for value in row.values()):
+                    # Forests compute with 32 bits, and scikit-learn refuses what is too large for that.
+                    sentence = f"a number is larger than the model takes ({LARGEST:.2g}): give null if it is not known"
+                    raise RequestError(422, sentence) from None
                 raise
             given = None if predictions.probabilities is None else predictions.probabilities.tolist()
             parts = _parts(predictions.predicted.tolist(), given, champion.classes, champion.positive)
@@ -425,6 +430,7 @@ class Worker:
         from mlops.serving import engine
 
         model = versions.load(copy)
+        model.forget_file()
         check = versions.check_rows(copy)
         chosen = engine.choose(model, check)
         if check is not None:
