@@ -1,41 +1,34 @@
 """The HTTP side of a worker: what is asked, by whom, and what is answered."""
 
 import asyncio
+import gc
 import json
-import logging
 import os
-import re
-import secrets
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from mlops.base import params, yaml
 from mlops.base.errors import ParameterError, StoreError
 from mlops.base.params import Serving
 from mlops.serving import bulk, inference_protocol, keys, openapi, request, routing
+from mlops.serving.access import Access, Endpoint, answer
 from mlops.serving.metrics import Metrics
-from mlops.serving.prediction_log import timestamp
 from mlops.serving.request import JSON, RequestError
 from mlops.serving.worker import Loaded, UnavailableError, Worker
 
 OPTIONS = "MLOPS_SERVER"  # environment variable: the options of the command, for its workers
-# Asked by machines that have no key; they tell nothing of a row.
-OPEN = {"/health", "/ready", "/metrics", "/docs", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready"}
 # Of what is asked without a body.
 PLAIN = {"responses": {"200": {"description": "The answer."}, "503": {"description": "There is no model."}}}
 ROUTING = ("route", "share", "key", "steps", "slow_ms")
 LARGE = 200_000  # bytes of a body that takes milliseconds to read: others are answered meanwhile
-IDENTITY = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of a request, if the client gives one
-SAYS = logging.getLogger("mlops.serving")
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class Options:
     parent: int
 
 
-def create() -> FastAPI:
+def create() -> Access:
     """The application of a worker; the environment variable MLOPS_SERVER has its options as JSON."""
     options = Options(**json.loads(os.environ[OPTIONS]))
     settings = params.load(params.Serving)
@@ -59,112 +52,25 @@ def create() -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await worker.start()
+        # What is loaded lives as long as the process: Python's garbage collector need not visit it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 100)
         orphaned = asyncio.create_task(_end_with(options.parent))
         yield
         orphaned.cancel()
         await worker.close()
 
     app = FastAPI(title=params.load(params.Register).name, lifespan=lifespan, redoc_url=None)
-    _add_endpoints(app, worker, settings)
+    endpoints = _add_endpoints(app, worker, settings)
     with_keys = bool(keys.named(keys.API_KEYS))
     app.openapi = lambda: _description(app, worker, with_keys=with_keys)  # type: ignore[method-assign]
-    app.add_middleware(Outside, worker=worker, limit=settings.rate_limit / options.workers)
-    return app
+    straight = {key: endpoints[key] for key in (("POST", "/predict"), ("POST", "/feedback"))}
+    return Access(app, straight, metrics, settings.rate_limit / options.workers)
 
 
-class Outside:
-    """Around every request: its id, its key, its metrics, its line in the access log, and no trace of a failure."""
-
-    def __init__(self, app: Any, worker: Worker, limit: float) -> None:
-        self.app, self.worker = app, worker
-        self.known, self.admins = keys.named(keys.API_KEYS), keys.named(keys.ADMIN_KEYS)
-        self.limit = keys.Limit(limit)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        start, path = time.perf_counter(), scope["path"]
-        headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"").decode("ascii", "replace")
-        identity = given if IDENTITY.fullmatch(given) else secrets.token_hex(8)
-        scope["identity"], status = identity, 500
-        began = False
-
-        async def tell(message: Any) -> None:
-            nonlocal status, began
-            if message["type"] == "http.response.start":
-                status, began = message["status"], True
-                message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
-            await send(message)
-
-        who = None
-        try:
-            who, refusal = self._admitted(path, headers.get(keys.HEADER.encode(), b"").decode("latin-1"), start)
-            scope["who"] = who
-            if refusal:
-                await refusal(scope, receive, tell)
-            else:
-                await self.app(scope, receive, tell)
-        except ClientDisconnect:
-            status = 499  # as nginx calls it: nobody is there to be answered
-        except Exception:
-            SAYS.exception("request %s failed", identity)
-            if not began:
-                await answer({"detail": f"the request failed; the server's log says why, under {identity}"}, 500)(
-                    scope, receive, tell
-                )
-        finally:
-            seconds = time.perf_counter() - start
-            known = getattr(scope.get("route"), "path", "")  # the path itself may be anything
-            self.worker.metrics.requests(known, str(status)).inc()
-            self.worker.metrics.seconds(known).observe(seconds)
-            self._log(scope, status, seconds, identity, who)
-
-    def _admitted(self, path: str, given: str, now: float) -> tuple[str | None, Response | None]:
-        """Whose key was given, and the refusal if it does not open this path."""
-        if path.startswith("/admin"):
-            if not self.admins:
-                return None, answer({"detail": f"no key opens this: start the server with {keys.ADMIN_KEYS}"}, 403)
-            who = keys.owner(self.admins, given)
-            problem = f"the header {keys.HEADER} has to hold a key of {keys.ADMIN_KEYS}"
-        elif self.known and path not in OPEN:
-            who, problem = keys.owner(self.known, given), f"the header {keys.HEADER} has to hold a key"
-        else:
-            return None, None
-        if who is None:
-            return None, answer({"detail": problem}, 401)
-        if wait := self.limit.wait(who, now):
-            refused = answer({"detail": f"the key {who} has asked too often: try again in {wait:.1f} s"}, 429)
-            refused.headers["retry-after"] = str(int(wait) + 1)
-            return who, refused
-        return who, None
-
-    def _log(self, scope: Any, status: int, seconds: float, identity: str, who: str | None) -> None:
-        line = {
-            "time": timestamp(),
-            "request": identity,
-            "method": scope["method"],
-            "path": scope["path"],
-            "status": status,
-            "ms": round(1000 * seconds, 3),
-            "client": scope["client"][0] if scope["client"] else None,
-            "key": who,
-        }
-        sys.stdout.write(json.dumps(line) + "\n")
-
-
-def answer(content: Any, status: int = 200) -> Response:
-    """A response with JSON."""
-    return Response(
-        json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace"),
-        status,
-        media_type=JSON,
-    )
-
-
-def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> None:
+def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tuple[str, str], Endpoint]:
+    """Add all endpoints to an application; returns them by method and path."""
     most = int(settings.body_megabytes * 1_000_000)
 
     async def body(asked: Request) -> bytes:
@@ -181,7 +87,7 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> None:
             raise RequestError(408, "the body did not arrive in time: send it faster, or in parts") from None
         return b"".join(parts)
 
-    def refusing(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    def refusing(endpoint: Endpoint) -> Endpoint:
         """The endpoint with its refusals as responses."""
 
         async def guarded(asked: Request) -> Response:
@@ -220,15 +126,9 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> None:
     async def model(asked: Request) -> Response:
         champion = current(asked)
         known = champion.engine.model.model.pipeline
-        return answer(
-            inference_protocol.metadata(
-                champion.schema,
-                asked.path_params["name"],
-                [champion.copy.number],
-                champion.classes,
-                known=hasattr(known, "predict_proba"),
-            )
-        )
+        name, numbers = asked.path_params["name"], [champion.copy.number]
+        probable = hasattr(known, "predict_proba")
+        return answer(inference_protocol.metadata(champion.schema, name, numbers, champion.classes, known=probable))
 
     def current(asked: Request) -> Loaded:
         """The champion; the name in the path of the Open Inference Protocol has to be the model's."""
@@ -279,6 +179,7 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> None:
             return answer({"detail": str(error)}, 409)
         return answer({"route": routing.as_dict(new), "described": routing.described(new)})
 
+    endpoints: dict[tuple[str, str], Endpoint] = {}
     for path, endpoint, method, described in (
         ("/predict", predict, "POST", openapi.PREDICT),
         ("/feedback", feedback, "POST", openapi.FEEDBACK),
@@ -294,15 +195,17 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> None:
         ("/v2/models/{name}/ready", ready, "GET", None),
         ("/v2/models/{name}/infer", infer, "POST", openapi.INFERENCE),
     ):
+        endpoints[method, path] = refusing(endpoint)
         app.add_api_route(
             path,
-            refusing(endpoint),
+            endpoints[method, path],
             methods=[method],
             name=endpoint.__name__,
             response_model=None,
             openapi_extra=described,
             include_in_schema=described is not None,
         )
+    return endpoints
 
 
 def _description(app: FastAPI, worker: Worker, *, with_keys: bool) -> dict[str, Any]:

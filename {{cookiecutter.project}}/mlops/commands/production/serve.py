@@ -78,6 +78,7 @@ def serve(
         access_log=False,
         log_config=logs.CONFIG,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=grace,
         ssl_certfile=certificate,
         ssl_keyfile=certificate_key,
@@ -113,7 +114,8 @@ def _is_loopback(host: str) -> bool:
 def _bound(host: str, port: int) -> socket.socket:
     """A socket that listens."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
+    # Of a socket that names its protocol, asyncio sends small parts at once (TCP_NODELAY).
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
