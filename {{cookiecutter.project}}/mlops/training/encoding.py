@@ -134,19 +134,50 @@ def encoder(schema: Schema, many: list[str], rare_level: int, task: Task, seed: 
     )
 
 
+def encode(encoder: "ColumnTransformer", table: pd.DataFrame) -> NDArray[np.float64]:
+    """What a fitted `encoder` makes of `inputs` (n rows), bit by bit; each different text is encoded once."""
+    codes, levels = {}, {}
+    for name in table.select_dtypes("object"):
+        codes[name], levels[name] = pd.factorize(table[name], use_na_sentinel=False)
+    most = max(map(len, levels.values()), default=0)
+    if not 0 < most < len(table) / 4:
+        return np.asarray(encoder.transform(table), dtype=np.float64)
+    # One row for each level of the column that has most; the numbers in it are of no use.
+    few = {name: np.zeros(most) for name in table} | {
+        name: pd.Series(np.resize(found, most), dtype=object) for name, found in levels.items()
+    }
+    of_levels = encoder.transform(pd.DataFrame(few))
+    encoded = np.empty((len(table), of_levels.shape[1]))
+    for name, transformer, columns in encoder.transformers_:
+        place = encoder.output_indices_[name]
+        if name == "numbers" and len(columns):
+            encoded[:, place] = transformer.transform(table[columns])
+        elif len(columns):
+            for column, block in zip(columns, _blocks(name, transformer, columns, place), strict=True):
+                found = slice(block[0], block[-1] + 1)
+                encoded[:, found] = of_levels[:, found].take(codes[column], axis=0)
+    return encoded
+
+
 def encoded_blocks(encoder: "ColumnTransformer", schema: Schema) -> dict[str, NDArray[np.intp]]:
     """Which columns of the encoded matrix each feature became."""
     blocks: dict[str, NDArray[np.intp]] = {}
     for name, transformer, columns in encoder.transformers_:
-        encoded = np.arange(encoder.output_indices_[name].start, encoder.output_indices_[name].stop)
-        if name == "categories" and len(columns):
-            # Numbered names, so that no column name or level can be mistaken for another.
-            names = transformer["encode"].get_feature_names_out([f"{number}\0" for number in range(len(columns))])
-            origin = np.array([int(name.partition("\0")[0]) for name in names])
-            blocks |= {column: encoded[origin == number] for number, column in enumerate(columns)}
-        elif len(columns):  # as many columns each: one, or of a mean target one per class
-            blocks |= dict(zip(columns, np.split(encoded, len(columns)), strict=True))
+        if len(columns):
+            found = _blocks(name, transformer, columns, encoder.output_indices_[name])
+            blocks |= dict(zip(columns, found, strict=True))
     return {name: np.concatenate([blocks[part] for part in encoder_columns(name, schema)]) for name in schema.inputs}
+
+
+def _blocks(name: str, transformer: Any, columns: list[str], place: slice) -> list[NDArray[np.intp]]:
+    """Which columns of the encoded matrix each of the `columns` of a transformer became; all of them are at `place`."""
+    encoded = np.arange(place.start, place.stop)
+    if name != "categories":  # as many columns each: one, or of a mean target one per class
+        return np.split(encoded, len(columns))
+    # Numbered names, so that no column name or level can be mistaken for another.
+    names = transformer["encode"].get_feature_names_out([f"{number}\0" for number in range(len(columns))])
+    origin = np.array([int(name.partition("\0")[0]) for name in names])
+    return [encoded[origin == number] for number in range(len(columns))]
 
 
 def _categories(schema: Schema) -> list[str]:
