@@ -129,11 +129,13 @@ def test_training_monitor_server_and_batch_give_the_same_bits(rows: Path, tmp_pa
     server = engine.choose(model).predict(records)
 
     assert batch["prediction"].tolist() == training.predicted.tolist() == monitor.predicted.tolist()
-    assert server.predicted.tolist() == training.predicted[:300].tolist()
     if name == "regression":
+        # The engine adds up the trees in another order.
+        assert np.allclose(server.predicted, training.predicted[:300], rtol=engine.TOLERANCE, atol=0)
         assert np.array_equal(training.predicted, pipeline.predict(inputs))  # by scikit-learn alone
         assert "probability" not in batch
         return
+    assert server.predicted.tolist() == training.predicted[:300].tolist()
     every = pipeline.predict_proba(inputs)
     assert np.array_equal(training.probabilities, every)
     assert np.array_equal(monitor.probabilities, every)
@@ -144,7 +146,7 @@ def test_training_monitor_server_and_batch_give_the_same_bits(rows: Path, tmp_pa
     else:
         assert np.array_equal(batch["probability"], every[:, 1])
     assert server.probabilities is not None
-    if name == "linear":  # by BLAS, whose sums depend on how many rows there are
+    if name in ("linear", "many classes"):  # BLAS sums by the number of rows, and the engine makes each leaf's sum 1
         assert np.abs(server.probabilities - every[:300]).max() <= engine.TOLERANCE
     else:
         assert np.array_equal(server.probabilities, every[:300])
@@ -260,8 +262,9 @@ def test_the_command_writes_all_answers_or_no_file(fetched: Callable[..., None],
         "2,998 answers of version 2 are in out.csv",
     ]
     run("incoming/rows.csv", "out.parquet", "--skip")
-    written = pd.read_csv("out.csv", dtype={"key": str, "model_version": str}, float_precision="round_trip")
-    pd.testing.assert_frame_equal(written, pd.read_parquet("out.parquet"))  # every digit
+    written, exact = pd.read_csv("out.csv", dtype=str), pd.read_parquet("out.parquet")
+    assert written["probability"].map(float).equals(exact["probability"])  # every digit
+    pd.testing.assert_frame_equal(written.drop(columns="probability"), exact.drop(columns="probability"))
 
 
 def test_a_value_with_a_comma_is_quoted(tmp_path: Path, fetched: Callable[..., None]) -> None:
