@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlops.registry.scoring import RawModel
     from mlops.training.metrics import Predictions
 
-CELLS = 2_000_000  # values of a file in memory at once
+CELLS = 4_000_000  # values of a file in memory at once
 FOLDER = "batch"  # below that of the server, whose own copies come and go
 
 

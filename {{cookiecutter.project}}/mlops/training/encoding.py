@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CALENDAR = ("day", "month", "weekday", "hour")
 TARGET_FOLDS = 5
+REPEATED = 4  # times that a text has to stand in a table on average, at least, to be encoded once
 
 
 def inputs(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
@@ -28,15 +29,19 @@ def inputs(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """
     columns: dict[str, pd.Series] = {}
     for name in schema.inputs:
-        values = table[name]
-        kind = schema.columns[name].type
-        if kind == "datetime":
-            parts = encoder_columns(name, schema)
-            columns |= zip(parts, _calendar(values)[-len(parts) :], strict=True)
-        else:
-            category = kind == "category"
-            columns[name] = pd.Series(objects(values), table.index, object) if category else values.astype("float64")
+        columns |= _input(table[name], name, schema)
     return pd.DataFrame(columns, index=table.index)
+
+
+def _input(values: pd.Series, name: str, schema: Schema) -> dict[str, pd.Series]:
+    """The columns of `inputs` that the typed values (n,) of one column become."""
+    kind = schema.columns[name].type
+    if kind == "datetime":
+        parts = encoder_columns(name, schema)
+        return dict(zip(parts, _calendar(values)[-len(parts) :], strict=True))
+    if kind == "category":
+        return {name: pd.Series(objects(values), values.index, object)}
+    return {name: values.astype("float64")}
 
 
 def typical(profile: Profile, schema: Schema, latest: str | None) -> dict[str, Any] | None:
@@ -134,24 +139,33 @@ def encoder(schema: Schema, many: list[str], rare_level: int, task: Task, seed: 
     )
 
 
-def encode(encoder: "ColumnTransformer", table: pd.DataFrame) -> NDArray[np.float64]:
-    """What a fitted `encoder` makes of `inputs` (n rows), bit by bit; each different text is encoded once."""
+def encode(encoder: "ColumnTransformer", table: pd.DataFrame, schema: Schema) -> NDArray[np.float64]:
+    """What a fitted `encoder` makes of the `inputs` of a typed table (n rows), bit by bit, in a third of the time.
+
+    Each different text is encoded once, if texts repeat.
+    """
     codes, levels = {}, {}
-    for name in table.select_dtypes("object"):
+    for name in _categories(schema):
         codes[name], levels[name] = pd.factorize(table[name], use_na_sentinel=False)
-    most = max(map(len, levels.values()), default=0)
-    if not 0 < most < len(table) / 4:
-        return np.asarray(encoder.transform(table), dtype=np.float64)
+    most = max(map(len, levels.values()), default=1)
+    if most > len(table) / REPEATED:
+        return np.asarray(encoder.transform(inputs(table, schema)), dtype=np.float64)
     # One row for each level of the column that has most; the numbers in it are of no use.
-    few = {name: np.zeros(most) for name in table} | {
-        name: pd.Series(np.resize(found, most), dtype=object) for name, found in levels.items()
+    few = {
+        name: table[name].head(1).repeat(most).reset_index(drop=True)
+        if name not in levels
+        else pd.Series(levels[name].take(np.arange(most) % len(levels[name])), name=name)
+        for name in schema.inputs
     }
-    of_levels = encoder.transform(pd.DataFrame(few))
+    of_levels = encoder.transform(inputs(pd.DataFrame(few), schema))
     encoded = np.empty((len(table), of_levels.shape[1]))
     for name, transformer, columns in encoder.transformers_:
         place = encoder.output_indices_[name]
         if name == "numbers" and len(columns):
-            encoded[:, place] = transformer.transform(table[columns])
+            parts: dict[str, pd.Series] = {}
+            for feature in schema.inputs:
+                parts |= {} if feature in levels else _input(table[feature], feature, schema)
+            encoded[:, place] = transformer.transform(pd.DataFrame(parts)[columns])
         elif len(columns):
             for column, block in zip(columns, _blocks(name, transformer, columns, place), strict=True):
                 found = slice(block[0], block[-1] + 1)

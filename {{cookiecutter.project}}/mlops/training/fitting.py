@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import DataError, ParameterError, ProjectError
+from mlops.data.schema import Schema
 from mlops.training import encoding, parallel
 from mlops.training.metrics import Predictions, score
 from mlops.training.task import Label, Task, labels
@@ -35,6 +36,7 @@ ROWS = 20_000
 ENCODING = threading.Lock()
 # From this many rows on, it takes less time to put similar rows together than it saves; by so many bits of each row.
 SORTED_ROWS, BITS = 1_000, 64
+MOST_ROWS = 250_000  # predicted by trees at once
 TREES = ("RandomForest", "ExtraTrees", "GradientBoosting", "HistGradientBoosting")
 # From this many rows on, memory matters.
 MANY_ROWS = 100_000
@@ -221,8 +223,9 @@ def predict(
     threads: int,
     classes: NDArray[np.generic] | None = None,
     threshold: float | None = None,
+    schema: Schema | None = None,
 ) -> Predictions:
-    """Predict n rows, given as features or as encoded rows.
+    """Predict n rows, given as features, as encoded rows, or with a `schema` as a typed table.
 
     The label of a row is the positive class from a probability of `threshold` on, and without a threshold the most
     probable class. An estimator that is not scikit-learn's own may decide otherwise, so that its `predict` is asked.
@@ -241,9 +244,11 @@ def predict(
     parts = [table[start : start + size] for start in range(0, len(table), size)]
     with threadpool_limits(threads), refused(estimator, "asked"):
         ask = "predict_proba" if has_probabilities else "predict"
-        raw = np.concatenate([_asked(model, ask, part, importances) for part in parts])
+        raw = np.concatenate([_asked(model, ask, part, importances, schema) for part in parts])
         says_itself = has_probabilities and threshold is None and not type(estimator).__module__.startswith("sklearn.")
-        said = np.concatenate([model.predict(part) for part in parts]) if says_itself else None
+        said = None
+        if says_itself:
+            said = np.concatenate([_asked(model, "predict", part, importances, schema) for part in parts])
     if fitted is None or known is None or not has_probabilities:
         names = () if fitted is None or known is None else tuple(known.tolist())
         return Predictions(raw if target is None else target, raw, None, names, positive)
@@ -265,12 +270,14 @@ def _asked(
     ask: str,
     part: pd.DataFrame | NDArray[np.float64],
     importances: NDArray[np.float64] | None,
+    schema: Schema | None,
 ) -> NDArray[Any]:
     """What a model answers to n rows, asked for `predict` or `predict_proba`; the bits are those of scikit-learn."""
-    if len(part) < SORTED_ROWS or not (isinstance(part, pd.DataFrame) and _is_ours(model)):
-        answers: NDArray[Any] = getattr(model, ask)(part)
+    if schema is None or not isinstance(part, pd.DataFrame) or len(part) < SORTED_ROWS or not _is_ours(model):
+        given = encoding.inputs(part, schema) if schema is not None and isinstance(part, pd.DataFrame) else part
+        answers: NDArray[Any] = getattr(model, ask)(given)
         return answers
-    encoded, estimator = encoding.encode(model[0], part), model[-1]
+    encoded, estimator = encoding.encode(model[0], part, schema), model[-1]
     if not _is_trees(estimator):
         return getattr(estimator, ask)(encoded)  # type: ignore[no-any-return]
     # Similar rows one after another take the same way through the trees, which a processor foresees: twice as fast.
@@ -298,7 +305,7 @@ def _importances(estimator: "BaseEstimator") -> NDArray[np.float64] | None:
 def _part_size(estimator: "BaseEstimator") -> int:
     """How many rows are encoded and predicted at once; more for trees, if there are few columns."""
     width = getattr(estimator, "n_features_in_", ROWS)
-    return min(max(ROWS, ROWS * 1000 // width), MANY_ROWS) if _is_trees(estimator) else ROWS
+    return min(max(ROWS, ROWS * 1000 // width), MOST_ROWS) if _is_trees(estimator) else ROWS
 
 
 def _inner(estimator: "BaseEstimator") -> "BaseEstimator":
