@@ -157,6 +157,7 @@ def test_a_refused_row_is_named_by_its_line_in_the_file_and_nothing_is_written(p
     ("given", "sentence"),
     [
         ((401, {"detail": "the header x-api-key has to hold a key"}, {}), "has to hold a key"),
+        ((413, {"detail": "rows has 25 entries"}, {}), "rows has 25 entries .*; a smaller --rows"),
         ((404, b"<html>", {}), "the server answered 404 Not Found"),
         ((200, b"<html>", {}), "the answer is no JSON"),
         ((200, {"predictions": []}, {}), "did not answer each of 25 rows"),

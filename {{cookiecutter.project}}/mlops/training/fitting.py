@@ -35,9 +35,11 @@ ROWS = 20_000
 # leaves hardly any time to gain.
 ENCODING = threading.Lock()
 # From this many rows on, it takes less time to put similar rows together than it saves; by so many bits of each row.
-SORTED_ROWS, BITS = 1_000, 64
+SORTED_ROWS, BITS = 1_000, 32
 MOST_ROWS = 250_000  # predicted by trees at once
-TREES = ("RandomForest", "ExtraTrees", "GradientBoosting", "HistGradientBoosting")
+CACHED_ROWS = 16_000  # that a tree is asked about at once
+FORESTS = ("RandomForest", "ExtraTrees")
+TREES = (*FORESTS, "GradientBoosting", "HistGradientBoosting")
 # From this many rows on, memory matters.
 MANY_ROWS = 100_000
 # By which the probabilities of a row may miss 1; some packages compute with 32 bits.
@@ -282,10 +284,31 @@ def _asked(
         return getattr(estimator, ask)(encoded)  # type: ignore[no-any-return]
     # Similar rows one after another take the same way through the trees, which a processor foresees: twice as fast.
     order = _similar(encoded, importances)
-    found = getattr(estimator, ask)(encoded[order])
+    ordered = encoded[order]
+    found = _forest(estimator, ordered)
+    found = getattr(estimator, ask)(ordered) if found is None else found
     answers = np.empty_like(found)
     answers[order] = found
     return answers
+
+
+def _forest(estimator: "BaseEstimator", encoded: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The probabilities (n, k) or numbers (n,) of a random forest, added up as scikit-learn does, a few rows at a time.
+
+    Scikit-learn asks each tree about all rows, which come from the main memory each time. None if it has to be asked.
+    """
+    kind, rows = type(estimator).__name__, encoded.astype(np.float32)
+    if not kind.startswith(FORESTS) or not np.isfinite(rows).all():  # it says what is wrong with them
+        return None
+    sums = []
+    for start in range(0, len(rows), CACHED_ROWS):
+        part = rows[start : start + CACHED_ROWS]
+        total = np.zeros((len(part), estimator.estimators_[0].tree_.value.shape[2]))
+        for tree in estimator.estimators_:
+            total += tree.tree_.predict(part).reshape(total.shape)
+        sums.append(total)
+    found: NDArray[np.float64] = np.concatenate(sums) / len(estimator.estimators_)
+    return found if kind.endswith("Classifier") else found[:, 0]
 
 
 def _similar(encoded: NDArray[np.float64], importances: NDArray[np.float64] | None) -> NDArray[np.intp]:
@@ -294,7 +317,7 @@ def _similar(encoded: NDArray[np.float64], importances: NDArray[np.float64] | No
     chosen = encoded[:, first]
     bits = np.zeros((len(encoded), BITS), dtype=bool)
     bits[:, : chosen.shape[1]] = chosen > chosen.mean(axis=0)
-    return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64).argsort()
+    return np.packbits(bits, axis=1).view(">u4")[:, 0].astype(np.uint32).argsort()
 
 
 def _importances(estimator: "BaseEstimator") -> NDArray[np.float64] | None:

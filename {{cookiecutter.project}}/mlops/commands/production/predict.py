@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEY = "MLOPS_API_KEY"
+TOO_LARGE = 413
 CELLS = 200_000  # values of the file in memory at once
 ANSWER = ("prediction", "probability", "model_version", "variant", "prediction_id")
 
@@ -88,7 +89,8 @@ def _answers(asking: Client, part: "pd.DataFrame", file: Path, terms: Terms) -> 
         return asking.predict(records)
     except RefusedError as refused:
         if isinstance(refused.detail, str):
-            raise StoreError(f"{refused.detail} ({_from(part)} of {file} were asked about)") from None
+            smaller = "; a smaller --rows makes smaller requests" if refused.status == TOO_LARGE else ""
+            raise StoreError(f"{refused.detail} ({_from(part)} of {file} were asked about){smaller}") from None
         first, more = refused.detail[0], len(refused.detail) - 1
         place = str(file)
         if first.get("row"):
