@@ -158,7 +158,8 @@ def encode(encoder: "ColumnTransformer", table: pd.DataFrame, schema: Schema) ->
         for name in schema.inputs
     }
     of_levels = encoder.transform(inputs(pd.DataFrame(few), schema))
-    encoded = np.empty((len(table), of_levels.shape[1]))
+    # In the order of scikit-learn's: sums of a linear model depend on it.
+    encoded = np.empty((len(table), of_levels.shape[1]), order="F" if of_levels.flags.f_contiguous else "C")
     for name, transformer, columns in encoder.transformers_:
         place = encoder.output_indices_[name]
         if name == "numbers" and len(columns):
