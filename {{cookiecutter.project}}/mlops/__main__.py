@@ -33,6 +33,9 @@ COMMANDS: dict[str, Any] = {
     "trust": "production.trust",
     "explain": "production.explain",
     "serve": "production.serve",
+    "serving": {"route": "production.serving", "status": "production.serving"},
+    "predict": "production.predict",
+    "batch": "production.batch",
     "check-drift": "monitoring.check_drift",
 }
 GROUPS = {
@@ -40,6 +43,7 @@ GROUPS = {
     "schema": "Draft schema.yaml from the data.",
     "registry": "List the versions of the model, and who promoted which.",
     "audit": "Check the log of promotions, and bring it back from Git.",
+    "serving": "Change which versions answer on a running server.",
 }
 
 

@@ -189,3 +189,18 @@ def test_what_cannot_be_read_is_one_sentence(given: Any, said: str) -> None:
         typed(given)
 
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["age", "amount", "member", "plan", "since"])
+def test_a_text_that_repeats_is_read_as_it_is_alone(name: str) -> None:
+    texts = ["", "NA", " 3 ", "3.0", "7", "yes", "No", "A", "2024-02-29", "29 Feb 2024", "1e3", "1,5", '="12"', "inf"]
+    every = pd.Series(texts * 200, index=range(5, 5 + 200 * len(texts)), dtype="str")
+    column = SCHEMA.columns[name]
+
+    found, wrong = rows.read(every, column, SCHEMA.missing)
+
+    alone = [rows.read(pd.Series([text], dtype="str"), column, SCHEMA.missing) for text in texts]
+    pd.testing.assert_series_equal(
+        found, pd.concat([one for one, _ in alone] * 200).set_axis(every.index), check_names=False
+    )
+    assert wrong.tolist() == [bool(bad[0]) for _, bad in alone] * 200

@@ -13,6 +13,7 @@ from mlops.data import parsing, times
 from mlops.data.deriving import Derive, derived
 from mlops.data.schema import Column, Schema
 
+SAMPLE = 1000  # values that show whether a column repeats its texts
 Rows: TypeAlias = pd.DataFrame | pd.Series | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
@@ -36,20 +37,33 @@ def typed(rows: Rows, schema: Schema, derive: Derive) -> pd.DataFrame:
             f"the row lacks {', '.join(lacking)}, which the model needs: give every feature, and null (in CSV nothing) "
             "where its value is not known"
         )
-    spelt = {name: as_spelt(table[name], schema.columns[name], schema.missing) for name in schema.needed}
-    parsed = parsing.parse(pd.DataFrame(spelt).reset_index(drop=True), schema, "the row", schema.needed)
-    if found := next(iter(parsed.unparseable), None):
-        # In training it may count as missing, and is reported; here a person waits for an answer, and sees no report.
-        others = f" (one of {len(found.rows)} such values)" if len(found.rows) > 1 else ""
-        raise DataError(
-            f"{found.column} is {found.values[0]!r} in row {found.rows[0] + 1} of {len(table)}{others}, which is no "
-            f"{found.type}: correct the value, or give null where it is not known"
-        )
-    return derived(parsed.table, schema, derive)
+    columns = {}
+    for name in schema.needed:
+        values, column = table[name].reset_index(drop=True), schema.columns[name]
+        columns[name], wrong = read(values, column, schema.missing)
+        if wrong.any():
+            # In training it may count as missing, and is reported; here a person waits, and sees no report.
+            found = np.flatnonzero(wrong)
+            others = f" (one of {len(found)} such values)" if len(found) > 1 else ""
+            [value] = as_spelt(values.iloc[found[:1]], column, schema.missing)
+            raise DataError(
+                f"{name} is {str(value)!r} in row {found[0] + 1} of {len(table)}{others}, which is no {column.type}: "
+                "correct the value, or give null where it is not known"
+            )
+    return derived(pd.DataFrame(columns), schema, derive)
 
 
 def read(values: pd.Series, column: Column, missing: tuple[str, ...]) -> tuple[pd.Series, NDArray[np.bool_]]:
     """The raw values (n) of one column as `typed` reads them, and where (n,) it refuses one."""
+    if parsing.is_text(values) and values.head(SAMPLE).nunique() < SAMPLE / 2 < len(values) / 2:
+        # Each different text is read once: that takes a fifth of the time.
+        codes, different = pd.factorize(values, use_na_sentinel=False)
+        found, wrong = _read(pd.Series(different, name=values.name), column, missing)
+        return found.take(codes).set_axis(values.index), wrong[codes]
+    return _read(values, column, missing)
+
+
+def _read(values: pd.Series, column: Column, missing: tuple[str, ...]) -> tuple[pd.Series, NDArray[np.bool_]]:
     spelt = as_spelt(values, column, missing)
     stands = parsing.given(spelt, parsing.words(column, missing))
     found = parsing.typed(spelt.where(stands), column)

@@ -20,6 +20,7 @@ CALENDAR = ("day", "month", "weekday", "hour")
 TARGET_FOLDS = 5
 # Rows that are encoded at once: a thousand encoded columns make them 160 MB.
 ROWS = 20_000
+REPEATED = 4  # times that a text has to stand in a table on average, at least, to be encoded once
 
 
 def inputs(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
@@ -31,15 +32,19 @@ def inputs(table: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """
     columns: dict[str, pd.Series] = {}
     for name in schema.inputs:
-        values = table[name]
-        kind = schema.columns[name].type
-        if kind == "datetime":
-            parts = encoder_columns(name, schema)
-            columns |= zip(parts, _calendar(values)[-len(parts) :], strict=True)
-        else:
-            category = kind == "category"
-            columns[name] = pd.Series(objects(values), table.index, object) if category else values.astype("float64")
+        columns |= _input(table[name], name, schema)
     return pd.DataFrame(columns, index=table.index, copy=False)
+
+
+def _input(values: pd.Series, name: str, schema: Schema) -> dict[str, pd.Series]:
+    """The columns of `inputs` that the typed values (n,) of one column become."""
+    kind = schema.columns[name].type
+    if kind == "datetime":
+        parts = encoder_columns(name, schema)
+        return dict(zip(parts, _calendar(values)[-len(parts) :], strict=True))
+    if kind == "category":
+        return {name: pd.Series(objects(values), values.index, object)}
+    return {name: values.astype("float64")}
 
 
 def typical(profile: Profile, schema: Schema, latest: str | None) -> dict[str, Any] | None:
@@ -192,19 +197,60 @@ def _fit_numbers(numbers: "Pipeline", table: pd.DataFrame, columns: list[str], r
     numbers["scale"].n_samples_seen_ = each[0]["scale"].n_samples_seen_
 
 
+def encode(encoder: "ColumnTransformer", table: pd.DataFrame, schema: Schema) -> NDArray[np.float64]:
+    """What a fitted `encoder` makes of the `inputs` of a typed table (n rows), bit by bit, in a third of the time.
+
+    Each different text is encoded once, if texts repeat.
+    """
+    codes, levels = {}, {}
+    for name in _categories(schema):
+        codes[name], levels[name] = pd.factorize(table[name], use_na_sentinel=False)
+    most = max(map(len, levels.values()), default=1)
+    if most > len(table) / REPEATED:
+        return np.asarray(encoder.transform(inputs(table, schema)), dtype=np.float64)
+    # One row for each level of the column that has most; the numbers in it are of no use.
+    few = {
+        name: table[name].head(1).repeat(most).reset_index(drop=True)
+        if name not in levels
+        else pd.Series(levels[name].take(np.arange(most) % len(levels[name])), name=name)
+        for name in schema.inputs
+    }
+    of_levels = encoder.transform(inputs(pd.DataFrame(few), schema))
+    # In the order of scikit-learn's: sums of a linear model depend on it.
+    encoded = np.empty((len(table), of_levels.shape[1]), order="F" if of_levels.flags.f_contiguous else "C")
+    for name, transformer, columns in encoder.transformers_:
+        place = encoder.output_indices_[name]
+        if name == "numbers" and len(columns):
+            parts: dict[str, pd.Series] = {}
+            for feature in schema.inputs:
+                parts |= {} if feature in levels else _input(table[feature], feature, schema)
+            encoded[:, place] = transformer.transform(pd.DataFrame(parts)[columns])
+        elif len(columns):
+            for column, block in zip(columns, _blocks(name, transformer, columns, place), strict=True):
+                found = slice(block[0], block[-1] + 1)
+                encoded[:, found] = of_levels[:, found].take(codes[column], axis=0)
+    return encoded
+
+
 def encoded_blocks(encoder: "ColumnTransformer", schema: Schema) -> dict[str, NDArray[np.intp]]:
     """Which columns of the encoded matrix each feature became."""
     blocks: dict[str, NDArray[np.intp]] = {}
     for name, transformer, columns in encoder.transformers_:
-        encoded = np.arange(encoder.output_indices_[name].start, encoder.output_indices_[name].stop)
-        if name == "categories" and len(columns):
-            # Numbered names, so that no column name or level can be mistaken for another.
-            names = transformer["encode"].get_feature_names_out([f"{number}\0" for number in range(len(columns))])
-            origin = np.array([int(name.partition("\0")[0]) for name in names])
-            blocks |= {column: encoded[origin == number] for number, column in enumerate(columns)}
-        elif len(columns):  # as many columns each: one, or of a mean target one per class
-            blocks |= dict(zip(columns, np.split(encoded, len(columns)), strict=True))
+        if len(columns):
+            found = _blocks(name, transformer, columns, encoder.output_indices_[name])
+            blocks |= dict(zip(columns, found, strict=True))
     return {name: np.concatenate([blocks[part] for part in encoder_columns(name, schema)]) for name in schema.inputs}
+
+
+def _blocks(name: str, transformer: Any, columns: list[str], place: slice) -> list[NDArray[np.intp]]:
+    """Which columns of the encoded matrix each of the `columns` of a transformer became; all of them are at `place`."""
+    encoded = np.arange(place.start, place.stop)
+    if name != "categories":  # as many columns each: one, or of a mean target one per class
+        return np.split(encoded, len(columns))
+    # Numbered names, so that no column name or level can be mistaken for another.
+    names = transformer["encode"].get_feature_names_out([f"{number}\0" for number in range(len(columns))])
+    origin = np.array([int(name.partition("\0")[0]) for name in names])
+    return [encoded[origin == number] for number in range(len(columns))]
 
 
 def _categories(schema: Schema) -> list[str]:

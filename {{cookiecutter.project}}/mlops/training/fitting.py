@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import DataError, ParameterError, ProjectError
+from mlops.data.schema import Schema
 from mlops.training import encoding, parallel
 from mlops.training.metrics import Predictions, score
 from mlops.training.task import Label, Task, labels
@@ -34,6 +35,11 @@ ROWS = 20_000
 # One fold is encoded at a time: that takes about three times the memory of the encoded rows, and the interpreter's lock
 # leaves hardly any time to gain.
 ENCODING = threading.Lock()
+# From this many rows on, it takes less time to put similar rows together than it saves; by so many bits of each row.
+SORTED_ROWS, BITS = 1_000, 32
+MOST_ROWS = 100_000  # predicted by trees at once
+FORESTS = ("RandomForest", "ExtraTrees")
+TREES = (*FORESTS, "GradientBoosting", "HistGradientBoosting")
 # From this many rows on, memory matters.
 MANY_ROWS = 100_000
 # By which the probabilities of a row may miss 1; some packages compute with 32 bits.
@@ -273,8 +279,9 @@ def predict(
     threads: int,
     classes: NDArray[np.generic] | None = None,
     threshold: float | None = None,
+    schema: Schema | None = None,
 ) -> Predictions:
-    """Predict n rows, given as features or as encoded rows.
+    """Predict n rows, given as features, as encoded rows, or with a `schema` as a typed table.
 
     The label of a row is the positive class from a probability of `threshold` on, and without a threshold the most
     probable class. An estimator that is not scikit-learn's own may decide otherwise, so that its `predict` is asked.
@@ -288,12 +295,16 @@ def predict(
     fitted: NDArray[np.generic] | None = getattr(model, "classes_", None)
     known = fitted if classes is None else classes
     has_probabilities = fitted is not None and hasattr(model, "predict_proba")
-    parts = [table[start : start + ROWS] for start in range(0, len(table), ROWS)]
     estimator = model[-1] if hasattr(model, "named_steps") else model
+    size, importances = _part_size(estimator), _importances(estimator) if len(table) >= SORTED_ROWS else None
+    parts = [table[start : start + size] for start in range(0, len(table), size)]
     with threadpool_limits(threads), refused(estimator, "asked"):
-        raw = np.concatenate([(model.predict_proba if has_probabilities else model.predict)(part) for part in parts])
+        ask = "predict_proba" if has_probabilities else "predict"
+        raw = np.concatenate([_asked(model, ask, part, importances, schema) for part in parts])
         says_itself = has_probabilities and threshold is None and not type(estimator).__module__.startswith("sklearn.")
-        said = np.concatenate([model.predict(part) for part in parts]) if says_itself else None
+        said = None
+        if says_itself:
+            said = np.concatenate([_asked(model, "predict", part, importances, schema) for part in parts])
     if fitted is None or known is None or not has_probabilities:
         names = () if fitted is None or known is None else tuple(known.tolist())
         return Predictions(raw if target is None else target, raw, None, names, positive)
@@ -308,6 +319,81 @@ def predict(
     found = Predictions(predicted, predicted, probabilities, tuple(known.tolist()), positive)
     found = found if threshold is None else found.at(threshold)
     return replace(found, actual=found.predicted if target is None else target)
+
+
+def _asked(
+    model: "BaseEstimator",
+    ask: str,
+    part: pd.DataFrame | NDArray[np.float64],
+    importances: NDArray[np.float64] | None,
+    schema: Schema | None,
+) -> NDArray[Any]:
+    """What a model answers to n rows, asked for `predict` or `predict_proba`; the bits are those of scikit-learn."""
+    if schema is None or not isinstance(part, pd.DataFrame) or len(part) < SORTED_ROWS or not _is_ours(model):
+        given = encoding.inputs(part, schema) if schema is not None and isinstance(part, pd.DataFrame) else part
+        answers: NDArray[Any] = getattr(model, ask)(given)
+        return answers
+    encoded, estimator = encoding.encode(model[0], part, schema), model[-1]
+    if not _is_trees(estimator):
+        return getattr(estimator, ask)(encoded)  # type: ignore[no-any-return]
+    # Similar rows one after another take the same way through the trees, which a processor foresees: twice as fast.
+    order = _similar(encoded, importances)
+    found = _trees(estimator, ask, encoded[order])
+    answers = np.empty_like(found)
+    answers[order] = found
+    return answers
+
+
+def _trees(estimator: "BaseEstimator", ask: str, encoded: NDArray[np.float64]) -> NDArray[Any]:
+    """What trees answer to n encoded rows; a random forest is added up here as scikit-learn does, with less ado."""
+    kind, rows = type(estimator).__name__, encoded.astype(np.float32)
+    if not kind.startswith(FORESTS) or not np.isfinite(rows).all():  # it says what is wrong with them
+        return getattr(estimator, ask)(encoded)  # type: ignore[no-any-return]
+    total = np.zeros((len(rows), estimator.estimators_[0].tree_.value.shape[2]))
+    for tree in estimator.estimators_:
+        total += tree.tree_.predict(rows).reshape(total.shape)
+    total /= len(estimator.estimators_)
+    return total if kind.endswith("Classifier") else total[:, 0]
+
+
+def _similar(encoded: NDArray[np.float64], importances: NDArray[np.float64] | None) -> NDArray[np.intp]:
+    """An order of n encoded rows in which similar ones are neighbours, by the columns that matter most."""
+    first = slice(BITS) if importances is None else np.argsort(-importances)[:BITS]
+    chosen = encoded[:, first]
+    bits = np.zeros((len(encoded), BITS), dtype=bool)
+    bits[:, : chosen.shape[1]] = chosen > chosen.mean(axis=0)
+    return np.packbits(bits, axis=1).view(">u4")[:, 0].astype(np.uint32).argsort()
+
+
+def _importances(estimator: "BaseEstimator") -> NDArray[np.float64] | None:
+    """How much each encoded column matters to trees, if they say so; computing it takes time for every tree."""
+    return getattr(_inner(estimator), "feature_importances_", None) if _is_trees(estimator) else None
+
+
+def _part_size(estimator: "BaseEstimator") -> int:
+    """How many rows are encoded and predicted at once; more for trees, if there are few columns."""
+    width = getattr(estimator, "n_features_in_", ROWS)
+    return min(max(ROWS, ROWS * 1000 // width), MOST_ROWS) if _is_trees(estimator) else ROWS
+
+
+def _inner(estimator: "BaseEstimator") -> "BaseEstimator":
+    """The estimator below its calibration."""
+    while hasattr(estimator, "estimator") and type(estimator).__module__.startswith(("sklearn.calib", "sklearn.froz")):
+        estimator = estimator.estimator
+    return estimator
+
+
+def _is_trees(estimator: "BaseEstimator") -> bool:
+    """Whether each row is answered by trees alone, whatever rows stand beside it."""
+    kind = type(_inner(estimator))
+    return kind.__module__.startswith("sklearn.ensemble.") and kind.__name__.startswith(TREES)
+
+
+def _is_ours(model: "BaseEstimator") -> bool:
+    """Whether a model is the pipeline of an encoder of `encoding.encoder` and an estimator."""
+    if not hasattr(model, "named_steps") or len(model) != 2:
+        return False
+    return {name for name, *_ in getattr(model[0], "transformers_", [])} == {"numbers", "categories", "means"}
 
 
 def with_labels(predictions: Predictions, actual: pd.Series | None, task: Task) -> Predictions | None:

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.data.schema import Schema
-from mlops.training import calibration, encoding, fitting
+from mlops.training import calibration, fitting
 from mlops.training.metrics import Predictions
 from mlops.training.task import Label, Task
 
@@ -49,8 +49,15 @@ class FittedModel:
 
     def predict(self, table: pd.DataFrame, actual: NDArray[np.generic] | None = None) -> Predictions:
         """Predict the n rows of a typed table; `actual` (n,) are their true values, where they are known."""
-        inputs = encoding.inputs(table, self.schema)
-        return fitting.predict(self.pipeline, inputs, actual, self.positive, self.threads, threshold=self.threshold)
+        return fitting.predict(
+            self.pipeline,
+            table,
+            actual,
+            self.positive,
+            self.threads,
+            threshold=self.threshold,
+            schema=self.schema,
+        )
 
     @property
     def uncalibrated(self) -> "FittedModel | None":
