@@ -27,7 +27,7 @@ from mlops.serving.worker import Loaded, UnavailableError, Worker
 OPTIONS = "MLOPS_SERVER"  # environment variable: the options of the command, for its workers
 # Of what is asked without a body.
 PLAIN = {"responses": {"200": {"description": "The answer."}, "503": {"description": "There is no model."}}}
-ROUTING = ("route", "share", "key", "steps", "slow_ms")
+ROUTING = ("route", "share", "key", "steps", "slow_ms", *routing.JUDGING)
 LARGE = 200_000  # bytes of a body that takes milliseconds to read: others are answered meanwhile
 
 

@@ -32,6 +32,9 @@ MARGIN = 0.5  # numbers this far outside the champion's range are odd, as a shar
 SLOW_FACTOR, FASTEST_LIMIT = 2.0, 10.0  # `slow_ms: auto`: times the champion's 95 % quantile, at least milliseconds
 SMALLEST_PART = 0.5  # of the requests that the challenger should get in a step, which it must get to pass it
 
+# Parameters that are fixed with a route: to change them while counting would judge the same counts anew.
+JUDGING = ("step_requests", "step_minutes", "alpha", "tolerated_ratio", "prediction_ratio")
+
 WORDS = {
     ERROR: "errors",
     SLOW: "slow answers",
@@ -48,7 +51,8 @@ class Route:
 
     `share` is that of `ab`, `step` the position in `steps` of a canary. `id` is unique: counts belong to it, over all
     steps. `started` is when the step began (Unix seconds), for people only: no decision depends on the wall clock.
-    `classes` are the champion's, the most frequent first; `ranges` are bounds of a predicted number (see `ranges_of`).
+    `classes` are the champion's, the most frequent first; `ranges` are bounds of a predicted number (see `ranges_of`),
+    `judging` the parameters below `serving` that JUDGING names.
     """
 
     id: str
@@ -63,6 +67,7 @@ class Route:
     slow_ms: float = math.inf
     classes: tuple[str, ...] = ()
     ranges: Mapping[str, float] = field(default_factory=dict)
+    judging: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def known(self) -> frozenset[str]:
@@ -113,6 +118,7 @@ def begin(
         slow_ms=slow_limit(latencies) if isinstance(settings.slow_ms, str) else settings.slow_ms,
         classes=frequent_classes(tests),
         ranges=ranges_of(tests),
+        judging={name: getattr(settings, name) for name in JUDGING},
     )
 
 
@@ -268,6 +274,7 @@ def decide(
     time without one; the challenger must have answered at least half of the requests that its share promises, since
     with few keys it may have got none. After the last step it is promoted.
     """
+    settings = fixed(route, settings)
     if not share(route):
         return None
     tested, verdict, evidence = _judged(route, totals, counts, settings)
@@ -292,7 +299,12 @@ def evidence_so_far(
     route: Route, totals: Mapping[int, Mapping[str, int]], counts: Mapping[str, Counts], settings: Serving
 ) -> dict[str, Any]:
     """The evidence against the challenger as plain values (see `Decision`), decided or not."""
-    return _judged(route, totals, counts, settings)[2]
+    return _judged(route, totals, counts, fixed(route, settings))[2]
+
+
+def fixed(route: Route, settings: Serving) -> Serving:
+    """The settings with what was fixed when the route began."""
+    return settings.model_copy(update=dict(route.judging))
 
 
 def _judged(
@@ -317,7 +329,9 @@ def only_champion(route: Route) -> Route:
 
 def waiting(route: Route, totals: Mapping[int, Mapping[str, int]], settings: Serving, elapsed: float) -> str:
     """What the step of a canary still waits for, in words; empty if nothing, or in another mode."""
-    return "; ".join(_missing(route, totals.get(route.step, {}), settings, elapsed)) if route.mode == "canary" else ""
+    if route.mode != "canary":
+        return ""
+    return "; ".join(_missing(route, totals.get(route.step, {}), fixed(route, settings), elapsed))
 
 
 def _missing(route: Route, served: Mapping[str, int], settings: Serving, elapsed: float) -> list[str]:

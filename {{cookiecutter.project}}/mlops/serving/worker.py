@@ -206,7 +206,8 @@ class Worker:
 
     def _routes(self, connection: Any) -> dict[str, Any]:
         route = state.route(connection) or self.route
-        totals, elapsed = state.totals(connection, route.id), state.elapsed(connection, route)
+        totals, counts = state.totals(connection, route.id), state.counts(connection, route.id)
+        elapsed = state.elapsed(connection, route)
         return {
             "route": routing.as_dict(route),
             "described": routing.described(route),
@@ -214,8 +215,9 @@ class Worker:
             "requests": totals,
             "events": {
                 metric: {str(share): list(each) for share, each in by_share.items()}
-                for metric, by_share in state.counts(connection, route.id).items()
+                for metric, by_share in counts.items()
             },
+            "evidence": routing.evidence_so_far(route, totals, counts, self.settings) if routing.share(route) else {},
             "waits_for": routing.waiting(route, totals, self.settings, elapsed),
             "refused": {**(self.served.refused if self.served else {}), **self.refused},
         }

@@ -108,6 +108,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
     for metric, by_share in sorted(found["events"].items()):
         challenger, champion = (sum(counts[place] for counts in by_share.values()) for place in (0, 1))
         lines.append(f"  {metric}: {challenger:,} of the challenger's, {champion:,} of the champion's")
+    if evidence := found.get("evidence"):
+        lines.append(f"evidence against the challenger: {evidence['mean']:.2g}, rolled back at {evidence['limit']:.4g}")
     if found["waits_for"]:
         lines.append(f"the step waits for: {found['waits_for']}")
     return lines + [f"refused as {variant}: {reason}" for variant, reason in sorted(found["refused"].items())]
