@@ -118,6 +118,7 @@ def test_an_invisible_sign_is_shown_as_its_code_in_pages_and_markdown(sign: str)
         **dict.fromkeys(("stages", "unexplained", "not_run", "left_out", "parameters", "code", "environment"), ()),
         "note": f"see #1{sign}",
         "delivery": {"changed": False},
+        "threshold": {"before": None, "now": None, "costs": None},
         "figures": [{"title": f"a{sign}", "svg": f"<svg><text>{sign}</text></svg>"}],
     }
     known["metrics"]["groups"] = []  # type: ignore[index]
