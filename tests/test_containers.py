@@ -104,6 +104,20 @@ def test_compose_has_no_secret_no_floating_version_and_no_open_door(files: Baked
             assert source in compose["volumes"] or (files.path / source).is_file(), mounted
 
 
+def test_the_secrets_that_the_page_makes_are_those_that_compose_asks_for(files: BakedProject, tmp_path: Path) -> None:
+    _, block = services.BLOCK.findall(files.read("docs/deploying.md"))[0]
+    script = "\n".join(line for line in block.splitlines() if not line.startswith("docker"))
+    asked = set(re.findall(r"\$\{(\w+):\?", files.read("compose.yaml")))
+
+    subprocess.run(["bash", "-euc", script], cwd=tmp_path, check=True)
+
+    made = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines())
+    assert set(made) == asked
+    assert len(set(made.values())) == len(made)
+    assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
+    assert ".env" in files.read(".gitignore").splitlines()
+
+
 def test_kubernetes_compose_and_the_image_agree(files: BakedProject) -> None:
     from mlops.commands.production.serve import serve
     from mlops.serving import app, keys
