@@ -141,7 +141,7 @@ def s3(key_id: str, key: str) -> Iterator[S3]:
     """An S3 endpoint with an empty bucket."""
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
-    with _running(command, f"http://127.0.0.1:{port}/", {}, Path(os.devnull)):
+    with running(command, f"http://127.0.0.1:{port}/", {}, Path(os.devnull)):
         endpoint = S3(f"http://127.0.0.1:{port}", key_id, key)
         endpoint.bucket.create()
         yield endpoint
@@ -173,7 +173,7 @@ def tracking(database: Postgres, storage: S3, folder: Path) -> Iterator[Tracking
     }
     command = [sys.executable, "-m", *shlex.split(start.replace("\\\n", " "))]
     server = Tracking(f"http://127.0.0.1:{port}", folder / "mlflow.log", passwords)
-    with _running(command, f"{server.url}/health", environment, server.log):
+    with running(command, f"{server.url}/health", environment, server.log):
         with pytest.MonkeyPatch.context() as patch:
             for name, value in server.account("admin").items():
                 patch.setenv(name, value)
@@ -193,7 +193,7 @@ def scoring(model: str, store: str, folder: Path) -> Iterator[str]:
     # MLflow starts uvicorn by its name.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {"MLFLOW_TRACKING_URI": store, "PATH": path}
-    with _running(command, f"{url}/ping", environment, folder / "scoring.log"):
+    with running(command, f"{url}/ping", environment, folder / "scoring.log"):
         yield f"{url}/invocations"
 
 
@@ -235,11 +235,7 @@ def model(project: "BakedProject", folder: Path, *options: str, **environment: s
         )
         running = Model(f"http://127.0.0.1:{port}", requests, log, process)
         try:
-            deadline = time.monotonic() + PATIENCE
-            while not _answers(f"{running.url}/ready"):
-                assert process.poll() is None, f"it ended: {log.read_text()}"
-                assert time.monotonic() < deadline, f"it is not ready: {log.read_text()}"
-                time.sleep(0.1)
+            wait_for(f"{running.url}/ready", process, log)
             yield running
         finally:
             if process.poll() is None:
@@ -247,8 +243,17 @@ def model(project: "BakedProject", folder: Path, *options: str, **environment: s
             process.wait(PATIENCE)
 
 
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a server answers; its log is shown if it ends or takes too long."""
+    deadline = time.monotonic() + PATIENCE
+    while not _answers(url):
+        assert process.poll() is None, f"it ended: {log.read_text()}"
+        assert time.monotonic() < deadline, f"it is not ready: {log.read_text()}"
+        time.sleep(0.1)
+
+
 @contextmanager
-def _running(command: list[str], url: str, environment: Mapping[str, str], log: Path) -> Iterator[None]:
+def running(command: list[str], url: str, environment: Mapping[str, str], log: Path) -> Iterator[None]:
     """Run a server until it is not needed any more; it counts as started when `url` answers."""
     with log.open("a") as said:
         # A group of its own: what it starts ends with it.

@@ -68,10 +68,16 @@ def shipped() -> set[str]:
 
 def parsed(project: BakedProject) -> dict[str, Any]:
     """Every TOML, YAML and JSON file of the project; one that does not parse raises."""
+
+    def documents(text: str) -> Any:
+        """The document in a YAML file, or the list of them."""
+        found = list(YAML(typ="safe").load_all(text))
+        return found[0] if len(found) == 1 else found
+
     readers = {
         ".toml": tomllib.loads,
-        ".yaml": YAML(typ="safe").load,
-        ".yml": YAML(typ="safe").load,
+        ".yaml": documents,
+        ".yml": documents,
         ".json": json.loads,
     }
     return {
