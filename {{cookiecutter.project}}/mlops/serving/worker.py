@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mlops.serving.engine import Engine
     from mlops.training.metrics import Predictions
 
+STARTING = 60.0  # seconds to wait for the first look at the registry
 EVERY = 0.5  # seconds between looks at what to serve, and between writes of the counts
 AT_ONCE = 64  # rows that a fast engine answers on the spot; more of them go to the thread
 WARM_ROWS = 20  # predicted before a version answers anybody
@@ -92,9 +93,22 @@ class Worker:
         self._asked_for_route = False
 
     async def start(self) -> None:
-        """Load what there is, and follow it."""
-        await self._look()
+        """Load what is in production, and follow it.
+
+        It waits for the first look at the registry: a worker that accepts requests has something to answer with, if
+        there is anything.
+        """
+        end = time.monotonic() + STARTING
+        while not self._has_looked() and time.monotonic() < end:
+            await self._look()
+            await asyncio.sleep(0.02)
         self._tasks = [asyncio.create_task(each) for each in (self._keep_looking(), self._keep_shadowing())]
+
+    def _has_looked(self) -> bool:
+        served = self.served
+        if served is None or not served.checked:
+            return False
+        return served.champion is None or "champion" in self.refused or bool(self.champion)
 
     async def close(self) -> None:
         """Write what is left, and end."""
