@@ -873,6 +873,7 @@ def dates() -> list[Table]:
         shown = {"seen": unclear["seen"].dt.strftime(form)}
         return extended(f"unclear-dates-{name}", unclear, shown=shown, columns={"seen": DATETIME}, **more)
 
+    month_first = "(%d/%m/%Y); %m/%d/%Y would fit, too"
     found = []
     for kind, spellings in formats.items():
         columns = {
@@ -886,9 +887,9 @@ def dates() -> list[Table]:
         *found,
         extended("time-zones", zoned, shown=local, columns=dict.fromkeys(zoned, DATETIME)),
         extended("times-of-day", clock, columns=dict.fromkeys(clock, DATETIME), truth=usual(), delivered=True),
-        unclearly("slash", "%m/%d/%Y", comments={"seen": "month"}),
-        unclearly("slash-semicolon", "%d/%m/%Y", how={"sep": ";"}, comments={"seen": "day"}, data=plain),
-        unclearly("slash-decimal-comma", "%d/%m/%Y", spelling=Spelling(decimal=","), comments={"seen": "day"}),
+        unclearly("slash", "%m/%d/%Y", comments={"seen": "(%m/%d/%Y); %d/%m/%Y would fit, too"}),
+        unclearly("slash-semicolon", "%d/%m/%Y", how={"sep": ";"}, comments={"seen": month_first}, data=plain),
+        unclearly("slash-decimal-comma", "%d/%m/%Y", spelling=Spelling(decimal=","), comments={"seen": month_first}),
         unclearly("dot", "%d.%m.%Y"),
         unclearly("dash", "%d-%m-%Y"),
         extended(
