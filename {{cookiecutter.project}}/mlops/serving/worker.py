@@ -88,6 +88,7 @@ class Worker:
         self._batch = state.Batch()
         self._shadow: deque[tuple[list[dict[str, Any]], str]] = deque()
         self._shadow_rows = 0
+        self._shadowed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._tries: dict[str, int] = {}  # of feedback whose prediction is not known yet
         self._asked_for_route = False
@@ -293,42 +294,26 @@ class Worker:
         route: routing.Route,
         request: str,
     ) -> None:
+        """Answer, log and count the rows of a unit; whose turn it was counts, whoever answers in the end."""
         asked = [rows[place] for place in unit.rows] if len(unit.rows) < len(rows) else rows
-        start = time.perf_counter()
-        events: set[str] = set()
-        answers = None
-        if unit.variant == "challenger" and challenger:
-            try:
-                answers = await challenger.answer(asked, self.settings.timeout_seconds)
-                parts = _parts(answers.predicted, answers.probabilities, tuple(challenger.classes), challenger.positive)
-                if not all(map(_is_plain, parts)):
-                    raise ChallengerError("its answers are not finite")
-            except ChallengerError:
-                answers = None
-                self.metrics.errors("challenger").inc()
-                events |= set(routing.events(route, ms=_ms(start), error=True))
-        if answers is None:
-            variant: routing.Variant = "champion"
-            try:
-                predictions = await self._predict(champion, asked)
-            except Exception:
-                self.metrics.errors("champion").inc()
-                if unit.variant == "champion" and challenger:
-                    self._batch.count(route, "champion", routing.events(route, ms=None, error=True), unit.key)
-                if any(isinstance(value, float) and abs(value) > LARGEST for row in asked for value in row.values()):
-                    # Forests compute with 32 bits, and scikit-learn refuses what is too large for that.
-                    sentence = f"a number is larger than the model takes ({LARGEST:.2g}): give null if it is not known"
-                    raise RequestError(422, sentence) from None
-                raise
-            given = None if predictions.probabilities is None else predictions.probabilities.tolist()
-            parts = _parts(predictions.predicted.tolist(), given, champion.classes, champion.positive)
-        else:
-            variant = "challenger"
-        ms = _ms(start)
-        if variant == "champion":
-            self.latencies.append(ms)
-        copy = champion.copy if variant == "champion" else challenger.copy  # type: ignore[union-attr]
         tested = challenger is not None and routing.share(route) > 0
+        variant, copy, parts = unit.variant, champion.copy, None
+        events: set[str] = set()
+        start = time.perf_counter()
+        if variant == "challenger" and challenger:
+            copy, parts = challenger.copy, await self._of_challenger(challenger, asked)
+            if parts is None:
+                events |= set(routing.events(route, ms=_ms(start), error=True))
+                variant, copy, start = "champion", champion.copy, time.perf_counter()
+        if parts is None:
+            try:
+                parts = await self._of_champion(champion, asked)
+            except Exception:
+                if tested and unit.variant == "champion":
+                    self._batch.count(route, "champion", routing.events(route, ms=None, error=True), unit.key)
+                raise
+            self.latencies.append(_ms(start))
+        ms = _ms(start)
         records = []
         for place, row, answer in zip(unit.rows, asked, parts, strict=True):
             answer |= _identity(variant, copy)
@@ -342,6 +327,32 @@ class Worker:
             self._batch.count(route, unit.variant, sorted(events), unit.key)
         self._count(parts, champion)
         self._log(records)
+
+    async def _of_challenger(self, challenger: Challenger, rows: Rows) -> list[dict[str, Any]] | None:
+        """The challenger's answers; None if it fails, and the champion has to answer."""
+        try:
+            answers = await challenger.answer(rows, self.settings.timeout_seconds)
+        except ChallengerError:
+            parts = None
+        else:
+            parts = _parts(answers.predicted, answers.probabilities, tuple(challenger.classes), challenger.positive)
+        if parts is None or not all(map(_is_plain, parts)):
+            self.metrics.errors("challenger").inc()
+            return None
+        return parts
+
+    async def _of_champion(self, champion: Loaded, rows: Rows) -> list[dict[str, Any]]:
+        try:
+            predictions = await self._predict(champion, rows)
+        except Exception:
+            self.metrics.errors("champion").inc()
+            if any(isinstance(value, float) and abs(value) > LARGEST for row in rows for value in row.values()):
+                # Forests compute with 32 bits, and scikit-learn refuses what is too large for that.
+                sentence = f"a number is larger than the model takes ({LARGEST:.2g}): give null if it is not known"
+                raise RequestError(422, sentence) from None
+            raise
+        given = None if predictions.probabilities is None else predictions.probabilities.tolist()
+        return _parts(predictions.predicted.tolist(), given, champion.classes, champion.positive)
 
     async def _predict(self, champion: Loaded, rows: Rows) -> "Predictions":
         if champion.batcher:
@@ -381,23 +392,22 @@ class Worker:
             return
         self._shadow_rows += len(rows)
         self._shadow.append((rows, request))
+        self._shadowed.set()
 
     async def _keep_shadowing(self) -> None:
         while True:
+            await self._shadowed.wait()
             if not self._shadow:
-                await asyncio.sleep(0.01)
+                self._shadowed.clear()
                 continue
             rows, request = self._shadow.popleft()
             self._shadow_rows -= len(rows)
             challenger, start = self.challenger, time.perf_counter()
             if challenger is None or not challenger.is_ready:
                 continue
-            try:
-                answers = await challenger.answer(rows, self.settings.timeout_seconds)
-            except ChallengerError:
-                self.metrics.errors("challenger").inc()
+            parts = await self._of_challenger(challenger, rows)
+            if parts is None:
                 continue
-            parts = _parts(answers.predicted, answers.probabilities, tuple(challenger.classes), challenger.positive)
             records = []
             for row, answer in zip(rows, parts, strict=True):
                 answer |= _identity("challenger", challenger.copy)
