@@ -103,3 +103,24 @@ def test_decimal_commas_are_seen_in_the_columns_that_leave_no_doubt(
     columns: dict[str, list[str]], separators: list[str], found: bool
 ) -> None:
     assert spelling.commas(pd.DataFrame(columns, dtype="str"), separators) is found
+
+
+BEFORE = ("", "-", "+", "0", "A", "K", "e", "inf", "room ", "kg ", "May ", "Sept-", "pm_", "a/", "m² ", "$")
+DIGITS = ("", "0", "1", "7", "07", "12", "123", "2024", "20240131", "123456789012345678", "9223372036854775808")
+BEHIND = ("", ".0", ".5", "1.0", ".250", ".99999999999999999", ",5", "-", "M", " kg", "kg", "e5", "-03-04", " 2023")
+PARTS = st.tuples(*(st.lists(st.sampled_from(part), min_size=1, max_size=2) for part in (BEFORE, DIGITS, BEHIND)))
+
+
+@given(parts=PARTS, rows=st.integers(1, 60), commas=st.booleans(), data=st.data())
+def test_the_first_look_at_a_column_decides_as_all_looks_do(
+    parts: tuple[list[str], ...], rows: int, commas: bool, data: st.DataObject
+) -> None:
+    random = data.draw(st.randoms(use_true_random=False))
+    words = [("".join(random.choice(part) for part in parts)).strip() or "x" for _ in range(rows)]
+    values = pd.Series(words, dtype="str")
+
+    found = spelling.read(values, commas=commas)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spelling, "_at_first_look", lambda values, **_: None)
+        assert found == spelling.read(values, commas=commas)

@@ -100,7 +100,11 @@ def words(kind: Column, missing: tuple[str, ...]) -> tuple[str, ...]:
 def given(values: pd.Series, missing: tuple[str, ...]) -> pd.Series:
     """Where a value stands, shape (n,): neither missing by its dtype nor, for text, one of the `missing` spellings."""
     values = plain(values)
-    return values.notna() & ~values.str.strip().isin(missing) if is_text(values) else values.notna()
+    if not is_text(values):
+        return values.notna()
+    text = arrow(values)  # not by pandas, which takes ten times as long for a few rows
+    spelt = pc.is_in(pc.utf8_trim_whitespace(text), pa.array(missing, pa.large_string()))
+    return pd.Series(np.asarray(pc.and_(text.is_valid(), pc.invert(spelt)), dtype=bool), values.index, name=values.name)
 
 
 @dataclass(frozen=True)

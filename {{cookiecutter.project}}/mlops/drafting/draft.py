@@ -221,18 +221,24 @@ def _spelt(reading: spelling.Reading, raw: pd.Series) -> dict[str, Any]:
     return fields
 
 
-def _told(column: Column, raw: pd.Series, reason: str, typed: pd.Series | None = None, digest: str = "") -> Guess:
+def _told(
+    column: Column, raw: pd.Series, reason: str, typed: pd.Series | None = None, given: pd.Series | None = None
+) -> Guess:
     """The guess for a column (n,) with everything that reading loses, as reasons and as known losses."""
-    changes = _changes(column, raw, parsing.column(raw, column, MISSING) if typed is None else typed)
+    if typed is None or given is None:
+        typed, given = (
+            parsing.column(raw, column, MISSING),
+            parsing.given(raw, parsing.words(column, MISSING)),
+        )
+    changes = _changes(column, raw, typed, given)
     reasons = [reason, *(change.sentence(column) for change in changes)]
     if column.type == "category" and any(change.kind == "words" for change in changes):
         reasons.append('a level of that name needs missing: [""]')
     kinds = tuple(sorted(change.kind for change in changes))
-    return Guess(column.model_copy(update={"losses": kinds}), "; ".join(filter(None, reasons)), digest)
+    return Guess(column.model_copy(update={"losses": kinds}), "; ".join(filter(None, reasons)))
 
 
-def _changes(column: Column, raw: pd.Series, typed: pd.Series) -> list[round_trip.Change]:
-    given = parsing.given(raw, parsing.words(column, MISSING))
+def _changes(column: Column, raw: pd.Series, typed: pd.Series, given: pd.Series) -> list[round_trip.Change]:
     return round_trip.losses(round_trip.seen(parsing.plain(raw), given, typed, column))
 
 
@@ -250,13 +256,14 @@ def _guess(raw: pd.Series, target: pd.Series, *, commas: bool, year: int) -> Gue
         code = _code(values, missing)
         return code if code.column.role == "ignore" else _told(code.column, raw, code.reason)
     column = Column(type=reading.type, **_spelt(reading, raw))
-    given = parsing.given(raw, parsing.words(column, MISSING))
-    typed = parsing.typed(raw.where(given), column)
+    if column.missing is not None:
+        given = parsing.given(raw, column.missing)
+    typed = parsing.typed(raw if given.all() else raw.where(given), column)
     guess = Guess(column, reading.reason)
     if useless := _useless(typed, guess, name):
         if useless.column.role != "ignore":
-            return _told(useless.column, raw, useless.reason, typed)
-        lost = (change for change in _changes(column, raw, typed) if change.kind == "words")
+            return _told(useless.column, raw, useless.reason, typed, given)
+        lost = (change for change in _changes(column, raw, typed, given) if change.kind == "words")
         return useless.ignored("; ".join([useless.reason, *(change.sentence(column) for change in lost)]))
     leak = (leakage.of_number if target.dtype in ("float64", "Int64") else leakage.of_classes)(typed, target)
     if leak:
@@ -271,7 +278,8 @@ def _guess(raw: pd.Series, target: pd.Series, *, commas: bool, year: int) -> Gue
         f"{missing:.1%} missing" if missing > MISSING_MARGIN else "",
     )
     column = column.model_copy(update={"sensitive": sensitive, **limits})
-    return _told(column, raw, "; ".join(filter(None, reasons)), typed, column_digest(typed))
+    told = _told(column, raw, "; ".join(filter(None, reasons)), typed, given)
+    return replace(told, digest=column_digest(typed))
 
 
 def _perhaps_levels(values: pd.Series, typed: pd.Series, kind: ColumnType) -> str:

@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import product
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlops.base.errors import counted
@@ -54,6 +56,14 @@ CLOCKS = (
 DATE_WORDS = frozenset(
     word.lower() for word in (*calendar.month_name, *calendar.month_abbr, *calendar.day_abbr, "am", "pm", "utc", "z")
 )
+# The first looks at a column, which decide on most: whole numbers without leading zeros; numbers of so few digits that
+# a float tells them from whole ones; and words that begin with a letter, so that they are no numbers, and are dates
+# only if they begin with the name of a month or day.
+WHOLE = r"^-?(?:0|[1-9][0-9]{0,17})$"
+POINTED = r"^-?(?:0|[1-9][0-9]{0,6}|[0-9]{1,7}\.[0-9]{1,8})$"
+POINT_ZEROS = r"^-?[0-9]+(?:\.0+)?$"
+WORDS = r"^[A-Za-z][A-Za-z0-9 _/&'-]*$"
+DATE_FIRST = rf"^(?:{'|'.join(sorted(filter(None, DATE_WORDS)))}|sept)(?:[^a-z]|$)"
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,8 @@ def read(values: pd.Series, *, commas: bool, dated: bool = False, born: int | No
         infinite = f"no finite number in {counted(odd, 'row')}: missing" if odd else ""
         return Reading(_own_type(finite) if len(finite) else "number", reason=infinite)
     values = values.astype("str").str.strip()
+    if reading := _at_first_look(values, commas=commas):
+        return reading
     words = values.str.lower().isin(UNKNOWN) | values.str.fullmatch(ZERO_DATE)
     if words.any() and not words.all() and (reading := _number_or_date(values[~words], commas=commas, born=born)):
         return replace(reading, missing=tuple(sorted(values[words].unique())))
@@ -92,6 +104,25 @@ def read(values: pd.Series, *, commas: bool, dated: bool = False, born: int | No
         or _dates(_some(values), values, commas=commas, born=born, least=1 - MOST_WORDS)
         or Reading("category", reason=_odd_ones(values))
     )
+
+
+def _at_first_look(values: pd.Series, *, commas: bool) -> Reading | None:
+    """What all further looks at the values (n) would come to, if one pattern fits all of them; else None."""
+    text = arrow(values)
+    if _fits_all(text, WHOLE):
+        return _boolean(values) or Reading("integer", "," if commas else ".")
+    if not commas and _fits_all(text, POINTED):
+        kind: ColumnType = "integer" if _fits_all(text, POINT_ZEROS) else "number"
+        return _boolean(values) or Reading(kind, reason=_doubtful_sign(values, "."))
+    dates = partial(pc.match_substring_regex, pattern=DATE_FIRST, ignore_case=True)
+    if _fits_all(text, WORDS) and not pc.any(dates(text)).as_py():
+        return _boolean(values) or Reading("category", reason=_odd_ones(values))
+    return None
+
+
+def _fits_all(text: pa.Array, pattern: str) -> bool:
+    fits = pc.match_substring_regex(text[:FEW], pattern)
+    return bool(pc.all(fits).as_py() and pc.all(pc.match_substring_regex(text, pattern)).as_py())
 
 
 def _boolean(values: pd.Series) -> Reading | None:
@@ -177,8 +208,11 @@ def _some(values: pd.Series) -> pd.Series:
 
 def _doubtful_sign(values: pd.Series, decimal: Decimal) -> str:
     """A sentence if all decimal signs may be signs of thousands as well; else nothing."""
+    thousands, first = rf"\D*[1-9]\d?\d?\{decimal}\d\d\d\D*", values.iloc[0]
+    if decimal in first and not re.fullmatch(thousands, first, re.ASCII):
+        return ""
     marked = values[values.str.contains(decimal, regex=False)]
-    if marked.empty or not marked.str.fullmatch(rf"\D*[1-9]\d?\d?\{decimal}\d\d\d\D*").all():
+    if marked.empty or not marked.str.fullmatch(thousands).all():
         return ""
     name, other = ("point", ",") if decimal == "." else ("comma", ".")
     example = marked.iloc[0]
@@ -196,7 +230,13 @@ def commas(frame: pd.DataFrame, separators: Iterable[str]) -> bool:
         values = parsing.plain(frame[name])
         if parsing.is_text(values) and pc.any(pc.match_substring_regex(arrow(values), "[.,]")).as_py():
             values = values[parsing.given(values, MISSING)].drop_duplicates().iloc[:FIRST_LOOK].str.strip()
-            point, comma = (_all(values, Reading("number", sign)) for sign in (".", ","))
+            first = values.iloc[0] if len(values) else ""
+            signs: tuple[Decimal, ...] = (".", ",")
+            point, comma = (
+                (sign == "." and _fits_all(arrow(values), POINTED))
+                or (numbers.digits(first, sign, share=False) is not None and _all(values, Reading("number", sign)))
+                for sign in signs
+            )
             if len(values) and point != comma:
                 votes.add(comma)
             points |= point and bool(values.str.fullmatch(r"[+-]?\d+\.\d+").any())

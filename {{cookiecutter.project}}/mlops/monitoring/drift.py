@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import ParameterError, nearest
@@ -113,7 +112,7 @@ def _tests(baseline: Distribution, current: Distribution, limits: Monitor) -> tu
     if baseline.kind == "number":
         values = _kolmogorov_smirnov(baseline, current, limits.ks_distance)
     else:
-        table = two_sample.contingency(baseline, current)
+        _, table = two_sample.contingency(baseline, current)
         values = _chi_square("chi_square", table, two_sample.cramers_v, limits.cramers_v)
     missing = np.array([[side.given, side.missing] for side in (baseline, current)])
     return values, _chi_square("missing_share", missing, two_sample.share_change, limits.missing_change)
@@ -157,8 +156,9 @@ def _column(name: str, baseline: Distribution, current: Distribution, tests: lis
     if baseline.mean and current.mean is not None:
         shift = 100 * (current.mean - baseline.mean) / abs(baseline.mean)
     new = current.values[:0]
-    if baseline.kind == "category":  # not by numpy, which compares every level with every other
-        new = current.values[~pd.Index(current.values).isin(baseline.values)]
+    if baseline.kind == "category":
+        levels, table = two_sample.contingency(baseline, current)
+        new = levels[(table[0] == 0) & (table[1] > 0)].to_numpy()
     return ColumnDrift(
         column=name,
         kind=baseline.kind,

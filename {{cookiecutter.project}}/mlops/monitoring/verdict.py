@@ -12,7 +12,7 @@ from mlops.base.params import Costs, Monitor
 from mlops.data.profile import Distribution, Profile, distribution
 from mlops.data.schema import Column, Schema
 from mlops.evaluation import results
-from mlops.monitoring import drift
+from mlops.monitoring import drift, two_sample
 from mlops.monitoring.drift import ColumnDrift
 from mlops.training import decision
 from mlops.training.fitting import with_labels
@@ -175,15 +175,15 @@ def sketch(baseline: Distribution, current: Distribution) -> dict[str, Any]:
     `greatest`. Bars of whole numbers hold equally many of them.
     """
     if baseline.kind == "category":
-        reference, now = (pd.Series(side.counts, side.values) / max(side.given, 1) for side in (baseline, current))
-        shares = pd.DataFrame({"reference": reference, "current": now}).fillna(0)
-        levels = shares.sum(axis=1).sort_values(ascending=False, kind="stable").index
-        shown, others = levels[:SKETCH_LEVELS], levels[SKETCH_LEVELS:]
+        levels, table = two_sample.contingency(baseline, current)
+        shares = table / np.maximum([[baseline.given], [current.given]], 1)
+        by_share = np.argsort(-shares.sum(axis=0), kind="stable")
+        shown, others = by_share[:SKETCH_LEVELS], by_share[SKETCH_LEVELS:]
         bars = {
-            str(name): [*side[shown].tolist(), *([float(side[others].sum())] if len(others) else [])]
-            for name, side in shares.items()
+            name: [*side[shown].tolist(), *([float(side[others].sum())] if len(others) else [])]
+            for name, side in zip(("reference", "current"), shares, strict=True)
         }
-        return {"labels": shown.tolist(), "others": len(others), **bars}
+        return {"labels": levels[shown].tolist(), "others": len(others), **bars}
     side = baseline if baseline.given else current
     values = side.values if side.given else np.zeros(1)
     position = np.cumsum(side.counts) / max(side.given, 1)

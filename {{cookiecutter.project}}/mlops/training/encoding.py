@@ -117,7 +117,9 @@ def encoder(schema: Schema, many: list[str], rare_level: int, task: Task, seed: 
     from sklearn.impute import SimpleImputer
     from sklearn.model_selection import KFold
     from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    from mlops.training.target_encoder import LookedUp
 
     numbers = Pipeline(
         [("impute", SimpleImputer(strategy="median", keep_empty_features=True)), ("scale", StandardScaler())]
@@ -128,7 +130,7 @@ def encoder(schema: Schema, many: list[str], rare_level: int, task: Task, seed: 
     )
     kind = "continuous" if task == "regression" else "auto"  # a fold may lack a rare class
     folds = KFold(TARGET_FOLDS, shuffle=True, random_state=seed)
-    means = TargetEncoder(target_type=kind, cv=folds)
+    means = LookedUp(target_type=kind, cv=folds)
     of_category = [name for name in _categories(schema) if name not in many]
     of_number = [
         part
