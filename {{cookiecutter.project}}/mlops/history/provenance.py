@@ -53,8 +53,14 @@ def account() -> str:
 
 
 def identity() -> str:
-    """This person's name in Git, as `Name <address>`; empty if Git has none."""
-    name, address = (git.run("config", f"user.{part}", default="").strip() for part in ("name", "email"))
+    """This person's name in Git, as `Name <address>`; empty if Git has none.
+
+    The variables GIT_AUTHOR_NAME and GIT_AUTHOR_EMAIL win, as in Git.
+    """
+    name, address = (
+        os.environ.get(f"GIT_AUTHOR_{part.upper()}") or git.run("config", f"user.{part}", default="").strip()
+        for part in ("name", "email")
+    )
     return f"{name} <{address}>" if name or address else ""
 
 

@@ -171,8 +171,8 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
     async def change_route(asked: Request) -> Response:
         request.media_type(asked.headers.get("content-type"))
         try:
-            changed, reason = _wanted(request.parsed(await body(asked)), settings)
-            new = await worker.change_route(changed, asked.scope["who"], reason)
+            changed, reason, challenger = _wanted(request.parsed(await body(asked)), settings)
+            new = await worker.change_route(changed, asked.scope["who"], reason, challenger)
         except ParameterError as error:
             return answer({"detail": str(error)}, 422)
         except StoreError as error:
@@ -230,18 +230,26 @@ def _description(app: FastAPI, worker: Worker, *, with_keys: bool) -> dict[str, 
     return found | {"components": components}
 
 
-def _wanted(found: Any, settings: Serving) -> tuple[Serving, str]:
-    """The settings with the routing that is asked for, and the reason.
+def _wanted(found: Any, settings: Serving) -> tuple[Serving, str, str]:
+    """The settings with the routing that is asked for, the reason, and the challenger's number ("" if not given).
 
     Raises:
         ParameterError: a name is unknown, a value out of range, or there is no reason.
     """
     if not isinstance(found, dict) or not isinstance(found.get("reason"), str) or not found["reason"].strip():
         raise ParameterError('the body has to be an object with route and reason: {"route": "canary", "reason": …}')
-    if unknown := found.keys() - {*ROUTING, "reason"}:
-        raise ParameterError(f"{len(unknown)} names in the body are unknown: known are reason, {', '.join(ROUTING)}")
+    if unknown := found.keys() - {*ROUTING, "reason", "challenger"}:
+        raise ParameterError(
+            f"{len(unknown)} names in the body are unknown: known are reason, challenger, {', '.join(ROUTING)}"
+        )
+    if not isinstance(found.get("challenger", ""), str):
+        raise ParameterError("challenger has to be the number of a version, as a text")
     wanted = {**settings.model_dump(), **{name: found[name] for name in ROUTING if name in found}}
-    return yaml.validate(Serving, wanted, "the body", ParameterError), found["reason"].strip()
+    return (
+        yaml.validate(Serving, wanted, "the body", ParameterError),
+        found["reason"].strip(),
+        found.get("challenger", ""),
+    )
 
 
 async def _end_with(parent: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops.base.errors import ProjectError, StoreError
 from mlops.base.params import Register, Serving
+from mlops.history import paths
 from mlops.registry import audit, registry
 from mlops.serving import routing, state, versions
 from mlops.serving.routing import Route
@@ -39,6 +40,7 @@ class Follower:
         self.served = replace(versions.read(folder) or Served(register.name), name=register.name, checked=0)
         self.who = f"model server on {socket.gethostname()}"
         self._told: set[str] = set()
+        self._waits = ""  # why a canary that has passed is not promoted yet
 
     def run(self, stop: threading.Event, every: float = POLL) -> None:
         """Look until `stop` is set."""
@@ -81,6 +83,8 @@ class Follower:
         champion = by_number.get(self.only) if self.only else registry.in_production(known)
         newest = next((each for each in known if registry.CHALLENGER in each.aliases and each != champion), None)
         refused: dict[str, str] = {}
+        if self._waits:
+            refused["promotion"] = self._waits
         if self.only and champion is None:
             refused["champion"] = f"{self.register.name} has no version {self.only}"
         with state.opened(self.folder) as connection:
@@ -90,6 +94,8 @@ class Follower:
                 state.change(connection, routing.only_champion(route), who=self.who, reason=reason, expected=route)
                 route = None
             wanted = by_number.get(route.challenger) if route and route.mode != "champion" else None
+            if route and route.challenger and route.mode != "champion" and wanted is None:
+                refused["challenger"] = f"{self.register.name} has no version {route.challenger}"
             served = Served(
                 self.register.name,
                 self._fetched(client, champion, self.served.champion, "champion", refused),
@@ -149,7 +155,7 @@ class Follower:
 
     def _carry_out(self, client: "Client", connection: Any, known: list["Version"]) -> None:
         """Let the registry follow a decision; twice is no more than once."""
-        pending = state.claim(connection)
+        pending, self._waits = state.claim(connection), ""
         if pending is None:
             return
         try:
@@ -177,22 +183,25 @@ class Follower:
             approvals = audit.approvals(entries, version)
             remade = version.tags.get(registry.REMADE, "")
             if self.register.approval == "required" and not approvals:
-                self._tell(
+                return self._wait(
                     f"version {version.number} has passed its canary, and waits for its approval: somebody else than "
                     f"its author runs `python -m mlops approve {version.number}`"
                 )
-                return False
             if self.register.remade == "required" and not remade:
-                self._tell(
+                return self._wait(
                     f"version {version.number} has passed its canary, and nobody has made it again: `python -m mlops "
                     f"reproduce {version.number}` does"
                 )
-                return False
             approval = {"number": approvals[-1]["number"], "who": approvals[-1]["who"]} if approvals else "off"
             facts = {"approval": approval, "remade": remade}
             self._append(client, entries, "promote", version, live.number if live else None, pending, facts)
         audit.apply(client, self.register.name)
         return True
+
+    def _wait(self, sentence: str) -> bool:
+        self._waits = sentence
+        self._tell(sentence)
+        return False
 
     def _reject(self, client: "Client", version: "Version", known: list["Version"], pending: Pending) -> None:
         """Take its alias from a challenger that was rolled back."""
@@ -222,7 +231,7 @@ class Follower:
     ) -> None:
         facts = audit.facts(action, version, before, pending.decision.reason, self.who)
         own = {"route": pending.before.id, "evidence": pending.decision.evidence}
-        audit.append(client, self.register.name, facts | own | more, version, entries)
+        _copy(audit.append(client, self.register.name, facts | own | more, version, entries))
 
     def _audit_routes(self, client: "Client", connection: Any, known: dict[str, "Version"]) -> None:
         """Enter changes of the route into the audit log, once each."""
@@ -232,7 +241,7 @@ class Follower:
                 entries = audit.read(client, self.register.name)
                 words = f"{routing.described(change.route)}: {change.reason or 'no reason given'}"
                 facts = audit.facts(ROUTED, about, change.route.champion or None, words, change.who)
-                audit.append(client, self.register.name, facts | {"route": change.route.id}, about, entries)
+                _copy(audit.append(client, self.register.name, facts | {"route": change.route.id}, about, entries))
             state.audited(connection, number)
 
     def _tell(self, sentence: str) -> None:
@@ -242,24 +251,34 @@ class Follower:
             self._told = {sentence}
 
 
-def begun(settings: Serving, served: Served, latencies: list[float], identity: str) -> Route:
-    """The route that `settings` ask for, between the champion and the challenger of the registry.
+def _copy(entries: list["Entry"]) -> None:
+    """Update the copy of the log in Git, where the server stands in a clone."""
+    if paths.AUDIT.parent.is_dir():
+        try:
+            audit.write_copy(entries)
+        except StoreError as error:
+            SAYS.warning("%s", error)
+
+
+def begun(settings: Serving, served: Served, latencies: list[float], identity: str, challenger: str = "") -> Route:
+    """The route that `settings` ask for, between the champion and the registry's challenger, or another version.
 
     Raises:
         StoreError: there is no champion, or no challenger besides it.
     """
     if served.champion is None:
         raise StoreError(f"no version of {served.name} is in production, so there is nothing to route")
-    if settings.route != "champion" and not served.candidate:
+    challenger = challenger or served.candidate
+    if settings.route != "champion" and not challenger:
         raise StoreError(
             f"{served.name} has no challenger besides version {served.champion.number}, which is in production: "
-            "register another version"
+            "register another version, or name one by --challenger"
         )
     return routing.begin(
         settings,
         identity,
         champion=served.champion.number,
-        challenger=served.candidate if settings.route != "champion" else "",
+        challenger=challenger if settings.route != "champion" else "",
         tests=versions.test_predictions(served.champion),
         latencies=latencies,
     )

@@ -353,7 +353,7 @@ def described(route: Route) -> str:
     if route.mode == "shadow":
         return f"version {route.champion} answers; version {route.challenger} answers in its shadow, and is only logged"
     if route.mode == "champion":
-        return f"version {route.champion} answers" if route.champion else "the champion answers"
+        return "the version in production answers"
     part = _shares(share(route))
     both = f"version {route.challenger} answers {part} of the requests, version {route.champion} the others{sticky}"
     if route.mode == "ab":

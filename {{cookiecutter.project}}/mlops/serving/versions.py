@@ -129,8 +129,10 @@ def check_rows(copy: Copy) -> "pd.DataFrame | None":
     """The first typed rows of the test split of a version; None if this clone does not have them."""
     import pandas as pd
 
-    path = Path(copy.folder, CHECK)
-    return pd.read_parquet(path) if path.is_file() else None
+    try:
+        return pd.read_parquet(Path(copy.folder, CHECK))
+    except OSError:
+        return None
 
 
 def test_predictions(copy: Copy) -> "Predictions":

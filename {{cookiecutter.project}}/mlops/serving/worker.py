@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
-from mlops.base.errors import ProjectError, StoreError
+from mlops.base.errors import ParameterError, ProjectError, StoreError
 from mlops.base.params import Serving
 from mlops.serving import routing, state, versions
 from mlops.serving.batching import Batcher, Rows
@@ -234,17 +234,25 @@ class Worker:
             },
             "evidence": routing.evidence_so_far(route, totals, counts, self.settings) if routing.share(route) else {},
             "waits_for": routing.waiting(route, totals, self.settings, elapsed),
+            "loading": bool(route.challenger) and not (self.challenger and self.challenger.was_ready),
             "refused": {**(self.served.refused if self.served else {}), **self.refused},
         }
 
-    async def change_route(self, settings: Serving, who: str, reason: str) -> routing.Route:
-        """Put the route that `settings` ask for in force.
+    async def change_route(self, settings: Serving, who: str, reason: str, challenger: str = "") -> routing.Route:
+        """Put the route that `settings` ask for in force, with a version as challenger, if it is not the registry's.
 
         Raises:
+            ParameterError: the key is no column of the champion.
             StoreError: there is no champion or no challenger for it, or the state cannot be written.
         """
         served = self.served or Served("")
-        new: routing.Route = await self.in_other(begun, settings, served, list(self.latencies), secrets.token_hex(4))
+        if settings.key and self.champion and settings.key not in self.champion.schema.columns:
+            raise ParameterError(
+                f"serving.key: schema.yaml of version {self.champion.copy.number} has no column of that name"
+            )
+        new: routing.Route = await self.in_other(
+            begun, settings, served, list(self.latencies), secrets.token_hex(4), challenger
+        )
         await self._in_state(lambda connection: state.change(connection, new, who=who, reason=reason))
         self._follow(new)
         return new

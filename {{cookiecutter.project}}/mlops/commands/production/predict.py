@@ -47,6 +47,8 @@ def predict(
         StoreError: the server cannot be reached or refuses, or the answers cannot be written.
     """
     answer_files.check(out)
+    if not file.is_file():
+        raise DataError(f"{file} is missing: name a file of rows")
     if file.resolve() == out.resolve():
         raise ParameterError(f"{out} is the file of rows: name another one for the answers")
     terms, findings = deliveries.terms(()), Findings()

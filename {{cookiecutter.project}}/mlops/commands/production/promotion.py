@@ -38,6 +38,9 @@ def approve(version: Number, reason: Reason = "", dry_run: DryRun = False) -> No
         audit.agree(entries)
         approvals = audit.approvals(entries, found)
         known = any(_email(entry["who"]) == _email(facts["who"]) for entry in approvals)
+        if not dry_run and "commit" not in found.tags:  # it was registered before it was committed
+            for name, value in (("commit", commits[0].digest), ("author", commits[0].author)):
+                client.set_model_version_tag(settings.name, version, name, value)
         if not (known or dry_run):
             entries = audit.append(client, settings.name, facts, found, entries)
         copied = not dry_run and _copy(entries)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import threading
 from dataclasses import asdict
 from ipaddress import ip_address
@@ -42,6 +43,7 @@ def serve(
         StoreError: the folder of the server cannot be used, the port is taken, or nothing could be fetched.
     """
     settings, register = params.load(params.Serving), params.load(params.Register)
+    _check_certificate(certificate, certificate_key)
     known = keys.named(keys.API_KEYS)
     keys.named(keys.ADMIN_KEYS)  # wrong ones are told before anything is started
     if not _is_loopback(host) and not known:
@@ -51,11 +53,16 @@ def serve(
         )
     from mlops.serving import following, versions
 
-    folder = Path(settings.folder)
+    # A version that is only tried leaves the log, the counts and what other servers serve alone.
+    folder = Path(settings.folder, f"version-{version}" if version else "")
     follower = following.Follower(
         folder, settings, register, None if offline else params.load(params.Tracking).uri, version
     )
     versions.write(folder, follower.served)
+    if version:
+        follower.look()
+        if follower.served.champion is None:
+            raise StoreError(follower.served.refused.get("champion") or follower.served.store)
     if fetch:
         _fetch(follower)
         return
@@ -102,6 +109,20 @@ def _fetch(follower: "Follower") -> None:
     if served.champion is None:
         raise StoreError(served.refused.get("champion") or served.store or f"{served.name} has nothing in production")
     typer.echo(f"version {served.champion.number} of {served.name} is in {served.champion.folder}")
+
+
+def _check_certificate(certificate: Path | None, key: Path | None) -> None:
+    if certificate is None and key is None:
+        return
+    if certificate is None or key is None:
+        raise ParameterError("--certificate and --certificate-key belong together: give both")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as error:  # of OpenSSL, too
+        reason = getattr(error, "strerror", None) or error
+        raise ParameterError(
+            f"{certificate} and {key} are no certificate and its key without a password ({reason}): give two PEM files"
+        ) from None
 
 
 def _is_loopback(host: str) -> bool:

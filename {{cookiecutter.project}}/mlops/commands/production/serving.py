@@ -20,6 +20,7 @@ URL = "http://127.0.0.1:8000"
 def route(
     mode: Annotated[str, typer.Argument(help="champion, ab, shadow or canary.")],
     reason: Reason,
+    challenger: Annotated[str | None, typer.Option(help="Number of a version; by default the registry's.")] = None,
     share: Annotated[float | None, typer.Option(help="ab: share of the requests for the challenger.")] = None,
     steps: Annotated[str | None, typer.Option(help="canary: shares of the challenger, such as 0.01,0.05,0.25.")] = None,
     key: Annotated[str | None, typer.Option(help="Column whose value always gets the same variant.")] = None,
@@ -42,6 +43,7 @@ def route(
     given |= {"step_requests": step_requests, "step_minutes": step_minutes, "slow_ms": slow_ms}
     wanted = {"route": mode, **{name: value for name, value in given.items() if value is not None}}
     yaml.validate(params.Serving, wanted, "the command", ParameterError)
+    wanted |= {"challenger": challenger} if challenger else {}
     if not reason.strip():
         raise ParameterError("--reason is empty: say why, for the audit log")
     with _asking(url) as server:
@@ -110,6 +112,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"  {metric}: {challenger:,} of the challenger's, {champion:,} of the champion's")
     if evidence := found.get("evidence"):
         lines.append(f"evidence against the challenger: {evidence['mean']:.2g}, rolled back at {evidence['limit']:.4g}")
+    if found.get("loading"):
+        lines.append("the challenger is being loaded: until then the version in production answers, and nothing counts")
     if found["waits_for"]:
         lines.append(f"the step waits for: {found['waits_for']}")
     return lines + [f"refused as {variant}: {reason}" for variant, reason in sorted(found["refused"].items())]
