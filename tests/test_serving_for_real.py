@@ -185,13 +185,15 @@ def test_the_documents_of_the_interface_have_the_columns_of_the_schema(
     assert b"swagger" in server.ask("/docs")[1]
 
 
-def test_requests_that_are_made_from_its_own_description_get_the_answers_that_it_describes(server: Model) -> None:
+def test_requests_that_are_made_from_its_own_description_get_the_answers_that_it_describes(
+    server: Model, tmp_path: Path
+) -> None:
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
     options = ("--phases", "examples,fuzzing", "--max-examples", "10", "--generation-deterministic", "--no-shrink")
     health = ("--suppress-health-check", "all", "--warnings", "off")
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json", "--checks", checks]
 
-    done = subprocess.run([*command, *options, *health], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *options, *health], capture_output=True, text=True, check=False, cwd=tmp_path)
 
     assert done.returncode == 0, done.stdout[-4000:]
     assert "8 passed" in done.stdout

@@ -104,7 +104,7 @@ def ingest(
                 unclean = set(delivered.losses)
                 tables.write_batches(Path(aside, goal.name), _as_stored(path, layout, unclean, terms))
             _place(Path(aside, goal.name), goal, Path(aside, "before"), facts["source"], replace=not labelled)
-        if period and not dry_run and not any(asked.values()):  # a part that somebody asked for is no mark
+        if period and not dry_run and not (since or variant):  # a part of the log is no mark
             ingest_predictions.remember(log, period)
     if as_json:
         console.print_json(facts)
