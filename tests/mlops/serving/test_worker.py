@@ -144,7 +144,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
         ("slow", "slow answers", 150),
         ("always yes", "predictions of No", 200),
         ("nonsense", "errors", 100),
-        ("crashes", "errors", 100),
+        ("crashes", "", 400),  # that it answers nobody tells as much
     ],
 )
 def test_a_bad_challenger_is_rolled_back_and_nobody_waits_for_it(
@@ -160,6 +160,8 @@ def test_a_bad_challenger_is_rolled_back_and_nobody_waits_for_it(
         await until_ready(one)
         asked, wrong = 0, set()
         while asked < 3000:
+            if kind == "crashes":
+                await until_ready(one)  # what it does not answer meanwhile follows from the crash, and counts no more
             for _ in range(20):
                 asked += 1
                 (answer,) = await one.answers([{"x": asked}], "request")
@@ -294,3 +296,33 @@ def test_rows_of_one_request_without_a_key_get_one_variant(tmp_path: Path) -> No
 
     assert {len(each) for each in variants} == {1}
     assert set.union(*variants) == {"champion", "challenger"}
+
+
+def test_a_crash_is_one_failure_however_many_wait_for_it(tmp_path: Path) -> None:
+    champion, challenger = a_version(tmp_path, "good"), a_version(tmp_path, "crashes")
+    served = Served("demo", champion, challenger, challenger.number, checked=1)
+
+    async def check(one: Worker) -> Counter[str]:
+        await one.change_route(SETTINGS.model_copy(update={"route": "ab", "share": 0.99}), "ada", "to see")
+        await until_ready(one)
+        await asyncio.gather(*(one.answers([{"x": 1.0}], "request") for _ in range(50)))
+        return Counter({metric: count for (_, metric, *_), count in one._batch.events.items()})
+
+    assert in_a_worker(tmp_path, served, check)["error"] == 1
+
+
+def test_a_damaged_copy_and_a_damaged_file_of_what_is_served_are_made_anew(tmp_path: Path) -> None:
+    copy = a_version(tmp_path, "good")
+    assert versions.is_whole(copy)
+    Path(copy.folder, "model.pkl").write_bytes(b"")
+    assert not versions.is_whole(copy)
+    Path(copy.folder, "check.parquet").write_bytes(b"no table")
+    assert versions.check_rows(copy) is None
+
+    follower = following.Follower(tmp_path, SETTINGS, Register(name="demo"), None)
+    follower.look()
+    (tmp_path / "served.json").write_text("{")
+    follower.look()
+    found = versions.read(tmp_path)
+    assert found is not None
+    assert (found.name, found.checked) == ("demo", 1)

@@ -28,6 +28,9 @@ OPTIONS = "MLOPS_SERVER"  # environment variable: the options of the command, fo
 # Of what is asked without a body.
 PLAIN = {"responses": {"200": {"description": "The answer."}, "503": {"description": "There is no model."}}}
 ROUTING = ("route", "share", "key", "steps", "slow_ms", *routing.JUDGING)
+LONGEST_REASON = 500  # characters; it goes into the audit log
+TABLE_ROWS = 100  # times max_rows, in one Arrow or Parquet body
+TABLE_BYTES = 100_000_000  # of a table in memory
 LARGE = 200_000  # bytes of a body that takes milliseconds to read: others are answered meanwhile
 
 
@@ -98,7 +101,7 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
                 if refused.status in (408, 413):
                     response.headers["connection"] = "close"  # the rest of the body is not read
                 return response
-            except UnavailableError as error:
+            except (UnavailableError, StoreError) as error:
                 return answer({"detail": str(error)}, 503)
 
         return guarded
@@ -107,7 +110,10 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
         kind = request.media_type(asked.headers.get("content-type"), (JSON, request.ARROW, request.PARQUET))
         champion, content = current(asked), await body(asked)
         if kind != JSON:
-            table = await worker.in_thread(bulk.table, content, kind, champion.reader)
+            table = await worker.in_thread(bulk.table, content, kind, champion.reader, TABLE_BYTES)
+            if len(table) > TABLE_ROWS * settings.max_rows:
+                most = TABLE_ROWS * settings.max_rows
+                raise RequestError(413, f"the table has {len(table)} rows, and {most} are the most: send several")
             answers = await worker.bulk(table, asked.scope["identity"])
             return Response(bulk.bulk_answer(answers, kind), media_type=kind)
         reader = champion.reader
@@ -238,6 +244,8 @@ def _wanted(found: Any, settings: Serving) -> tuple[Serving, str, str]:
     """
     if not isinstance(found, dict) or not isinstance(found.get("reason"), str) or not found["reason"].strip():
         raise ParameterError('the body has to be an object with route and reason: {"route": "canary", "reason": …}')
+    if len(found["reason"]) > LONGEST_REASON or not found["reason"].isprintable():
+        raise ParameterError(f"reason has to be one line of at most {LONGEST_REASON} characters")
     if unknown := found.keys() - {*ROUTING, "reason", "challenger"}:
         raise ParameterError(
             f"{len(unknown)} names in the body are unknown: known are reason, challenger, {', '.join(ROUTING)}"

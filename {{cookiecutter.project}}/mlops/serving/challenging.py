@@ -25,7 +25,11 @@ LOADING = 60.0  # seconds
 
 
 class ChallengerError(Exception):
-    """The challenger gave no answer."""
+    """The challenger gave no answer; `counted` is False where that follows from a failure that was counted before."""
+
+    def __init__(self, sentence: str, *, counted: bool = True) -> None:
+        super().__init__(sentence)
+        self.counted = counted
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Challenger:
         self.refused = ""  # why it cannot answer, as long as it cannot
         self._waiting: dict[int, asyncio.Future[Answers]] = {}
         self._number = self._loaded = 0
+        self._told = False  # whether the end of the last process was counted
         self._process: asyncio.subprocess.Process | None = None
         self._running = asyncio.create_task(self._run())
 
@@ -67,7 +72,7 @@ class Challenger:
         """
         process = self._process
         if process is None or process.stdin is None:
-            raise ChallengerError("it is not loaded")
+            raise self._ended("it is not loaded")
         self._number += 1
         number, answers = self._number, asyncio.get_running_loop().create_future()
         self._waiting[number] = answers
@@ -78,9 +83,9 @@ class Challenger:
         except TimeoutError:
             self._process = None
             _end(process)
-            raise ChallengerError(f"it gave no answer within {timeout:g} s") from None
+            raise self._ended(f"it gave no answer within {timeout:g} s") from None
         except OSError as error:
-            raise ChallengerError(f"its process ended ({error})") from None
+            raise self._ended(f"its process ended ({error})") from None
         finally:
             self._waiting.pop(number, None)
 
@@ -98,9 +103,14 @@ class Challenger:
             self._process = None
             for answers in self._waiting.values():
                 if not answers.done():
-                    answers.set_exception(ChallengerError(self.refused or "its process ended"))
+                    answers.set_exception(self._ended(self.refused or "its process ended"))
             pause = FIRST_PAUSE if answered else min(2 * pause, LONGEST_PAUSE)
             await asyncio.sleep(pause)
+
+    def _ended(self, sentence: str) -> ChallengerError:
+        """The end of a process is one failure, whoever waited for it or asks before the next one is loaded."""
+        counted, self._told = not self._told, True
+        return ChallengerError(sentence, counted=counted)
 
     async def _once(self) -> bool:
         """Start a process, and read its answers until it ends; whether it gave any."""
@@ -122,7 +132,7 @@ class Challenger:
             self.refused = hello.get("refused", "" if "classes" in hello else "its process ended while it was loaded")
             if not self.refused:
                 self.classes, self.positive = hello["classes"], hello["positive"]
-                self._process = process
+                self._process, self._told = process, False
                 self._loaded += 1
             while line := await process.stdout.readline():
                 answered = self._take(*json.loads(line)) or answered

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlops.base.errors import ProjectError, StoreError
 from mlops.base.params import Register, Serving
 from mlops.history import paths
-from mlops.registry import audit, registry
+from mlops.registry import audit, backend, registry, sqlite_store
 from mlops.serving import routing, state, versions
 from mlops.serving.routing import Route
 from mlops.serving.state import Pending
@@ -40,6 +40,7 @@ class Follower:
         self.served = replace(versions.read(folder) or Served(register.name), name=register.name, checked=0)
         self.who = f"model server on {socket.gethostname()}"
         self._told: set[str] = set()
+        self._seen: set[Copy] = set()  # copies that were whole
         self._waits = ""  # why a canary that has passed is not promoted yet
 
     def run(self, stop: threading.Event, every: float = POLL) -> None:
@@ -65,17 +66,23 @@ class Follower:
             self.served = replace(before, store="the registry is not asked (--offline)")
         else:
             try:
+                self._refuse_to_make_a_store(self.uri)
                 with registry.opened(self.uri) as client:
                     self._follow(client)
             except StoreError as error:
                 self.served = replace(self.served, store=str(error))
                 self._tell(str(error))
-        if before != self.served or not before.checked:
-            self.served = replace(self.served, checked=1)
+        self.served = replace(self.served, checked=1)
+        if versions.read(self.folder) != self.served:
             versions.write(self.folder, self.served)
         with state.opened(self.folder) as connection:
             self._decide(connection)
             state.tidy(connection)
+
+    def _refuse_to_make_a_store(self, uri: str) -> None:
+        database = sqlite_store.file_of(backend.address(uri))
+        if database and not database.exists():
+            raise StoreError(f"the registry {database} is not there")
 
     def _follow(self, client: "Client") -> None:
         known = registry.versions(client, self.register.name)
@@ -87,24 +94,23 @@ class Follower:
             refused["promotion"] = self._waits
         if self.only and champion is None:
             refused["champion"] = f"{self.register.name} has no version {self.only}"
+        copy = self._fetched(client, champion, self.served.champion, "champion", refused)
+        last = self.served.challenger
+        # The champion first: it does not depend on the state of routes, which may be damaged.
+        self.served = replace(self.served, champion=copy, challenger=last, store="", refused=refused)
         with state.opened(self.folder) as connection:
             route = state.route(connection)
             if route and route.mode != "champion" and champion and champion.number != route.champion:
                 reason = f"version {champion.number} is in production now, and not version {route.champion}"
                 state.change(connection, routing.only_champion(route), who=self.who, reason=reason, expected=route)
                 route = None
-            wanted = by_number.get(route.challenger) if route and route.mode != "champion" else None
-            if route and route.challenger and route.mode != "champion" and wanted is None:
-                refused["challenger"] = f"{self.register.name} has no version {route.challenger}"
-            served = Served(
-                self.register.name,
-                self._fetched(client, champion, self.served.champion, "champion", refused),
-                self._fetched(client, wanted, self.served.challenger, "challenger", refused) if wanted else None,
-                newest.number if newest else "",
-                refused=refused,
-                checked=self.served.checked,
-            )
-            self.served = self._compatible(served)
+            asked = route.challenger if route and route.mode != "champion" else ""
+            wanted = by_number.get(asked)
+            if asked and wanted is None:
+                refused["challenger"] = f"{self.register.name} has no version {asked}"
+            challenger = self._fetched(client, wanted, last, "challenger", refused) if wanted else None
+            candidate = newest.number if newest else ""
+            self.served = self._compatible(replace(self.served, challenger=challenger, candidate=candidate), last)
             self._audit_routes(client, connection, by_number)
             self._carry_out(client, connection, known)
         versions.keep_only(self.folder, self.served)
@@ -115,19 +121,23 @@ class Follower:
         """The copy of a version; the last good one where that cannot be had."""
         if version is None:
             return last if variant == "champion" and variant in refused else None
-        if last and (last.number, last.digest) == (version.number, version.tags.get(registry.MODEL_DIGEST)):
+        same = last and (last.number, last.digest) == (version.number, version.tags.get(registry.MODEL_DIGEST))
+        # To read a large copy takes long: once in the life of a process, and then only see that it is there.
+        if same and last and last in self._seen and Path(last.folder, versions.MODEL_FILES[0]).is_file():
             return last
         try:
-            return versions.fetch(client, version, self.folder)
+            copy = versions.fetch(client, version, self.folder)
+            self._seen.add(copy)
+            return copy
         except StoreError as error:
             refused[variant] = str(error)
             self._tell(str(error))
             return last
 
-    def _compatible(self, served: Served) -> Served:
+    def _compatible(self, served: Served, before: Copy | None) -> Served:
         """What is served without a challenger that needs other columns than the champion."""
         champion, challenger = served.champion, served.challenger
-        if not champion or not challenger or challenger == self.served.challenger:
+        if not champion or not challenger or challenger == before:
             return served
         try:
             needed = [versions.load(copy).schema.needed for copy in (champion, challenger)]

@@ -101,9 +101,20 @@ def fetch(client: "Client", version: "Version", folder: Path) -> Copy:
             f"{version.number}` makes it again, and `python -m mlops trust` says whose it is"
         )
     place = folder / COPIES / f"{digest[:16]}-{package[:16]}"
-    if not place.is_dir():
+    copy = Copy(version.number, digest, package, str(place))
+    if not is_whole(copy):
+        shutil.rmtree(place, ignore_errors=True)
         _copy(client, version, digest, package, place)
-    return Copy(version.number, digest, package, str(place))
+    return copy
+
+
+def is_whole(copy: Copy) -> bool:
+    """Whether the files of a copy are here, and those that were registered."""
+    try:
+        _checked(Path(copy.folder), copy.number, copy.digest, copy.package)
+    except StoreError:
+        return False
+    return all(Path(copy.folder, path.name).is_file() for path in RESULTS)
 
 
 def load(copy: Copy) -> "RawModel":
@@ -131,7 +142,7 @@ def check_rows(copy: Copy) -> "pd.DataFrame | None":
 
     try:
         return pd.read_parquet(Path(copy.folder, CHECK))
-    except OSError:
+    except Exception:  # a damaged one can raise anything, and another way to check is known
         return None
 
 

@@ -1,6 +1,7 @@
 """What one worker answers with, and what it writes down: versions, routing, counts and the log."""
 
 import asyncio
+import logging
 import random
 import secrets
 import time
@@ -32,13 +33,16 @@ if TYPE_CHECKING:
     from mlops.serving.engine import Engine
     from mlops.training.metrics import Predictions
 
+SAYS = logging.getLogger("mlops.serving")
 STARTING = 60.0  # seconds to wait for the first look at the registry
+HEALTH = 1.0  # seconds to wait for the state when the health is asked for
 EVERY = 0.5  # seconds between looks at what to serve, and between writes of the counts
 AT_ONCE = 64  # rows that a fast engine answers on the spot; more of them go to the thread
 WARM_ROWS = 20  # predicted before a version answers anybody
 LATENCIES, ENOUGH_LATENCIES = 1000, 200  # of the champion: kept, and needed to say what is slow
 LARGEST = 3.4e38  # of 32 bits
 WAITING_ROWS = 20_000  # that may wait for a slow model; a request that would wait longer is refused
+COLD_SLOW = 250.0  # milliseconds: the limit of slow answers where the champion has given too few to tell
 SHADOW_ROWS = 1000  # that may wait for the challenger
 TRIES = 5  # to find the prediction of feedback
 
@@ -84,12 +88,14 @@ class Worker:
         self.route = routing.Route(id="")
         self.latencies: deque[float] = deque(maxlen=LATENCIES)  # milliseconds
         self._thread = ThreadPoolExecutor(1, "model")  # one, so that results do not depend on what else runs
-        self._other = ThreadPoolExecutor(1, "files")
+        self._other = ThreadPoolExecutor(1, "loading")
+        self._files = ThreadPoolExecutor(1, "files")  # which may wait for the disk or for a lock
         self._batch = state.Batch()
         self._shadow: deque[tuple[list[dict[str, Any]], str]] = deque()
         self._shadow_rows = 0
         self._shadowed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._known = 0  # predictions in the state
         self._tries: dict[str, int] = {}  # of feedback whose prediction is not known yet
         self._asked_for_route = False
 
@@ -124,6 +130,7 @@ class Worker:
         self.labels.close()
         self._thread.shutdown(cancel_futures=True)
         self._other.shutdown()
+        self._files.shutdown(wait=False)
 
     # ---- Answers
 
@@ -169,7 +176,11 @@ class Worker:
         if champion is None:
             raise UnavailableError(self.why_not())
         start, rows = time.perf_counter(), cast(list[Row], table.to_dict(orient="records"))
-        predictions = await self.in_thread(champion.engine.model._predictions, table)
+        try:
+            predictions = await self.in_thread(champion.engine.model._predictions, table)
+        except Exception as error:
+            self.metrics.errors("champion").inc()
+            raise _blamed(error, rows) from None
         given = None if predictions.probabilities is None else predictions.probabilities.tolist()
         answers = _parts(predictions.predicted.tolist(), given, champion.classes, champion.positive)
         for answer in answers:
@@ -193,10 +204,10 @@ class Worker:
 
     async def predictions(self) -> int:
         """How many predictions all workers have given, over restarts."""
-        with suppress(StoreError):
-            known: dict[str, int] = await self._in_state(state.predictions)
-            return self._batch.versions.total() + sum(known.values())
-        return self._batch.versions.total()
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(HEALTH):  # whoever asks for the health must not wait for the disk
+                self._known = sum((await self._in_state(state.predictions)).values())
+        return self._batch.versions.total() + self._known
 
     def described(self) -> dict[str, Any]:
         """What is served, for people."""
@@ -250,6 +261,8 @@ class Worker:
             raise ParameterError(
                 f"serving.key: schema.yaml of version {self.champion.copy.number} has no column of that name"
             )
+        if settings.slow_ms == "auto" and len(self.latencies) < ENOUGH_LATENCIES:
+            settings = settings.model_copy(update={"slow_ms": COLD_SLOW})  # of few answers, the first ones count much
         new: routing.Route = await self.in_other(
             begun, settings, served, list(self.latencies), secrets.token_hex(4), challenger
         )
@@ -309,9 +322,11 @@ class Worker:
         events: set[str] = set()
         start = time.perf_counter()
         if variant == "challenger" and challenger:
-            copy, parts = challenger.copy, await self._of_challenger(challenger, asked)
-            if parts is None:
+            try:
+                copy, parts = challenger.copy, await self._of_challenger(challenger, asked)
+            except ChallengerError as error:
                 events |= set(routing.events(route, ms=_ms(start), error=True))
+                tested = tested and error.counted
                 variant, copy, start = "champion", champion.copy, time.perf_counter()
         if parts is None:
             try:
@@ -336,29 +351,28 @@ class Worker:
         self._count(parts, champion)
         self._log(records)
 
-    async def _of_challenger(self, challenger: Challenger, rows: Rows) -> list[dict[str, Any]] | None:
-        """The challenger's answers; None if it fails, and the champion has to answer."""
+    async def _of_challenger(self, challenger: Challenger, rows: Rows) -> list[dict[str, Any]]:
+        """The challenger's answers.
+
+        Raises:
+            ChallengerError: it gives none, or none that can be handed on.
+        """
         try:
             answers = await challenger.answer(rows, self.settings.timeout_seconds)
-        except ChallengerError:
-            parts = None
-        else:
             parts = _parts(answers.predicted, answers.probabilities, tuple(challenger.classes), challenger.positive)
-        if parts is None or not all(map(_is_plain, parts)):
+            if not all(map(_is_plain, parts)):
+                raise ChallengerError("its answers are not finite")
+        except ChallengerError:
             self.metrics.errors("challenger").inc()
-            return None
+            raise
         return parts
 
     async def _of_champion(self, champion: Loaded, rows: Rows) -> list[dict[str, Any]]:
         try:
             predictions = await self._predict(champion, rows)
-        except Exception:
+        except Exception as error:
             self.metrics.errors("champion").inc()
-            if any(isinstance(value, float) and abs(value) > LARGEST for row in rows for value in row.values()):
-                # Forests compute with 32 bits, and scikit-learn refuses what is too large for that.
-                sentence = f"a number is larger than the model takes ({LARGEST:.2g}): give null if it is not known"
-                raise RequestError(422, sentence) from None
-            raise
+            raise _blamed(error, rows) from None
         given = None if predictions.probabilities is None else predictions.probabilities.tolist()
         return _parts(predictions.predicted.tolist(), given, champion.classes, champion.positive)
 
@@ -413,8 +427,9 @@ class Worker:
             challenger, start = self.challenger, time.perf_counter()
             if challenger is None or not challenger.is_ready:
                 continue
-            parts = await self._of_challenger(challenger, rows)
-            if parts is None:
+            try:
+                parts = await self._of_challenger(challenger, rows)
+            except ChallengerError:
                 continue
             records = []
             for row, answer in zip(rows, parts, strict=True):
@@ -429,10 +444,14 @@ class Worker:
     async def _keep_looking(self) -> None:
         while True:
             await asyncio.sleep(EVERY)
-            with suppress(StoreError):  # a disk that is full now may not be in half a second
+            try:
                 await self._look()
                 await self._flush()
-            await asyncio.get_running_loop().run_in_executor(self._other, self.log.sync)
+            except StoreError:
+                pass  # a disk that is full now may not be in half a second
+            except Exception:  # of a bug; the champion goes on answering
+                SAYS.exception("a look at what is to be served failed")
+            await self._in_files(self.log.sync)
 
     async def _look(self) -> None:
         """Load what is to be served and is not loaded."""
@@ -506,7 +525,10 @@ class Worker:
             with state.opened(self.folder) as connection:
                 return function(connection)
 
-        return await self.in_other(call)
+        return await self._in_files(call)
+
+    async def _in_files(self, function: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._files, function)
 
     async def in_thread(self, function: Any, *arguments: Any) -> Any:
         """The result of a long call, in the thread of the model."""
@@ -538,6 +560,14 @@ def _parts(
         }
         for label, each in zip(predicted, probabilities, strict=True)
     ]
+
+
+def _blamed(error: Exception, rows: Rows) -> Exception:
+    """What to raise for a failure of the model: a refusal, if a number is too large for it."""
+    if any(isinstance(value, float) and abs(value) > LARGEST for row in rows for value in row.values()):
+        # Forests compute with 32 bits, and scikit-learn refuses what is too large for that.
+        return RequestError(422, f"a number is larger than the model takes ({LARGEST:.2g}): give null if not known")
+    return error
 
 
 def _identity(variant: routing.Variant, copy: Copy) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import ssl
+import tempfile
 import threading
 from dataclasses import asdict
 from ipaddress import ip_address
@@ -19,6 +20,8 @@ from mlops.serving import keys
 
 if TYPE_CHECKING:
     from mlops.serving.following import Follower
+
+SHARED = "/dev/shm"  # noqa: S108 – memory that has a name, on Linux
 
 
 def serve(
@@ -71,9 +74,8 @@ def serve(
 
     from mlops.serving import app, logs, metrics
 
-    counters = folder / f"metrics-{os.getpid()}"
-    shutil.rmtree(counters, ignore_errors=True)
-    counters.mkdir(mode=0o700, parents=True)
+    # Workers count in files that they map into memory: on a disk that is full, to touch one would end the process.
+    counters = Path(tempfile.mkdtemp(prefix="mlops-metrics-", dir=SHARED if os.access(SHARED, os.W_OK) else None))
     os.environ[metrics.FOLDER] = str(counters)
     os.environ[app.OPTIONS] = json.dumps(asdict(app.Options(str(folder), workers, os.getpid())))
     config = uvicorn.Config(
