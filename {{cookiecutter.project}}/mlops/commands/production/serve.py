@@ -57,7 +57,7 @@ def serve(
     from mlops.serving import following, versions
 
     # A version that is only tried leaves the log, the counts and what other servers serve alone.
-    folder = Path(settings.folder, f"version-{version}" if version else "")
+    folder = Path(settings.folder, f"version-{version}" if version and not fetch else "")
     follower = following.Follower(
         folder, settings, register, None if offline else params.load(params.Tracking).uri, version
     )
