@@ -29,7 +29,7 @@ from benchmarks.experiments import run
 
 MODELS = ("logistic_regression", "random_forest", "gradient_boosting", "hist_gradient_boosting")
 SLOW = "own"  # an estimator without a fast engine
-OWN = "  own:\n    classifier: sklearn.neighbors.KNeighborsClassifier\n"
+OWN = "  own:\n    classifier: sklearn.ensemble.BaggingClassifier\n"
 # What a FastAPI application does that does nothing: it reads the body.
 NOTHING = """
 from fastapi import FastAPI, Request, Response
@@ -127,7 +127,8 @@ def with_model(project: Path, name: str) -> str:
     (project / "params.yaml").write_text(changed, encoding="utf-8")
     run(project, *DVC, "repro", "--quiet")
     known = json.loads(run(project, sys.executable, "-m", "mlops", "registry", "show", "--json"))["versions"]
-    return str(known[0]["version"])
+    digest = json.loads((project / "reports" / "registration.json").read_text(encoding="utf-8"))["model_digest"]
+    return next(str(each["version"]) for each in known if each["model_digest"] == digest)
 
 
 def main() -> None:

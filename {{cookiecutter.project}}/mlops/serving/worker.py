@@ -106,6 +106,7 @@ class Worker:
         there is anything.
         """
         end = time.monotonic() + STARTING
+        await self.in_other(_import_early)
         while not self._has_looked() and time.monotonic() < end:
             await self._look()
             await asyncio.sleep(0.02)
@@ -537,6 +538,11 @@ class Worker:
     async def in_other(self, function: Any, *arguments: Any) -> Any:
         """The result of a call that takes long, or waits for the disk, while others are answered."""
         return await asyncio.get_running_loop().run_in_executor(self._other, function, *arguments)
+
+
+def _import_early() -> None:
+    """Import what a model takes, while the parent process looks at the registry."""
+    import treelite.gtil  # noqa: F401
 
 
 def _parts(
