@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ from mlops.base.params import Serving
 from mlops.serving import bulk, inference_protocol, keys, openapi, request, routing
 from mlops.serving.access import Access, Endpoint, answer
 from mlops.serving.metrics import Metrics
+from mlops.serving.options import VARIABLE, Options
 from mlops.serving.request import JSON, RequestError
 from mlops.serving.worker import Loaded, UnavailableError, Worker
 
-OPTIONS = "MLOPS_SERVER"  # environment variable: the options of the command, for its workers
 # Of what is asked without a body.
 PLAIN = {"responses": {"200": {"description": "The answer."}, "503": {"description": "There is no model."}}}
 ROUTING = ("route", "share", "key", "steps", "slow_ms", *routing.JUDGING)
@@ -34,18 +33,9 @@ TABLE_BYTES = 100_000_000  # of a table in memory
 LARGE = 200_000  # bytes of a body that takes milliseconds to read: others are answered meanwhile
 
 
-@dataclass(frozen=True)
-class Options:
-    """What the command gives to its workers: the folder, how many they are, and their parent process."""
-
-    folder: str
-    workers: int
-    parent: int
-
-
 def create() -> Access:
     """The application of a worker; the environment variable MLOPS_SERVER has its options as JSON."""
-    options = Options(**json.loads(os.environ[OPTIONS]))
+    options = Options(**json.loads(os.environ[VARIABLE]))
     settings = params.load(params.Serving)
     metrics = Metrics()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a line is seen when its request is over

@@ -72,12 +72,12 @@ def serve(
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
-    from mlops.serving import app, logs, metrics
+    from mlops.serving import logs, metrics, options
 
     # Workers count in files that they map into memory: on a disk that is full, to touch one would end the process.
     counters = Path(tempfile.mkdtemp(prefix="mlops-metrics-", dir=SHARED if os.access(SHARED, os.W_OK) else None))
     os.environ[metrics.FOLDER] = str(counters)
-    os.environ[app.OPTIONS] = json.dumps(asdict(app.Options(str(folder), workers, os.getpid())))
+    os.environ[options.VARIABLE] = json.dumps(asdict(options.Options(str(folder), workers, os.getpid())))
     config = uvicorn.Config(
         "mlops.serving.app:create",
         factory=True,
