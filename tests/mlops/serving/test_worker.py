@@ -14,6 +14,7 @@ import pytest
 from mlops.base.errors import StoreError
 from mlops.base.params import Register, Serving
 from mlops.registry import packaging
+from mlops.registry.registry import Version
 from mlops.serving import following, routing, state, versions, worker
 from mlops.serving.challenging import Challenger, ChallengerError
 from mlops.serving.versions import Copy, Served
@@ -326,3 +327,17 @@ def test_a_damaged_copy_and_a_damaged_file_of_what_is_served_are_made_anew(tmp_p
     found = versions.read(tmp_path)
     assert found is not None
     assert (found.name, found.checked) == ("demo", 1)
+
+
+def test_a_canary_puts_nothing_into_production_that_promote_would_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follower = following.Follower(tmp_path, SETTINGS, Register(name="demo"), None)
+    route = routing.Route("r", "canary", "1", "2", steps=(0.5,))
+    pending = state.Pending(1, route, routing.Decision("promote", route, "passed", {}))
+    monkeypatch.setattr(following.audit, "read", lambda *_: [])
+
+    for tags, words in (({}, "no commit is known"), ({"commit": "c" * 40}, "version 2 is not approved")):
+        version = Version("2", ("challenger",), "", "run", "source", tags)
+        assert not follower._promote(None, version, [version], pending)  # type: ignore[arg-type]
+        assert words in follower._waits

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops.base import files
 from mlops.base.errors import StoreError
+from mlops.base.params import Register
 from mlops.history import paths
 from mlops.registry import ledger, registry
 from mlops.registry.ledger import Entry
@@ -177,6 +178,28 @@ def departures(entries: Sequence[Entry], version: "Version") -> list[Entry]:
 def approvals(entries: Sequence[Entry], version: "Version") -> list[Entry]:
     """The approvals of a version, the oldest first."""
     return [entry for entry in about(entries, version) if entry["action"] == "approve"]
+
+
+def admission(entries: Sequence[Entry], version: "Version", settings: Register) -> dict[str, Any]:
+    """What the log says of a promotion's approval and remaking: the last approval, or "off"; who made it again.
+
+    Raises:
+        StoreError: the version is not approved, or nobody has made it again, though `settings` ask for that.
+    """
+    number, remade = version.number, version.tags.get(registry.REMADE, "")
+    found = approvals(entries, version)
+    if settings.approval == "required" and not found:
+        raise StoreError(
+            f"version {number} is not approved: someone else than its author runs `python -m mlops approve {number}`, "
+            "or a team of one sets register.approval to off in params.yaml"
+        )
+    if settings.remade == "required" and not remade:
+        raise StoreError(
+            f"nobody has made version {number} again: `python -m mlops reproduce {number}` does, in CI or on another "
+            "machine, or set register.remade to off in params.yaml"
+        )
+    last = found[-1] if settings.approval == "required" else None
+    return {"approval": {"number": last["number"], "who": last["who"]} if last else "off", "remade": remade}
 
 
 def _is_about(entry: Entry, version: "Version") -> bool:

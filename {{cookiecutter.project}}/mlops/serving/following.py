@@ -190,28 +190,20 @@ class Follower:
         if live and live.number == version.number:
             return True
         if not self._is_done(entries, "promote", version, pending):
-            approvals = audit.approvals(entries, version)
-            remade = version.tags.get(registry.REMADE, "")
-            if self.register.approval == "required" and not approvals:
-                return self._wait(
-                    f"version {version.number} has passed its canary, and waits for its approval: somebody else than "
-                    f"its author runs `python -m mlops approve {version.number}`"
-                )
-            if self.register.remade == "required" and not remade:
-                return self._wait(
-                    f"version {version.number} has passed its canary, and nobody has made it again: `python -m mlops "
-                    f"reproduce {version.number}` does"
-                )
-            approval = {"number": approvals[-1]["number"], "who": approvals[-1]["who"]} if approvals else "off"
-            facts = {"approval": approval, "remade": remade}
+            try:
+                if not version.tags.get("commit"):
+                    raise StoreError(
+                        f"no commit is known that has version {version.number}: commit it where it was made, and "
+                        "`python -m mlops sync`"
+                    )
+                facts = audit.admission(entries, version, self.register)
+            except StoreError as error:
+                self._waits = f"version {version.number} has passed its canary, and waits: {error}"
+                self._tell(self._waits)
+                return False
             self._append(client, entries, "promote", version, live.number if live else None, pending, facts)
         audit.apply(client, self.register.name)
         return True
-
-    def _wait(self, sentence: str) -> bool:
-        self._waits = sentence
-        self._tell(sentence)
-        return False
 
     def _reject(self, client: "Client", version: "Version", known: list["Version"], pending: Pending) -> None:
         """Take its alias from a challenger that was rolled back."""

@@ -96,16 +96,11 @@ def _change(action: str, number: str | None, reason: str, *, dry_run: bool) -> N
         if live and goal == live.number:
             raise StoreError(f"version {goal} of {settings.name} is in production already")
         commit, remade = version.tags.get("commit", ""), version.tags.get(registry.REMADE, "")
-        approval: dict[str, Any] | str = "as before"
+        admission: dict[str, Any] = {"approval": "as before", "remade": remade}
         if action == "promote":
-            commit, approval = _commits(version)[0].digest, _approval(entries, version, settings.approval)
-            if settings.remade == "required" and not remade:
-                raise StoreError(
-                    f"nobody has made version {goal} again: `python -m mlops reproduce {goal}` does, in CI or on "
-                    "another machine, or set register.remade to off in params.yaml"
-                )
+            commit, admission = _commits(version)[0].digest, audit.admission(entries, version, settings)
         before = live.number if live else None
-        facts = _facts(action, version, before, reason, commit) | {"approval": approval, "remade": remade}
+        facts = _facts(action, version, before, reason, commit) | admission
         if not dry_run:
             # On a server another change may be faster: `append` refuses if the log has grown since it was read above.
             entries = audit.append(client, settings.name, facts, version, entries)
@@ -177,19 +172,6 @@ def _commits(version: Version) -> list[Commit]:
     raise StoreError(
         f"no commit here has the model of version {version.number} with its data and parameters: commit it where it "
         "was made, or fetch the branch that has it"
-    )
-
-
-def _approval(entries: list[Entry], version: Version, needed: str) -> dict[str, Any] | str:
-    """The last approval of a version, for the log; "off" if none is needed."""
-    if needed == "off":
-        return "off"
-    if found := audit.approvals(entries, version):
-        return {"number": found[-1]["number"], "who": found[-1]["who"]}
-    number = version.number
-    raise StoreError(
-        f"version {number} is not approved: someone else than its author runs `python -m mlops approve {number}`, "
-        "or a team of one sets register.approval to off in params.yaml"
     )
 
 
