@@ -187,7 +187,7 @@ def test_a_parameter_whose_effect_has_not_been_computed_is_said(project: BakedPr
 
     found = review(project, "HEAD")
 
-    assert found["not_run"] == ["train", "register"]
+    assert found["not_run"] == ["train", "register", "monitor"]
     assert found["stages"] == []
 
 
