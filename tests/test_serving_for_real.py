@@ -300,6 +300,7 @@ def test_a_challenger_that_is_wrong_is_rolled_back_by_feedback(
             break
 
     assert asked < 500
+    assert "wrong answers" in server.ask("/admin/route", **ADMIN)[1]["changed"][0]["reason"]
 
     def rejections() -> list[dict[str, Any]]:
         entries = json.loads(answers(team("rita"), "registry", "history", "--json"))["entries"]

@@ -17,6 +17,7 @@ STATE: dict[str, Any] = {
     "described": "canary, step 2 of 2: version 2 answers 25 % of the requests, version 1 the others",
     "requests": {"0": {"champion": 1985, "challenger": 20}, "1": {"champion": 70, "challenger": 30}},
     "events": {"slow": {"0.01": [1, 9], "0.25": [2, 3]}},
+    "changed": [{"at": "2026-11-28T17:37:13.123+00:00", "who": "ada", "reason": "a look at version 2"}],
     "waits_for": "100 of 2,000 requests",
     "refused": {"challenger": "it is broken"},
 }
@@ -107,6 +108,7 @@ def test_without_a_key_nothing_is_asked(server: Server, monkeypatch: pytest.Monk
 def test_the_status_is_for_people_and_as_json_for_programs(server: Server) -> None:
     assert run(server, "status").splitlines() == [
         STATE["described"],
+        "since 2026-11-28T17:37:13 by ada: a look at version 2",
         "step 1 (1 %): 20 to the challenger, 1,985 to the champion",
         "step 2 (25 %): 30 to the challenger, 70 to the champion",
         "  slow: 3 of the challenger's, 12 of the champion's",

@@ -235,9 +235,11 @@ class Worker:
         route = state.route(connection) or self.route
         totals, counts = state.totals(connection, route.id), state.counts(connection, route.id)
         elapsed = state.elapsed(connection, route)
+        changes = state.history(connection, 1)
         return {
             "route": routing.as_dict(route),
             "described": routing.described(route),
+            "changed": [{"at": timestamp(each.at), "who": each.who, "reason": each.reason} for each in changes],
             "candidate": self.served.candidate if self.served else "",
             "requests": totals,
             "events": {

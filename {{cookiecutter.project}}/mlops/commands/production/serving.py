@@ -102,6 +102,7 @@ def _numbers(text: str | None) -> list[float] | None:
 def _lines(found: dict[str, Any]) -> list[str]:
     """The state of the route for people."""
     lines = [found["described"]]
+    lines += [f"since {each['at'][:19]} by {each['who']}: {each['reason']}" for each in found.get("changed", [])]
     steps = found["route"].get("steps", []) if found["route"].get("mode") == "canary" else []
     for number, served in sorted(found["requests"].items(), key=lambda one: int(one[0])):
         share = f" ({100 * steps[int(number)]:.3g} %)" if int(number) < len(steps) else ""
