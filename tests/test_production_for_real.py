@@ -202,7 +202,7 @@ def test_five_who_register_at_once_make_one_run_and_one_version(request: pytest.
     ]
     said = [process.communicate()[0] for process in at_once]
 
-    assert [process.returncode for process in at_once] == [0] * 5, said
+    assert [words for process, words in zip(at_once, said, strict=True) if process.returncode] == []
     (version,) = team.versions()
     assert version["aliases"] == ["challenger"]
     assert version["model_digest"] == json.loads(ada.read("reports/registration.json"))["model_digest"]
