@@ -1,0 +1,43 @@
+"""Reports of the stage `monitor`, as small as they can be, for the tests of what reads many of them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def report(
+    digest: str = "d",
+    *,
+    rows: int = 100,
+    drifted: Sequence[str] = (),
+    shifts: Mapping[str, float] | None = None,
+    answers: Sequence[str] = (),
+    retraining: bool = False,
+    metrics: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """A report on a delivery with the numbers `age` and `size`, and the category `level`."""
+    moved = {"age": 1.0, "size": -2.0, "level": None} | dict(shifts or {})
+
+    def column(name: str, kind: str) -> dict[str, Any]:
+        given = name in drifted or name in answers
+        return {
+            "column": name,
+            "kind": kind,
+            "drifted": given,
+            "effect": 0.5 if given else 0.01,
+            "sample_sizes": [80, rows],
+            "missing_shares": [0.2, 0.0],
+            "baseline_mean": None if kind == "category" else 10.0,
+            "mean_shift_percent": moved.get(name),
+        }
+
+    columns = [column("age", "number"), column("size", "number"), column("level", "category")]
+    alarm = bool(drifted or answers or retraining)
+    return {
+        "delivery": {"rows": rows, "files": {"march.csv": rows}, "digest": digest},
+        "features": {"watched": 3, "drifted": list(drifted), "share": len(drifted) / 3},
+        "predictions": {"count": rows, "drifted": list(answers), "metrics": dict(metrics or {})},
+        "retraining": {"recommended": retraining, "reasons": ["2 of 3"] if retraining else []},
+        "alarm": alarm,
+        "verdict": f"{len(drifted)} of 3 features drifted",
+        "columns": [*columns, column("prediction", "category")],
+    }
