@@ -1,10 +1,9 @@
 """All reports of the stage `monitor` that Git has, and the one in the work tree."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from mlops.base import files
@@ -48,12 +47,12 @@ def read() -> Found:
     last = None
     for origin, text in _reports():
         try:
-            report = json.loads(text)
+            report = json.loads(text or b"")
             if check := checks.check(origin, report):
                 found.append(check)
                 last = report
         except (ValueError, RecursionError, DataError) as error:
-            said = str(error) if isinstance(error, DataError) else "it is no JSON"
+            said = str(error) if isinstance(error, DataError) else "it is no JSON" if text else "it cannot be read"
             notes.append(f"{paths.DRIFT} of {revisions.Revision('HEAD', origin.commit).short} is left out: {said}")
     return Found(found, last, notes + ([revisions.SHALLOW] if revisions.is_shallow() else []))
 
@@ -108,38 +107,40 @@ def _current() -> Any:
     return report
 
 
-def _reports() -> Iterator[tuple[Origin, bytes]]:
-    """The text of each report, with where it comes from, oldest first."""
-    head = git.run("rev-parse", "--verify", "--quiet", "HEAD", default="").strip()
-    shown = ("log", "--reverse", "--date-order", "--format=%H%x1f%P%x1f%at")
-    lines = git.run(*shown).splitlines() if head else []
-    commits = [line.split("\x1f") for line in lines if line.count("\x1f") == 2]
-    blobs = _blobs([commit for commit, *_ in commits], paths.DRIFT)
-    new = [
-        (commit, int(seconds))
-        for commit, parents, seconds in commits
-        if commit in blobs and blobs[commit] not in {blobs.get(parent) for parent in parents.split()}
-    ]
-    texts = git.contents(f"{commit}:./{path}" for commit, _ in new for path in (paths.DRIFT, paths.REGISTRATION))
-    for commit, seconds in new:
+def _reports() -> Iterator[tuple[Origin, bytes | None]]:
+    """The text of each report, None if it is damaged, with where it comes from, oldest first."""
+    brought = _brought()
+    # The names of the reports, then those of what tells their models: one process reads all of them.
+    names = (name for commit, _, blob in brought for name in (blob, f"{commit}:./{paths.REGISTRATION.as_posix()}"))
+    texts = git.contents(names)
+    for commit, seconds, _ in brought:
         report, registration = next(texts), next(texts)
-        yield Origin(commit, datetime.fromtimestamp(seconds, UTC).isoformat(), _model(registration)), report or b""
-    if paths.DRIFT.is_file() and not _is_committed(head, blobs):
+        yield Origin(commit, datetime.fromtimestamp(seconds, UTC).isoformat(), _model(registration)), report
+    if paths.DRIFT.is_file() and not _is_committed():
         registration = paths.REGISTRATION.read_bytes() if paths.REGISTRATION.is_file() else None
         yield Origin(revisions.WORK_TREE, _written(), _model(registration)), paths.DRIFT.read_bytes()
 
 
-def _blobs(commits: Sequence[str], path: Path) -> dict[str, str]:
-    """The digest of a file in each commit that has it."""
-    asked = "".join(f"{commit}:./{path}\n" for commit in commits)
-    answers = git.run("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=asked).splitlines()
-    pairs = zip(commits, answers, strict=True)
-    return {commit: answer.split()[0] for commit, answer in pairs if answer.endswith(" blob")}
+def _brought() -> list[tuple[str, int, str]]:
+    """The commits whose report is that of none of their parents: commit, time of its author, digest of the report."""
+    if not git.run("rev-parse", "--verify", "--quiet", "HEAD", default=""):
+        return []
+    # A combined difference (-c) shows of a merge what differs from every parent.
+    shown = ("--full-history", "-c", "--raw", "--no-abbrev", "--no-renames", "--format=%x1f%H %at")
+    log = git.run("-c", "log.showRoot=true", "log", "--reverse", "--date-order", *shown, "--", paths.DRIFT.as_posix())
+    found = []
+    for entry in log.split("\x1f")[1:]:
+        facts, _, difference = entry.partition("\n")
+        commit, seconds = facts.split()
+        raw = [line.partition("\t")[0].split() for line in difference.splitlines() if line.startswith(":")]
+        found += [(commit, int(seconds), blob) for *_, blob, _ in raw if blob.strip("0")]
+    return found
 
 
-def _is_committed(head: str, blobs: dict[str, str]) -> bool:
+def _is_committed() -> bool:
     """Whether HEAD has the report of the work tree."""
-    return head in blobs and git.run("diff", "--quiet", "HEAD", "--", str(paths.DRIFT), default="differs") == ""
+    known = git.run("rev-parse", "--verify", "--quiet", f"HEAD:./{paths.DRIFT.as_posix()}", default="")
+    return bool(known) and git.run("diff", "--quiet", "HEAD", "--", paths.DRIFT.as_posix(), default="differs") == ""
 
 
 def _written() -> str:

@@ -22,7 +22,7 @@ def check_drift(as_json: AsJson = False) -> None:
     Raises:
         StoreError: there is no report, or it is not the report of the delivery that is here.
     """
-    found = checks.newest(params.load(params.Monitor))
+    found = checks.newest(params.load(params.Monitor, missing_ok=True))
     for note in found.notes:
         typer.echo(note, err=True)
     if as_json:
