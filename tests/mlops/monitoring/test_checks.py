@@ -131,7 +131,9 @@ def test_retraining_is_counted_on_its_own() -> None:
     assert (two.alarm, two.retraining) == (True, True)
 
 
-@pytest.mark.parametrize("broken", [[], None, 3, {"alarm": True}, {**report(), "columns": None}, {**report("a"), "delivery": 1}])
+@pytest.mark.parametrize(
+    "broken", [[], None, 3, {"alarm": True}, {**report(), "columns": None}, {**report("a"), "delivery": 1}]
+)
 def test_what_is_no_report_is_refused(broken: Any) -> None:
     with pytest.raises(DataError, match="no report of the stage `monitor`"):
         checks.check(Origin("c", START.isoformat()), broken)

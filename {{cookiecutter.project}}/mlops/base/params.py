@@ -250,7 +250,9 @@ class Monitor(Section):
     @model_validator(mode="after")
     def _attainable(self) -> Self:
         if self.needed > self.windows:
-            raise ValueError(f"needed is {self.needed}, more than windows, which is {self.windows}: no alarm could come")
+            raise ValueError(
+                f"needed is {self.needed}, more than windows, which is {self.windows}: no alarm could come"
+            )
         return self
 
 

@@ -2,6 +2,8 @@
 
 import subprocess
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import IO, cast
 
 from mlops.base.errors import StoreError, with_memory
 
@@ -43,19 +45,17 @@ def contents(names: Iterable[str]) -> Iterator[bytes | None]:
     except OSError as error:
         raise StoreError(f"git could not be run ({error}): install it, or put it on the PATH") from None
     with process:
-        assert process.stdin is not None and process.stdout is not None  # noqa: PT018 – both are pipes
+        asked, answers = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
         for name in names:
-            try:
-                process.stdin.write(name.encode() + b"\n")
-                process.stdin.flush()
-            except BrokenPipeError:
-                pass
-            header = process.stdout.readline()
+            with suppress(BrokenPipeError):  # then there is no answer, either
+                asked.write(name.encode() + b"\n")
+                asked.flush()
+            header = answers.readline()
             if not header:
                 raise StoreError(f"git cat-file failed at {name}: `git fsck` says what is damaged")
             size = header.rsplit(b" ", 1)[-1].strip()
             if not size.isdigit():
                 yield None
                 continue
-            content = process.stdout.read(int(size) + 1)[:-1]  # a line end follows
+            content = answers.read(int(size) + 1)[:-1]  # a line end follows
             yield content

@@ -15,8 +15,8 @@ from mlops.base.errors import DataError
 from mlops.data.profile import Distribution, Profile
 
 MOST_NAMED = 5
-# A number of rows is unusual if it is outside of median ± SPREADS robust standard deviations of the EARLIER deliveries,
-# and differs from the median by HALF of it or more. The second rule counts where all deliveries have nearly equal sizes.
+# A number of rows is unusual if it is outside of median ± SPREADS robust standard deviations of the EARLIER ones, and
+# differs from the median by HALF of it or more: the second rule counts where all deliveries have nearly equal sizes.
 SPREADS = 3
 ROBUST = 1.4826  # times the median absolute deviation is the standard deviation of a normal distribution
 HALF = 0.5
@@ -247,16 +247,14 @@ def _event(entry: Mapping[str, Any], since: datetime | None) -> dict[str, Any] |
 def _statistics(column: Distribution) -> dict[str, Any]:
     if column.kind == "category":
         return {"count": column.given, "levels": len(column.values), "missing_share": column.missing_share}
-    mean, low, high = column.mean, *(column.values[[0, -1]].tolist() if column.given else (None, None))
-    variance = None if mean is None else float(np.sum((column.values - mean) ** 2 * column.counts) / column.given)
-    return {
-        "count": column.given,
-        "mean": mean,
-        "std": None if variance is None else math.sqrt(variance),
-        "min": low,
-        "max": high,
-        "missing_share": column.missing_share,
-    }
+    mean = column.mean
+    if mean is None:
+        moments: dict[str, float | None] = {"mean": None, "std": None, "min": None, "max": None}
+    else:
+        variance = float(np.sum((column.values - mean) ** 2 * column.counts) / column.given)
+        low, high = column.values[[0, -1]].tolist()
+        moments = {"mean": mean, "std": math.sqrt(variance), "min": low, "max": high}
+    return {"count": column.given, **moments, "missing_share": column.missing_share}
 
 
 def _name(each: Check) -> object:

@@ -85,7 +85,9 @@ def _print(told: dict[str, Any]) -> None:
     if drifts:
         typer.echo(f"drift most often: {', '.join(often)}")
     if len(drifts) > len(often):
-        typer.echo(f"drifts of the others: {', '.join(f'{name} {n}' for name, n in list(drifts.items())[len(often) :])}")
+        typer.echo(
+            f"drifts of the others: {', '.join(f'{name} {n}' for name, n in list(drifts.items())[len(often) :])}"
+        )
     shifts = [
         f"{each['column']} {each['percent']:+.1f} % ({each['time'][:10]})" for each in summary["largest_mean_shifts"]
     ]
