@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mlops.base import files
+from mlops.history import cache, paths
+
 
 def report(
     digest: str = "d",
@@ -41,3 +44,14 @@ def report(
         "verdict": f"{len(drifted)} of 3 features drifted",
         "columns": [*columns, column("prediction", "category")],
     }
+
+
+def deliver(content: dict[str, Any]) -> None:
+    """Put a report, and the delivery that it is about, into the project here, as `dvc repro` leaves them."""
+    paths.INCOMING.mkdir(parents=True, exist_ok=True)
+    (paths.INCOMING / "a.csv").write_text(content["delivery"]["digest"], encoding="utf-8")
+    files.write_json(paths.DRIFT, content)
+    sides = {"deps": paths.INCOMING, "outs": paths.DRIFT}
+    entry = {side: [{"path": path.as_posix(), "md5": cache.md5(path)}] for side, path in sides.items()}
+    files.write_json(paths.LOCK, {"stages": {"monitor": {"cmd": "look", **entry}}})  # JSON is YAML
+    files.write_json(paths.PIPELINE, {"stages": {"monitor": {"cmd": "look", "deps": [paths.INCOMING.as_posix()]}}})

@@ -109,7 +109,10 @@ def _carry(name: str, message: Message, settings: Alerts, state: Mapping[str, An
     elif name == "slack":
         channels.slack(message, os.environ[channels.SLACK])
     elif name == "email":
-        channels.email(message, os.environ[channels.SMTP], settings)
+        if refused := channels.email(message, os.environ[channels.SMTP], settings):
+            return (
+                f"told ({message.step}), but the mail server refused {refused} of {len(settings.email_to)} recipients"
+            )
     elif name == "textfile":
         channels.textfile(Path(settings.textfile), message.project, state)
         return "written"

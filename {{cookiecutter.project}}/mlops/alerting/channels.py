@@ -65,8 +65,10 @@ def slack(message: Message, url: str) -> None:
     web.request(url, {"text": f"*{message.project}: {escaped[0]}*\n{escaped[1]}".strip()})
 
 
-def email(message: Message, url: str, settings: Alerts) -> None:
+def email(message: Message, url: str, settings: Alerts) -> int:
     """Send the message by SMTP: `smtp://user:password@host:587` (with STARTTLS) or `smtps://…`.
+
+    Returns how many of several recipients the server refused.
 
     Raises:
         StoreError: the address is none, or the server did not take the message.
@@ -91,9 +93,10 @@ def email(message: Message, url: str, settings: Alerts) -> None:
         try:
             return _sent(mail, parts.scheme, parts.hostname, port, (parts.username, parts.password), domain)
         except smtplib.SMTPRecipientsRefused as error:
-            raise StoreError(f"{name} refused all recipients ({len(error.recipients)})") from None
+            codes = [code for code, _ in error.recipients.values()]
+            failed, passing = f"{name} refused all recipients ({len(codes)})", all(map(_is_passing, codes))
         except smtplib.SMTPResponseException as error:
-            failed, passing = f"{name} answered {error.smtp_code}", 400 <= error.smtp_code < 500
+            failed, passing = f"{name} answered {error.smtp_code}", _is_passing(error.smtp_code)
         except smtplib.SMTPServerDisconnected:
             failed, passing = f"{name} ended the connection", True
         except smtplib.SMTPException as error:
@@ -106,9 +109,15 @@ def email(message: Message, url: str, settings: Alerts) -> None:
     raise StoreError(failed)
 
 
+def _is_passing(code: int) -> bool:
+    """Whether an answer of a mail server may be another one a moment later (RFC 5321, section 4.2.1)."""
+    return code // 100 == 4
+
+
 def _sent(
     mail: EmailMessage, scheme: str, host: str, port: int | None, login: tuple[str | None, str | None], domain: str
-) -> None:
+) -> int:
+    """Send a mail; returns how many recipients were refused."""
     user, password = (unquote(part) if part else "" for part in login)
     context = ssl.create_default_context()
     if scheme == "smtps":
@@ -123,7 +132,7 @@ def _sent(
             raise StoreError(f"{host} offers no encryption, so the password was not sent")
         if user:
             server.login(user, password)
-        server.send_message(mail)
+        return len(server.send_message(mail))
     finally:
         with suppress(OSError, smtplib.SMTPException):  # the message is on its way by now, or the error is another one
             server.quit()

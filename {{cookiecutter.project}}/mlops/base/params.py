@@ -263,6 +263,12 @@ def _address(text: str) -> str:
     return text
 
 
+def _collected(path: str) -> str:
+    if path and not path.endswith(".prom"):
+        raise ValueError(f"{path} must end with .prom: the node exporter reads no other file")
+    return path
+
+
 Address = Annotated[str, AfterValidator(_address)]
 
 
@@ -274,7 +280,7 @@ class Alerts(Section):
 
     channels: list[Literal["log", "webhook", "slack", "email"]] = ["log"]
     issue: Literal["none", "github", "gitlab"] = "none"
-    textfile: Words = ""
+    textfile: Annotated[Words, AfterValidator(_collected)] = ""
     email_to: list[Address] = []
     email_from: Address | Literal[""] = ""
     cooldown_hours: Annotated[FiniteFloat, Field(ge=0)] = 24

@@ -7,7 +7,7 @@ import typer
 from mlops.alerting import alerts
 from mlops.base import console, params
 from mlops.commands.options import AsJson, DryRun
-from mlops.history import checks
+from mlops.history import drift_reports
 from mlops.monitoring import incidents
 
 
@@ -23,7 +23,7 @@ def alert(as_json: AsJson = False, dry_run: DryRun = False) -> None:
     """
     settings, project = params.load(params.Alerts), params.load(params.Register).name
     alerts.require(settings)
-    found = checks.newest(params.load(params.Monitor))
+    found = drift_reports.newest(params.load(params.Monitor))
     incident = incidents.of_drift(found.report, found.recent, found.sentence)
     outcomes = alerts.tell(incident, settings, project, dry_run=dry_run)
     for note in found.notes:

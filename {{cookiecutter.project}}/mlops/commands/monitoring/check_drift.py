@@ -7,7 +7,7 @@ import typer
 
 from mlops.base import console, params
 from mlops.commands.options import AsJson
-from mlops.history import checks
+from mlops.history import drift_reports
 
 RETRAIN = console.VERDICT + 1
 
@@ -22,7 +22,7 @@ def check_drift(as_json: AsJson = False) -> None:
     Raises:
         StoreError: there is no report, or it is not the report of the delivery that is here.
     """
-    found = checks.newest(params.load(params.Monitor, missing_ok=True))
+    found = drift_reports.newest(params.load(params.Monitor, missing_ok=True))
     for note in found.notes:
         typer.echo(note, err=True)
     if as_json:

@@ -10,7 +10,7 @@ import typer
 from mlops.base import console, files
 from mlops.base.errors import ParameterError, StoreError, counted
 from mlops.commands.options import AsJson
-from mlops.history import checks, paths
+from mlops.history import drift_reports, paths
 
 DIGITS = 8
 PIPE = 250  # columns of text, for whoever reads it in a file
@@ -31,11 +31,11 @@ def history(
         ParameterError: the date is none.
         StoreError: Git or the file cannot be used.
     """
-    from mlops.monitoring.checks import history as together
+    from mlops.monitoring import checks
     from mlops.registry import audit
 
-    found = checks.read()
-    told = together(found.checks, audit.mirrored(), _baseline(found.report), since=_date(since), most=most)
+    found = drift_reports.read()
+    told = checks.history(found.checks, audit.mirrored(), _baseline(found.report), since=_date(since), most=most)
     for note in found.notes:
         typer.echo(note, err=True)
     if output:
@@ -50,14 +50,14 @@ def _baseline(report: Any) -> dict[str, Any]:
     """Statistics of the training data: of all columns where the profile is here, else what the last report has."""
     from mlops.data import profile
     from mlops.intake import tables
-    from mlops.monitoring.checks import baseline_of_profile, baseline_of_report
+    from mlops.monitoring import checks
 
     if paths.REFERENCE.is_file():
         try:
-            return baseline_of_profile(profile.from_frame(tables.read(paths.REFERENCE)))
+            return checks.baseline_of_profile(profile.from_frame(tables.read(paths.REFERENCE)))
         except (KeyError, StoreError):  # of an older pipeline, or broken
             typer.echo(f"{paths.REFERENCE} cannot be read, so the statistics are those of {paths.DRIFT}", err=True)
-    return baseline_of_report(report) if report else {}
+    return checks.baseline_of_report(report) if report else {}
 
 
 def _date(text: str | None) -> datetime | None:

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ import pytest
 from mlops.__main__ import app
 from mlops.base import files, params
 from mlops.base.errors import StoreError
-from mlops.history import cache, checks, git, paths
+from mlops.history import drift_reports, git, paths
 from typer.testing import CliRunner, Result
 
-from tests.mlops.monitoring.reports import report
+from tests.mlops.monitoring.reports import deliver, report
 
 ADA = {"GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@localhost"}
 ADA |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in ADA.items()}
@@ -82,7 +81,7 @@ def test_both_sides_of_a_merge_count_and_the_merge_itself_does_not(project: Path
     main = commit(project, report("c"), 7)
     run(project, "merge", "--quiet", "--strategy=ours", "side", "--message", "Merge", day=8)
 
-    found = checks.read()
+    found = drift_reports.read()
 
     assert [each["delivery"]["digest"] for each in found.checks] == ["a", "b", "c"]
     assert [each["commit"] for each in found.checks][1:] == [side, main]
@@ -97,7 +96,7 @@ def test_a_report_that_is_not_committed_is_the_last_check(project: Path) -> None
     assert [(each["commit"], each["delivery"]["rows"]) for each in told[1:]] == [("work tree", 7)]
     run(project, "add", "--all")
     run(project, "commit", "--quiet", "--message", "b")
-    assert len(checks.read().checks) == 2
+    assert len(drift_reports.read().checks) == 2
 
 
 @pytest.mark.parametrize("broken", ["<<<<<<< HEAD\n{}", "", "[" * 100_000, '{"delivery": {}}', "\udcff"])
@@ -134,7 +133,7 @@ def test_outside_of_git_the_report_in_the_work_tree_is_the_history(
     assert "no check of a delivery yet" in monitor().stdout
     files.write_json(paths.DRIFT, report("a"))
 
-    assert [each["commit"] for each in checks.read().checks] == ["work tree"]
+    assert [each["commit"] for each in drift_reports.read().checks] == ["work tree"]
 
 
 def test_the_text_names_what_drifts_and_what_is_unusual(project: Path) -> None:
@@ -180,7 +179,7 @@ def test_many_commits_are_read_by_one_process(project: Path, monkeypatch: pytest
 
     monkeypatch.setattr(subprocess.Popen, "__init__", counted)
 
-    assert len(checks.read().checks) == 10
+    assert len(drift_reports.read().checks) == 10
     assert len(started) <= 6  # however many commits there are
 
 
@@ -192,7 +191,7 @@ def test_a_damaged_store_costs_only_what_is_damaged(project: Path, tmp_path: Pat
     place.chmod(0o600)
     place.write_bytes(b"broken")
 
-    found = checks.read()
+    found = drift_reports.read()
 
     assert [each["delivery"]["digest"] for each in found.checks] == ["b"]
     assert len(found.notes) == 1
@@ -200,36 +199,20 @@ def test_a_damaged_store_costs_only_what_is_damaged(project: Path, tmp_path: Pat
         list(git.contents(["HEAD"]))
 
 
-@pytest.fixture
-def delivered(project: Path) -> Callable[[Any], None]:
-    """A function that puts a report on what is in data/incoming into the work tree, as `dvc repro` does."""
-    (project / paths.INCOMING).mkdir(parents=True)
-    files.write_json(paths.PIPELINE, {"stages": {"monitor": {"cmd": "look", "deps": [paths.INCOMING.as_posix()]}}})
+def test_one_odd_day_is_no_alarm_and_two_are(project: Path) -> None:
     files.write_text(params.FILE, "monitor: {windows: 3, needed: 2}\n")
-
-    def put(content: Any) -> None:
-        (paths.INCOMING / "a.csv").write_text(content["delivery"]["digest"], encoding="utf-8")
-        files.write_json(paths.DRIFT, content)
-        sides = {"deps": paths.INCOMING, "outs": paths.DRIFT}
-        entry = {side: [{"path": path.as_posix(), "md5": cache.md5(path)}] for side, path in sides.items()}
-        files.write_json(paths.LOCK, {"stages": {"monitor": {"cmd": "look", **entry}}})
-
-    return put
-
-
-def test_one_odd_day_is_no_alarm_and_two_are(project: Path, delivered: Callable[[Any], None]) -> None:
     commit(project, report("a"), 2)
     commit(project, report("b"), 3)
-    delivered(report("c", drifted=["age"], retraining=True))
+    deliver(report("c", drifted=["age"], retraining=True))
     odd = CliRunner().invoke(app, ["check-drift"])
     run(project, "add", "--all")
     run(project, "commit", "--quiet", "--message", "c", day=4)
     committed = CliRunner().invoke(app, ["check-drift"])
-    delivered(report("d", drifted=["age"]))
+    deliver(report("d", drifted=["age"]))
     drift = CliRunner().invoke(app, ["check-drift", "--json"])
-    delivered(report("d", drifted=["age"], retraining=True))
+    deliver(report("d", drifted=["age"], retraining=True))
     retrain = CliRunner().invoke(app, ["check-drift"])
-    delivered(report("e"))
+    deliver(report("e"))
     calm = CliRunner().invoke(app, ["check-drift"])
 
     assert (odd.exit_code, drift.exit_code, retrain.exit_code, calm.exit_code) == (0, 3, 4, 0)
