@@ -109,10 +109,9 @@ def _carry(name: str, message: Message, settings: Alerts, state: Mapping[str, An
     elif name == "slack":
         channels.slack(message, os.environ[channels.SLACK])
     elif name == "email":
-        if refused := channels.email(message, os.environ[channels.SMTP], settings):
-            return (
-                f"told ({message.step}), but the mail server refused {refused} of {len(settings.email_to)} recipients"
-            )
+        refused, of = channels.email(message, os.environ[channels.SMTP], settings), len(settings.email_to)
+        if refused:
+            return f"told ({message.step}), but the mail server refused {refused} of {of} recipients"
     elif name == "textfile":
         channels.textfile(Path(settings.textfile), message.project, state)
         return "written"

@@ -88,21 +88,20 @@ def email(message: Message, url: str, settings: Alerts) -> int:
     mail["Date"], mail["Message-ID"] = formatdate(), make_msgid(domain=domain)
     mail["Auto-Submitted"] = "auto-generated"  # so that no answering machine answers
     mail.set_content(message.text + "\n")
-    name = f"{parts.hostname}:{port}" if port else parts.hostname
     for pause in (*web.PAUSES, None):
         try:
             return _sent(mail, parts.scheme, parts.hostname, port, (parts.username, parts.password), domain)
         except smtplib.SMTPRecipientsRefused as error:
             codes = [code for code, _ in error.recipients.values()]
-            failed, passing = f"{name} refused all recipients ({len(codes)})", all(map(_is_passing, codes))
+            failed, passing = f"{parts.hostname} refused all recipients ({len(codes)})", all(map(_is_passing, codes))
         except smtplib.SMTPResponseException as error:
-            failed, passing = f"{name} answered {error.smtp_code}", _is_passing(error.smtp_code)
+            failed, passing = f"{parts.hostname} answered {error.smtp_code}", _is_passing(error.smtp_code)
         except smtplib.SMTPServerDisconnected:
-            failed, passing = f"{name} ended the connection", True
+            failed, passing = f"{parts.hostname} ended the connection", True
         except smtplib.SMTPException as error:
-            failed, passing = f"{name} cannot do that: {type(error).__name__}", False
+            failed, passing = f"{parts.hostname} cannot do that: {type(error).__name__}", False
         except (OSError, ValueError) as error:
-            failed, passing = f"{name} {web.reason(error)}", isinstance(error, OSError)
+            failed, passing = f"{parts.hostname} {web.reason(error)}", isinstance(error, OSError)
         if pause is None or not passing:
             break
         time.sleep(pause)

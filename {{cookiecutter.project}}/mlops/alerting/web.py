@@ -77,8 +77,8 @@ def _prepared(url: str, content: Any, method: str, headers: Mapping[str, str]) -
     """
     parts = urlsplit(url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname or not url.strip().isascii():
-        raise ValueError
-    host = parts.hostname + (f":{parts.port}" if parts.port else "")
+        raise ValueError("no address")
+    host = parts.hostname  # without the port: in an address that is not encoded, that may be a part of the password
     sent = {"Content-Type": "application/json", "User-Agent": "mlops", **headers}
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

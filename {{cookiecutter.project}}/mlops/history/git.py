@@ -52,6 +52,8 @@ def contents(names: Iterable[str]) -> Iterator[bytes | None]:
                 asked.flush()
             header = answers.readline()
             if not header:
+                with suppress(BrokenPipeError):
+                    asked.close()
                 raise StoreError(f"git cat-file failed at {name}: `git fsck` says what is damaged")
             size = header.rsplit(b" ", 1)[-1].strip()
             if not size.isdigit():

@@ -80,11 +80,11 @@ def check(origin: Origin, report: Any) -> Check | None:
             "retraining": bool(report["retraining"]["recommended"]),
             "watched": watched,
             "drifted": [str(name) for name in report["features"]["drifted"]],
-            "effects": {str(column["column"]): float(column["effect"]) for column in features},
-            "mean_shifts": _mean_shifts(features),
+            "effects": _numbers(features, "effect"),
+            "mean_shifts": _numbers(features, "mean_shift_percent"),
             "predictions": {
                 "drifted": [str(name) for name in report["predictions"]["drifted"]],
-                "effects": {str(column["column"]): float(column["effect"]) for column in outputs},
+                "effects": _numbers(outputs, "effect"),
             },
             "multivariate": report.get("multivariate"),
             "estimated": report.get("estimated"),
@@ -229,9 +229,10 @@ def _drifted(each: Check) -> bool:
     return bool(each["drifted"] or each["predictions"]["drifted"] or together.get("drifted"))
 
 
-def _mean_shifts(features: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    shifts = {str(column["column"]): column.get("mean_shift_percent") for column in features}
-    return {name: float(percent) for name, percent in shifts.items() if percent is not None}
+def _numbers(columns: Sequence[Mapping[str, Any]], fact: str) -> dict[str, float]:
+    """One fact of each column that has it."""
+    found = {str(column["column"]): column.get(fact) for column in columns}
+    return {name: float(number) for name, number in found.items() if number is not None}
 
 
 def _event(entry: Mapping[str, Any], since: datetime | None) -> dict[str, Any] | None:
