@@ -149,9 +149,9 @@ def textfile(path: Path, project: str, incidents: Mapping[str, Mapping[str, Any]
     }
     samples: dict[str, list[str]] = {}
     for name, state in sorted(incidents.items()):
-        labels = f'project="{_label(project)}",incident="{_label(name)}"'
+        labels = "{" + f'project="{_label(project)}",incident="{_label(name)}"' + "}"
         for metric, value in {**state["numbers"], "level": state["level"], **_checked(state)}.items():
-            samples.setdefault(re.sub(r"\W", "_", metric, flags=re.ASCII), []).append(f"{{{labels}}} {float(value)!r}")
+            samples.setdefault(re.sub(r"\W", "_", metric, flags=re.ASCII), []).append(f"{labels} {float(value)!r}")
     lines = []
     for metric, values in sorted(samples.items()):
         full = f"mlops_alert_{metric}"
