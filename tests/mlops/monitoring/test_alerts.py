@@ -146,7 +146,7 @@ def test_a_channel_that_failed_is_told_later_and_the_others_are_not_told_twice(
     }
     lines = capfd.readouterr().err.splitlines()
     assert lines == [
-        "ALERT 2026-03-01T02:00:00+00:00 drift opened, warning: The deliveries drift 1 of 3 features drifted."
+        "ALERT 2026-03-01T02:00:00+00:00 drift opened, warning: The deliveries drift: 1 of 3 features drifted."
     ]
 
 

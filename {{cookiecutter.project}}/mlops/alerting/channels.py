@@ -40,7 +40,8 @@ class Message:
 def log(message: Message) -> None:
     """Write one line to standard error, where cron, systemd and CI keep it."""
     incident = message.incident
-    said = " ".join(message.text.split())
+    title, _, rest = message.text.partition("\n")
+    said = f"{title}: {' '.join(rest.split())}" if rest else title
     typer.echo(f"ALERT {message.time} {incident.name} {message.step}, {incident.level.name}: {said}", err=True)
 
 

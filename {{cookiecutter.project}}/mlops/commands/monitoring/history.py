@@ -94,7 +94,7 @@ def _print(told: dict[str, Any]) -> None:
     if shifts:
         typer.echo(f"largest shifts of a mean: {', '.join(shifts)}")
     table = Table(box=None, pad_edge=False)
-    for name in ("when", "commit", "version", "rows", "days since"):
+    for name in ("when", "commit", "version", "rows", "gap in days"):
         table.add_column(name, no_wrap=True, justify="left" if name in ("when", "commit") else "right")
     table.add_column("verdict", overflow="fold")
     for each in found:
