@@ -87,6 +87,36 @@ def test_both_sides_of_a_merge_count_and_the_merge_itself_does_not(project: Path
     assert [each["commit"] for each in found.checks][1:] == [side, main]
 
 
+def test_a_merge_that_brings_a_report_of_its_own_is_a_check(project: Path) -> None:
+    commit(project, report("a"), 5)
+    run(project, "checkout", "--quiet", "-b", "side")
+    commit(project, report("b"), 6)
+    run(project, "checkout", "--quiet", "main")
+    commit(project, report("c"), 7)
+    run(project, "merge", "--quiet", "--strategy=ours", "--no-commit", "side")
+    merge = commit(project, report("d"), 8)
+
+    assert [each["commit"] for each in drift_reports.read().checks][3:] == [merge]
+
+
+def test_after_a_merge_the_report_that_stands_is_the_newest_one(project: Path) -> None:
+    run(project, "checkout", "--quiet", "-b", "side")
+    commit(project, report("late", drifted=["age"]), 9)
+    run(project, "checkout", "--quiet", "main")
+    files.write_text(params.FILE, "monitor: {windows: 2, needed: 1}\n")
+    deliver(report("early"))
+    run(project, "add", "--all")
+    run(project, "commit", "--quiet", "--message", "early", day=5)
+    run(project, "merge", "--quiet", "--strategy=ours", "side", "--message", "Merge", day=10)
+
+    done = CliRunner().invoke(app, ["check-drift"])
+
+    assert (done.exit_code, done.output) == (
+        0,
+        "0 of 3 features drifted; 1 of the last 2 checks raised an alarm\n",
+    )
+
+
 def test_a_report_that_is_not_committed_is_the_last_check(project: Path) -> None:
     commit(project, report("a"), 5)
     files.write_json(paths.DRIFT, report("b", rows=7))

@@ -273,6 +273,18 @@ def test_a_tracker_that_drops_the_label_is_told(server: Web, monkeypatch: pytest
     assert outcome.note == "opened issue 1; it did not get the label mlops-alert, so the next alert will not find it"
 
 
+def test_an_issue_whose_answer_is_lost_is_not_opened_twice(server: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.answer = lambda method, *_: (200, []) if method == "GET" else (502, None)
+    monkeypatch.setenv("GITLAB_TOKEN", PRIVATE)
+    monkeypatch.setenv("CI_PROJECT_ID", "7")
+    monkeypatch.setenv("CI_API_V4_URL", server.url)
+
+    outcome = only(tell(DRIFT, Alerts(channels=[], issue="gitlab"), "shop", now=NOW))
+
+    assert outcome.note == "127.0.0.1 answered 502"
+    assert [method for method, _, _ in server.requests] == ["GET", "POST"]
+
+
 def test_prometheus_gets_the_state_of_all_incidents(place: Path) -> None:
     settings = Alerts(channels=[], textfile="metrics/mlops.prom")
 

@@ -119,6 +119,7 @@ def test_an_alarm_takes_m_of_the_last_n_deliveries_and_the_latest_one() -> None:
 
     assert [(state.alarms, state.alarm) for state in states] == [(1, False), (2, True), (2, False), (1, False)]
     assert checks.recent([], 3, 2).alarm is False
+    assert checks.recent([on(0, drift("a")), on(1, calm("b")), on(2, drift("a"))], 1, 1).alarm is True
     assert checks.recent(odd, 1, 1).alarm is True
 
 
