@@ -37,6 +37,8 @@ COMMANDS: dict[str, Any] = {
     "predict": "production.predict",
     "batch": "production.batch",
     "check-drift": "monitoring.check_drift",
+    "monitor": {"history": "monitoring.history"},
+    "alert": "monitoring.alert",
 }
 GROUPS = {
     "data": "List the versions of the data, and get one of them.",
@@ -44,6 +46,7 @@ GROUPS = {
     "registry": "List the versions of the model, and who promoted which.",
     "audit": "Check the log of promotions, and bring it back from Git.",
     "serving": "Change which versions answer on a running server.",
+    "monitor": "Look at all checks of deliveries together.",
 }
 
 

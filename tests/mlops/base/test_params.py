@@ -70,6 +70,16 @@ GOOD = {
         "missing_change": 0.05,
         "drifted_share": 0.3,
         "minimum_accuracy": 0.7,
+        "windows": 3,
+        "needed": 2,
+    },
+    "alerts": {
+        "channels": ["log", "email"],
+        "issue": "gitlab",
+        "textfile": "/srv/mlops.prom",
+        "email_to": ["ada@example.org"],
+        "email_from": "shop@example.org",
+        "cooldown_hours": 12.0,
     },
     "sweep": {
         "seed": 42,

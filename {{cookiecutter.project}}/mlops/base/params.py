@@ -5,6 +5,7 @@ effect without DVC knowing. Every parameter has a default, so that an older `par
 """
 
 import math
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import pairwise
@@ -243,6 +244,52 @@ class Monitor(Section):
     missing_change: Share = 0.05
     drifted_share: Share = 0.3
     minimum_accuracy: Share | None = None
+    windows: int = Field(default=1, ge=1)
+    needed: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _attainable(self) -> Self:
+        if self.needed > self.windows:
+            raise ValueError(
+                f"needed is {self.needed}, more than windows, which is {self.windows}: no alarm could come"
+            )
+        return self
+
+
+def _address(text: str) -> str:
+    """An e-mail address of one recipient; a line end would be another header."""
+    if not re.fullmatch(r"[^@\s,;<>]+@[^@\s,;<>]+", text):
+        raise ValueError(f"{text!r} is no e-mail address such as ada@example.org")
+    return text
+
+
+def _collected(path: str) -> str:
+    if path and not path.endswith(".prom"):
+        raise ValueError(f"{path} must end with .prom: the node exporter reads no other file")
+    return path
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class Alerts(Section):
+    """Who is told of drift and of failed runs: channels, recipients, and how often. No stage reads it.
+
+    Addresses and passwords come from the environment only.
+    """
+
+    channels: list[Literal["log", "webhook", "slack", "email"]] = ["log"]
+    issue: Literal["none", "github", "gitlab"] = "none"
+    textfile: Annotated[Words, AfterValidator(_collected)] = ""
+    email_to: list[Address] = []
+    email_from: Address | Literal[""] = ""
+    cooldown_hours: Annotated[FiniteFloat, Field(ge=0)] = 24
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if "email" in self.channels and not self.email_to:
+            raise ValueError("channels has email, but email_to names nobody: add an address")
+        return self
 
 
 class Sweep(Section):
@@ -308,7 +355,7 @@ class Tracking(Section):
         return self
 
 
-KINDS = (Prepare, Validate, Train, Models, Evaluate, Register, Card, Monitor, Sweep, Serving, Tracking)
+KINDS = (Prepare, Validate, Train, Models, Evaluate, Register, Card, Monitor, Alerts, Sweep, Serving, Tracking)
 SECTIONS: dict[str, type[BaseModel]] = {kind.__name__.lower(): kind for kind in KINDS}
 RECORDED = ("prepare", "validate", "train", "models", "evaluate", "register")
 Kind = TypeVar("Kind", bound=BaseModel)

@@ -1,6 +1,9 @@
 """Git's command line."""
 
 import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import IO, cast
 
 from mlops.base.errors import StoreError, with_memory
 
@@ -27,3 +30,34 @@ def run(*arguments: str, default: str | None = None, stdin: str | None = None) -
         return default
     reason = with_memory(next(iter(done.stderr.strip().splitlines()), ""), done.returncode)
     raise StoreError(f"git {arguments[0]} failed: {reason or f'exit code {done.returncode}'}")
+
+
+def contents(names: Iterable[str]) -> Iterator[bytes | None]:
+    """The content of each named object, such as `COMMIT:./FILE`, read one by one by a single process; None without it.
+
+    Raises:
+        StoreError: Git is not installed, or an object is damaged.
+    """
+    command = ["git", "cat-file", "--batch"]
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    try:
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nothing)
+    except OSError as error:
+        raise StoreError(f"git could not be run ({error}): install it, or put it on the PATH") from None
+    with process:
+        asked, answers = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
+        for name in names:
+            with suppress(BrokenPipeError):  # then there is no answer, either
+                asked.write(name.encode() + b"\n")
+                asked.flush()
+            header = answers.readline()
+            if not header:
+                with suppress(BrokenPipeError):
+                    asked.close()
+                raise StoreError(f"git cat-file failed at {name}: `git fsck` says what is damaged")
+            size = header.rsplit(b" ", 1)[-1].strip()
+            if not size.isdigit():
+                yield None
+                continue
+            content = answers.read(int(size) + 1)[:-1]  # a line end follows
+            yield content

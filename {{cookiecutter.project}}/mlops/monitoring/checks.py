@@ -1,0 +1,277 @@
+"""The history of checks: what each report of the stage `monitor` said, and what all of them say together."""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from mlops.base.errors import DataError
+from mlops.data.profile import Distribution, Profile
+
+MOST_NAMED = 5
+# A number of rows is unusual if it is outside of median ± SPREADS robust standard deviations of the EARLIER ones, and
+# differs from the median by HALF of it or more: the second rule counts where all deliveries have nearly equal sizes.
+SPREADS = 3
+ROBUST = 1.4826  # times the median absolute deviation is the standard deviation of a normal distribution
+HALF = 0.5
+FEWEST, EARLIER = 5, 20  # deliveries before; from fewer nothing is called unusual
+SECONDS_A_DAY = 86_400
+
+Check = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a report comes from: its commit, the time of that (ISO 8601), and the SHA-256 of the model if known."""
+
+    commit: str
+    time: str
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Recent:
+    """The last deliveries: how many of them raised an alarm, or recommended retraining, and what follows now.
+
+    `deliveries` is at most `windows`. There is an `alarm` if the latest delivery raised one and `needed` of the last
+    `windows` did; the same goes for `retraining`.
+    """
+
+    windows: int
+    needed: int
+    deliveries: int
+    alarms: int
+    recommendations: int
+    alarm: bool
+    retraining: bool
+
+
+def check(origin: Origin, report: Any) -> Check | None:
+    """What a report (`reports/drift.json`) says, in one entry of the history; None if it is about no delivery.
+
+    `mean_shifts` are in percent of the baseline's mean, and lack the columns that have no mean.
+
+    Raises:
+        DataError: this is no report of the stage `monitor`.
+    """
+    try:
+        if report["delivery"] is None:
+            return None
+        delivery, watched = report["delivery"], int(report["features"]["watched"])
+        features, outputs = report["columns"][:watched], report["columns"][watched:]
+        return {
+            "commit": origin.commit,
+            "time": origin.time,
+            "model": origin.model,
+            "version": None,
+            "delivery": {
+                "rows": int(delivery["rows"]),
+                "digest": delivery.get("digest"),
+                "names": list(delivery["files"]),
+            },
+            "verdict": str(report["verdict"]),
+            "alarm": bool(report["alarm"]),
+            "retraining": bool(report["retraining"]["recommended"]),
+            "watched": watched,
+            "drifted": [str(name) for name in report["features"]["drifted"]],
+            "effects": _numbers(features, "effect"),
+            "mean_shifts": _numbers(features, "mean_shift_percent"),
+            "predictions": {
+                "drifted": [str(name) for name in report["predictions"]["drifted"]],
+                "effects": _numbers(outputs, "effect"),
+            },
+            "multivariate": report.get("multivariate"),
+            "estimated": report.get("estimated"),
+            "realised": {str(name): value for name, value in report["predictions"]["metrics"].items()},
+            "gap_days": None,
+            "gap_unusual": False,
+            "rows_unusual": False,
+        }
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise DataError("it is no report of the stage `monitor`") from None
+
+
+def history(
+    checks: Sequence[Check],
+    entries: Sequence[Mapping[str, Any]],
+    baseline: Mapping[str, Any],
+    *,
+    since: datetime | None = None,
+    most: int | None = None,
+) -> dict[str, Any]:
+    """All checks, oldest first, with their summary and the changes of what was in production.
+
+    `checks` are those of `check`, oldest first, `entries` those of the audit log, and `baseline` comes from
+    `baseline_of_profile` or `baseline_of_report`. Only checks and events from `since` on, and of these checks at most
+    `most` (the newest), are told; earlier deliveries count in `gap_days` and `rows_unusual` all the same.
+    `total_drifts` is the number of checks in which a column, the predictions or the columns together drifted.
+    """
+    versions = {entry["model_digest"]: _number(entry["to"]) for entry in entries}
+    known = [{**each, "version": versions.get(each["model"]), **rhythm} for each, rhythm in _with_rhythm(checks)]
+    told = [each for each in known if since is None or _time(each["time"]) >= since]
+    told = told if most is None else told[max(len(told) - most, 0) :]
+    return {
+        "baseline_stats": dict(baseline),
+        "drift_history": told,
+        "summary": _summary(told),
+        "events": [event for entry in entries if (event := _event(entry, since))],
+    }
+
+
+def recent(checks: Sequence[Check], windows: int, needed: int) -> Recent:
+    """Whether the newest check is an alarm, given the checks (oldest first) and the parameters of `monitor`.
+
+    A delivery that was checked again counts once, by its last check.
+    """
+    by_delivery: dict[object, Check] = {}
+    for each in checks:
+        name = _name(each)
+        by_delivery.pop(name, None)  # the place in the order is that of the last check
+        by_delivery[name] = each
+    last = list(by_delivery.values())[-windows:]
+    alarms, advised = (sum(each[name] for each in last) for name in ("alarm", "retraining"))
+    return Recent(
+        windows=windows,
+        needed=needed,
+        deliveries=len(last),
+        alarms=alarms,
+        recommendations=advised,
+        alarm=bool(last) and last[-1]["alarm"] and alarms >= needed,
+        retraining=bool(last) and last[-1]["retraining"] and advised >= needed,
+    )
+
+
+def baseline_of_profile(profile: Profile) -> dict[str, Any]:
+    """`baseline_stats` of the training data; numbers have moments and a range, dates are days since 1970."""
+    return {name: _statistics(column) for name, column in profile.items()}
+
+
+def baseline_of_report(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `baseline_stats` that a report of `monitor` has: sizes, means and missing shares."""
+    unknown: dict[str, dict[str, Any]] = {
+        "number": {"mean": None, "std": None, "min": None, "max": None},
+        "category": {"levels": None},
+    }
+    return {
+        column["column"]: {
+            "count": column["sample_sizes"][0],
+            **unknown["category" if column["kind"] == "category" else "number"],
+            **({} if column["kind"] == "category" else {"mean": column["baseline_mean"]}),
+            "missing_share": column["missing_shares"][0],
+        }
+        for column in islice(report["columns"], report["features"]["watched"])
+    }
+
+
+def is_unusual(value: float, earlier: Sequence[float]) -> bool:
+    """Whether a number of rows, or of days, is far from the earlier ones: see SPREADS, HALF, FEWEST and EARLIER."""
+    if len(earlier) < FEWEST:
+        return False
+    median = statistics.median(earlier[-EARLIER:])
+    spread = ROBUST * statistics.median(abs(one - median) for one in earlier[-EARLIER:])
+    return abs(value - median) > SPREADS * spread and abs(value - median) >= HALF * median
+
+
+def _with_rhythm(checks: Sequence[Check]) -> list[tuple[Check, dict[str, Any]]]:
+    """Each check with the gap before its delivery, and whether that and its rows are unusual.
+
+    A delivery that is checked again keeps what its first check found.
+    """
+    known: dict[object, dict[str, Any]] = {}
+    rows: list[float] = []
+    gaps: list[float] = []
+    newest: datetime | None = None
+    for each in checks:
+        if (name := _name(each)) in known:
+            continue
+        time, size = _time(each["time"]), each["delivery"]["rows"]
+        # A clock may be wrong, and a branch that is merged late brings older commits.
+        gap = max((time - newest).total_seconds(), 0) / SECONDS_A_DAY if newest else None
+        known[name] = {
+            "gap_days": gap,
+            "gap_unusual": gap is not None and is_unusual(gap, gaps),
+            "rows_unusual": is_unusual(size, rows),
+        }
+        rows.append(size)
+        gaps += [] if gap is None else [gap]
+        newest = max(time, newest or time)
+    return [(each, known[_name(each)]) for each in checks]
+
+
+def _summary(told: Sequence[Check]) -> dict[str, Any]:
+    times = sorted(each["time"] for each in told)
+    drifts = Counter(name for each in told for name in each["drifted"])
+    by_column = sorted(drifts.items(), key=lambda pair: (-pair[1], pair[0]))
+    largest: dict[str, dict[str, Any]] = {}
+    for each in told:
+        for name, percent in each["mean_shifts"].items():
+            if name not in largest or abs(percent) > abs(largest[name]["percent"]):
+                largest[name] = {"column": name, "percent": percent, "commit": each["commit"], "time": each["time"]}
+    shifts = sorted(largest.values(), key=lambda shift: (-abs(shift["percent"]), shift["column"]))
+    return {
+        "period": {"from": times[0] if times else None, "to": times[-1] if times else None},
+        "total_checks": len(told),
+        "total_drifts": sum(_drifted(each) for each in told),
+        "drifts_by_column": dict(by_column),
+        "most_drifted": [{"column": name, "drifts": count} for name, count in by_column[:MOST_NAMED]],
+        "largest_mean_shifts": shifts[:MOST_NAMED],
+    }
+
+
+def _drifted(each: Check) -> bool:
+    together = each["multivariate"] or {}
+    return bool(each["drifted"] or each["predictions"]["drifted"] or together.get("drifted"))
+
+
+def _numbers(columns: Sequence[Mapping[str, Any]], fact: str) -> dict[str, float]:
+    """One fact of each column that has it."""
+    found = {str(column["column"]): column.get(fact) for column in columns}
+    return {name: float(number) for name, number in found.items() if number is not None}
+
+
+def _event(entry: Mapping[str, Any], since: datetime | None) -> dict[str, Any] | None:
+    """An entry of the audit log as an event; None if it is older, or its time cannot be read."""
+    try:
+        time = _time(entry["when"])
+    except ValueError:
+        return None
+    facts = {"version": _number(entry["to"]), "who": entry["who"], "reason": entry["reason"]}
+    return {"time": time.isoformat(), "action": entry["action"], **facts} if since is None or time >= since else None
+
+
+def _statistics(column: Distribution) -> dict[str, Any]:
+    if column.kind == "category":
+        return {"count": column.given, "levels": len(column.values), "missing_share": column.missing_share}
+    mean = column.mean
+    if mean is None:
+        moments: dict[str, float | None] = {"mean": None, "std": None, "min": None, "max": None}
+    else:
+        variance = float(np.sum((column.values - mean) ** 2 * column.counts) / column.given)
+        low, high = column.values[[0, -1]].tolist()
+        moments = {"mean": mean, "std": math.sqrt(variance), "min": low, "max": high}
+    return {"count": column.given, **moments, "missing_share": column.missing_share}
+
+
+def _name(each: Check) -> object:
+    """What tells a delivery from others; a report of an older pipeline has no digest."""
+    return each["delivery"]["digest"] or each["commit"]
+
+
+def _number(version: object) -> int | None:
+    return int(version) if isinstance(version, str) and version.isdecimal() else None
+
+
+def _time(text: str) -> datetime:
+    """A time in ISO 8601, in UTC.
+
+    Raises:
+        ValueError: it is none.
+    """
+    time = datetime.fromisoformat(text)
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
