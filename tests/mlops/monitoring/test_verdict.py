@@ -250,7 +250,7 @@ def test_the_page_names_levels_dates_units_and_missing_values_of_both_sides_by_e
     found, shown = compare(columns, then, now, importances)
 
     page = pages.filled("drift.html", **shown)
-    panels = dict(re.findall(r"<figcaption>(\w+) (.*?)</figure>", page, re.DOTALL))
+    panels = dict(re.findall(r"<figcaption><h3>(\w+)</h3> (.*?)</figure>", page, re.DOTALL))
     text = {name: " ".join(re.sub(r"<[^>]*>", " ", panel).split()) for name, panel in panels.items()}
     effects = {column["column"]: column["effect"] for column in found["columns"]}
     products = {name: effects[name] * importance for name, importance in importances.items()}
@@ -260,7 +260,7 @@ def test_the_page_names_levels_dates_units_and_missing_values_of_both_sides_by_e
     assert "test split delivery missing 0.0% 0.0%" in text["prediction"]
     assert "training split delivery missing 0.0% 12.5%" in text["plan"]
     assert "basic 75.0% → 57.1%" in text["plan"]
-    assert "trial new 0.0% → 42.9% gold &lt;b&gt; 25.0% → 0.0%" in text["plan"]
+    assert "trial new 0.0% → 42.9% gold &lt;b&gt; gone 25.0% → 0.0%" in text["plan"]
     assert "missing 0.0% 0.6% median 2024-07-01 2024-07-31" in text["joined"]
     assert "2024-01-01 2024-12-31" in text["joined"]
     assert "50.5 kg 70.5 kg" in text["weight"]

@@ -30,8 +30,14 @@ def page(
 
     `answers` and `columns` are the panels of the model's answers and of its features, in the order of consequence.
     """
-    shown = {"answers": list(answers), "columns": list(columns), "performance": performance(report)}
-    return {**report, **shown, "next_steps": next_steps(report, columns)}
+    told = [[{**column, "telling": telling(column)} for column in side] for side in (answers, columns)]
+    shown = {"answers": told[0], "columns": told[1], "performance": performance(report)}
+    return {**report, **shown, "next_steps": next_steps(report, told[1])}
+
+
+def telling(column: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The test of a column that is furthest above its floor, or nearest to it, and which found a drift if one did."""
+    return max(column["tests"], key=lambda test: (test["drifted"], test["effect"] / (test["floor"] or 1)))
 
 
 def of_report(report: Mapping[str, Any], importances: Mapping[str, float] | None = None) -> dict[str, Any]:
