@@ -4,6 +4,7 @@ A drawing is 100 wide and 100 high, with y downwards, and is stretched to its pl
 beside it in words, for people who do not see it.
 """
 
+import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mlops.monitoring import panels
+from mlops.training import metrics
 from mlops.training.metrics import title
 
 MOST_CHECKS = 400  # of the newest checks in a picture, where a check still has a pixel
@@ -21,6 +23,7 @@ CLOSEST_LABELS = 7  # of the width: closer labels become one
 AT_END = 6  # of the width: labels nearer to an end are written inwards
 INSET = 1  # of the width on both sides, so that the first and the last dot are whole
 ROOM = 0.08  # of the range of values, above and below
+LASTING = 3  # checks in a row, after which a drift is no accident
 LONG_GAP = 2  # in median gaps: a pause that is shown
 A_DAY = 86_400  # seconds
 
@@ -88,7 +91,12 @@ def shown(
     distributions are shown, too). `importances` are by feature, if they are known.
     """
     content = dict(latest) if "answers" in latest else panels.of_report(latest, importances)
-    return {**content, "history": pictures(history, content)}
+    found = pictures(history, content)
+    if found and content["delivery"] is not None:
+        content["next_steps"] = [*_steps(history["drift_history"], content), *content["next_steps"]][
+            : panels.MOST_STEPS
+        ]
+    return {**content, "history": found}
 
 
 def pictures(history: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -126,6 +134,20 @@ def pictures(history: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str,
     }
 
 
+def _steps(checks: Sequence[Mapping[str, Any]], latest: Mapping[str, Any]) -> list[str]:
+    """What to look at first because of the checks before: an unusual delivery, or a drift that stays."""
+    steps = []
+    newest = next(check for check in reversed(checks) if check["delivery"])
+    if newest.get("rows_unusual"):
+        rows = newest["delivery"]["rows"]
+        steps.append(f"Ask whether the delivery is complete: it has {rows:,} rows, which is unusual.")
+    first = next((column["column"] for column in latest["columns"] if column["drifted"]), None)
+    lasting = len(list(itertools.takewhile(lambda check: first in check["drifted"], reversed(checks))))
+    if lasting >= LASTING:
+        steps.append(f"{first} has drifted in each of the last {lasting} checks: this is no odd delivery.")
+    return steps
+
+
 def moment(text: str) -> datetime:
     """A time in ISO 8601 as UTC; one without a zone is UTC."""
     time = datetime.fromisoformat(text)
@@ -138,17 +160,19 @@ def chart(
     series: Sequence[Series],
     limits: Mapping[str, float] | None = None,
     ends: tuple[float, float] | None = None,
+    possible: tuple[float, float] = (-math.inf, math.inf),
     gaps: Sequence[tuple[datetime, datetime]] = (),
     note: str = "",
 ) -> dict[str, Any]:
     """A picture for the macro `drawn` of `timeline.html`: paths, labels with their places, and the picture in words.
 
     `limits` are horizontal lines by their names. `ends` are the least and the largest value of the picture; without
-    them, they are round numbers around all values.
+    them, they are round numbers around all values, within the `possible` ones.
     """
     levels = dict(limits or {})
     values = [value for part in series for side in (part.values, part.low, part.high) for value in side or ()]
     low, high = ends or around([value for value in [*values, *levels.values()] if value is not None])
+    low, high = max(low, possible[0]), min(high, possible[1])
 
     def height(value: float) -> float:
         return 100 * (high - min(max(value, low), high)) / (high - low)
@@ -298,7 +322,9 @@ def _performance(checks: Sequence[Mapping[str, Any]], axis: Axis, latest: Mappin
         least = limit.get("minimum") if limit.get("metric") == title(name) else None
         last = {part.name: value for part in reversed(series[1:]) for value in part.values if value is not None}
         note = "latest: " + ", ".join(f"{value:.3g} {side}" for side, value in last.items())
-        charts.append(chart(title(name), axis, series, {"minimum": least} if least is not None else None, note=note))
+        levels = {"minimum": least} if least is not None else None
+        possible = metrics.limits(name) if name in metrics.HIGHER_IS_BETTER else (0.0, math.inf)  # costs, say
+        charts.append(chart(title(name), axis, series, levels, possible=possible, note=note))
     return charts
 
 
