@@ -13,7 +13,7 @@ from mlops.monitoring import panels, verdict
 from mlops.training.metrics import Predictions
 
 HOSTILE = '<script>alert("x")</script> & "quotes"'
-ASSUMPTION = "the probabilities stay calibrated, so only the inputs changed and not what follows from them."
+ASSUMPTION = "assumed: among rows with the same probability, the same share comes true as on the test split"
 START = datetime(2026, 1, 5, 2, 0, tzinfo=UTC)
 
 
@@ -77,7 +77,7 @@ def estimated(value: float, trusted: bool = True) -> dict[str, Any]:
         "metrics": {"accuracy": interval, "roc_auc": {name: part + 0.04 for name, part in interval.items()}},
         "assumption": ASSUMPTION,
         "trusted": trusted,
-        "why_not": None if trusted else "The classifier says that the rows lie outside of those that it was tested on.",
+        "why_not": None if trusted else "the rows are unlike the training data",
     }
 
 

@@ -55,6 +55,14 @@ def report(**facts: Any) -> dict[str, Any]:
             "Look at tenure: 2 of its levels are new (trial, gold).",
         ),
         (
+            {
+                "tests": [{"name": "chi_square", "drifted": True, "effect": 0.3, "floor": 0.1}],
+                "sketch": {"labels": ["a", "b"], "reference": [0.5, 0.3, 0.2], "current": [0.55, 0.1, 0.35]},
+                **{"new_levels": ["z"], "new_level_count": 1, "importance": None},
+            },
+            "Look at tenure: the share of b went from 30.0% to 10.0%.",
+        ),
+        (
             {"vanished_levels": ["basic"], "vanished_level_count": 1, "importance": None},
             "Look at tenure: 1 of its levels is gone (basic).",
         ),

@@ -120,6 +120,26 @@ def test_checks_without_a_delivery_are_no_checks_of_one() -> None:
     assert timeline.pictures(history, {}) is None
 
 
+def test_checks_are_in_the_order_of_their_times_though_a_branch_was_merged_late() -> None:
+    history = drift_pages.history(9)
+    in_order = timeline.pictures(history, {})
+    history["drift_history"].append(history["drift_history"].pop(2))
+
+    assert timeline.pictures(history, {}) == in_order
+
+
+def test_the_answers_of_the_model_are_among_the_columns() -> None:
+    history = drift_pages.history(4)
+    for check in history["drift_history"]:
+        check["predictions"] = {"drifted": ["probability"], "effects": {"probability": 0.4}}
+
+    found = timeline.pictures(history, {})
+
+    assert found is not None
+    assert found["columns"][1]["title"] == "probability"
+    assert found["columns"][1]["note"] == "drifted in 4 of 4 checks · latest 0.4"
+
+
 def test_a_new_model_is_marked_and_its_version_is_told_if_it_has_one() -> None:
     history = drift_pages.history(41)
     for check in history["drift_history"][40:]:
@@ -220,7 +240,7 @@ def test_a_page_from_what_a_clone_has_fits_histories_of_any_length(report: dict,
     history = drift_pages.history(weeks)
     for check in history["drift_history"]:  # as before the first version, without estimates, labels or the whole
         del check["multivariate"], check["estimated"], check["gap_days"], check["rows_unusual"]
-        check |= {"version": None, "realised": {}, "retraining": {"recommended": False, "reasons": []}}
+        check |= {"version": None, "realised": {}}
     history["events"] = []
 
     page = pages.filled("drift.html", **timeline.shown(history, report, {"feature_1_with_a_name": 0.2}))
@@ -242,3 +262,12 @@ def test_a_history_before_the_first_delivery_is_a_page_too() -> None:
 
     assert "No delivery yet." in page
     assert "<h2>Over time</h2>" not in page
+    assert timeline.shown(history, None)["verdict"] == "no delivery yet"
+
+
+def test_a_history_is_shown_though_the_delivery_is_gone() -> None:
+    page = pages.filled("drift.html", **timeline.shown(drift_pages.history(5), None))
+
+    assert "<h2>Over time</h2>" in page
+    assert "<h2>Checks</h2>" in page
+    assert "<h2>Drift per column</h2>" not in page

@@ -104,7 +104,7 @@ def next_steps(report: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]) 
     elif predictions["drifted"]:
         steps.append("Look at features together: the predictions drifted, though no feature did by itself.")
     if labels_one_sided(report):
-        steps.append("Wait for the labels of the other classes: those that have come are of one class.")
+        steps.append("Wait for the labels of the other classes: those that have come are one-sided.")
     if (report.get("estimated") or {}).get("trusted") is False:
         steps.append("Get labels for some of these rows: the estimated performance is not to be trusted here.")
     if len(drifted) > 1:
@@ -117,18 +117,27 @@ def next_steps(report: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]) 
 
 
 def labels_one_sided(report: Mapping[str, Any]) -> bool:
-    """Whether the labels of a delivery have come for one class only."""
+    """Whether the labels of a delivery have come for some predicted classes only."""
     return bool(report["predictions"].get("labels_one_sided", report.get("labels_one_sided")))
+
+
+def _largest_move(sketch: Mapping[str, Any]) -> tuple[str, float, float] | None:
+    """The level whose share changed most, with its shares then and now."""
+    named = list(zip(sketch["labels"], sketch["reference"], sketch["current"], strict=False))  # others come last
+    return max(named, key=lambda level: abs(level[2] - level[1]), default=None)
 
 
 def _step(column: Mapping[str, Any]) -> str:
     """Which drifted column to look at, what happened to it, and whether the model relies on it."""
     name, importance = column["column"], column.get("importance")
-    tests = {test["name"] for test in column["tests"] if test["drifted"]}
+    told = telling(column)["name"]
     then, now = column["missing_shares"]
     new, gone = column["new_level_count"], column.get("vanished_level_count", 0)
-    if "missing_share" in tests:
+    moved = _largest_move(column["sketch"]) if told == "chi_square" and "sketch" in column else None
+    if told == "missing_share":
         what = f"{now:.1%} of its values are missing, {then:.1%} before"
+    elif moved:
+        what = "the share of {} went from {:.1%} to {:.1%}".format(*moved)
     elif new:
         what = f"{new:,} of its levels {'is' if new == 1 else 'are'} new ({', '.join(column['new_levels'])})"
     elif gone:

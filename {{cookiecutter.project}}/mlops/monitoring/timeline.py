@@ -6,12 +6,14 @@ beside it in words, for people who do not see it.
 
 import itertools
 import math
+import statistics
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from mlops.monitoring import panels
+from mlops.monitoring import panels, verdict
 from mlops.training import metrics
 from mlops.training.metrics import title
 
@@ -82,20 +84,20 @@ class Axis:
 
 
 def shown(
-    history: Mapping[str, Any], latest: Mapping[str, Any], importances: Mapping[str, float] | None = None
+    history: Mapping[str, Any], latest: Mapping[str, Any] | None, importances: Mapping[str, float] | None = None
 ) -> dict[str, Any]:
     """What `drift.html` shows of the latest delivery, and of the checks before it.
 
     `history` has `drift_history`, `summary` and `events`, as `python -m mlops monitor history` makes them, the oldest
     first. `latest` is the report in `reports/drift.json`, or what `verdict.compare` returns for the page (then the
-    distributions are shown, too). `importances` are by feature, if they are known.
+    distributions are shown, too); None if there is none. `importances` are by feature, if they are known.
     """
+    latest = latest or verdict.no_delivery()
     content = dict(latest) if "answers" in latest else panels.of_report(latest, importances)
     found = pictures(history, content)
     if found and content["delivery"] is not None:
-        content["next_steps"] = [*_steps(history["drift_history"], content), *content["next_steps"]][
-            : panels.MOST_STEPS
-        ]
+        steps = [*_steps(_checks(history), content), *content["next_steps"]]
+        content["next_steps"] = steps[: panels.MOST_STEPS]
     return {**content, "history": found}
 
 
@@ -104,7 +106,7 @@ def pictures(history: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str,
 
     `latest` is what the page shows of the latest delivery: from there come the floors, the importances and the limits.
     """
-    checks = [check for check in history["drift_history"] if check["delivery"]]
+    checks = _checks(history)
     if not checks:
         return None
     newest = checks[-MOST_CHECKS:]
@@ -129,17 +131,22 @@ def pictures(history: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str,
             if check.get("rows_unusual")
         ][-panels.SKETCH_LEVELS :],
         "metric": metric and title(metric),
+        "shifts": (history.get("summary") or {}).get("largest_mean_shifts", []),
         "rows": [_row(check, metric) for check in reversed(newest[-MOST_LISTED:])],
         "events": [{**event, "time": f"{event['at']:%Y-%m-%d %H:%M}"} for event in reversed(events[-MOST_LISTED:])],
     }
 
 
+def _checks(history: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The checks of deliveries by time: a branch that is merged late brings older ones."""
+    return sorted((check for check in history["drift_history"] if check["delivery"]), key=lambda c: moment(c["time"]))
+
+
 def _steps(checks: Sequence[Mapping[str, Any]], latest: Mapping[str, Any]) -> list[str]:
     """What to look at first because of the checks before: an unusual delivery, or a drift that stays."""
     steps = []
-    newest = next(check for check in reversed(checks) if check["delivery"])
-    if newest.get("rows_unusual"):
-        rows = newest["delivery"]["rows"]
+    if checks[-1].get("rows_unusual"):
+        rows = checks[-1]["delivery"]["rows"]
         steps.append(f"Ask whether the delivery is complete: it has {rows:,} rows, which is unusual.")
     first = next((column["column"] for column in latest["columns"] if column["drifted"]), None)
     lasting = len(list(itertools.takewhile(lambda check: first in check["drifted"], reversed(checks))))
@@ -331,9 +338,9 @@ def _performance(checks: Sequence[Mapping[str, Any]], axis: Axis, latest: Mappin
 def _deliveries(checks: Sequence[Mapping[str, Any]], axis: Axis) -> dict[str, Any]:
     """The rows per delivery, from zero up, with the long pauses between deliveries."""
     rows = [check["delivery"]["rows"] for check in checks]
-    lengths = sorted(check["gap_days"] for check in checks if check.get("gap_days"))
-    usual = lengths[len(lengths) // 2] if lengths else math.inf
-    long = [at for at, check in enumerate(checks) if at and (check.get("gap_days") or 0) > LONG_GAP * usual]
+    lengths = [check["gap_days"] for check in checks if check.get("gap_days")]
+    usual = statistics.median(lengths) if lengths else math.inf
+    long = [at for at, check in enumerate(checks) if at and _is_late(check, usual)]
     most = around([0, *rows])[1]
     part = Series("rows", "rows", rows, full=[not check.get("rows_unusual") for check in checks])
     note = f"latest: {rows[-1]:,} rows"
@@ -349,22 +356,26 @@ def _deliveries(checks: Sequence[Mapping[str, Any]], axis: Axis) -> dict[str, An
     return picture
 
 
+def _is_late(check: Mapping[str, Any], usual: float) -> bool:
+    """Whether a delivery came late: by the check itself, or by the usual gap in days."""
+    return bool(check.get("gap_unusual", (check.get("gap_days") or 0) > LONG_GAP * usual))
+
+
 def _columns(checks: Sequence[Mapping[str, Any]], axis: Axis, latest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Small pictures on one scale of the effect per column, by how often it drifted, after that of all at once."""
     features = {column["column"]: column for column in latest.get("columns", [])}
     answers = {column["column"]: column for column in latest.get("answers", [])}
-    drifts: dict[str, int] = {}
-    for check in checks:
-        for column in check["drifted"]:
-            drifts[column] = drifts.get(column, 0) + 1
+    predictions = [check.get("predictions") or {"drifted": [], "effects": {}} for check in checks]
+    drifted = [{*check["drifted"], *of["drifted"]} for check, of in zip(checks, predictions, strict=True)]
+    effects = [{**check["effects"], **of["effects"]} for check, of in zip(checks, predictions, strict=True)]
+    drifts = Counter(itertools.chain.from_iterable(drifted))
     largest: dict[str, float] = {}
-    for check in checks:
-        for column, effect in check["effects"].items():
-            largest[column] = max(largest.get(column, 0.0), effect)
+    for column, effect in itertools.chain.from_iterable(check.items() for check in effects):
+        largest[column] = max(largest.get(column, 0.0), effect)
 
     def rank(column: str) -> tuple[float, ...]:
         importance = features.get(column, {}).get("importance")
-        return drifts.get(column, 0), *panels.consequence(largest[column], importance)
+        return drifts[column], *panels.consequence(largest[column], importance)
 
     names = sorted(largest, key=rank, reverse=True)[:MOST_COLUMNS]
     top = around([0.0, *(largest[name] for name in names)])[1]
@@ -372,12 +383,12 @@ def _columns(checks: Sequence[Mapping[str, Any]], axis: Axis, latest: Mapping[st
     for name in names:
         known = (features | answers).get(name)
         floor = known["tests"][0]["floor"] if known else None
-        has_drifted = [name in check["drifted"] for check in checks]
-        effects = [check["effects"].get(name) for check in checks]
-        last = next((effect for effect in reversed(effects) if effect is not None), 0.0)
+        has_drifted = [name in check for check in drifted]
+        values = [check.get(name) for check in effects]
+        last = next((effect for effect in reversed(values) if effect is not None), 0.0)
         note = f"drifted in {sum(has_drifted)} of {len(checks)} checks · latest {last:.2g}"
         note += f", floor {floor:g}" if floor else ""
-        part_of = Series("effect", "actual", effects, full=has_drifted)
+        part_of = Series("effect", "actual", values, full=has_drifted)
         ends = (0.0, max(top, 1.5 * (floor or 0)))
         charts.append(chart(name, axis, [part_of], {"floor": floor} if floor else None, ends, note=note))
     return charts
@@ -406,12 +417,12 @@ def _estimates(check: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _row(check: Mapping[str, Any], metric: str | None) -> dict[str, Any]:
     """A check as a row of a table, with one metric."""
-    retraining = check["retraining"]
+    commit = check["commit"]
     return {
-        **{"time": f"{moment(check['time']):%Y-%m-%d %H:%M}", "commit": check["commit"][:8]},
+        **{"time": f"{moment(check['time']):%Y-%m-%d %H:%M}", "commit": commit if " " in commit else commit[:8]},
         **{"version": check["version"], "rows": check["delivery"]["rows"], "gap": check.get("gap_days")},
-        **{"drifted": check["drifted"], "alarm": check["alarm"], "unusual": bool(check.get("rows_unusual"))},
-        "recommended": retraining["recommended"] if isinstance(retraining, Mapping) else bool(retraining),
+        **{"drifted": check["drifted"], "alarm": check["alarm"], "recommended": check["retraining"]},
+        **{"unusual": bool(check.get("rows_unusual")), "late": bool(check.get("gap_unusual"))},
         "trusted": (check.get("estimated") or {}).get("trusted", True),
         "estimated": _estimates(check).get(str(metric), {}).get("value"),
         "actual": (check.get("realised") or {}).get(str(metric)),
