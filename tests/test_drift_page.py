@@ -120,9 +120,9 @@ def test_the_page_tells_the_whole_story_of_a_delivery(written: dict[str, Path]) 
         f"{drift_pages.ASSUMPTION.capitalize()}.",
         "Measured on 300 rows whose actual value has come, 15.0% of the delivery.",
         "The labels are one-sided: they have come far more often for some predicted classes",
-        "Get labels for some of these rows: the estimated performance is not to be trusted here.",
-        "Wasserstein distance 0.31 · PSI 0.25",
-        "Jensen–Shannon distance 0.1234 · PSI 0.25",
+        "Get labels of all kinds of rows: those here are one-sided, the estimate not to be trusted.",
+        "Wasserstein distance 0.310 · PSI 0.250",
+        "Jensen–Shannon distance 0.123 · PSI 0.250",
         "gone: gone",
     ):
         assert sentence in page

@@ -1,5 +1,6 @@
 """The page on a delivery: small pictures of distributions, performance, and what to look at next."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,7 @@ def test_the_next_step_says_what_happened_to_the_column_of_most_consequence(
         ({"predictions": {"drifted": ["probability"]}}, "Look at features together"),
         ({"predictions": {"labels_one_sided": True}}, "Wait for the labels of the other classes"),
         ({"labels_one_sided": True}, "Wait for the labels of the other classes"),
+        ({"estimated": {"trusted": False}, "labels_one_sided": True}, "Get labels of all kinds of rows"),
         ({"estimated": {"trusted": False}}, "Get labels for some of these rows"),
         ({"retraining": {"recommended": True}}, "Before you retrain, make sure that the new values are real"),
         ({"predictions": {"metrics": {}}}, "Nothing has to be done now. How well the model does here is known when"),
@@ -119,7 +121,9 @@ def test_each_metric_has_its_test_result_its_estimate_and_what_was_measured() ->
     estimate = {"value": 0.78, "low": 0.76, "high": 0.8, "test": 0.81}
     estimated = {"metrics": {"roc_auc": estimate, "own": estimate}, "trusted": True}
 
-    rows = panels.performance(report(estimated=estimated, predictions={"metrics": {"brier": 0.1, "accuracy": 0.7}}))
+    rows = panels.performance(
+        report(estimated=estimated, predictions={"metrics": {"roc_auc": math.nan, "accuracy": 0.7}})
+    )
 
     assert [(row["title"], row["test"], row["estimated"], row["actual"]) for row in rows] == [
         ("accuracy", None, None, 0.7),

@@ -78,7 +78,8 @@ def performance(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     `test` and `actual` are None where they are not known, and `estimated` is None or has a `value`, `low` and `high`.
     """
     estimated = (report.get("estimated") or {}).get("metrics") or {}
-    actual = report["predictions"]["metrics"]
+    found = report["predictions"]["metrics"]
+    actual = {name: value for name, value in found.items() if value is not None and not math.isnan(value)}
     names = [name for name in METRICS if name in estimated or name in actual]
     return [
         {
@@ -103,9 +104,12 @@ def next_steps(report: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]) 
         steps.append(f"Look at {names} together: no column drifted by itself, but the rows differ as a whole.")
     elif predictions["drifted"]:
         steps.append("Look at features together: the predictions drifted, though no feature did by itself.")
-    if labels_one_sided(report):
+    one_sided, distrusted = labels_one_sided(report), (report.get("estimated") or {}).get("trusted") is False
+    if one_sided and distrusted:
+        steps.append("Get labels of all kinds of rows: those here are one-sided, the estimate not to be trusted.")
+    elif one_sided:
         steps.append("Wait for the labels of the other classes: those that have come are one-sided.")
-    if (report.get("estimated") or {}).get("trusted") is False:
+    elif distrusted:
         steps.append("Get labels for some of these rows: the estimated performance is not to be trusted here.")
     if len(drifted) > 1:
         steps.append(_step(drifted[1]).replace("Look at", "Then look at", 1))
