@@ -39,9 +39,23 @@ def test_a_line_is_where_its_times_and_values_are() -> None:
     found = timeline.chart("x", Axis(days(0, 1, 10)), [Series("x", "actual", [0, 5, 10])], ends=(0, 10))
 
     [series] = found["series"]
-    assert points(series["line"]) == [(1, 100), (10.8, 50), (99, 0)]
+    # Three tenths of the width are shared evenly: a day of ten takes 0.15 + 0.07 of it.
+    assert points(series["line"]) == [(1, 100), (22.56, 50), (99, 0)]
     assert points(series["full"]) == points(series["line"])
     assert (found["start"], found["end"], found["top"], found["bottom"]) == ("2026-03-01", "2026-03-11", "10", "0")
+
+
+def test_checks_of_one_moment_stand_apart_and_a_lone_one_stands_in_the_middle() -> None:
+    assert Axis(days(0, 0, 0)).places == [1, 50, 99]
+    assert Axis(days(0)).places == [50]
+    assert Axis(days(0), [Mark(days(0)[0], "v1")]).place(days(0)[0]) == 50
+
+
+def test_an_event_stands_between_the_checks_around_it_and_after_the_last_one() -> None:
+    axis = Axis(days(0, 1, 2), [Mark(days(3)[0], "1", is_event=True)])
+
+    assert axis.places == pytest.approx([1, 1 + 98 / 3, 1 + 98 * 2 / 3, 99])
+    assert [axis.place(time) for time in days(0, 0.5, 3)] == pytest.approx([1, 1 + 98 / 6, 99])
 
 
 def test_a_missing_value_and_another_model_break_the_line_but_not_the_dots() -> None:
@@ -148,7 +162,7 @@ def test_a_new_model_is_marked_and_its_version_is_told_if_it_has_one() -> None:
     found = timeline.pictures(history, {})
 
     assert found is not None
-    assert [mark["label"] for mark in found["deliveries"]["above"]] == ["v1", "v2", "?"]
+    assert [mark["label"] for mark in found["deliveries"]["above"]] == ["v1", "v2", "new"]
 
 
 def test_long_pauses_and_unusual_deliveries_are_marked_and_told() -> None:

@@ -4,6 +4,7 @@ A drawing is 100 wide and 100 high, with y downwards, and is stretched to its pl
 beside it in words, for people who do not see it.
 """
 
+import bisect
 import itertools
 import math
 import statistics
@@ -11,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from mlops.monitoring import panels, verdict
@@ -23,6 +25,7 @@ MOST_COLUMNS = 11  # columns with a picture of their own
 MOST_METRICS = 4
 CLOSEST_LABELS = 7  # of the width: closer labels become one
 AT_END = 6  # of the width: labels nearer to an end are written inwards
+EVENLY = 0.3  # of the width is shared by all checks, the rest by time
 INSET = 1  # of the width on both sides, so that the first and the last dot are whole
 ROOM = 0.08  # of the range of values, above and below
 LASTING = 3  # checks in a row, after which a drift is no accident
@@ -69,12 +72,29 @@ class Axis:
         """The first and the last time of a check, or of an event after all checks."""
         return self.times[0], max([self.times[-1], *(mark.time for mark in self.marks)])
 
+    @cached_property
+    def places(self) -> list[float]:
+        """Where the checks stand in a drawing: by time, and a part of the width evenly; a lone one in the middle.
+
+        So checks within one hour, and then a year, are not one dot at the edge.
+        """
+        times = [*self.times, *({self.ends[1]} - {self.times[-1]})]
+        steps = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(times)]
+        if not steps:
+            return [50.0]
+        whole = sum(steps)
+        even = EVENLY if whole else 1.0
+        shares = [even / len(steps) + (1 - even) * step / (whole or 1.0) for step in steps]
+        return [INSET + (100 - 2 * INSET) * share for share in itertools.accumulate(shares, initial=0.0)]
+
     def place(self, time: datetime) -> float:
-        """Where a time stands in a drawing; a lone time stands in the middle."""
-        start, end = self.ends
-        whole = (end - start).total_seconds()
-        share = (time - start).total_seconds() / whole if whole else 0.5
-        return INSET + (100 - 2 * INSET) * share
+        """Where a time from the first check on stands in a drawing."""
+        times = [*self.times, self.ends[1]]
+        after = bisect.bisect_left(times, time)
+        if times[after] == time:
+            return self.places[min(after, len(self.places) - 1)]
+        share = (time - times[after - 1]) / (times[after] - times[after - 1])
+        return self.places[after - 1] + share * (self.places[after] - self.places[after - 1])
 
     def text(self, time: datetime) -> str:
         """A time as a date, or with the time of day where all lie within some days."""
@@ -168,13 +188,14 @@ def chart(
     limits: Mapping[str, float] | None = None,
     ends: tuple[float, float] | None = None,
     possible: tuple[float, float] = (-math.inf, math.inf),
-    gaps: Sequence[tuple[datetime, datetime]] = (),
+    gaps: Sequence[int] = (),
     note: str = "",
 ) -> dict[str, Any]:
     """A picture for the macro `drawn` of `timeline.html`: paths, labels with their places, and the picture in words.
 
     `limits` are horizontal lines by their names. `ends` are the least and the largest value of the picture; without
-    them, they are round numbers around all values, within the `possible` ones.
+    them, they are round numbers around all values, within the `possible` ones. `gaps` are the positions of checks
+    before which there was a pause.
     """
     levels = dict(limits or {})
     values = [value for part in series for side in (part.values, part.low, part.high) for value in side or ()]
@@ -184,7 +205,6 @@ def chart(
     def height(value: float) -> float:
         return 100 * (high - min(max(value, low), high)) / (high - low)
 
-    places = [axis.place(time) for time in axis.times]
     lines = [("event" if mark.is_event else "version", f"M{_n(axis.place(mark.time))} 0V100") for mark in axis.marks]
     lines += [("limit", f"M0 {_n(height(value))}H100") for value in levels.values()]
     sides = [[mark for mark in axis.marks if mark.is_event is is_event] for is_event in (False, True)]
@@ -194,11 +214,9 @@ def chart(
         **{"start": axis.text(axis.ends[0]), "end": axis.text(axis.ends[1])},
         "above": _labels(axis, sides[0]) if axis.marks else None,
         "below": _labels(axis, sides[1]) if sides[1] else None,
-        "gaps": [
-            f"M{_n(axis.place(start))} 0H{_n(axis.place(end))}V100H{_n(axis.place(start))}Z" for start, end in gaps
-        ],
+        "gaps": [f"M{_n(axis.places[at - 1])} 0V100H{_n(axis.places[at])}V0Z" for at in gaps],
         "lines": lines,
-        "series": [_drawn(part, places, height) for part in series],
+        "series": [_drawn(part, axis.places[: len(axis.times)], height) for part in series],
     }
 
 
@@ -291,12 +309,11 @@ def _in_words(name: str, axis: Axis, series: Sequence[Series], levels: Mapping[s
 
 def _versions(checks: Sequence[Mapping[str, Any]]) -> list[Mark]:
     """A mark where a check is of another model than the check before."""
-    marks, before = [], None
-    for check in checks:
-        if check["model"] != before:
-            label = "?" if check["version"] is None else f"v{check['version']}"
-            marks.append(Mark(moment(check["time"]), label))
-        before = check["model"]
+    marks = []
+    for before, check in zip([None, *checks], checks, strict=False):
+        if before is None or check["model"] != before["model"]:
+            label = "new" if check["version"] is None else f"v{check['version']}"
+            marks += [Mark(moment(check["time"]), label)] if before or check["version"] is not None else []
     return marks
 
 
@@ -346,12 +363,10 @@ def _deliveries(checks: Sequence[Mapping[str, Any]], axis: Axis) -> dict[str, An
     note = f"latest: {rows[-1]:,} rows"
     if long:
         note += f" · longest pause {max(checks[at]['gap_days'] for at in long):.0f} days, usually {usual:.0f}"
-    gaps = [(axis.times[at - 1], axis.times[at]) for at in long]
-    picture = chart("Rows per delivery", axis, [part], ends=(0.0, most), gaps=gaps, note=note)
+    picture = chart("Rows per delivery", axis, [part], ends=(0.0, most), gaps=long, note=note)
     # A stem per delivery, not a line: nothing lies between two deliveries.
     picture["series"][0]["line"] = "".join(
-        f"M{_n(axis.place(time))} 100V{_n(100 - 100 * value / most)}"
-        for time, value in zip(axis.times, rows, strict=True)
+        f"M{_n(at)} 100V{_n(100 - 100 * value / most)}" for at, value in zip(axis.places, rows, strict=False)
     )
     return picture
 
