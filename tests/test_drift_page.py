@@ -31,12 +31,15 @@ class Outline(HTMLParser):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The page of 60 columns as the stage writes it, the same with a year, and the page before the first delivery."""
+    """Pages as the stage writes them, of 9 and 60 columns, both with a year, and the page before the first delivery."""
     folder = tmp_path_factory.mktemp("pages")
-    wide = drift_pages.shown(60)
-    year = drift_pages.history(52, [column["column"] for column in wide["columns"]])
+    small, wide = drift_pages.shown(9), drift_pages.shown(60)
+    small_year, year = (
+        drift_pages.history(52, [column["column"] for column in content["columns"]]) for content in (small, wide)
+    )
     contents = {
         "plain": drift_pages.shown(9, extended=False),
+        "small year": timeline.shown(small_year, small),
         "wide": wide,
         "year": timeline.shown(year, wide),
         "empty": verdict.no_delivery(),
@@ -56,7 +59,7 @@ def faults(written: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
         "@media (prefers-color-scheme: dark) { body { background: #000; color: #fff } }</style>"
         "<main><p>pale</p><div style='width: 700px'>wide</div></main><script>throw Error('broken')</script>"
     )
-    return browser.faults([bad, *(written[name] for name in ("plain", "year", "empty"))], folder, (400, 1200))
+    return browser.faults([bad, *(written[name] for name in ("plain", "small year", "empty"))], folder, (400, 1200))
 
 
 def test_the_pages_fit_narrow_and_wide_windows_and_can_be_read_light_and_dark(faults: list[str]) -> None:
