@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from mlops.base import pages
 from mlops.base.params import Costs, Monitor
@@ -250,7 +250,7 @@ def test_the_page_names_levels_dates_units_and_missing_values_of_both_sides_by_e
     found, shown = compare(columns, then, now, importances)
 
     page = pages.filled("drift.html", **shown)
-    panels = dict(re.findall(r"<figcaption>(\w+) (.*?)</figure>", page, re.DOTALL))
+    panels = dict(re.findall(r"<figcaption><h3>(\w+)</h3> (.*?)</figure>", page, re.DOTALL))
     text = {name: " ".join(re.sub(r"<[^>]*>", " ", panel).split()) for name, panel in panels.items()}
     effects = {column["column"]: column["effect"] for column in found["columns"]}
     products = {name: effects[name] * importance for name, importance in importances.items()}
@@ -260,7 +260,7 @@ def test_the_page_names_levels_dates_units_and_missing_values_of_both_sides_by_e
     assert "test split delivery missing 0.0% 0.0%" in text["prediction"]
     assert "training split delivery missing 0.0% 12.5%" in text["plan"]
     assert "basic 75.0% → 57.1%" in text["plan"]
-    assert "trial new 0.0% → 42.9% gold &lt;b&gt; 25.0% → 0.0%" in text["plan"]
+    assert "trial new 0.0% → 42.9% gold &lt;b&gt; gone 25.0% → 0.0%" in text["plan"]
     assert "missing 0.0% 0.6% median 2024-07-01 2024-07-31" in text["joined"]
     assert "2024-01-01 2024-12-31" in text["joined"]
     assert "50.5 kg 70.5 kg" in text["weight"]
@@ -311,65 +311,3 @@ def test_answers_are_profiled_as_classes_or_as_numbers(prediction: pd.Series, ta
 
     assert tuple(column.kind for column in found.values()) == kinds
     assert found["prediction"].rows == 2
-
-
-# Sketches
-
-
-def assert_shares(shares: list[float], side: Distribution) -> None:
-    assert all(0 <= share <= 1 for share in shares)
-    assert sum(shares) == pytest.approx(1 if side.given else 0)
-
-
-@EXAMPLES
-@given(NUMBERS, NUMBERS)
-def test_a_sketch_of_numbers_places_every_row_that_has_a_value(then: list, now: list) -> None:
-    baseline, current = numbers(then), numbers(now)
-
-    sketch = verdict.sketch(baseline, current)
-
-    assert len(sketch["reference"]) == len(sketch["current"]) <= verdict.SKETCH_BARS + 2
-    assert sketch["least"] <= sketch["low"] <= sketch["high"] <= sketch["greatest"]
-    given_values = [value for value in [*then, *now] if value is not None] or [0]
-    assert (sketch["least"], sketch["greatest"]) == (min(given_values), max(given_values))
-    assert_shares(sketch["reference"], baseline)
-    assert_shares(sketch["current"], current)
-
-
-@EXAMPLES
-@given(LEVELS, LEVELS)
-def test_a_sketch_of_categories_has_the_shares_of_the_levels_that_are_most_frequent(then: list, now: list) -> None:
-    baseline, current = levels(then), levels(now)
-
-    sketch = verdict.sketch(baseline, current)
-
-    every = {level for level in [*then, *now] if level is not None}
-    assert set(sketch["labels"]) <= every
-    assert len(sketch["labels"]) == min(len(every), verdict.SKETCH_LEVELS)
-    for name, side, values in (("reference", baseline, then), ("current", current, now)):
-        shares = [values.count(label) / max(side.given, 1) for label in sketch["labels"]]
-        assert sketch[name][: len(shares)] == pytest.approx(shares)
-        assert len(sketch[name]) == len(shares) + bool(sketch["others"])
-        assert_shares(sketch[name], side)
-
-
-def test_a_number_that_never_changes_is_one_bar_and_others_lie_outside() -> None:
-    sketch = verdict.sketch(numbers([0.5] * 9), numbers([0.5, 0.5, 0.4, 0.7]))
-
-    assert (sketch["reference"], sketch["current"]) == ([0, 1, 0], [0.25, 0.5, 0.25])
-
-
-@pytest.mark.parametrize("least", [1, 5])
-def test_bars_of_whole_numbers_hold_equally_many_of_them(least: int) -> None:
-    months = numbers(np.repeat(np.arange(least, least + 40), 100))
-
-    sketch = verdict.sketch(months, months)
-
-    assert (sketch["low"], sketch["high"]) == (least, least + 39)
-    assert sketch["reference"] == pytest.approx([0, *[3 / 40] * 13, 1 / 40, 0])
-
-
-def test_what_lies_outside_the_reference_falls_into_the_outer_bars() -> None:
-    sketch = verdict.sketch(numbers(np.linspace(0, 1, 1_000)), numbers([-50.0, -50.0, -50.0, 99.0]))
-
-    assert (sketch["current"][0], sketch["current"][-1]) == (0.75, 0.25)

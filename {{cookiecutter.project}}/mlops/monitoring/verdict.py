@@ -1,28 +1,22 @@
 """The report on a delivery: the drift of its features and of the model's answers, and whether to retrain."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from mlops.base.params import Costs, Monitor
-from mlops.data.profile import Distribution, Profile, distribution
-from mlops.data.schema import Column, Schema
+from mlops.data.profile import Profile, distribution
+from mlops.data.schema import Schema
 from mlops.evaluation import results
-from mlops.monitoring import drift, two_sample
+from mlops.monitoring import drift, panels
 from mlops.monitoring.drift import ColumnDrift
 from mlops.training import decision
 from mlops.training.fitting import with_labels
 from mlops.training.metrics import Predictions, score, title
 from mlops.training.task import Task
 
-SKETCH_BARS = 16
-SKETCH_LEVELS = 10
-MOST_WHOLE = 2**40  # whole numbers in a bar of a sketch; beyond, all floats are whole
-SHORTEST_IN_DAYS = 3  # of dates that span less, the page tells the time
 MOST_NAMED = 5
 # What `monitor.minimum_accuracy` is about.
 METRIC: dict[Task, str] = {"classification": "accuracy", "regression": "r2"}
@@ -82,31 +76,19 @@ def compare(
     }
 
     def consequence(column: ColumnDrift) -> tuple[float, float]:
-        return column.effect * max(importances.get(column.column, 0.0), 0.0), column.effect
+        return panels.consequence(column.effect, importances.get(column.column))
 
     chosen = sorted(inputs, key=lambda column: (column.drifted, consequence(column)), reverse=True)[:MOST_SHOWN]
     written = {"prediction": schema.columns[schema.target]}
-    shown = {
-        "answers": [panel(column, then, now, written) for column in outputs],
-        "columns": [
-            {**panel(column, reference, delivery, schema.columns), "importance": importances.get(column.column)}
+    shown = panels.page(
+        found,
+        [panels.panel(column, then, now, written) for column in outputs],
+        [
+            {**panels.panel(column, reference, delivery, schema.columns), "importance": importances.get(column.column)}
             for column in sorted(chosen, key=consequence, reverse=True)
         ],
-    }
-    return found, {**found, **shown, "unshown": len(inputs) - len(chosen), "limits": limits}
-
-
-def panel(column: ColumnDrift, then: Profile, now: Profile, columns: Mapping[str, Column]) -> dict[str, Any]:
-    """What the page shows of a column: its drift, its sketch, and how its values are written.
-
-    `unit` follows a number; `date` is the precision of a datetime (D or m, as numpy names them), None for all others.
-    """
-    known, sides = columns.get(column.column), (then[column.column], now[column.column])
-    picture, date = sketch(*sides), None
-    if known is not None and known.type == "datetime":
-        date = "D" if picture["high"] - picture["low"] >= SHORTEST_IN_DAYS else "m"
-    medians = [side.median for side in sides]
-    return {**asdict(column), "sketch": picture, "unit": known and known.unit, "date": date, "medians": medians}
+    )
+    return found, {**shown, "unshown": len(inputs) - len(chosen), "limits": limits}
 
 
 def report(
@@ -164,46 +146,3 @@ def _spread(predictions: Predictions) -> dict[str, Any]:
         return {"count": len(predictions.predicted)}
     numbers = {name: float(getattr(values, name)()) for name in ("mean", "std", "min", "max")}
     return {"count": len(values), **numbers}
-
-
-def sketch(baseline: Distribution, current: Distribution) -> dict[str, Any]:
-    """Two distributions in a few bars, for a small picture: `reference` and `current` are the shares of rows per bar.
-
-    Categories have a bar for each of the most frequent levels of both sides (`labels`), then one for the `others` if
-    there are more. Numbers have bars of equal width from `low` to `high`, which span the middle 98 % of the baseline
-    and the rest if that is near; the first and the last bar are what lies outside, down to `least` and up to
-    `greatest`. Bars of whole numbers hold equally many of them.
-    """
-    if baseline.kind == "category":
-        levels, table = two_sample.contingency(baseline, current)
-        shares = table / np.maximum([[baseline.given], [current.given]], 1)
-        by_share = np.argsort(-shares.sum(axis=0), kind="stable")
-        shown, others = by_share[:SKETCH_LEVELS], by_share[SKETCH_LEVELS:]
-        bars = {
-            name: [*side[shown].tolist(), *([float(side[others].sum())] if len(others) else [])]
-            for name, side in zip(("reference", "current"), shares, strict=True)
-        }
-        return {"labels": levels[shown].tolist(), "others": len(others), **bars}
-    side = baseline if baseline.given else current
-    values = side.values if side.given else np.zeros(1)
-    position = np.cumsum(side.counts) / max(side.given, 1)
-    low, high = values[np.searchsorted(position, [0.01, 0.99])].tolist()
-    near = (high - low) / SKETCH_BARS
-    inside = values[(values >= low - near) & (values <= high + near)]
-    low, high = float(inside[0]), float(inside[-1])
-    width, count = (high - low) / SKETCH_BARS, SKETCH_BARS
-    if width == 0 or (width < MOST_WHOLE and (inside == np.floor(inside)).all()):
-        width = math.ceil((high - low + 1) / SKETCH_BARS)
-        count = math.ceil((high - low + 1) / width)
-    edges = np.append(low + width * np.arange(count), np.nextafter(high, np.inf))
-
-    def shares_per_bar(side: Distribution) -> list[float]:
-        places = np.searchsorted(edges, side.values, side="right")
-        shares: list[float] = (np.bincount(places, side.counts, len(edges) + 1) / max(side.given, 1)).tolist()
-        return shares
-
-    ends = np.concatenate([values[[0, -1]], current.values[:1], current.values[-1:]])
-    return {
-        **{"low": float(low), "high": float(high), "least": float(ends.min()), "greatest": float(ends.max())},
-        **{"reference": shares_per_bar(baseline), "current": shares_per_bar(current)},
-    }
