@@ -120,6 +120,8 @@ def test_the_model_card_is_kept_with_the_version_and_leads_to_its_commit(
 
 def test_every_page_fits_every_window_light_or_dark(quick: BakedProject, tmp_path: Path) -> None:
     reports = [quick.path / "reports" / f"{name}.html" for name in ("evaluation", "model_card", "drift")]
+    reports.append(tmp_path / "with time.html")
+    succeeds(quick, *MLOPS, "monitor", "history", "--html", str(reports[-1]))
 
     assert "Explanations of single rows" in quick.read("reports/evaluation.html")
     assert browser.faults(reports, tmp_path) == []

@@ -21,6 +21,7 @@ def history(
     since: Annotated[str | None, typer.Option(help="Only checks from this date on, such as 2026-01-31.")] = None,
     most: Annotated[int | None, typer.Option(min=1, help="At most that many checks, the newest.")] = None,
     output: Annotated[Path | None, typer.Option(help="Also write the JSON into this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write the page of the newest delivery, with time.")] = None,
 ) -> None:
     """List the checks of all deliveries, and what drifts most often.
 
@@ -31,7 +32,8 @@ def history(
         ParameterError: the date is none.
         StoreError: Git or the file cannot be used.
     """
-    from mlops.monitoring import checks
+    from mlops.base import pages
+    from mlops.monitoring import checks, timeline
     from mlops.registry import audit
 
     found = drift_reports.read()
@@ -40,6 +42,8 @@ def history(
         typer.echo(note, err=True)
     if output:
         files.write_json(output, told)
+    if html:
+        pages.write_page(html, "drift.html", **timeline.shown(told, found.report, _importances()))
     if as_json:
         console.print_json(told)
     else:
@@ -58,6 +62,15 @@ def _baseline(report: Any) -> dict[str, Any]:
         except (KeyError, StoreError):  # of an older pipeline, or broken
             typer.echo(f"{paths.REFERENCE} cannot be read, so the statistics are those of {paths.DRIFT}", err=True)
     return checks.baseline_of_report(report) if report else {}
+
+
+def _importances() -> dict[str, float]:
+    """How much the model relies on each feature; empty where the table is not here (`dvc pull` brings it)."""
+    path = paths.PLOTS / "importances.csv"
+    if not path.is_file():
+        return {}
+    table = files.read_csv(path, text=["feature"]).dropna()
+    return {str(name): float(value) for name, value in zip(table["feature"], table["importance"], strict=True)}
 
 
 def _date(text: str | None) -> datetime | None:
