@@ -1,8 +1,8 @@
 """Performance without labels: what a model's metrics on new rows should be, by what the test rows say of its answers.
 
-Labels: confidence-based performance estimation (CBPE, the method that NannyML made known). Isotonic regression (Zadrozny
-and Elkan 2002) on the test rows, which the model has not seen, turns a probability into the share of such answers that
-come true; accuracy and ROC AUC are then expected values over the rows. Numbers: direct loss estimation, with the mean
+Labels: confidence-based performance estimation (CBPE, the method that NannyML made known). Isotonic regression
+(Zadrozny and Elkan 2002) on the test rows, which the model has not seen, turns a probability into the share of such
+answers that come true; accuracy and ROC AUC are then expected values over the rows. Numbers: direct loss estimation, with the mean
 loss of test rows that have a similar prediction as the model of the loss.
 
 Both see a change of *which* rows come, and neither sees a change of what follows from a row (concept drift): only
@@ -290,11 +290,11 @@ def _chances(learnt: Learnt, cells: NDArray[np.int64], scores: Values) -> tuple[
     return np.interp(scores, learnt.scores[met], shares), np.interp(learnt.scores, learnt.scores[met], shares)
 
 
-def _auc(positive: Values, negative: Values, itself: float = 0.0) -> float:
+def _auc(positive: NDArray[Any], negative: NDArray[Any], itself: float = 0.0) -> float:
     """ROC AUC of positive and negative rows (g,) by ascending score: of pairs of both, the share in the right order.
 
-    Pairs of equal scores count one half. Of rows that are positive with a chance, `itself` is the number of pairs that a
-    row would make with itself.
+    Pairs of equal scores count one half. `itself` is the number of pairs that rows would make with themselves, if each
+    is positive with a chance.
     """
     pairs = positive.sum() * negative.sum() - itself
     right = (positive * (np.cumsum(negative) - negative / 2)).sum() - itself / 2
