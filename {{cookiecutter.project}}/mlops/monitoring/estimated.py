@@ -2,8 +2,8 @@
 
 Labels: confidence-based performance estimation (CBPE, the method that NannyML made known). Isotonic regression
 (Zadrozny and Elkan 2002) on the test rows, which the model has not seen, turns a probability into the share of such
-answers that come true; accuracy and ROC AUC are then expected values over the rows. Numbers: direct loss estimation, with the mean
-loss of test rows that have a similar prediction as the model of the loss.
+answers that come true; accuracy and ROC AUC are then expected values over the rows. Numbers: direct loss estimation,
+with the mean loss of test rows that have a similar prediction as the model of the loss.
 
 Both see a change of *which* rows come, and neither sees a change of what follows from a row (concept drift): only
 labels show that, see `mlops.monitoring.realised`.
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mlops.base.errors import counted
 from mlops.evaluation import results
 from mlops.training.metrics import Predictions
-from mlops.training.task import Task
+from mlops.training.task import Label, Task
 
 Values = NDArray[np.float64]
 
@@ -49,21 +49,27 @@ class Learnt:
     """What n test rows teach of the answers of a model, in g groups of rows with similar scores.
 
     A score is the probability of the positive class, with many classes that of the predicted class, and with numbers
-    the prediction. `edges` (g − 1,) are the scores between two groups, `scores` (g,) the mean scores. `cells` (g, 2, 2)
-    count rows by group, by whether the positive class was predicted, and by whether it came (with many classes: always,
-    and whether the predicted one came). Numbers have `losses` and `spreads` (2, g) instead: mean and variance of the
-    absolute and of the squared error. `test` are the metrics on the test rows themselves, and `ends` their least and
-    largest score.
+    the prediction. `edges` (g − 1,) are the largest scores of all groups but the last, `scores` (g,) the mean scores,
+    `rows` (g,) the test rows, `test` the metrics on them, and `ends` their least and largest score.
+
+    For labels: `chances` (1 + b, g) are the shares of rows in which the positive class came (with many classes: the
+    predicted one), by the test rows and by b resamples of them, `corrections` (1 + b,) what has to be added to each
+    metric that is expected with them, and `kinds` the rows in which it did not come, and did. For numbers: `losses` and
+    `spreads` (2, g) are mean and variance of the absolute and of the squared errors.
     """
 
     kind: str
+    positive: Label | None
     edges: Values
     scores: Values
-    cells: NDArray[np.int64]
-    losses: Values
-    spreads: Values
+    rows: Values
     test: dict[str, float]
     ends: tuple[float, float]
+    chances: Values
+    corrections: dict[str, Values]
+    kinds: tuple[int, int]
+    losses: Values
+    spreads: Values
 
     @property
     def task(self) -> Task:
@@ -104,42 +110,47 @@ def scores_of(predictions: Predictions) -> Values | None:
     """The score (n,) of each row as in `Learnt`; None where a classifier gives no probabilities."""
     if predictions.kind == "regression":
         return predictions.predicted.astype(np.float64)
-    if predictions.probabilities is None:
-        return None
-    if predictions.kind == "binary":
+    if predictions.probabilities is None or predictions.kind == "binary":
         return predictions.positive_probability
     found: Values = predictions.probabilities.max(axis=1)
     return found
 
 
-def learn(test: Predictions) -> Learnt | None:
-    """What the predictions of n test rows with their actual values teach; None without rows or probabilities."""
+def learn(test: Predictions, most: int = MOST_GROUPS) -> Learnt | None:
+    """What the predictions of n test rows with their actual values teach, in at most `most` groups.
+
+    None without rows or probabilities.
+    """
     scores = scores_of(test)
     if scores is None or not len(scores):
         return None
     regression = test.kind == "regression"
-    most = min(max(len(scores) // LEAST_IN_GROUP, 1), LARGEST_GROUPS) if regression else MOST_GROUPS
-    edges = _edges(scores, most)
-    group, size = np.searchsorted(edges, scores, side="right"), len(edges) + 1
-    rows = np.bincount(group, minlength=size)
-    cells, losses, spreads = np.zeros((size, 2, 2), dtype=np.int64), np.zeros((2, size)), np.zeros((2, size))
+    edges = _edges(scores, min(max(len(scores) // LEAST_IN_GROUP, 1), LARGEST_GROUPS) if regression else most)
+    group, size = np.searchsorted(edges, scores), len(edges) + 1
+    rows = np.bincount(group).astype(np.float64)
+    chances, losses, spreads = np.zeros((0, size)), np.zeros((2, size)), np.zeros((2, size))
+    corrections: dict[str, Values] = {}
+    kinds = (0, 0)
+    means = np.bincount(group, scores) / rows
     if regression:
-        error = test.actual.astype(np.float64) - scores
-        for place, loss in enumerate((np.abs(error), error**2)):
-            losses[place] = np.bincount(group, loss, size) / rows
-            spreads[place] = np.bincount(group, (loss - losses[place][group]) ** 2, size) / np.maximum(rows - 1, 1)
-        cells[:, 1, 1] = rows
-        metrics = {"mae": float(np.abs(error).mean()), "rmse": math.sqrt(float((error**2).mean()))}
+        error = np.abs(test.actual.astype(np.float64) - scores)
+        for place, loss in enumerate((error, error**2)):
+            losses[place] = np.bincount(group, loss) / rows
+            spreads[place] = np.bincount(group, (loss - losses[place][group]) ** 2) / np.maximum(rows - 1, 1)
+        metrics = {"mae": float(error.mean()), "rmse": math.sqrt(float((error**2).mean()))}
     else:
         flagged, came = _outcomes(test)
-        np.add.at(cells, (group, flagged.astype(np.intp), came.astype(np.intp)), 1)
+        cells = np.bincount(4 * group + 2 * flagged + came, minlength=4 * size)
+        chances, corrections = _calibrated(cells, means)
+        kinds = int((~came).sum()), int(came.sum())
         metrics = {"accuracy": float((test.predicted == test.actual).mean())}
         if test.kind == "binary":
-            _, places = np.unique(scores, return_inverse=True)
-            metrics["roc_auc"] = _auc(np.bincount(places, came), np.bincount(places, ~came))
+            places = np.unique(scores, return_inverse=True)[1]
+            metrics["roc_auc"] = float(_auc(np.bincount(places, came), np.bincount(places, ~came)))
     ends = float(scores.min()), float(scores.max())
-    means = np.bincount(group, scores, size) / rows
-    return Learnt(test.kind, edges, means, cells, losses, spreads, metrics, ends)
+    return Learnt(
+        test.kind, test.positive, edges, means, rows, metrics, ends, chances, corrections, kinds, losses, spreads
+    )
 
 
 def grouped(learnt: Learnt, answers: Predictions) -> Answered:
@@ -148,7 +159,7 @@ def grouped(learnt: Learnt, answers: Predictions) -> Answered:
     `answers` have probabilities if the model of `learnt` has.
     """
     scores = np.asarray(scores_of(answers))
-    group, size = np.searchsorted(learnt.edges, scores, side="right"), len(learnt.scores)
+    group, size = np.searchsorted(learnt.edges, scores), len(learnt.scores)
     flagged = answers.predicted == answers.positive if learnt.kind == "binary" else np.ones(len(scores), dtype=bool)
     beyond = (scores < learnt.ends[0]) | (scores > learnt.ends[1])
     counts = [np.bincount(group, weights, size).astype(np.float64) for weights in (None, flagged, scores)]
@@ -159,53 +170,53 @@ def estimated(learnt: Learnt, answers: Answered, *, outside: bool = False) -> di
     """The estimate as plain values: `metrics`, the `assumption`, whether it is `trusted`, and if not, `why_not`.
 
     `metrics` are accuracy and for two classes `roc_auc`, or `mae` and `rmse`: each has its `value`, the ends of a 95 %
-    interval (`low`, `high`) and the value on the `test` rows. The interval holds the metric of these very rows, were
-    they labelled: so it is wider for fewer rows, and for fewer test rows. `roc_auc` is left out where it is undefined.
+    interval (`low`, `high`) and the value on the `test` rows. The interval is that of the metric of these very rows,
+    were they labelled: so it is wider for fewer rows, and for fewer test rows. `roc_auc` is left out where it is
+    undefined. There is at least one row.
     """
     found = _of_numbers(learnt, answers) if learnt.kind == "regression" else _of_labels(learnt, answers)
-    ends = (0.0, math.inf if learnt.kind == "regression" else 1.0)
+    largest = math.inf if learnt.kind == "regression" else 1.0
     metrics = {
         name: {
-            "value": min(max(value, ends[0]), ends[1]),
-            "low": min(max(value - CONFIDENT * deviation, ends[0]), ends[1]),
-            "high": min(max(value + CONFIDENT * deviation, ends[0]), ends[1]),
+            "value": min(max(value, 0.0), largest),
+            "low": min(max(value - CONFIDENT * deviation, 0.0), largest),
+            "high": min(max(value + CONFIDENT * deviation, 0.0), largest),
             "test": learnt.test[name],
         }
         for name, (value, deviation) in found.items()
         if math.isfinite(value + deviation + learnt.test[name])
     }
     why_not = OUTSIDE if outside else _too_few(learnt, answers)
-    return {
-        "metrics": metrics,
-        "assumption": ASSUMPTION[learnt.task],
-        "trusted": why_not is None,
-        "why_not": why_not,
-    }
+    return {"metrics": metrics, "assumption": ASSUMPTION[learnt.task], "trusted": why_not is None, "why_not": why_not}
 
 
 def _too_few(learnt: Learnt, answers: Answered) -> str | None:
-    """Why an estimate of this kind says nothing, if so."""
-    test, rows = int(learnt.cells.sum()), int(answers.rows.sum())
+    """Why an estimate from so many rows, or of such rows, says little; None if it does not."""
+    test, rows = int(learnt.rows.sum()), int(answers.rows.sum())
     if test < LEAST_TEST:
         return f"it is learnt from {counted(test, 'test row')}, and takes {LEAST_TEST}"
     if rows < LEAST_ROWS:
         return f"there are {counted(rows, 'row')}, and it takes {LEAST_ROWS}"
-    came = learnt.cells.sum(axis=(0, 1))
-    if learnt.kind != "regression" and came.min() < LEAST_OF_A_KIND:
-        what = "of one of the two classes" if learnt.kind == "binary" else ("wrong" if came[0] < came[1] else "right")
-        return f"of the test rows {came.min()} are {what}, and it takes {LEAST_OF_A_KIND}"
-    if learnt.kind == "regression" and answers.beyond > MOST_BEYOND * rows:
-        return f"{answers.beyond / rows:.0%} of the predictions lie beyond all of those on the test split"
+    if learnt.kind == "regression":
+        if answers.beyond > MOST_BEYOND * rows:
+            return f"{answers.beyond / rows:.0%} of the predictions lie beyond all of those on the test split"
+    elif min(learnt.kinds) < LEAST_OF_A_KIND:
+        what = "of one of the two classes" if learnt.kind == "binary" else ("wrong", "right")[np.argmin(learnt.kinds)]
+        return f"of the test rows {min(learnt.kinds)} are {what}, and it takes {LEAST_OF_A_KIND}"
     return None
 
 
 def _edges(scores: Values, most: int) -> Values:
-    """The scores between two of at most `most` groups of nearly equally many of n rows; equal scores stay together."""
+    """The largest scores of all but the last of at most `most` groups of nearly equally many of n rows.
+
+    Equal scores are in one group.
+    """
     values, rows = np.unique(scores, return_counts=True)
-    last = np.cumsum(rows)
-    group = ((last - rows / 2) * most / len(scores)).astype(np.intp) if len(values) > most else np.arange(len(values))
-    ends = np.flatnonzero(np.diff(group))
-    return values[ends] / 2 + values[ends + 1] / 2
+    if len(values) <= most:
+        return values[:-1]
+    group = ((np.cumsum(rows) - rows / 2) * most / len(scores)).astype(np.intp)
+    edges: Values = values[:-1][np.diff(group) > 0]
+    return edges
 
 
 def _outcomes(test: Predictions) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -215,15 +226,37 @@ def _outcomes(test: Predictions) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return np.ones(len(test.actual), dtype=bool), test.predicted == test.actual
 
 
+def _calibrated(cells: NDArray[np.int64], scores: Values) -> tuple[Values, dict[str, Values]]:
+    """The `chances` and the `corrections` of `Learnt`, by isotonic regression of what came on the mean `scores` (g,).
+
+    `cells` (4 g,) count the test rows of each group by whether the positive class was predicted, and whether it came.
+    """
+    from scipy.optimize import isotonic_regression
+
+    size = cells.sum()
+    samples = np.random.default_rng(SEED).multinomial(size, cells / size, RESAMPLES)
+    every = np.concatenate([cells[np.newaxis], samples]).reshape(1 + RESAMPLES, -1, 2, 2).astype(np.float64)
+    rows, flagged, came = every.sum(axis=(2, 3)), every[:, :, 1].sum(axis=2), every[:, :, :, 1].sum(axis=2)
+    chances = np.empty_like(rows)
+    for of_one, each, hits in zip(chances, rows, came, strict=True):
+        met = each > 0
+        of_one[:] = np.interp(scores, scores[met], isotonic_regression(hits[met] / each[met], weights=each[met]).x)
+    # Isotonic regression flatters the rows that it was fitted to: with 150 of them, ROC AUC would be too high by 0.02.
+    flattered = _expected(chances, rows, flagged)
+    right = every[:, :, 1, 1].sum(axis=1) + every[:, :, 0, 0].sum(axis=1)
+    actual = {"accuracy": right / size, "roc_auc": _auc(came, rows - came)}
+    return chances, {name: actual[name] - flattered[name] for name in actual}
+
+
 def _of_numbers(learnt: Learnt, answers: Answered) -> dict[str, tuple[float, float]]:
     """MAE and RMSE of the answers, and their standard deviations: of the rows' own luck and of the test rows'.
 
     Both are means of the losses of groups, weighted by the rows that are in them now (post-stratification).
     """
-    total, known = answers.rows.sum(), learnt.cells.sum(axis=(1, 2))
+    total = answers.rows.sum()
     weights = answers.rows / total
     value = (learnt.losses * weights).sum(axis=1)
-    deviation = np.sqrt((learnt.spreads * (weights / total + weights**2 / known)).sum(axis=1))
+    deviation = np.sqrt((learnt.spreads * (weights / total + weights**2 / learnt.rows)).sum(axis=1))
     rmse = math.sqrt(value[1])
     return {
         "mae": (float(value[0]), float(deviation[0])),
@@ -237,68 +270,46 @@ def _of_labels(learnt: Learnt, answers: Answered) -> dict[str, tuple[float, floa
     The deviation joins the luck of the rows' own labels, given the chances of each, and that of the test rows, by a
     bootstrap of them.
     """
-    rows, scores = answers.rows, answers.totals / np.maximum(answers.rows, 1)
-
-    def metrics(cells: NDArray[np.int64]) -> tuple[dict[str, float], Values]:
-        """The metrics expected by counted test rows, and the chances (g,) of the answers to come true.
-
-        Isotonic regression flatters the rows that it was fitted to, so that both would be too high (ROC AUC by 0.02 for
-        150 test rows): by how much is seen on the test rows, and taken away.
-        """
-        of_test = cells.sum(axis=(1, 2)).astype(np.float64), cells[:, 1].sum(axis=1).astype(np.float64)
-        came, right = cells[:, :, 1].sum(axis=1), cells[:, 1, 1].sum() + cells[:, 0, 0].sum()
-        actual = {"accuracy": right / of_test[0].sum(), "roc_auc": _auc(came, of_test[0] - came)}
-        chances, on_test = _chances(learnt, cells, scores)
-        found, flattered = _expected(chances, rows, answers.flagged), _expected(on_test, *of_test)
-        return {name: found[name] - flattered[name] + actual[name] for name in learnt.test}, chances
-
-    values, chances = metrics(learnt.cells)
-    size = int(learnt.cells.sum())
-    samples = np.random.default_rng(SEED).multinomial(size, learnt.cells.ravel() / size, RESAMPLES)
-    resampled = [metrics(cells.reshape(learnt.cells.shape))[0] for cells in samples]
-    luck = rows * chances * (1 - chances)
+    rows = answers.rows
+    scores = answers.totals / np.maximum(rows, 1)
+    chances = np.stack([np.interp(scores, learnt.scores, one) for one in learnt.chances])
+    expected = _expected(chances, rows, answers.flagged)
+    luck = rows * chances[0] * (1 - chances[0])
     own = {
         "accuracy": math.sqrt(luck.sum()) / rows.sum(),
-        "roc_auc": math.sqrt((luck * _slope(chances, rows) ** 2).sum()),
+        "roc_auc": math.sqrt((luck * _slope(chances[0], rows) ** 2).sum()),
     }
-    return {
-        name: (value, math.hypot(own[name], float(np.std([one[name] for one in resampled]))))
-        for name, value in values.items()
-    }
+    found = {}
+    for name in learnt.test:
+        values = expected[name] + learnt.corrections[name]
+        resampled = values[np.isfinite(values)]
+        found[name] = float(values[0]), math.hypot(own[name], float(resampled.std()) if len(resampled) else 0.0)
+    return found
 
 
-def _expected(chances: Values, rows: Values, flagged: Values) -> dict[str, float]:
-    """Accuracy and ROC AUC to be expected of rows in groups (g,), whose scores ascend and come true with `chances`."""
-    positive, negative = rows * chances, rows * (1 - chances)
+def _expected(chances: Values, rows: Values, flagged: Values) -> dict[str, Values]:
+    """Accuracy and ROC AUC, (b,) each, to be expected of rows in g groups that come true with `chances` (b, g).
+
+    `rows` and of them `flagged` with the positive class are (g,) or (b, g); scores ascend from group to group.
+    """
+    positive = rows * chances
     right = flagged * chances + (rows - flagged) * (1 - chances)
     return {
-        "accuracy": float(right.sum() / rows.sum()),
-        "roc_auc": _auc(positive, negative, float((positive * (1 - chances)).sum())),
+        "accuracy": right.sum(axis=-1) / rows.sum(axis=-1),
+        "roc_auc": _auc(positive, rows - positive, (positive * (1 - chances)).sum(axis=-1)),
     }
 
 
-def _chances(learnt: Learnt, cells: NDArray[np.int64], scores: Values) -> tuple[Values, Values]:
-    """How likely answers with `scores` (m,) come true, by isotonic regression on counted test rows; shape (m,).
-
-    The same for the mean scores (g,) of the groups of test rows.
-    """
-    from scipy.optimize import isotonic_regression
-
-    rows, came = cells.sum(axis=(1, 2)), cells[:, :, 1].sum(axis=1)
-    met = rows > 0
-    shares = isotonic_regression(came[met] / rows[met], weights=rows[met]).x
-    return np.interp(scores, learnt.scores[met], shares), np.interp(learnt.scores, learnt.scores[met], shares)
-
-
-def _auc(positive: NDArray[Any], negative: NDArray[Any], itself: float = 0.0) -> float:
-    """ROC AUC of positive and negative rows (g,) by ascending score: of pairs of both, the share in the right order.
+def _auc(positive: NDArray[Any], negative: NDArray[Any], itself: Values | float = 0.0) -> Values:
+    """ROC AUC of positive and negative rows (…, g) by ascending score: of pairs of both, the share in the right order.
 
     Pairs of equal scores count one half. `itself` is the number of pairs that rows would make with themselves, if each
-    is positive with a chance.
+    is positive with a chance. NaN where there is no pair.
     """
-    pairs = positive.sum() * negative.sum() - itself
-    right = (positive * (np.cumsum(negative) - negative / 2)).sum() - itself / 2
-    return float(right / pairs) if pairs > 0 else math.nan
+    pairs = positive.sum(axis=-1) * negative.sum(axis=-1) - itself
+    right = (positive * (np.cumsum(negative, axis=-1) - negative / 2)).sum(axis=-1) - itself / 2
+    found: Values = np.where(pairs > 0, right, np.nan) / np.where(pairs > 0, pairs, 1)
+    return found
 
 
 def _slope(chances: Values, rows: Values) -> Values:
