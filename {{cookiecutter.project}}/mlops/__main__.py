@@ -37,12 +37,14 @@ COMMANDS: dict[str, Any] = {
     "predict": "production.predict",
     "batch": "production.batch",
     "check-drift": "monitoring.check_drift",
+    "monitor": {"performance": "monitoring.performance"},
 }
 GROUPS = {
     "data": "List the versions of the data, and get one of them.",
     "schema": "Draft schema.yaml from the data.",
     "registry": "List the versions of the model, and who promoted which.",
     "audit": "Check the log of promotions, and bring it back from Git.",
+    "monitor": "Look at how the model does in production.",
     "serving": "Change which versions answer on a running server.",
 }
 

@@ -146,7 +146,7 @@ def learn(test: Predictions, most: int = MOST_GROUPS) -> Learnt | None:
         metrics = {"accuracy": float((test.predicted == test.actual).mean())}
         if test.kind == "binary":
             places = np.unique(scores, return_inverse=True)[1]
-            metrics["roc_auc"] = float(_auc(np.bincount(places, came), np.bincount(places, ~came)))
+            metrics["roc_auc"] = float(roc_auc(np.bincount(places, came), np.bincount(places, ~came)))
     ends = float(scores.min()), float(scores.max())
     return Learnt(
         test.kind, test.positive, edges, means, rows, metrics, ends, chances, corrections, kinds, losses, spreads
@@ -244,7 +244,7 @@ def _calibrated(cells: NDArray[np.int64], scores: Values) -> tuple[Values, dict[
     # Isotonic regression flatters the rows that it was fitted to: with 150 of them, ROC AUC would be too high by 0.02.
     flattered = _expected(chances, rows, flagged)
     right = every[:, :, 1, 1].sum(axis=1) + every[:, :, 0, 0].sum(axis=1)
-    actual = {"accuracy": right / size, "roc_auc": _auc(came, rows - came)}
+    actual = {"accuracy": right / size, "roc_auc": roc_auc(came, rows - came)}
     return chances, {name: actual[name] - flattered[name] for name in actual}
 
 
@@ -296,11 +296,11 @@ def _expected(chances: Values, rows: Values, flagged: Values) -> dict[str, Value
     right = flagged * chances + (rows - flagged) * (1 - chances)
     return {
         "accuracy": right.sum(axis=-1) / rows.sum(axis=-1),
-        "roc_auc": _auc(positive, rows - positive, (positive * (1 - chances)).sum(axis=-1)),
+        "roc_auc": roc_auc(positive, rows - positive, (positive * (1 - chances)).sum(axis=-1)),
     }
 
 
-def _auc(positive: NDArray[Any], negative: NDArray[Any], itself: Values | float = 0.0) -> Values:
+def roc_auc(positive: NDArray[Any], negative: NDArray[Any], itself: Values | float = 0.0) -> Values:
     """ROC AUC of positive and negative rows (…, g) by ascending score: of pairs of both, the share in the right order.
 
     Pairs of equal scores count one half. `itself` is the number of pairs that rows would make with themselves, if each
