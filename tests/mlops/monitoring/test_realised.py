@@ -179,13 +179,8 @@ def test_labels_are_one_sided_where_they_come_for_one_class_of_predictions(
 
     assert window["labels_one_sided"] is one_sided
     assert {name: round(share, 2) for name, share in window["labelled"]["by_class"].items()} == wanted
-    assert (
-        any(
-            f"{yes:.0%} of the predictions of yes" in said or f"{no:.0%} of the predictions of no" in said
-            for said in found["warnings"]
-        )
-        is one_sided
-    )
+    said = [f"for {share:.0%} of the predictions of {name}" for name, share in wanted.items()]
+    assert any(one in warning for one in said for warning in found["warnings"]) is one_sided
     labelled = now.subset(np.array(known)) if any(known) else None
     assert realised.label_coverage(now, labelled) == {name: window[name] for name in ("labelled", "labels_one_sided")}
 
