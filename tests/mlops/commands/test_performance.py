@@ -83,8 +83,8 @@ def test_a_table_shows_the_windows_and_says_what_they_are(log: Callable[..., Non
 
     lines = run("--delay", "2w").stdout.splitlines()
 
-    assert lines[1].split()[:5] == ["2026-03-02", "00:00", "1", "200", "100%"]
-    assert lines[2].split() == ["2026-03-09", "00:00", "1", "200", "0%", "–", "–", "–", "–", "final"]
+    assert lines[1].split()[:6] == ["2026-03-02", "00:00", "1", "200", "200", "(100%)"]
+    assert lines[2].split() == ["2026-03-09", "00:00", "1", "200", "0", "(0%)", *"––––", "final"]
     assert "a window is final 14 d after its end: as asked for" in lines
     assert "left out: 50 answers of a shadow, which nobody was given" in lines
     assert "left out: cut off or damaged line of x.jsonl (1)" in lines

@@ -220,8 +220,10 @@ class Windows:
 
     @property
     def delay(self) -> float | None:
-        """The time in seconds after which 95 % of the labels that have come had come; None without any."""
+        """The time in seconds after which 95 % of the labels that have come had come; None if fewer than 30 have."""
         reached = 0
+        if self._delays.total() < LEAST_ROWS:
+            return None
         for step in sorted(self._delays):
             reached += self._delays[step]
             if reached >= DELAY * self._delays.total():
@@ -232,7 +234,7 @@ class Windows:
         """All windows, the oldest first, as plain values, and what a person should know of them.
 
         `delay` is the label delay in seconds; None takes that of the labels that have come. A window is `final` when it
-        ended so long before `now`; without any label, none is.
+        ended so long before `now`; while too few labels say how long that is, none is.
         """
         wait = self.delay if delay is None else delay
         found = []

@@ -34,6 +34,8 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 AUTO = "auto"
 WIDTH = 160  # columns of text, for whoever reads it in a file
 NOTHING: dict[str, Any] = {"metrics": {}}
+MOST_DOUBTS = 3
+DOUBTFUL = "?"  # after an estimate that is not to be trusted
 STATES = {True: "final", False: "open"}
 
 
@@ -179,10 +181,10 @@ def _print(found: dict[str, Any]) -> None:
             row["from"][:16].replace("T", " "),
             row["version"],
             f"{row['rows']:,}",
-            f"{row['labelled']['share']:.0%}",
+            f"{row['labelled']['rows']:,} ({row['labelled']['share']:.0%})",
             _number(row["metrics"].get(first)),
-            _number((row["estimated"] or NOTHING)["metrics"].get(first)),
-            _number((row["estimated_all"] or NOTHING)["metrics"].get(first)),
+            _estimate(row["estimated"], first),
+            _estimate(row["estimated_all"], first),
             f"{calibration['error']:.3f}" if calibration else "–",
             STATES[row["final"]],
         )
@@ -192,14 +194,19 @@ def _print(found: dict[str, Any]) -> None:
 
 def _sentences(found: dict[str, Any], metric: str) -> list[str]:
     """What stands below the table."""
-    delay, estimates = found["delay"], [row["estimated_all"] for row in found["windows"] if row["estimated_all"]]
+    delay = found["delay"]
+    estimates = [row[which] for row in found["windows"] for which in ("estimated", "estimated_all") if row[which]]
     said = [
         f"estimated: {metric} of the labelled rows, and of all rows, by what the test split says of such answers",
         "off by: the expected calibration error, how far the probabilities are from the share that came",
     ]
     said += sorted({one["assumption"] for one in estimates})
+    if doubts := sorted({one["why_not"] for one in estimates if one["why_not"]}):
+        more = "; …" if len(doubts) > MOST_DOUBTS else ""
+        said.append(f"{DOUBTFUL} not to be trusted: {'; '.join(doubts[:MOST_DOUBTS])}{more}")
     if delay["seconds"] is None:
-        said.append("no window is final: no label has come yet; --delay says how long to wait for them")
+        few = counted(delay["labels"], "label")
+        said.append(f"no window is final: {few} cannot tell how late labels come; say it with --delay, such as 14d")
     else:
         of = "as asked for" if delay["chosen"] else f"95 % of {counted(delay['labels'], 'label')} came within it"
         said.append(f"a window is final {_length(delay['seconds'])} after its end: {of}")
@@ -210,6 +217,11 @@ def _sentences(found: dict[str, Any], metric: str) -> list[str]:
     if others:
         said.append(f"left out: {', '.join(f'{name} ({count})' for name, count in others.items())}")
     return [*said, *found["notes"], *(f"Warning: {one}" for one in found["warnings"])]
+
+
+def _estimate(found: dict[str, Any] | None, metric: str) -> str:
+    said = _number((found or NOTHING)["metrics"].get(metric))
+    return f"{said} {DOUBTFUL}" if found and not found["trusted"] else said
 
 
 def _number(found: dict[str, float | None] | None) -> str:
