@@ -18,10 +18,10 @@ YES_NO = ("no", "yes")
 def labels(
     rng: np.random.Generator, rows: int, shift: float = 0.0, threshold: float = 0.5, lost: float = 0.0
 ) -> Predictions:
-    """Answers of an overconfident model; `shift` moves the rows, `lost` is how much of what it knew is no longer so."""
+    """Answers of an overconfident, biased model; `shift` moves the rows, `lost` is how much of what it knew is gone."""
     known = rng.normal(shift, 1.0, rows)
     chance = 1 / (1 + np.exp(-(1 - lost) * known))
-    said = 1 / (1 + np.exp(-2.5 * known))
+    said = 1 / (1 + np.exp(1.5 - 2.5 * known))
     actual = np.array(YES_NO, dtype=object)[(rng.random(rows) < chance).astype(int)]
     predicted = np.array(YES_NO, dtype=object)[(said >= threshold).astype(int)]
     return Predictions(actual, predicted, np.column_stack([1 - said, said]), YES_NO, "yes", threshold)
@@ -59,7 +59,7 @@ def estimate(test: Predictions, now: Predictions, *, outside: bool = False) -> d
     return found
 
 
-@pytest.mark.parametrize("threshold", [0.5, 0.8])
+@pytest.mark.parametrize("threshold", [0.5, 0.2])
 def test_accuracy_and_auc_are_right_to_two_points_under_covariate_shift_though_the_model_is_overconfident(
     threshold: float,
 ) -> None:
@@ -78,7 +78,7 @@ def test_accuracy_and_auc_are_right_to_two_points_under_covariate_shift_though_t
     assert np.sqrt(np.mean(np.square(off), axis=0)).max() < 0.02
     assert np.mean(inside) > 0.85
     assert abs(np.mean(moved)) > 0.02  # the value on the test split says less
-    assert abs(np.mean(overconfident)) > 0.05  # and so do probabilities that nobody calibrated
+    assert abs(np.mean(overconfident)) > 0.03  # and so do probabilities that nobody calibrated
 
 
 def test_an_estimate_is_blind_to_concept_drift_and_says_so() -> None:

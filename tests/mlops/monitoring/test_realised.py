@@ -185,10 +185,11 @@ def test_labels_are_one_sided_where_they_come_for_one_class_of_predictions(
     assert realised.label_coverage(now, labelled) == {name: window[name] for name in ("labelled", "labels_one_sided")}
 
 
-def test_a_few_labels_of_one_class_may_be_chance() -> None:
-    asked = {"yes": 40, "no": 40}
+def test_a_few_labels_of_one_class_may_be_chance_and_a_small_difference_does_not_matter() -> None:
+    asked, many = {"yes": 40, "no": 40}, {"yes": 10_000, "no": 10_000}
 
     assert not realised.coverage(asked, {"yes": 3, "no": 1}, 80, 4)["labels_one_sided"]
+    assert not realised.coverage(many, {"yes": 6000, "no": 5500}, 20_000, 11_500)["labels_one_sided"]
     assert not realised.coverage({"yes": 20, "no": 400}, {"no": 300}, 420, 300)["labels_one_sided"]
 
 
