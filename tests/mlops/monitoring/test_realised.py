@@ -131,6 +131,8 @@ def test_a_window_is_final_when_the_delay_of_95_percent_of_the_labels_has_passed
     assert not report(log, after=25)["windows"][0]["final"]
     assert report(log, after=9, delay=DAY)["windows"][0]["final"]
     assert not report(log, after=7.5, delay=DAY)["windows"][0]["final"]
+    few = report(log[:29], after=1000)
+    assert (few["delay"]["seconds"], few["windows"][0]["final"]) == (None, False)
 
 
 def test_without_any_label_nothing_is_final_and_everything_is_an_estimate() -> None:
