@@ -216,7 +216,7 @@ class Windows:
             window = self._windows[key] = Window(self._learnt[answer.model])
         window.add(answer)
         if answer.told is not None:
-            self._delays[max(math.ceil(math.log(max(answer.told - answer.time, 1)) / STEP), 0)] += 1
+            self._delays[math.ceil(math.log(max(answer.told - answer.time, 1)) / STEP)] += 1
 
     @property
     def delay(self) -> float | None:
@@ -310,7 +310,8 @@ def warnings(windows: list[dict[str, Any]]) -> list[str]:
     """What a person should know of windows, a sentence each: of each kind and version that of its last window."""
     found: dict[tuple[str, str], str] = {}
     for window in windows:
-        where = f"version {window['version']}, {window['from'][:16]} to {window['to'][:16]}"
+        state = "" if window["final"] else ", labels are still to come"
+        where = f"version {window['version']}, {window['from'][:16]} to {window['to'][:16]}{state}"
         shares = window["labelled"]["by_class"]
         if window["labels_one_sided"]:
             low, high = (choose(shares, key=shares.__getitem__) for choose in (min, max))
