@@ -120,6 +120,12 @@ def test_numbers_have_errors_and_many_classes_the_calibration_of_the_predicted_o
     assert of_classes["against_estimate"] == "as estimated"
 
 
+def test_a_number_that_is_far_too_large_does_not_end_the_report() -> None:
+    huge = Predictions(np.array([1e300, 2.0, -1e300]), np.array([1.0, 2.0, 3.0]), None, (), None)
+
+    assert report(answers(huge))["windows"][0]["metrics"]["mae"]["value"] > 1e50
+
+
 def test_a_window_is_final_when_the_delay_of_95_percent_of_the_labels_has_passed() -> None:
     log = answers(labels(np.random.default_rng(4), 100))
     log = [answer._replace(told=answer.time + (number + 1) * DAY / 5) for number, answer in enumerate(log)]

@@ -21,6 +21,7 @@ from mlops.training.metrics import Predictions, title
 ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)  # a Monday: windows of whole weeks begin on one, those of days at midnight
 MOST_WINDOWS = 20_000  # about 10 kB each
 GROUPS = 100  # of probabilities in a window
+LARGEST = 1e60  # whose fourth power, a million times, is still a number
 BINS = 10  # of equal width, of the expected calibration error
 DELAY = 0.95  # quantile of the observed delays
 STEP = math.log(1.01)  # delays are counted to one per cent
@@ -126,7 +127,8 @@ class Window:
                 self.bins[:, min(int(score * BINS), BINS - 1)] += (1, score, came)
 
     def _add_error(self, prediction: float, actual: float) -> None:
-        error = abs(actual - prediction)
+        actual = max(min(actual, LARGEST), -LARGEST)
+        error = min(abs(actual - prediction), LARGEST)
         for place, value in enumerate((error, error**2, error**4)):
             self.errors[place] += value
         step = actual - self.mean
