@@ -37,7 +37,7 @@ lock: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.rows && $(BIN)/python -m benchmarks.columns \
 		&& $(BIN)/python -m benchmarks.experiments && $(BIN)/python -m benchmarks.readers \
-		&& $(BIN)/python -m benchmarks.canary && $(BIN)/python -m benchmarks.serving \
+		&& $(BIN)/python -m benchmarks.canary && $(BIN)/python -m benchmarks.estimated && $(BIN)/python -m benchmarks.serving \
 		&& $(BIN)/python -m benchmarks.round_trip
 
 clean:

@@ -37,7 +37,7 @@ COMMANDS: dict[str, Any] = {
     "predict": "production.predict",
     "batch": "production.batch",
     "check-drift": "monitoring.check_drift",
-    "monitor": {"history": "monitoring.history"},
+    "monitor": {"history": "monitoring.history", "performance": "monitoring.performance"},
     "alert": "monitoring.alert",
 }
 GROUPS = {
@@ -46,7 +46,7 @@ GROUPS = {
     "registry": "List the versions of the model, and who promoted which.",
     "audit": "Check the log of promotions, and bring it back from Git.",
     "serving": "Change which versions answer on a running server.",
-    "monitor": "Look at all checks of deliveries together.",
+    "monitor": "Look at all deliveries so far, and at how the model does.",
 }
 
 

@@ -133,6 +133,7 @@ def test_the_metrics_are_of_the_labelled_rows_and_the_spread_of_all() -> None:
 
     assert found["predictions"]["metrics"]["accuracy"] == 0.75
     assert found["predictions"]["count"] == 10
+    assert found["predictions"]["labelled"] == {"rows": 4, "share": 0.4, "by_class": {"no": 0.4, "yes": 0.4}}
 
 
 def test_answers_that_moved_are_an_alarm_but_alone_no_reason_to_retrain() -> None:
@@ -190,7 +191,10 @@ def test_labels_without_probabilities_are_counted() -> None:
 
     found = verdict.report(compared({"x": 0}), [], answered, None, "classification", LIMITS)
 
-    assert found["predictions"] == {"count": 3, "drifted": [], "metrics": {}}
+    assert found["predictions"] == {
+        **{"count": 3, "drifted": [], "metrics": {}, "labels_one_sided": False},
+        "labelled": {"rows": 0, "share": 0, "by_class": {"a": 0, "b": 0, "c": 0}},
+    }
 
 
 def test_a_report_is_plain_json() -> None:

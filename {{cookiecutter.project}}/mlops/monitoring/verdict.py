@@ -10,7 +10,7 @@ from mlops.base.params import Costs, Monitor
 from mlops.data.profile import Profile, distribution
 from mlops.data.schema import Schema
 from mlops.evaluation import results
-from mlops.monitoring import drift, panels
+from mlops.monitoring import drift, panels, realised
 from mlops.monitoring.drift import ColumnDrift
 from mlops.training import decision
 from mlops.training.fitting import with_labels
@@ -121,7 +121,8 @@ def report(
         reasons.append(f"{title(metric)} on the delivery is {scores[metric]:.3f}, below {least:g}")
     return {
         "features": {"watched": len(features), "drifted": drifted, "share": share},
-        "predictions": {**_spread(predictions), "drifted": drifted_outputs, "metrics": scores},
+        "predictions": {**_spread(predictions), "drifted": drifted_outputs, "metrics": scores}
+        | realised.label_coverage(predictions, labelled),
         "retraining": {"recommended": bool(reasons), "reasons": reasons},
         "alarm": bool(drifted or drifted_outputs or reasons),
         "verdict": _verdict(drifted, len(features), drifted_outputs, reasons),

@@ -216,6 +216,16 @@ def predictions(
 def labels(folder: Path, skipped: Counter[str]) -> Iterator[Callable[[str], Any]]:
     """A function that gives the actual value of a prediction by its id, None where none has come.
 
+    It reads as `timed_labels`, and raises the same.
+    """
+    with timed_labels(folder, skipped) as timed:
+        yield lambda prediction: (timed(prediction) or (None,))[0]
+
+
+@contextmanager
+def timed_labels(folder: Path, skipped: Counter[str]) -> Iterator[Callable[[str], tuple[Any, float] | None]]:
+    """A function that gives the actual value of a prediction by its id with its time (Unix seconds); None without one.
+
     Of several values for an id, the one with the latest time counts, of those with the same time the one in the last
     place. The labels lie in a temporary file as soon as they are many, so that memory does not grow with them. What is
     damaged is counted in `skipped` by file.
@@ -236,9 +246,9 @@ def labels(folder: Path, skipped: Counter[str]) -> Iterator[Callable[[str], Any]
                 ),
             )
 
-            def label(prediction: str) -> Any:
-                found = store.execute("SELECT actual FROM labels WHERE id = ?", (prediction,)).fetchone()
-                return json.loads(found[0]) if found else None
+            def label(prediction: str) -> tuple[Any, float] | None:
+                found = store.execute("SELECT actual, time FROM labels WHERE id = ?", (prediction,)).fetchone()
+                return (json.loads(found[0]), found[1]) if found else None
 
             yield label
     except sqlite3.OperationalError as error:

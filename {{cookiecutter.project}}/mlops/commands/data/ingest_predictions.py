@@ -24,8 +24,8 @@ def period(folder: Path, since: str | None, until: str | None, variant: str | No
     """
     now = datetime.now(UTC)
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)  # the log has milliseconds
-    start = _moment("--since", since) if since else _last(folder)
-    end = min(_moment("--until", until), now) if until else now
+    start = moment("--since", since) if since else _last(folder)
+    end = min(moment("--until", until), now) if until else now
     if start and start >= end:
         raise ParameterError(
             f"the period ends at {end.isoformat()}, and begins at {start.isoformat()}"
@@ -57,12 +57,17 @@ def _last(folder: Path) -> datetime | None:
         ) from None
 
 
-def _moment(option: str, text: str) -> datetime:
+def moment(option: str, text: str) -> datetime:
+    """The time that an option gives, in UTC if it names no zone.
+
+    Raises:
+        ParameterError: it is none of ISO 8601.
+    """
     try:
-        moment = datetime.fromisoformat(text.strip())
+        found = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ParameterError(
             f"{option} is {text}, which is no time: give one of ISO 8601 (in UTC, if it names no zone), such as "
             "2026-11-01 or 2026-11-01T08:00+01:00"
         ) from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
