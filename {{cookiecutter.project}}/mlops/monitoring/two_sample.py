@@ -74,7 +74,7 @@ def standard_deviation(sample: Distribution) -> float:
         return 0.0  # the mean of equal values may be rounded
     with np.errstate(over="ignore", invalid="ignore"):
         apart = sample.values - np.sum(sample.values * sample.counts) / sample.given
-        return math.sqrt(float(np.sum(apart**2 * sample.counts)) / sample.given)
+        return float(np.sqrt(np.sum(apart**2 * sample.counts) / sample.given))
 
 
 def ks_p_value(table: NDArray[np.int64], distance: float) -> float:
@@ -125,7 +125,7 @@ def _kolmogorov(size: int, distance: float) -> float:
         / (6480 * z**10)
         + np.sum((3 * z**2 * whole**2 - whole**4) * even) / (2160 * z**6),
     ]
-    below = math.sqrt(math.pi / 2) * sum(float(term) / size ** (power / 2) for power, term in enumerate(terms))
+    below = math.sqrt(math.pi / 2) * sum(float(term) / math.sqrt(size) ** power for power, term in enumerate(terms))
     return min(max(1 - below, 0.0), 1.0)
 
 
