@@ -1,9 +1,9 @@
 """How often drift is found where there is none, and where there is some: `python -m benchmarks.drift_calibration`.
 
 Each pair of tables is simulated from a seed: 200 to 200,000 rows a side (log-uniform) and 5 to 100 columns with ties,
-skew, heavy tails, dates, missing values, few and many levels, numbers that are correlated. A batch is called drifted if
-any column is, or all of them together. With `--peers`, Evidently and NannyML judge the same pairs, each in an environment of
-its own, which pip builds below the folder named (a few gigabytes; take `--pairs 50`).
+skew, heavy tails, dates, missing values, few and many levels, and correlated numbers. A batch is called drifted if any
+column is, or all of them together. With `--peers`, Evidently and NannyML judge the same pairs, each in an environment
+of its own, which pip builds below the folder named (a few gigabytes; take `--pairs 50`).
 """
 
 import argparse
