@@ -112,19 +112,21 @@ def judge(one: pd.DataFrame, other: pd.DataFrame, kinds: list[str]) -> dict[str,
     }
 
 
-def measured(name: str, simulate: Any, count: int) -> Iterator[tuple[int, tuple[int, int], dict[str, Any]]]:
+def measured(
+    name: str, simulate: Any, count: int, first: int = 0
+) -> Iterator[tuple[int, tuple[int, int], dict[str, Any]]]:
     """Judge `count` pairs, and say how far it is."""
-    for seed in range(count):
+    for seed in range(first, first + count):
         one, other, kinds = simulate(seed)
         yield seed, (len(one), len(other)), judge(one, other, kinds)
-        if (seed + 1) % 50 == 0:
-            print(f"{name}: {seed + 1} of {count}", file=sys.stderr, flush=True)
+        if (seed + 1) % 25 == 0:
+            print(f"{name}: {seed + 1 - first} of {count}", file=sys.stderr, flush=True)
 
 
-def false_alarms(count: int) -> dict[str, Any]:
+def false_alarms(count: int, first: int) -> dict[str, Any]:
     """The shares of pairs without drift that are called drifted."""
     found, by_test, by_size = Counter[str](), Counter[str](), Counter[str]()
-    for seed, sizes, verdict in measured("no drift", pair, count):
+    for seed, sizes, verdict in measured("no drift", pair, count, first):
         small = "less than 1,000 rows" if min(sizes) < 1_000 else "1,000 rows or more"
         by_size[f"pairs of {small}"] += 1
         by_size[f"drifted of {small}"] += bool(verdict["columns"] or verdict["together"])
@@ -133,7 +135,7 @@ def false_alarms(count: int) -> dict[str, Any]:
         found["drifted"] += bool(verdict["columns"] or verdict["together"])
         by_test.update(f"{kind}: {test}" for kind, test in verdict["tests"])
         if verdict["columns"] or verdict["together"]:
-            print(seed, sizes, verdict, file=sys.stderr)
+            print(seed, sizes, verdict, file=sys.stderr, flush=True)
     shares = {name: found[name] / count for name in ("any column", "all together", "drifted")}
     return {"pairs": count, **shares, "by test": dict(by_test), "by size": dict(by_size)}
 
@@ -204,6 +206,7 @@ def main() -> int:
     """Measure and print; exit 1 if the figures are not what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=500, help="pairs without drift")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first of them, to go on with another part")
     parser.add_argument("--drifted", type=int, default=200, help="pairs with each kind of drift")
     parser.add_argument("--peers", type=Path, help="folder for the environments of Evidently and NannyML")
     parser.add_argument("--as-peer", choices=PEERS, help=argparse.SUPPRESS)
@@ -212,7 +215,7 @@ def main() -> int:
     if arguments.as_peer:
         print(json.dumps(as_peer(arguments.as_peer, arguments.pairs)))
         return 0
-    found = {"no drift": false_alarms(arguments.pairs), "drift": detections(arguments.drifted)}
+    found = {"no drift": false_alarms(arguments.pairs, arguments.first), "drift": detections(arguments.drifted)}
     if arguments.peers:
         found["peers"] = peers(arguments.peers, min(arguments.pairs, 50))
     text = json.dumps(found, indent=2)

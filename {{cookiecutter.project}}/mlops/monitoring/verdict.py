@@ -167,9 +167,7 @@ def _verdict(
     sentence = f"{len(drifted)} of {watched} features drifted{_named(drifted)}"
     if multivariate is not None and multivariate.drifted:
         telling = _named([column.column for column in multivariate.columns])
-        sentence += (
-            f"; all together, the rows differ from the training data by an AUC of {multivariate.auc:.2f}{telling}"
-        )
+        sentence += f"; taken together they differ by an AUC of {multivariate.auc:.2f}{telling}"
     if drifted_outputs:
         sentence += "; the predictions drifted"
     return f"{sentence}; retraining is recommended: {'; '.join(reasons)}" if reasons else sentence
