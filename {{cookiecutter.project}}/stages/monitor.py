@@ -15,6 +15,7 @@ def main(
     incoming: Annotated[Path, typer.Argument(help="Folder of the newest delivery; it may be empty.")],
     schema: Annotated[Path, typer.Argument(help="What a valid row is.")],
     reference: Annotated[Path, typer.Argument(help="Profile of the training split (Parquet).")],
+    training: Annotated[Path, typer.Argument(help="The training split (Parquet), of which a sample is read.")],
     model: Annotated[Path, typer.Argument(help="The fitted model.")],
     predictions: Annotated[Path, typer.Argument(help="The model's answers on the test split (Parquet).")],
     plots: Annotated[Path, typer.Argument(help="Folder of tables for plots, the importances among them (CSV).")],
@@ -27,7 +28,7 @@ def main(
     from mlops.base import files, model_files, pages, params
     from mlops.data import profile
     from mlops.intake import deliveries, tables
-    from mlops.monitoring import verdict
+    from mlops.monitoring import domain, verdict
     from mlops.training import metrics as scoring
     from project import features
 
@@ -43,19 +44,20 @@ def main(
             answers = scoring.joined([fitted.predict(batch) for batch in table.batches()])
             labels = table[layout.target] if layout.target in table else None  # noqa: SIM401 – it lies in a file
             current, digest = profile.profile(table, layout), table.digest()
-        baseline, test = profile.from_frame(tables.read(reference)), tables.read(predictions)
+            sides = tables.Stored(training), table
+            samples = [side.sample(domain.ROWS, domain.SEED, domain.needed(layout)) for side in sides]
         importances = files.read_csv(plots / "importances.csv", text=["feature"]).set_index("feature")["importance"]
         facts = {"rows": delivered.rows, **delivered.facts, "digest": digest}
         both = verdict.compare(
-            baseline, current, test, answers, labels, layout, fitted.task, settings, importances.dropna(), costs
+            *(profile.from_frame(tables.read(reference)), current, tables.read(predictions), answers, labels, layout),
+            *(fitted.task, settings, importances.dropna(), costs, samples),
         )
         found, shown = ({"delivery": facts, **content} for content in both)
     files.write_json(report, found)
     pages.write_page(page, "drift.html", **shown)
     rows = found["delivery"]["rows"] if found["delivery"] else 0
-    typer.echo(f"{rows} row{'s' if rows != 1 else ''}: {found['verdict']}")
-    if settings.minimum_accuracy is None:
-        typer.echo(f"no minimum accuracy is set: {params.FILE}, monitor.minimum_accuracy")
+    unset = f"\nno minimum accuracy is set: {params.FILE}, monitor.minimum_accuracy"
+    typer.echo(f"{rows} row{'s' * (rows != 1)}: {found['verdict']}{unset if settings.minimum_accuracy is None else ''}")
 
 
 if __name__ == "__main__":

@@ -255,6 +255,26 @@ def test_of_a_stored_table_only_what_is_asked_for_is_had(tmp_path: Path) -> None
     assert stored.columns([]).shape == (3, 0)
 
 
+@SAME_FOLDER
+@given(st.integers(0, 30), st.integers(1, 12), st.integers(1, 40))
+def test_a_sample_of_a_stored_table_has_rows_of_every_part_with_their_types(
+    tmp_path: Path, rows: int, batch: int, most: int
+) -> None:
+    table = typed(rows).assign(row=np.arange(rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "BATCH", batch)
+        tables.write(tmp_path / "a.parquet", table)
+        stored = tables.Stored(tmp_path / "a.parquet")
+        sample = stored.sample(most, 0, [*table, "in another table"])
+        few = stored.sample(most, 0, ["row"])
+
+    at = sample["row"].astype("int64").to_numpy()
+    pd.testing.assert_frame_equal(sample.drop(columns="row"), table.iloc[at].drop(columns="row").reset_index(drop=True))
+    assert len(at) == min(rows, most)
+    assert (np.diff(at) > 0).all()
+    assert few["row"].tolist() == at.tolist()
+
+
 def test_a_wide_table_is_read_column_by_column_as_it_was_written(tmp_path: Path) -> None:
     table = pd.DataFrame({f"{name}.{k}" if k else name: TABLE[name] for k in range(60) for name in TABLE})
     tables.write(tmp_path / "a.parquet", table)

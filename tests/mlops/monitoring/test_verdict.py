@@ -13,7 +13,9 @@ from mlops.base.params import Costs, Monitor
 from mlops.data.profile import Distribution, distribution
 from mlops.data.schema import Column, Schema
 from mlops.monitoring import drift, verdict
+from mlops.monitoring.domain import Domain, Importance
 from mlops.training.metrics import Predictions
+from scipy import stats
 
 EXAMPLES = settings(max_examples=50, deadline=None, derandomize=True)
 LIMITS = Monitor(drifted_share=0.5, minimum_accuracy=0.7)
@@ -53,10 +55,11 @@ def report(
     labelled: Predictions | None = None,
     least: float | None = 0.7,
     costs: Costs | None = None,
+    together: Domain | str = "no rows were given",
 ) -> dict:
     outputs = compared({"probability": moved})
     limits = LIMITS.model_copy(update={"minimum_accuracy": least})
-    return verdict.report(compared(shifts), outputs, binary(8, 2), labelled, "classification", limits, costs)
+    return verdict.report(compared(shifts), outputs, binary(8, 2), labelled, "classification", limits, costs, together)
 
 
 def compare(
@@ -144,6 +147,42 @@ def test_answers_that_moved_are_an_alarm_but_alone_no_reason_to_retrain() -> Non
     assert not found["retraining"]["recommended"]
     assert found["verdict"] == "0 of 1 features drifted; the predictions drifted"
     assert [column["column"] for column in found["columns"]] == ["age", "probability"]
+
+
+@pytest.mark.parametrize("drifted", [True, False])
+def test_columns_that_drifted_together_are_an_alarm_but_alone_no_reason_to_retrain(drifted: bool) -> None:
+    together = Domain(0.6, 0.55, 0.65, drifted, (900, 800), [Importance("age", 0.1), Importance("income", 0.05)])
+
+    found = report({"age": 0, "income": 0}, together=together)
+
+    said = "; taken together they differ by an AUC of 0.60 (age, income)" if drifted else ""
+    assert found["verdict"] == f"0 of 2 features drifted{said}"
+    assert found["alarm"] is drifted
+    assert not found["retraining"]["recommended"]
+    assert found["multivariate"]["rows"] == (900, 800)
+    assert found["multivariate"]["columns"][1] == {"column": "income", "importance": 0.05}
+    assert (found["multivariate_note"], found["estimated"]) == (None, None)
+
+
+def test_why_columns_were_not_compared_together_is_told() -> None:
+    found = report({"age": 0}, together="too few rows")
+
+    assert (found["multivariate"], found["multivariate_note"], found["alarm"]) == (None, "too few rows", False)
+
+
+def test_features_and_answers_are_adjusted_together() -> None:
+    """Otherwise, a delivery without drift would get two chances of an alarm."""
+    line = numbers(np.linspace(0, 1, 500))
+
+    found, _ = compare(
+        {"age": Column(type="number")}, {"age": line}, {"age": numbers(np.linspace(0, 1, 60) + 0.19)}, {}
+    )
+
+    tests = [test for column in found["columns"] for test in column["tests"]]
+    known = [test["p_value"] for test in tests]
+    assert [test["adjusted_p_value"] for test in tests] == pytest.approx(stats.false_discovery_control(known))
+    assert len(known) > 2
+    assert known[0] < 0.05
 
 
 def test_the_verdict_names_five_of_many_drifted_features() -> None:

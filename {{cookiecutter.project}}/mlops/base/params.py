@@ -241,7 +241,9 @@ class Monitor(Section):
     p_value: OpenShare = 0.05
     ks_distance: Share = 0.1
     cramers_v: Share = 0.1
+    unseen_share: Share = 0.05
     missing_change: Share = 0.05
+    domain_auc: Annotated[float, Field(ge=0.5, le=1)] = 0.55
     drifted_share: Share = 0.3
     minimum_accuracy: Share | None = None
     windows: int = Field(default=1, ge=1)

@@ -155,6 +155,29 @@ class Stored:
             start += len(table)
             yield table if kept is None else table[kept[table.index]]
 
+    def sample(self, most: int, seed: int, names: list[str]) -> "pd.DataFrame":
+        """At most `most` rows, drawn at random, in their order; those of the named columns that the table has.
+
+        Memory holds one batch at a time. The same table and seed give the same rows.
+        """
+        import numpy as np
+        import pandas as pd
+        import pyarrow as pa
+
+        rows = self._description.num_rows
+        drawn = np.arange(rows)
+        if rows > most:
+            drawn = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+        known, parts, start = [name for name in names if name in self], [], 0
+        for batch in self._file().iter_batches(BATCH, columns=known):
+            inside = drawn[np.searchsorted(drawn, start) : np.searchsorted(drawn, start + len(batch))]
+            parts.append(batch.select(known).take(pa.array(inside - start)))
+            start += len(batch)
+        fields = self._file().schema_arrow
+        found = pa.Table.from_batches(parts, pa.schema([fields.field(name) for name in known]))
+        table: pd.DataFrame = found.to_pandas(types_mapper=_dtypes().get, ignore_metadata=True)
+        return table
+
     @cached_property
     def hashes(self) -> "NDArray[np.uint64]":
         """A hash of each row, shape (n,)."""

@@ -1,16 +1,18 @@
-"""Whether the columns of a delivery are distributed as in the training data: a test and an effect size per column.
+"""Whether the columns of a delivery are distributed as in the training data: tests, effects and measures per column.
 
 A small p-value says that two samples differ, not that the difference matters: with a million rows everything differs.
-So a column has drifted only if its adjusted p-value is below the limit and its effect reaches the floor. Effects range
-from 0 to 1. The usual floors are small effects by Cohen (1988): a Kolmogorov–Smirnov distance of 0.1 is a shift by a
-quarter of a standard deviation, and a Cramér's V of 0.1 is a share of 60 % instead of 50 %.
+So a column has drifted only if an adjusted p-value is below the limit and its test's effect reaches the floor. Effects
+range from 0 to 1. The usual floors are small effects by Cohen (1988): a Kolmogorov–Smirnov distance of 0.1 is a shift
+by a quarter of a standard deviation, and a Cramér's V of 0.1 is a share of 60 % instead of 50 %. The measures stand
+beside the tests: people know these distances, but no verdict depends on them.
 """
 
-import warnings
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import islice
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +23,10 @@ from mlops.data.profile import Distribution, Profile
 from mlops.monitoring import two_sample
 
 EXAMPLES = 5
+ONE_SIDED = "one side has no rows to compare"
 
-TestName = Literal["kolmogorov_smirnov", "chi_square", "missing_share"]
+Measures = dict[str, float | None]
+TestName = Literal["kolmogorov_smirnov", "chi_square", "unseen_levels", "missing_share"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,9 @@ class ColumnDrift:
 
     `effect` is the largest effect of the tests, and `sample_sizes` are the rows that have a value. Only numbers have
     means; `mean_shift_percent` is relative to the baseline's mean, None where that is 0. `new_levels` names up to five
-    of the `new_level_count` levels that the baseline lacks.
+    of the `new_level_count` levels that the baseline lacks, `vanished_levels` those that the delivery lacks. `measures`
+    are `wasserstein` (in standard deviations of the baseline) and `psi` of a number or date, `jensen_shannon` and `psi`
+    of a category; None where a side has no values.
     """
 
     column: str
@@ -63,6 +69,9 @@ class ColumnDrift:
     mean_shift_percent: float | None
     new_levels: list[str]
     new_level_count: int
+    vanished_levels: list[str]
+    vanished_level_count: int
+    measures: Measures
 
 
 def watched(profile: Profile, features: Sequence[str], chosen: Sequence[str] | Literal["all"]) -> list[str]:
@@ -82,94 +91,121 @@ def watched(profile: Profile, features: Sequence[str], chosen: Sequence[str] | L
 
 
 def compare(baseline: Profile, current: Profile, names: Sequence[str], limits: Monitor) -> list[ColumnDrift]:
-    """Test each named column; all p-values are adjusted together (Benjamini and Hochberg 1995).
+    """Test each named column of two tables; see `compare_together`."""
+    [columns] = compare_together([(baseline, current, names)], limits)
+    return columns
 
-    Numbers get the two-sample Kolmogorov–Smirnov test, categories the chi-square test of the contingency table of both
-    samples. (The chi-square test against fixed shares would take the baseline for exact.) Missing values are left out
-    there; the missing share has a test of its own.
+
+def compare_together(
+    pairs: Sequence[tuple[Profile, Profile, Sequence[str]]], limits: Monitor
+) -> list[list[ColumnDrift]]:
+    """Test the named columns of each pair (baseline, delivery), and adjust all p-values together.
+
+    The adjustment (Benjamini and Hochberg 1995) is for all columns of all pairs: without drift, the share of deliveries
+    in which any column is said to have drifted is then at most `limits.p_value`. Numbers get the two-sample
+    Kolmogorov–Smirnov test. Categories get the chi-square test of the contingency table of both samples, in which rare
+    levels share a cell, and a test of the levels that the baseline lacks. (The chi-square test against fixed shares
+    would take the baseline for exact.) Missing values are left out there; the missing share has a test of its own.
     """
-    from scipy import stats
-
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # numpy searches without the interpreter's lock
-        warnings.simplefilter("ignore", RuntimeWarning)  # scipy warns where it approximates an exact p-value
-        tests = list(pool.map(lambda name: _tests(baseline[name], current[name], limits), names))
-    if not tests:
-        return []
-    adjusted = stats.false_discovery_control([test.p_value for pair in tests for test in pair]).reshape(-1, 2)
-    return [
-        _column(
-            name,
-            baseline[name],
-            current[name],
-            [_judged(test, p_value, limits.p_value) for test, p_value in zip(pair, p_values, strict=True)],
-        )
-        for name, pair, p_values in zip(names, tests, adjusted.tolist(), strict=True)
-    ]
+    named = [(baseline[name], current[name], name) for baseline, current, names in pairs for name in names]
+    with ThreadPoolExecutor() as pool:  # numpy sorts without the interpreter's lock
+        columns = list(pool.map(lambda one: _column(one[0], one[1], one[2], limits), named))
+    if not columns:
+        return [[] for _ in pairs]
+    p_values = np.array([test.p_value for column in columns for test in column.tests])
+    adjusted = iter(two_sample.false_discovery_control(p_values).tolist())
+    judged = iter([_judged(column, list(islice(adjusted, len(column.tests))), limits.p_value) for column in columns])
+    return [list(islice(judged, len(names))) for _, _, names in pairs]
 
 
-def _tests(baseline: Distribution, current: Distribution, limits: Monitor) -> tuple[Test, Test]:
-    """The tests of a column's values and of its missing share."""
-    if baseline.kind == "number":
-        values = _kolmogorov_smirnov(baseline, current, limits.ks_distance)
-    else:
-        _, table = two_sample.contingency(baseline, current)
-        values = _chi_square("chi_square", table, two_sample.cramers_v, limits.cramers_v)
+def _column(baseline: Distribution, current: Distribution, name: str, limits: Monitor) -> ColumnDrift:
+    """One column with its tests, before their p-values are adjusted."""
+    kind, mean, new_mean = baseline.kind, baseline.mean, current.mean
+    values, table = two_sample.contingency(baseline, current)
     missing = np.array([[side.given, side.missing] for side in (baseline, current)])
-    return values, _chi_square("missing_share", missing, two_sample.share_change, limits.missing_change)
+    note = _untestable(missing[:, 0], len(values))
+    if kind == "number":
+        tests, measures = _numbers(baseline, values, table, limits, note)
+    else:
+        tests, measures = _categories(table, limits, note)
+    tests.append(_missing_share(missing, limits.missing_change))
+    new, vanished = (values[row == 0] if kind == "category" else values[:0] for row in table)
+    return ColumnDrift(
+        column=name,
+        kind=kind,
+        drifted=False,
+        effect=max(test.effect for test in tests),
+        tests=tests,
+        sample_sizes=(int(missing[0, 0]), int(missing[1, 0])),
+        missing_shares=(baseline.missing_share, current.missing_share),
+        baseline_mean=mean,
+        new_mean=new_mean,
+        mean_shift_percent=100 * (new_mean - mean) / abs(mean) if mean and new_mean is not None else None,
+        new_levels=new[:EXAMPLES].tolist(),
+        new_level_count=len(new),
+        vanished_levels=vanished[:EXAMPLES].tolist(),
+        vanished_level_count=len(vanished),
+        measures=measures,
+    )
 
 
-def _kolmogorov_smirnov(baseline: Distribution, current: Distribution, floor: float) -> Test:
-    different = np.union1d(baseline.values[:2], current.values[:2])
-    if note := _untestable((baseline.given, current.given), len(different)):
-        return Test("kolmogorov_smirnov", floor=floor, note=note)
-    distance = two_sample.ks_distance(baseline, current)
-    p_value = two_sample.ks_p_value(baseline, current, distance)
-    return Test("kolmogorov_smirnov", distance, p_value, effect=distance, floor=floor)
+def _numbers(
+    baseline: Distribution, values: NDArray[Any], table: NDArray[np.int64], limits: Monitor, note: str | None
+) -> tuple[list[Test], Measures]:
+    """The test and the measures of numbers (k,) with rows (2, k)."""
+    test = Test("kolmogorov_smirnov", floor=limits.ks_distance, note=note)
+    if note:
+        return [test], {"wasserstein": None, "psi": None} if note == ONE_SIDED else {"wasserstein": None, "psi": 0.0}
+    distance, moved = two_sample.distances(values, table)
+    spread = two_sample.standard_deviation(baseline)
+    defined = 0 < spread < math.inf and moved < math.inf
+    psi = two_sample.population_stability_index(two_sample.deciles(table))
+    p_value = two_sample.ks_p_value(table, distance)
+    test = replace(test, statistic=distance, p_value=p_value, effect=distance)
+    return [test], {"wasserstein": moved / spread if defined else None, "psi": psi}
 
 
-def _chi_square(
-    name: TestName, table: NDArray[np.int64], effect: Callable[[NDArray[np.int64]], float], floor: float
-) -> Test:
-    """Test a table (2, k) of rows per sample and outcome."""
-    from scipy import stats
+def _categories(table: NDArray[np.int64], limits: Monitor, note: str | None) -> tuple[list[Test], Measures]:
+    """The tests and the measures of levels with rows (2, k).
 
-    occurring = table[:, table.any(axis=0)]
-    if note := _untestable(table.sum(axis=1).tolist(), occurring.shape[1]):
-        return Test(name, floor=floor, note=note)
-    statistic, p_value = map(float, stats.chi2_contingency(occurring)[:2])
-    return Test(name, statistic, p_value, effect=effect(occurring), floor=floor)
+    The measures are of the cells that chi-square tests: many levels in few rows would always be far from each other.
+    """
+    common = Test("chi_square", floor=limits.cramers_v, note=note)
+    unseen = Test("unseen_levels", floor=limits.unseen_share, note=note)
+    if note:
+        same = None if note == ONE_SIDED else 0.0
+        return [common, unseen], {"jensen_shannon": same, "psi": same}
+    cells = two_sample.rare_merged(table)
+    statistic, p_value = two_sample.chi_square(cells)
+    common = replace(common, statistic=statistic, p_value=p_value, effect=two_sample.cramers_v(cells))
+    count, p_value, share = two_sample.unseen_levels(table)
+    unseen = replace(unseen, statistic=float(count), p_value=p_value, effect=share)
+    measures: Measures = {
+        "jensen_shannon": two_sample.jensen_shannon(cells),
+        "psi": two_sample.population_stability_index(cells),
+    }
+    return [common, unseen], measures
 
 
-def _untestable(sizes: Sequence[int], different: int) -> str | None:
-    """Why two samples of these sizes, with this number of different values, cannot be tested; None if they can."""
-    if not all(sizes):
-        return "one side has no rows to compare"
+def _missing_share(table: NDArray[np.int64], floor: float) -> Test:
+    """Test the rows (2, 2) of each sample with and without a value."""
+    test = Test("missing_share", floor=floor, note=_untestable(table.sum(axis=1), int(table.any(axis=0).sum())))
+    if test.note:
+        return test
+    statistic, p_value = two_sample.chi_square(table)
+    return replace(test, statistic=statistic, p_value=p_value, effect=two_sample.share_change(table))
+
+
+def _untestable(rows: NDArray[np.int64], different: int) -> str | None:
+    """Why samples of these rows (2,), with this number of different values, cannot be tested; None if they can."""
+    if not rows.all():
+        return ONE_SIDED
     return "all rows are alike" if different < 2 else None
 
 
-def _judged(test: Test, adjusted: float, limit: float) -> Test:
-    return replace(test, adjusted_p_value=adjusted, drifted=adjusted < limit and test.effect >= test.floor)
-
-
-def _column(name: str, baseline: Distribution, current: Distribution, tests: list[Test]) -> ColumnDrift:
-    shift = None
-    if baseline.mean and current.mean is not None:
-        shift = 100 * (current.mean - baseline.mean) / abs(baseline.mean)
-    new = current.values[:0]
-    if baseline.kind == "category":
-        levels, table = two_sample.contingency(baseline, current)
-        new = levels[(table[0] == 0) & (table[1] > 0)].to_numpy()
-    return ColumnDrift(
-        column=name,
-        kind=baseline.kind,
-        drifted=any(test.drifted for test in tests),
-        effect=max(test.effect for test in tests),
-        tests=tests,
-        sample_sizes=(baseline.given, current.given),
-        missing_shares=(baseline.missing_share, current.missing_share),
-        baseline_mean=baseline.mean,
-        new_mean=current.mean,
-        mean_shift_percent=shift,
-        new_levels=new[:EXAMPLES].tolist(),
-        new_level_count=len(new),
-    )
+def _judged(column: ColumnDrift, adjusted: Sequence[float], limit: float) -> ColumnDrift:
+    tests = [
+        replace(test, adjusted_p_value=p_value, drifted=p_value < limit and test.effect >= test.floor)
+        for test, p_value in zip(column.tests, adjusted, strict=True)
+    ]
+    return replace(column, tests=tests, drifted=any(test.drifted for test in tests))

@@ -10,7 +10,8 @@ from mlops.base.params import Costs, Monitor
 from mlops.data.profile import Profile, distribution
 from mlops.data.schema import Schema
 from mlops.evaluation import results
-from mlops.monitoring import drift, panels, realised
+from mlops.monitoring import domain, drift, estimated, panels, realised
+from mlops.monitoring.domain import Domain
 from mlops.monitoring.drift import ColumnDrift
 from mlops.training import decision
 from mlops.training.fitting import with_labels
@@ -48,14 +49,16 @@ def compare(
     settings: Monitor,
     importances: pd.Series,
     costs: Costs | None = None,
+    samples: Sequence[pd.DataFrame] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Compare a delivery of n rows with the training data: the report as plain values, and what its page shows.
 
     `reference` and `delivery` are the profiles of the two, `test` the answers on the test split (as
     `mlops.evaluation.results.answers` has them), and `predictions` the answers on the delivery. `labels` (n,) are its
     actual values, missing where they have not come; None if the delivery has no such column. `importances` are by
-    feature; not every feature has one. `costs` are those by which the threshold was chosen. The page shows the model's
-    answers, then the features of most consequence, the drifted ones in any case: in the order of effect times
+    feature; not every feature has one. `costs` are those by which the threshold was chosen. `samples` are typed rows of
+    the training data and of the delivery, to compare all columns together; None leaves that out. The page shows the
+    model's answers, then the features of most consequence, the drifted ones in any case: in the order of effect times
     importance, then of effect alone.
 
     Raises:
@@ -64,12 +67,16 @@ def compare(
     answers = results.answers(predictions)
     then, now = answer_profile(test[list(answers)], task), answer_profile(answers, task)
     names = drift.watched(reference, schema.features, settings.features)
-    inputs = drift.compare(reference, delivery, names, settings)
-    outputs = drift.compare(then, now, list(then), settings)
-    found = report(inputs, outputs, predictions, with_labels(predictions, labels, task), task, settings, costs)
+    inputs, outputs = drift.compare_together([(reference, delivery, names), (then, now, list(then))], settings)
+    together = domain.compare(samples[0], samples[1], names, schema, settings) if samples else "no rows were given"
+    labelled = with_labels(predictions, labels, task)
+    outside = not isinstance(together, str) and together.drifted
+    without_labels = estimated.estimate(test, predictions, task, outside)
+    found = report(inputs, outputs, predictions, labelled, task, settings, costs, together, without_labels)
     metric = METRIC[task]
     limits = {
         "drifted_share": settings.drifted_share,
+        "domain_auc": settings.domain_auc,
         "metric": title(metric),
         "minimum": settings.minimum_accuracy,
         "actual": found["predictions"]["metrics"].get(metric),
@@ -99,13 +106,16 @@ def report(
     task: Task,
     limits: Monitor,
     costs: Costs | None = None,
+    together: Domain | str = "not compared",
+    without_labels: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The report as plain values for JSON.
 
     `features` and `outputs` are the drift of the model's inputs and of its answers, `predictions` the answers on the
     delivery, and `labelled` the answers on the rows whose actual value has come. Retraining is recommended if the
     accuracy (or R²) of `labelled` is below `limits.minimum_accuracy`, where somebody set one, or if more than
-    `limits.drifted_share` of the features drifted.
+    `limits.drifted_share` of the features drifted. `together` is the drift of all features together, or the reason why
+    it is not known; `without_labels` is the estimated performance, None if there is none.
     """
     drifted = [column.column for column in features if column.drifted]
     drifted_outputs = [column.column for column in outputs if column.drifted]
@@ -114,6 +124,8 @@ def report(
     scores = score(labelled) if labelled is not None else {}
     if labelled is not None and costs is not None:
         scores["cost_per_row"] = decision.value(labelled, costs)
+    multivariate = None if isinstance(together, str) else together
+    moved = multivariate is not None and multivariate.drifted
     reasons = []
     if share > limits.drifted_share:
         reasons.append(f"{share:.0%} of the features drifted, more than {limits.drifted_share:.0%}")
@@ -123,20 +135,30 @@ def report(
         "features": {"watched": len(features), "drifted": drifted, "share": share},
         "predictions": {**_spread(predictions), "drifted": drifted_outputs, "metrics": scores}
         | realised.label_coverage(predictions, labelled),
+        "multivariate": multivariate and asdict(multivariate),
+        "multivariate_note": together if multivariate is None else None,
+        "estimated": without_labels,
         "retraining": {"recommended": bool(reasons), "reasons": reasons},
-        "alarm": bool(drifted or drifted_outputs or reasons),
-        "verdict": _verdict(drifted, len(features), drifted_outputs, reasons),
+        "alarm": bool(drifted or drifted_outputs or moved or reasons),
+        "verdict": _verdict(drifted, len(features), multivariate, drifted_outputs, reasons),
         "columns": [asdict(column) for column in (*features, *outputs)],
     }
 
 
-def _verdict(drifted: list[str], watched: int, drifted_outputs: list[str], reasons: list[str]) -> str:
-    sentence = f"{len(drifted)} of {watched} features drifted"
-    if drifted:
-        sentence += f" ({', '.join(drifted[:MOST_NAMED])}{', …' if len(drifted) > MOST_NAMED else ''})"
+def _verdict(
+    drifted: list[str], watched: int, multivariate: Domain | None, drifted_outputs: list[str], reasons: list[str]
+) -> str:
+    sentence = f"{len(drifted)} of {watched} features drifted{_named(drifted)}"
+    if multivariate is not None and multivariate.drifted:
+        telling = _named([column.column for column in multivariate.columns])
+        sentence += f"; taken together they differ by an AUC of {multivariate.auc:.2f}{telling}"
     if drifted_outputs:
         sentence += "; the predictions drifted"
     return f"{sentence}; retraining is recommended: {'; '.join(reasons)}" if reasons else sentence
+
+
+def _named(names: list[str]) -> str:
+    return f" ({', '.join(names[:MOST_NAMED])}{', …' if len(names) > MOST_NAMED else ''})" if names else ""
 
 
 def _spread(predictions: Predictions) -> dict[str, Any]:
