@@ -146,11 +146,11 @@ class Stored:
     def batches(self, kept: "NDArray[np.bool_] | None" = None) -> Iterator["pd.DataFrame"]:
         """All columns in batches: all rows or the `kept` rows (n,); the index is the row's position in the file."""
         import pandas as pd
-        import pyarrow as pa
 
-        start = 0
-        for batch in self._file().iter_batches(BATCH):
-            table: pd.DataFrame = pa.Table.from_batches([batch]).to_pandas()
+        start, file = 0, self._file()
+        # Each group of rows is a batch that `write_batches` wrote; `iter_batches` would hold a wide table whole.
+        for group in range(self._description.num_row_groups):
+            table: pd.DataFrame = file.read_row_group(group).to_pandas()
             table.index = pd.RangeIndex(start, start + len(table))
             start += len(table)
             yield table if kept is None else table[kept[table.index]]
@@ -158,7 +158,7 @@ class Stored:
     def sample(self, most: int, seed: int, names: list[str]) -> "pd.DataFrame":
         """At most `most` rows, drawn at random, in their order; those of the named columns that the table has.
 
-        Memory holds one batch at a time. The same table and seed give the same rows.
+        Memory holds one column at a time. The same table and seed give the same rows.
         """
         import numpy as np
         import pandas as pd
@@ -168,14 +168,9 @@ class Stored:
         drawn = np.arange(rows)
         if rows > most:
             drawn = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
-        known, parts, start = [name for name in names if name in self], [], 0
-        for batch in self._file().iter_batches(BATCH, columns=known):
-            inside = drawn[np.searchsorted(drawn, start) : np.searchsorted(drawn, start + len(batch))]
-            parts.append(batch.select(known).take(pa.array(inside - start)))
-            start += len(batch)
-        fields = self._file().schema_arrow
-        found = pa.Table.from_batches(parts, pa.schema([fields.field(name) for name in known]))
-        table: pd.DataFrame = found.to_pandas(types_mapper=_dtypes().get, ignore_metadata=True)
+        at, file = pa.array(drawn), self._file()
+        found = pa.table({name: file.read([name]).column(name).take(at) for name in names if name in self})
+        table: pd.DataFrame = found.to_pandas(types_mapper=_dtypes().get)
         return table
 
     @cached_property
