@@ -262,7 +262,7 @@ class Retrain(Section):
 
 
 class Retrained(Section):
-    """Which model `python -m mlops retrain` made, and why: it writes this section. No result depends on it.
+    """Which model `python -m mlops retrain` made, and why, which it writes here. No result depends on it.
 
     `model` is the SHA-256 of its file: any other model was not made by `retrain`.
     """
@@ -338,7 +338,21 @@ class Tracking(Section):
         return self
 
 
-KINDS = (Prepare, Validate, Train, Models, Evaluate, Register, Card, Monitor, Retrain, Retrained, Sweep, Serving, Tracking)
+KINDS = (
+    Prepare,
+    Validate,
+    Train,
+    Models,
+    Evaluate,
+    Register,
+    Card,
+    Monitor,
+    Retrain,
+    Retrained,
+    Sweep,
+    Serving,
+    Tracking,
+)
 SECTIONS: dict[str, type[BaseModel]] = {kind.__name__.lower(): kind for kind in KINDS}
 RECORDED = ("prepare", "validate", "train", "models", "evaluate", "register")
 Kind = TypeVar("Kind", bound=BaseModel)

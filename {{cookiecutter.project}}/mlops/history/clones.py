@@ -61,9 +61,8 @@ def untracked() -> list[str]:
 def clone(state: State, folder: Path, targets: Sequence[str] = (), *, pull: bool = False) -> Iterator[Path]:
     """Make a clone in `folder` in this state, give the project in it, and remove the clone in the end.
 
-    DVC checks out all of its files in the clone, or only the `targets`; with `pull` it fetches what the cache lacks from
-    the remote. The name of `folder` starts with the id of this
-    process: clones beside it whose process was killed are removed.
+    DVC checks out all of its files in the clone, or only the `targets`; with `pull` it fetches what the cache lacks.
+    The name of `folder` starts with the id of this process: clones beside it whose process was killed are removed.
 
     Raises:
         StoreError: the clone cannot be made, or the data is not in DVC's cache.

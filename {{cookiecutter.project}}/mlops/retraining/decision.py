@@ -72,7 +72,12 @@ def decide(facts: Facts, settings: Retrain, *, force: bool = False) -> Decision:
     Raises:
         ParameterError: `retrain.metric` is no metric of the report.
     """
-    reasons = [_drift(facts, settings), _performance(facts, settings), _age(facts, settings), _new_rows(facts, settings)]
+    reasons = [
+        _drift(facts, settings),
+        _performance(facts, settings),
+        _age(facts, settings),
+        _new_rows(facts, settings),
+    ]
     if force:
         reasons.append(Reason(FORCED, True, "somebody asked for it (--force)"))
     decision = Decision(any(reason.holds for reason in reasons), tuple(reasons))
@@ -123,7 +128,7 @@ def _performance(facts: Facts, settings: Retrain) -> Reason:
     else:
         if not estimated.get("trusted"):
             why = estimated.get("why_not") or "the rows are unlike the training data"
-            return Reason("performance", False, f"{metric} without labels is only estimated, and not to be trusted: {why}")
+            return Reason("performance", False, f"{metric} is only estimated, and not to be trusted: {why}")
         # The estimate is an interval: all of it has to be too bad.
         value, low, name = known[metric]["value"], known[metric]["high"], f"estimated {metric}"
     if value is None or low is None:

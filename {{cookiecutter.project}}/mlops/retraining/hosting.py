@@ -79,8 +79,7 @@ def request(host: Host, remote: str, branch: str, main: str, title: str, body: P
         return {"url": made.strip().splitlines()[-1] if made.strip() else ""}
     commands = [f"git fetch {remote} && git merge {remote}/{branch} && git push"] if remote else [f"git merge {branch}"]
     if host.kind == "github":
-        text = f"--title '{title}' --body-file {body.as_posix()}"
-        commands = [f"gh pr create --head {branch} --base {main} {text}"]
+        commands = [f"gh pr create --head {branch} --base {main} --title '{title}' --body-file {body.as_posix()}"]
     return {"commands": [*commands, "dvc pull && python -m mlops sync"]}
 
 

@@ -9,13 +9,15 @@ from mlops.base.errors import StoreError
 
 FOLDER = Path(".retrain")
 STATE = FOLDER / "state.json"
+NAMES = ("request", "base", "steps", "outcome", "notes")
 
 
 @dataclass
 class Journal:
     """What is asked for, the commit to start from, and the facts of each finished step, by name, in order.
 
-    A step that changed the clone has the key `commit`. `outcome` is there once all is done. A journal of a dry run has
+    A step that changed the clone has the key `commit`. `outcome` is there once all is done. `notes` are what a step has
+    to know of a step of the same name that was killed. A journal of a dry run has
     no `path`, and is never written.
     """
 
@@ -23,6 +25,7 @@ class Journal:
     base: str
     steps: dict[str, dict[str, Any]] = field(default_factory=dict)
     outcome: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
     path: Path | None = STATE
 
     @property
@@ -43,14 +46,13 @@ class Journal:
     def write(self) -> None:
         """Write the journal whole; in a dry run it is not written."""
         if self.path:
-            content = {"request": self.request, "base": self.base, "steps": self.steps, "outcome": self.outcome}
-            files.write_json(self.path, content)
+            files.write_json(self.path, {name: getattr(self, name) for name in NAMES})
 
 
 def read(path: Path = STATE) -> Journal | None:
     """The journal of the last run; None if there is none, or none that can be read (then the run begins anew)."""
     try:
         content = files.read_json(path) if path.exists() else None
-        return content and Journal(content["request"], content["base"], content["steps"], content["outcome"], path)
+        return Journal(**{name: content[name] for name in NAMES}, path=path) if content else None
     except (StoreError, KeyError, TypeError):
         return None
