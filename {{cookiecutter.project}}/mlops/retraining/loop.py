@@ -95,8 +95,8 @@ def _journal(request: Request, start: Start) -> Journal:
     """The journal of the last run, if this run goes on with it or has nothing left to do; else a new one."""
     asked, old = request.identity(), journal.read()
     if old and old.request == asked and git.run("cat-file", "-e", f"{old.commit}^{{commit}}", default="no") != "no":
-        unmoved = old.base == start.commit
-        if not old.outcome and (unmoved or old.steps.get("accept", {}).get("merged")):
+        unmoved, made = old.base == start.commit, old.steps.get("branch", {}).get("commit")
+        if not old.outcome and (unmoved or (made and workspace.holds(start.commit, made))):  # it is merged already
             return old
         if old.outcome and unmoved and not request.fresh:
             return old
@@ -106,7 +106,8 @@ def _journal(request: Request, start: Start) -> Journal:
 def _do(now: Run, names: tuple[str, ...], say: Say) -> None:
     for name in names:
         if name not in now.journal.steps:
-            say(DOING[name])
+            if name != "search" or now.settings.search_trials:
+                say(DOING[name])
             now.journal.finish(name, getattr(steps, name)(now))
 
 
@@ -152,7 +153,7 @@ def _outcome(now: Run) -> dict[str, Any]:
         told = ["the pipeline gives the model that the main branch has: there is nothing to propose"]
         return _facts(now, "unchanged", decided, told)
     made, gate = found["branch"], "passed" if found["train"]["gate"] else "FAILED"
-    told = [f"{found['review']['headline']} · gate {gate}", f"the result is the branch {made['name']}"]
+    told = [f"{found['review']['headline']}, gate {gate}", f"the result is the branch {made['name']}"]
     told += [f"it is proposed: {url}"] if (url := found["propose"].get("url")) else []
     told += [f"to take it over: {' ; '.join(commands)}"] if (commands := found["propose"].get("commands")) else []
     awaited, state, left = "", "proposed", []

@@ -202,7 +202,10 @@ def _look(run: Run, path: Path) -> Step:
     """
     layout, terms = _terms(run)
     part, labelled = _trainable(run, path, layout, terms)
-    facts = _ingested(run, str(part), "--dry-run", *(["--labelled"] if labelled else []))
+    try:
+        facts = _ingested(run, str(part), "--dry-run", *(["--labelled"] if labelled else []))
+    except DataError as error:
+        raise DataError(str(error) if path.name in str(error) else f"{path.name}: {error}") from None
     raw = run.clone / paths.RAW
     same = labelled > 0 and path == part and _md5s(raw) & {cache.md5(path)} != set()
     rows = labelled if labelled and path != part else facts["rows"]
@@ -360,8 +363,9 @@ def review(run: Run) -> Step:
     lines = [line for line in asked.output.splitlines() if line.startswith("gate ")]
     unknown = asked.reason if asked.code else ""
     admitted = not unknown and bool(lines) and not any(line.startswith("gate FAILED") for line in lines)
-    files.write_text(REVIEW, hosting.shortened(_text_of_request(run, done.output, lines, unknown)))
-    headline = next((line for line in done.output.splitlines() if line.startswith("**")), "")
+    shown = done.output.replace("→ work tree", f"→ {branch_of(run.start, run['take'])}", 1)
+    files.write_text(REVIEW, hosting.shortened(_text_of_request(run, shown, lines, unknown)))
+    headline = next((line for line in done.output.splitlines() if line.startswith("**")), "").partition(" · ")[0]
     return {"regression": done.code == REGRESSION, "admitted": admitted, "unknown": unknown, "headline": headline}
 
 
@@ -392,7 +396,7 @@ def branch(run: Run) -> Step:
     title = f"Retrain with {counted(rows, 'new labelled row')}" if rows else "Retrain"
     reasons = [f"- {each['sentence']}" for each in run["decide"]["reasons"] if each["holds"]]
     mark = f"{MARK}{run['take']['digest'] or 'none'}"
-    message = "\n".join([title, "", *reasons, "", re.sub(r"[*`]", "", run["review"]["headline"]), "", mark, ""])
+    message = "\n".join([title, "", *reasons, "", run["review"]["headline"].replace("**", ""), "", mark, ""])
     return {"name": name, "title": title, "commit": workspace.as_branch(run.clone, run.start, name, message)}
 
 
@@ -476,6 +480,8 @@ def accept(run: Run) -> Step:
         why = "there is no remote whose main branch could be moved on"
     if why:
         return {"merged": False, "why": why}
+    if workspace.holds(workspace.head(run.start), run["branch"]["commit"]):
+        return {"merged": True, "why": ""}
     pushed = workspace.push(run.start, run["branch"]["commit"], run.start.main)
     return {"merged": not pushed.code, "why": workspace.reason(pushed) if pushed.code else ""}
 
@@ -523,6 +529,8 @@ def promote(run: Run) -> Step:
         done = run.mlops("promote", number, "--reason", reason, real=True)
         if done.code:
             raise StoreError(f"version {number} was not promoted: {done.reason}")
+    # On top of what main is now: this may have been pushed already, by a run that was killed then.
+    clones.restore(State(workspace.head(run.start)), run.clone)
     with registry.configured() as (client, settings), chdir(run.clone):
         audit.write_copy(audit.read(client, settings.name))
     commit = run.keep(f"Promote version {number}")

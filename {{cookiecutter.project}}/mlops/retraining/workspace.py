@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlops.base.errors import StoreError
+from mlops.base.errors import StoreError, counted
 from mlops.history import clones, experiments, git, paths, revisions
 from mlops.history.clones import State
 from mlops.retraining.journal import FOLDER
@@ -93,7 +93,7 @@ def start() -> Start:
     commit, local = _commit(f"refs/remotes/{remote}/{main}"), _commit(f"refs/heads/{main}")
     ahead = git.run("rev-list", "--count", f"{commit}..{local}").strip() if local else "0"
     if ahead != "0":
-        raise StoreError(f"{main} is {ahead} commits ahead of {remote}: `dvc push && git push` them first")
+        raise StoreError(f"{main} is {counted(int(ahead), 'commit')} ahead of {remote}: `dvc push && git push` first")
     return Start(commit, main, remote)
 
 
@@ -191,6 +191,16 @@ def push(start: Start, commit: str, branch: str, options: list[str] | None = Non
     known = _commit(f"refs/remotes/{start.remote}/{branch}")
     lease = [] if branch == start.main else [f"--force-with-lease={goal}:{known}"]
     return talk("push", "--quiet", *lease, *(options or []), start.remote, f"{commit}:{goal}")
+
+
+def head(start: Start) -> str:
+    """The newest commit of the main branch that is known here: that of the last fetch or push."""
+    return _commit(f"refs/remotes/{start.remote}/{start.main}" if start.remote else f"refs/heads/{start.main}")
+
+
+def holds(branch_head: str, commit: str) -> bool:
+    """Whether a commit is in the history of another one."""
+    return git.run("merge-base", "--is-ancestor", commit, branch_head, default="no") != "no"
 
 
 def forget() -> None:
