@@ -216,6 +216,7 @@ def test_killed_around_every_step_it_ends_in_the_same_state(fresh: Callable[[], 
     assert state(undisturbed) == before
     after = made(undisturbed)
     assert after["version"] == after["production"] == first["model"]
+    assert " from data/incoming/new.csv\n" in git("show", "origin/main:data/raw.dvc") + "\n"
 
     folder, seen = fresh(), tmp_path / "seen"
     for step in after["steps"]:

@@ -126,7 +126,8 @@ def take(run: Run) -> Step:
     if run.request.source:
         path = run.request.source if "://" in run.request.source else str(Path(run.request.source).resolve())
         query = ["--query", run.request.query] if run.request.query else []
-        origin = _ingested(run, path, *query)["source"]
+        origin = sources.described(run.request.source, run.request.query)
+        _note_origin(run, paths.INCOMING, Path(_ingested(run, path, *query)["file"]).name, origin)
     elif run.request.from_predictions:
         origin = _taken_from_log(run)
     else:
@@ -145,6 +146,14 @@ def _ingested(run: Run, *arguments: str) -> Any:
     if done.code:
         raise DataError(done.reason)
     return json.loads(done.output)
+
+
+def _note_origin(run: Run, folder: Path, name: str, origin: str) -> None:
+    """Let the `.dvc` file of a folder say where its newest file comes from, as `ingest` does, but not in the clone."""
+    tracked = run.clone / folder.with_suffix(".dvc")
+    content = yaml.read(tracked)
+    content["outs"][0]["desc"] = f"{name} from {origin}"
+    files.write_text(tracked, yaml.dumped(content))
 
 
 def _taken_from_log(run: Run) -> str:
@@ -288,6 +297,7 @@ def merge(run: Run) -> Step:
     """
     layout, terms = _terms(run)
     merged = []
+    note = yaml.read(run.clone / paths.INCOMING.with_suffix(".dvc"))["outs"][0].get("desc", "")
     for file in run["take"]["files"]:
         if file["labelled"] and not file["known"]:
             path = run.clone / paths.INCOMING / file["name"]
@@ -295,6 +305,9 @@ def merge(run: Run) -> Step:
             named = INGESTED.fullmatch(stem)
             part, _ = _trainable(run, path, layout, terms)
             facts = _ingested(run, str(part), "--labelled", "--name", named[1] if named else stem)
+            named_so = note.startswith(f"{file['name']} from ")
+            origin = note.partition(" from ")[2] if named_so else (paths.INCOMING / file["name"]).as_posix()
+            _note_origin(run, paths.RAW, Path(facts["file"]).name, origin)
             merged.append({"file": facts["file"], "rows": facts["rows"]})
     return {"merged": merged, "commit": run.keep("Add the labelled rows to the training data")}
 
