@@ -27,6 +27,8 @@ from mlops.retraining import journal, loop, steps, workspace
 from mlops.retraining.journal import Journal
 from mlops.retraining.steps import Request
 from mlops.retraining.workspace import Done
+from mlops.serving import prediction_log
+from mlops.serving.prediction_log import PredictionLog
 
 from tests.conftest import PROJECT, TEMPLATE
 from tests.test_killed import csv, dvc_here
@@ -50,9 +52,11 @@ columns:
 PIPELINE = """\
 stages:
   train:
-    cmd: cat data/raw/* > models/model.joblib && cp dataset.json reports/dataset.json
-    deps: [data/raw, dataset.json]
-    outs: [models/model.joblib, {reports/dataset.json: {cache: false}}]
+    cmd: cat data/raw/* > models/model.joblib && cp dataset.json training.json cross_validated.json reports
+    deps: [data/raw, dataset.json, training.json, cross_validated.json]
+    params: [models]
+    outs: [models/model.joblib, {reports/dataset.json: {cache: false}}, {reports/training.json: {cache: false}},
+           {reports/cross_validated.json: {cache: false}}]
   register:
     cmd: cp gate.json reports/registration.json
     deps: [models/model.joblib, gate.json]
@@ -63,7 +67,7 @@ stages:
     deps: [data/incoming, drift.json]
     outs: [{reports/drift.json: {cache: false}}]
 """
-NOW = datetime(2027, 1, 1, tzinfo=UTC)
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
 GIT = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@localhost"]
 
 
@@ -80,7 +84,22 @@ def here(project: Path, *command: str, **_: Any) -> Done:
             except ProjectError as error:
                 return Done(1, "", f"Error: {error}")
         return Done(0, printed.getvalue())
+    if name == "sweep":
+        return sweep(project)
     return Done(0, "gate passed  minimum" if name == "sync" else "**accuracy 0.8 → 0.8**\n")
+
+
+def sweep(project: Path) -> Done:
+    """An experiment with another depth, whose folds are better."""
+    path = project / "params.yaml"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before.replace("depth: 3", "depth: 9"), encoding="utf-8")
+    git("-C", str(project), "commit", "--quiet", "--all", "--message", "A trial")
+    git("-C", str(project), "update-ref", "refs/exps/ab/cdef/retrain-000", "HEAD")
+    git("-C", str(project), "reset", "--quiet", "--hard", "HEAD~1")
+    failed = {"name": "retrain-001", "mean": None, "overrides": [], "failed": "no memory"}
+    best = {"name": "retrain-000", "mean": 0.81, "overrides": ["models.forest.depth=9"], "failed": ""}
+    return Done(0, json.dumps([best, failed]))
 
 
 def register(run: steps.Run) -> dict[str, Any]:
@@ -91,6 +110,14 @@ def register(run: steps.Run) -> dict[str, Any]:
 def promote(run: steps.Run) -> dict[str, Any]:
     Path(".git/production").write_text(Path(".git/version").read_text())
     return {"promoted": True, "awaited": ""}
+
+
+def to_main(**contents: str) -> None:
+    """Commit files of the project by hand, and push them."""
+    for name, content in contents.items():
+        Path(name.replace("_", ".")).write_text(content, encoding="utf-8")
+    git("commit", "--quiet", "--all", "--message", "By hand")
+    git("push", "--quiet", "origin", "main")
 
 
 def git(*arguments: str) -> str:
@@ -109,6 +136,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "params.yaml": PARAMS,
         "dvc.yaml": PIPELINE,
         "dataset.json": '{"rows": 300}',
+        "training.json": '{"headline": {"metric": "accuracy"}}',
+        "cross_validated.json": '{"accuracy": 0.8}',
         "gate.json": '{"passed": true, "model_digest": ""}',
         "drift.json": '{"delivery": {}, "verdict": "stable", "alarm": false, "retraining": {"recommended": false}}',
         "models/.gitkeep": "",
@@ -160,9 +189,9 @@ def fresh(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     cache.folder.cache_clear()
 
 
-def retrain(said: list[str] | None = None, *, dry_run: bool = False) -> dict[str, Any]:
+def retrain(said: list[str] | None = None, *, request: Request | None = None, dry_run: bool = False) -> dict[str, Any]:
     said = [] if said is None else said
-    return loop.run(Request(), clock=lambda: NOW, alarm=said.append, say=said.append, dry_run=dry_run)
+    return loop.run(request or Request(), clock=lambda: NOW, alarm=said.append, say=said.append, dry_run=dry_run)
 
 
 def state(folder: Path) -> dict[str, bytes]:
@@ -186,7 +215,7 @@ def made(folder: Path) -> dict[str, Any]:
     return {"branches": branches, "steps": list(kept["steps"]), "told": told, "stored": stored, **registry}
 
 
-def killed(step: str, seen: Path) -> int:
+def killed(step: str, seen: Path, request: Request | None = None) -> int:
     """Run in a process that is killed when `step` is done and the journal is about to note it; its exit code."""
     process = os.fork()
     if not process:
@@ -201,7 +230,7 @@ def killed(step: str, seen: Path) -> int:
         with seen.open("a") as log, redirect_stdout(log), redirect_stderr(log):
             try:
                 Journal.finish = kill  # type: ignore[method-assign]
-                loop.run(Request(), clock=lambda: NOW, alarm=print, say=lambda each: print(each, flush=True))
+                loop.run(request or Request(), clock=lambda: NOW, alarm=print, say=lambda each: print(each, flush=True))
                 code = 0
             finally:
                 os._exit(code)
@@ -233,10 +262,8 @@ def test_killed_around_every_step_it_ends_in_the_same_state(fresh: Callable[[], 
 
 
 def test_the_same_delivery_again_has_nothing_to_do_here_and_elsewhere(fresh: Callable[[], Path]) -> None:
-    folder = fresh()
-    (folder / "params.yaml").write_text(PARAMS.replace("auto_merge: true", "auto_merge: false"), encoding="utf-8")
-    git("commit", "--quiet", "--all", "--message", "By hand")
-    git("push", "--quiet", "origin", "main")
+    fresh()
+    to_main(params_yaml=PARAMS.replace("auto_merge: true", "auto_merge: false"))
     first = retrain()
     assert (first["outcome"], first["merged"]) == ("proposed", False)
 
@@ -272,9 +299,7 @@ def without_labels(text: str) -> str:
 def test_a_delivery_without_labels_waits_for_them(fresh: Callable[[], Path]) -> None:
     folder = fresh()
     drifted = {"delivery": {}, "verdict": "all drifted", "alarm": True, "retraining": {"recommended": True}}
-    (folder / "drift.json").write_text(json.dumps(drifted), encoding="utf-8")
-    git("commit", "--quiet", "--all", "--message", "It drifts")
-    git("push", "--quiet", "origin", "main")
+    to_main(drift_json=json.dumps(drifted))
     path = folder / "data/incoming/new.csv"
     whole = path.read_text()
     path.write_text(without_labels(whole), encoding="utf-8")
@@ -287,6 +312,59 @@ def test_a_delivery_without_labels_waits_for_them(fresh: Callable[[], Path]) -> 
     assert "drift, but none of the 200 rows of the delivery has a label yet" in waiting["told"][0]
     assert labelled["decision"]["trigger"] == "drift, new rows"
     assert labelled["outcome"] == "in production"
+
+
+def test_a_search_that_finds_better_parameters_changes_them(fresh: Callable[[], Path]) -> None:
+    fresh()
+    to_main(params_yaml=PARAMS.replace("retrain:\n", "retrain:\n  search_trials: 2\n"))
+
+    found = retrain()
+
+    assert "depth: 9" in git("show", f"{found['commit']}:params.yaml")
+    searched = "Search of 2 trials: cross-validated accuracy 0.8 before, 0.81 at best; better, and taken"
+    assert searched in Path(".retrain/review.md").read_text()
+
+
+def test_a_source_is_taken_without_touching_data_incoming(fresh: Callable[[], Path]) -> None:
+    folder = fresh()
+    (folder.parent / "later.csv").write_text(csv(*range(700, 800)), encoding="utf-8")
+    before = state(folder)
+
+    found = retrain(request=Request(source="../later.csv"))
+    again = retrain(request=Request(source="../later.csv"))
+
+    assert (found["outcome"], found["delivery"]["origin"]) == ("in production", "../later.csv")
+    for name in ("raw", "incoming"):
+        assert git("show", f"origin/main:data/{name}.dvc").endswith(".parquet from ../later.csv")
+    assert again["outcome"] == "not needed"
+    assert "0 new labelled rows" in again["told"][-1]
+    assert state(folder) == before
+
+
+def test_predictions_are_taken_once_with_the_last_label_of_each(fresh: Callable[[], Path], tmp_path: Path) -> None:
+    fresh()
+    to_main(params_yaml=PARAMS.replace("retrain:\n", "retrain:\n  label_days: 10\n"))
+    predictions, feedback = PredictionLog(Path("serving")), PredictionLog(Path("serving"), "feedback")
+    for number in range(120):  # an hour apart: the last ones are younger than ten days
+        time = prediction_log.timestamp(NOW.timestamp() - 3600 * (340 - number))
+        asked = {"id": f"{'a' * 16}-{number:016x}", "time": time}
+        predictions.append([{**asked, "variant": "champion", "features": {"id": number // 2, "size": 1.5}}])
+        if number % 4:
+            feedback.append([{**asked, "actual": "y"}])
+    for log in (predictions, feedback):
+        log.close()
+    request, mark = Request(from_predictions=True), Path("serving/ingested.json")
+
+    assert retrain(request=request, dry_run=True)["outcome"] == "would retrain"
+    assert not mark.exists()
+    assert killed("take", tmp_path / "seen", request) == KILLED
+    found = retrain(request=request)
+
+    (file,) = found["delivery"]["files"]
+    # 100 of them are old enough, of 50 ids; each id has a label of its second row.
+    assert (file["rows"], file["labelled"]) == (100, 50)
+    assert json.loads(mark.read_text())["until"].startswith("2026-10-22T00:00:00")
+    assert found["outcome"] == "in production"
 
 
 @pytest.mark.parametrize(

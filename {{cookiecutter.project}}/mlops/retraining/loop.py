@@ -100,7 +100,10 @@ def _journal(request: Request, start: Start) -> Journal:
             return old
         if old.outcome and unmoved and not request.fresh:
             return old
-    return Journal(asked, start.commit)
+    fresh = Journal(asked, start.commit)
+    if old and not old.outcome and "awaited" in old.notes:
+        fresh.notes["before"] = f"awaited of the last retraining: {old.notes['awaited']}"
+    return fresh
 
 
 def _do(now: Run, names: tuple[str, ...], say: Say) -> None:
@@ -193,4 +196,5 @@ def _facts(now: Run, state: str, decided: dict[str, Any], told: list[str]) -> di
     taken = now["take"]
     delivery = {"origin": taken["origin"], "digest": taken["digest"], "files": taken["files"]}
     facts = {"outcome": state, "base": now.journal.base, "delivery": delivery, "decision": decided}
+    told = [*told, *([now.journal.notes["before"]] if "before" in now.journal.notes else [])]
     return {**facts, "verdict": now["watch"]["verdict"], "awaited": "", "left": [], "told": told}
