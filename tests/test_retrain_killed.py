@@ -343,7 +343,7 @@ def test_a_source_is_taken_without_touching_data_incoming(fresh: Callable[[], Pa
 
 def test_predictions_are_taken_once_with_the_last_label_of_each(fresh: Callable[[], Path], tmp_path: Path) -> None:
     fresh()
-    to_main(params_yaml=PARAMS.replace("retrain:\n", "retrain:\n  label_days: 10\n"))
+    to_main(params_yaml=PARAMS.replace("retrain:\n", "retrain:\n  label_days: 10\n  new_rows: 0.1\n"))
     predictions, feedback = PredictionLog(Path("serving")), PredictionLog(Path("serving"), "feedback")
     for number in range(120):  # an hour apart: the last ones are younger than ten days
         time = prediction_log.timestamp(NOW.timestamp() - 3600 * (340 - number))
@@ -356,6 +356,10 @@ def test_predictions_are_taken_once_with_the_last_label_of_each(fresh: Callable[
     request, mark = Request(from_predictions=True), Path("serving/ingested.json")
 
     assert retrain(request=request, dry_run=True)["outcome"] == "would retrain"
+    shutil.move("serving/feedback", "later")
+    unlabelled = retrain(request=request, dry_run=True)["delivery"]["files"][0]
+    assert (unlabelled["rows"], unlabelled["labelled"]) == (100, 0)
+    shutil.move("later", "serving/feedback")
     assert not mark.exists()
     assert killed("take", tmp_path / "seen", request) == KILLED
     found = retrain(request=request)

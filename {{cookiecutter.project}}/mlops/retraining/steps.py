@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mlops.base import files, params, yaml
 from mlops.base.errors import DataError, StoreError, counted
 from mlops.data import parsing
-from mlops.data.schema import Schema
 from mlops.history import cache, clones, git, paths, revisions
 from mlops.history.clones import State
 from mlops.intake import deliveries, sources, tables
@@ -209,49 +210,48 @@ def _look(run: Run, path: Path) -> Step:
 
     It is checked as `ingest` checks it: a file that breaks the schema is refused here, before anything is run.
     """
-    layout, terms = _terms(run)
-    part, labelled = _trainable(run, path, layout, terms)
+    part, rows, labelled = _trainable(run, path)
     try:
         facts = _ingested(run, str(part), "--dry-run", *(["--labelled"] if labelled else []))
     except DataError as error:
         raise DataError(str(error) if path.name in str(error) else f"{path.name}: {error}") from None
     raw = run.clone / paths.RAW
-    same = labelled > 0 and path == part and _md5s(raw) & {cache.md5(path)} != set()
-    rows = labelled if labelled and path != part else facts["rows"]
-    total = rows if path == part else len(deliveries.whole(path, [layout.target], terms))
+    same = path == part and cache.md5(path) in _md5s(raw)
     known = labelled > 0 and bool(same or list(raw.glob(f"*-{facts['digest'][:8]}.parquet")))
-    return {"name": path.name, "rows": total, "labelled": labelled, "digest": facts["digest"], "known": known}
-
-
-def _terms(run: Run) -> tuple[Schema, deliveries.Terms]:
-    layout = tables.read_schema(run.clone / paths.SCHEMA)
-    ragged = params.load(params.Prepare, run.clone / params.FILE).ragged
-    return layout, deliveries.Terms(tuple(layout.from_outside), ragged)
+    return {"name": path.name, "rows": rows, "labelled": labelled, "digest": facts["digest"], "known": known}
 
 
 def _md5s(folder: Path) -> set[str]:
     return {cache.md5(path) for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
 
 
-def _trainable(run: Run, path: Path, layout: Schema, terms: deliveries.Terms) -> tuple[Path, int]:
-    """The file of the rows of a delivery that have a label, and their number; without any, the file itself and 0.
+def _trainable(run: Run, path: Path) -> tuple[Path, int, int]:
+    """The file of the rows of a delivery that have a label, the number of all its rows, and of those that have one.
 
-    Whoever was asked about twice by the model server is once in it, with the last label.
+    Where none has a label, all rows are in the file. Whoever was asked about twice by the model server is once in it,
+    with the last label.
     """
+    layout = tables.read_schema(run.clone / paths.SCHEMA)
+    ragged = params.load(params.Prepare, run.clone / params.FILE).ragged
+    terms = deliveries.Terms(tuple(layout.from_outside), ragged)
     present = deliveries.columns(path, terms)
-    if layout.target not in present:
-        return path, 0
     ids = [name for name in layout.with_role("id") if name in present and PREDICTIONS.fullmatch(path.name)]
-    table = deliveries.whole(path, [layout.target, *ids], terms)
-    wanted = parsing.column(table[layout.target], layout.columns[layout.target], layout.missing).notna().to_numpy()
-    if ids and wanted.any():
+    target = [layout.target] if layout.target in present else []
+    table = deliveries.whole(path, [*ids, *target] or present[:1], terms)
+    labelled = np.zeros(len(table), dtype=bool)
+    if target:
+        values = parsing.column(table[layout.target], layout.columns[layout.target], layout.missing)
+        labelled = values.notna().to_numpy(dtype=bool)
+    wanted = labelled.copy() if labelled.any() else ~labelled
+    if ids:
         wanted[wanted] = ~table.loc[wanted, ids].duplicated(keep="last").to_numpy()
-    if wanted.all() or not wanted.any():
-        return path, int(wanted.sum())
+    rows = int(wanted.sum()) if labelled.any() else 0
+    if wanted.all():
+        return path, len(table), rows
     part = run.clone / ".dvc" / "tmp" / "retrain" / path.name
     part.parent.mkdir(parents=True, exist_ok=True)
     deliveries.select(path, wanted, part, terms)
-    return part, int(wanted.sum())
+    return part, len(table), rows
 
 
 def watch(run: Run) -> Step:
@@ -295,7 +295,6 @@ def merge(run: Run) -> Step:
     Raises:
         DataError: a file breaks the schema.
     """
-    layout, terms = _terms(run)
     merged = []
     note = yaml.read(run.clone / paths.INCOMING.with_suffix(".dvc"))["outs"][0].get("desc", "")
     for file in run["take"]["files"]:
@@ -303,7 +302,7 @@ def merge(run: Run) -> Step:
             path = run.clone / paths.INCOMING / file["name"]
             stem = sources.stem(file["name"])
             named = INGESTED.fullmatch(stem)
-            part, _ = _trainable(run, path, layout, terms)
+            part, *_ = _trainable(run, path)
             facts = _ingested(run, str(part), "--labelled", "--name", named[1] if named else stem)
             named_so = note.startswith(f"{file['name']} from ")
             origin = note.partition(" from ")[2] if named_so else (paths.INCOMING / file["name"]).as_posix()

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from mlops.base import params, yaml
 from mlops.base.errors import StoreError, counted
 from mlops.history import clones, experiments, git, paths, revisions
 from mlops.history.clones import State
@@ -18,8 +20,9 @@ from mlops.retraining.journal import FOLDER
 WORK = "refs/retrain/work"
 # Who commits on a machine where Git knows nobody.
 NOBODY = {"user.name": "retrain", "user.email": "retrain@localhost"}
-# What a delivery and a look at it change; any other uncommitted change would be missing from the new model.
-OF_DELIVERY = ("data/incoming/", "data/incoming.dvc", "data/.gitignore", "reports/", f"{paths.LOCK}", f"{FOLDER}/")
+# What a result depends on, besides what the stages name; a delivery is no change of these.
+MATTERS = (params.FILE.as_posix(), paths.PIPELINE.as_posix(), f"{paths.RAW}", ".dvc/config", ".dvcignore", "mlops")
+OF_DELIVERY = paths.INCOMING.as_posix()
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,21 @@ def start() -> Start:
 
 
 def _uncommitted() -> list[str]:
-    """The changed files that a new model would lack, relative to the project."""
+    """The changed files that a new model would lack, relative to the project: others may be as they are."""
     here = git.run("rev-parse", "--show-prefix").strip()
     entries = git.run("status", "--porcelain", "-z", "--no-renames", "--", ".").split("\0")[:-1]
     changed = [entry[3:].removeprefix(here) for entry in entries]
-    return [path for path in changed if not path.startswith(OF_DELIVERY)]
+    stages = yaml.read(paths.PIPELINE)["stages"].values()
+    written = {out if isinstance(out, str) else next(iter(out)) for stage in stages for out in _outs(stage)}
+    deps = {path for stage in stages for path in stage.get("deps", [])} - written - {OF_DELIVERY}
+    matters = (*MATTERS, *deps)
+    return [
+        path for path in changed if any(path == one or path.startswith((f"{one}/", f"{one}.dvc")) for one in matters)
+    ]
+
+
+def _outs(stage: dict[str, Any]) -> list[Any]:
+    return [out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
 
 
 def _more(names: list[str]) -> str:
