@@ -314,6 +314,27 @@ def test_a_delivery_without_labels_waits_for_them(fresh: Callable[[], Path]) -> 
     assert labelled["outcome"] == "in production"
 
 
+def test_a_protected_main_branch_is_not_gone_around_and_the_next_run_goes_on_after_a_merge(
+    fresh: Callable[[], Path],
+) -> None:
+    folder = fresh()
+    hook = folder.parent / "remote.git" / "hooks" / "update"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text('#!/bin/sh\n[ "$1" != refs/heads/main ] || { echo "error: main is protected" >&2; exit 1; }\n')
+    hook.chmod(0o755)
+
+    refused = retrain()
+    hook.unlink()
+    tree, made = git("rev-parse", f"{refused['commit']}^{{tree}}"), refused["commit"]
+    merge = git("commit-tree", tree, "-p", "origin/main", "-p", made, "-m", "Merge the request")
+    git("push", "--quiet", "origin", f"{merge}:refs/heads/main")
+    after = retrain()
+
+    assert refused["outcome"] == "proposed"
+    assert "not merged automatically: remote: error: main is protected" in refused["awaited"]
+    assert (after["outcome"], after["commit"]) == ("in production", made)
+
+
 def test_a_search_that_finds_better_parameters_changes_them(fresh: Callable[[], Path]) -> None:
     fresh()
     to_main(params_yaml=PARAMS.replace("retrain:\n", "retrain:\n  search_trials: 2\n"))

@@ -84,7 +84,7 @@ def _run(request: Request, clock: Clock, say: Say, *, dry_run: bool) -> dict[str
             if settings.auto_merge:
                 _accept(now, say)
         outcome = _outcome(now)
-        if not outcome["awaited"] or "promote" not in outcome["left"]:
+        if not outcome["left"]:
             kept.outcome = outcome
             kept.write()
             workspace.forget()
@@ -94,7 +94,7 @@ def _run(request: Request, clock: Clock, say: Say, *, dry_run: bool) -> dict[str
 def _journal(request: Request, start: Start) -> Journal:
     """The journal of the last run, if this run goes on with it or has nothing left to do; else a new one."""
     asked, old = request.identity(), journal.read()
-    if old and old.request == asked and git.run("cat-file", "-e", f"{old.commit}^{{commit}}", default="no") != "no":
+    if old and old.request == asked and git.run("cat-file", "-e", old.commit + "^{commit}", default="no") != "no":
         unmoved, made = old.base == start.commit, old.steps.get("branch", {}).get("commit")
         if not old.outcome and (unmoved or (made and workspace.holds(start.commit, made))):  # it is merged already
             return old
@@ -120,7 +120,13 @@ def _made_before(now: Run) -> str:
 
 def _accept(now: Run, say: Say) -> None:
     """Merge, register and promote, as far as the gate, the host and the rules of promotion let it go."""
-    _do(now, ACCEPTING[:1], say)
+    if "accept" not in now.journal.steps:
+        say(DOING["accept"])
+        facts = steps.accept(now)
+        if facts["refused"]:  # it may be merged by a person, or allowed, before the next run
+            _await(now, f"not merged automatically: {facts['why']}")
+            return
+        now.journal.finish("accept", facts)
     if now["accept"]["merged"]:
         _do(now, ACCEPTING[1:2], say)
         if "promote" not in now.journal.steps:
@@ -129,7 +135,12 @@ def _accept(now: Run, say: Say) -> None:
             if facts["promoted"] or now["register"]["version"] is None:
                 now.journal.finish("promote", facts)
             else:
-                now.journal.notes["awaited"] = facts["awaited"]
+                _await(now, facts["awaited"])
+
+
+def _await(now: Run, what: str) -> None:
+    now.journal.notes["awaited"] = what
+    now.journal.write()
 
 
 def _not_done(now: Run, decided: Decision, *, dry_run: bool) -> dict[str, Any]:
@@ -160,7 +171,10 @@ def _outcome(now: Run) -> dict[str, Any]:
     told += [f"it is proposed: {url}"] if (url := found["propose"].get("url")) else []
     told += [f"to take it over: {' ; '.join(commands)}"] if (commands := found["propose"].get("commands")) else []
     awaited, state, left = "", "proposed", []
-    if accepted := found.get("accept"):
+    accepted = found.get("accept")
+    if now.settings.auto_merge and not accepted:
+        awaited, left = now.journal.notes["awaited"], ["accept"]
+    if accepted:
         if not accepted["merged"]:
             awaited = f"not merged automatically: {accepted['why']}"
         else:

@@ -482,7 +482,7 @@ def propose(run: Run) -> Step:
 def accept(run: Run) -> Step:
     """Move the main branch of the remote on to the commit, if that is allowed; a host that refuses has its reasons.
 
-    The main branch of this repository and the work tree stay as they are.
+    The main branch of this repository and the work tree stay as they are. What a host refused may be tried again.
     """
     found, gate = run["review"], run["train"]["gate"]
     why = "the gate failed" if not gate else "it is a regression" if found["regression"] else ""
@@ -491,11 +491,12 @@ def accept(run: Run) -> Step:
     if not why and not run.start.remote:
         why = "there is no remote whose main branch could be moved on"
     if why:
-        return {"merged": False, "why": why}
+        return {"merged": False, "refused": False, "why": why}
     if workspace.holds(workspace.head(run.start), run["branch"]["commit"]):
-        return {"merged": True, "why": ""}
+        return {"merged": True, "refused": False, "why": ""}
     pushed = workspace.push(run.start, run["branch"]["commit"], run.start.main)
-    return {"merged": not pushed.code, "why": workspace.reason(pushed) if pushed.code else ""}
+    refused = bool(pushed.code)
+    return {"merged": not refused, "refused": refused, "why": workspace.reason(pushed) if refused else ""}
 
 
 def register(run: Run) -> Step:
