@@ -39,6 +39,7 @@ COMMANDS: dict[str, Any] = {
     "check-drift": "monitoring.check_drift",
     "monitor": {"history": "monitoring.history", "performance": "monitoring.performance"},
     "alert": "monitoring.alert",
+    "retrain": "production.retrain",
 }
 GROUPS = {
     "data": "List the versions of the data, and get one of them.",

@@ -294,6 +294,37 @@ class Alerts(Section):
         return self
 
 
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+
+
+class Retrain(Section):
+    """When `python -m mlops retrain` trains again, and how far it goes by itself. No stage reads it."""
+
+    drift: Literal["recommended", "alarm", "off"] = "recommended"
+    metric: str = "auto"
+    minimum: FiniteFloat | None = None
+    oldest_days: Positive | None = None
+    new_rows: Positive | None = 0.2
+    label_days: Annotated[FiniteFloat, Field(ge=0)] = 0
+    search_trials: int = Field(default=0, ge=0)
+    auto_merge: bool = False
+
+
+class Retrained(Section):
+    """Which model `python -m mlops retrain` made, and why, which it writes here. No result depends on it.
+
+    `model` is the SHA-256 of its file: any other model was not made by `retrain`.
+    """
+
+    model: str = ""
+    trigger: Words = ""
+    reasons: list[Words] = []
+
+    def made(self, model: str) -> bool:
+        """Whether `retrain` made the model with this SHA-256."""
+        return bool(self.model) and self.model == model
+
+
 class Sweep(Section):
     """What `python -m mlops sweep --trials` varies: parameters by their dotted names. No stage reads it."""
 
@@ -315,7 +346,6 @@ def _limit(value: Any) -> Any:
     raise ValueError("expected is a number of milliseconds above 0, or auto")
 
 
-Positive = Annotated[FiniteFloat, Field(gt=0)]
 Ratio = Annotated[FiniteFloat, Field(ge=1)]
 
 
@@ -357,7 +387,22 @@ class Tracking(Section):
         return self
 
 
-KINDS = (Prepare, Validate, Train, Models, Evaluate, Register, Card, Monitor, Alerts, Sweep, Serving, Tracking)
+KINDS = (
+    Prepare,
+    Validate,
+    Train,
+    Models,
+    Evaluate,
+    Register,
+    Card,
+    Monitor,
+    Alerts,
+    Retrain,
+    Retrained,
+    Sweep,
+    Serving,
+    Tracking,
+)
 SECTIONS: dict[str, type[BaseModel]] = {kind.__name__.lower(): kind for kind in KINDS}
 RECORDED = ("prepare", "validate", "train", "models", "evaluate", "register")
 Kind = TypeVar("Kind", bound=BaseModel)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from mlops.base import files
 from mlops.base.errors import ProjectError, StoreError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -74,6 +75,26 @@ def dumped(content: Any) -> str:
     writer.width = 4096  # no value is broken into lines
     writer.dump(content, text)
     return text.getvalue()
+
+
+def update(path: Path, section: str, values: dict[str, Any]) -> None:
+    """Set one top-level section of a file that people write, and leave all else in it, comments included, as it is.
+
+    Raises:
+        StoreError: the file cannot be read or written.
+    """
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    text, writer = StringIO(), YAML()  # as DVC writes params.yaml
+    content = writer.load(text_of(path)) or {}
+    if isinstance(content.get(section), dict):
+        content[section].update(values)  # comments belong to the mapping
+    else:
+        content[section] = values
+    writer.dump(content, text)
+    files.write_text(path, text.getvalue())
 
 
 def end_of(path: Path, key: str) -> tuple[int, int]:

@@ -58,11 +58,11 @@ def untracked() -> list[str]:
 
 
 @contextmanager
-def clone(state: State, folder: Path, targets: Sequence[str] = ()) -> Iterator[Path]:
+def clone(state: State, folder: Path, targets: Sequence[str] = (), *, pull: bool = False) -> Iterator[Path]:
     """Make a clone in `folder` in this state, give the project in it, and remove the clone in the end.
 
-    DVC checks out all of its files in the clone, or only the `targets`. The name of `folder` starts with the id of this
-    process: clones beside it whose process was killed are removed.
+    DVC checks out all of its files in the clone, or only the `targets`; with `pull` it fetches what the cache lacks.
+    The name of `folder` starts with the id of this process: clones beside it whose process was killed are removed.
 
     Raises:
         StoreError: the clone cannot be made, or the data is not in DVC's cache.
@@ -78,20 +78,32 @@ def clone(state: State, folder: Path, targets: Sequence[str] = ()) -> Iterator[P
             git.run("-C", str(folder), "config", name, git.run("config", name, default="").strip() or value)
         restore(state, folder)
         _share_cache(project)
-        dvc.run("checkout", *targets, hint="`dvc pull` brings what is missing", cwd=project, env=environment())
+        try:
+            dvc.run("checkout", *targets, hint="`dvc pull` brings what is missing", cwd=project, env=environment())
+        except StoreError:
+            if not pull:
+                raise
+            hint = "is the storage of DVC reachable, and was everything pushed to it?"
+            dvc.run("pull", *targets, hint=hint, cwd=project, env=environment())
         yield project
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _share_cache(clone: Path) -> None:
-    """Give a clone the local configuration of the project, and its cache. `dvc config` would write ASCII only."""
+    """Give a clone the project's local configuration, cache and remotes. `dvc config` would write ASCII only."""
     from configobj import ConfigObj
+    from dvc.config import Config
 
     config = ConfigObj(str(LOCAL), encoding="utf-8", interpolation=False)
     # Relative to the configuration, so that the signs of the project's own path do not matter.
     place = os.path.relpath(cache.folder().parents[1], clone / LOCAL.parent)
     config.setdefault("cache", {})["dir"] = Path(place).as_posix()
+    for name, remote in Config(".dvc").get("remote", {}).items():
+        if os.path.isabs(url := str(remote.get("url", ""))):  # noqa: PTH117 – of another system's path, too
+            # The project may name it relative to its own configuration.
+            near = Path(os.path.relpath(url, clone / LOCAL.parent)).as_posix()
+            config.setdefault(f'remote "{name}"', {})["url"] = near
     config.filename = str(clone / LOCAL)
     config.write()
 
@@ -150,14 +162,14 @@ def run(
         try:
             while process.poll() is None:
                 if stop.wait(0.1):
-                    _end(process)
+                    end(process)
         except BaseException:
-            _end(process)
+            end(process)
             raise
     return log.read_text(encoding="utf-8", errors="replace"), bool(process.returncode)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def end(process: "subprocess.Popen[bytes]") -> None:
     """End a process and its children, first with SIGINT as Ctrl-C does, so that `register` takes back half a run."""
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         try:

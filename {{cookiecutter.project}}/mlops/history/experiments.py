@@ -103,14 +103,14 @@ def run(
         own = {"DVC_EXP_NAME": trial.name, "DVC_EXP_BASELINE_REV": state.commit}
         output, failed = clones.run([sys.executable, "-m", "mlops", "sync"], project, {**environment, **own}, stop)
     if failed:
-        return TrialResult(trial, failed=_reason(output))
+        return TrialResult(trial, failed=reason(output))
     ref = f"refs/exps/{state.commit[:2]}/{state.commit[2:]}/{trial.name}"
     git.run("-C", str(project), "push", "--quiet", "origin", f"{ref}:{ref}")
     revision = revisions.find(trial.name)
     return _result(revision, trial, metric, params.flat(revision.yaml(params.FILE)))
 
 
-def _reason(output: str) -> str:
+def reason(output: str) -> str:
     """The error of the stage that failed, else DVC's error, else the last line."""
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no reason given"]
     for prefix in ("Error: ", "ERROR: "):

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from mlops.registry.registry import Client
 
 # Tags that a version copies from its run.
-VERSION_TAGS = ("user", "experiment", "model_type", "framework", "environment", "training_type", STAGE, PACKAGE)
+VERSION_TAGS = (
+    *("user", "experiment", "model_type", "framework", "environment", "training_type", "trigger", "reasons"),
+    *(STAGE, PACKAGE),
+)
 PARAMS_AT_ONCE = 100  # MLflow's limit
 CONTENDERS_TIMEOUT = 60  # seconds to wait for a run of the same result that began earlier
 

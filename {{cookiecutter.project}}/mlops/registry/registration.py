@@ -117,7 +117,12 @@ def result(
         digests=said["digests"],
         params={**params.effective(), "estimator": arguments},
         metrics=results.logged(reports["metrics"], trained["cross_validated"]),
-        tags={"model_type": trained["model"], "framework": _framework(trained["estimator"]), **provenance.tags()},
+        tags={
+            "model_type": trained["model"],
+            "framework": _framework(trained["estimator"]),
+            **provenance.tags(),
+            **_loop_tags(said.get("retrained")),
+        },
         model=model,
         requirements=environment.pinned(environment.ANSWERS_WITH | _packages(reports) - environment.COMPUTED_WITH),
         artifacts=artifacts,
@@ -137,6 +142,13 @@ def sentence(recorded: Recorded, result: Result, judgement: Judgement, mode: str
         version += ", in no commit yet: once it is, it can be approved"
     run = f"{'new' if recorded.new else 'known'} run {recorded.run_id}"
     return f"{run}, data {result.digests['data'][:12]}, version {version}"
+
+
+def _loop_tags(retrained: params.Retrained | None) -> dict[str, str]:
+    """The tags of a model that `retrain` made, whoever records it; none for any other model or in an experiment."""
+    if retrained is None or provenance.experiment():
+        return {}
+    return {"training_type": "automatic", "trigger": retrained.trigger, "reasons": "; ".join(retrained.reasons)}
 
 
 def _framework(estimator: str) -> str:
