@@ -462,7 +462,9 @@ def test_retraining_gets_a_token_that_no_file_and_no_other_host_gets(
 
     assert done.stdout == f"-m mlops retrain{' --force' * force}\npassword=s3cr3t\n", done.stderr
     assert (home / ".dvc" / "config.local").read_text() == "[remote]\n"
-    assert ("t0ken" in (home / ".git" / "config").read_text()) == (ci == "github")  # on GitLab, that of the job is no use
+    assert ("t0ken" in (home / ".git" / "config").read_text()) == (
+        ci == "github"
+    )  # on GitLab, that of the job is no use
     assert [file for file in home.rglob("*") if file.is_file() and "s3cr3t" in file.read_text(errors="replace")] == []
     assert without.returncode == 1
     assert "DVC_CONFIG_LOCAL" in without.stdout
