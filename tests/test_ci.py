@@ -118,7 +118,7 @@ def test_every_command_of_ours_that_ci_runs_exists(projects: dict[str, BakedProj
     lines = commands(projects[ci], ci)
     called = {name for line in lines for name in re.findall(r"^python -m mlops (\w+)", line)}
 
-    assert called - {"retrain"} == {"review"}
+    assert called - {"retrain", "trust"} == {"review"}
     assert projects[ci].run("python", "-m", "mlops", "review", "--help").returncode == 0
     assert any(line.startswith("git diff --exit-code") and line.split(" || ")[0].endswith(" HEAD") for line in lines)
 
@@ -414,6 +414,7 @@ def test_on_gitlab_a_schedule_retrains_and_nothing_else_does(projects: dict[str,
 # Stands for `python -m mlops retrain`: says its options, and what Git is told when it asks for a password.
 RETRAINS = """#!/bin/sh
 echo "$*"
+[ "$3" = retrain ] || exit 0
 for host in https://host.example https://elsewhere.example; do
   printf 'url=%s\n\n' "$host" | GIT_TERMINAL_PROMPT=0 git credential fill 2> /dev/null | grep password
 done
@@ -430,12 +431,14 @@ def test_retraining_gets_a_token_that_no_file_and_no_other_host_gets(
     (home / ".dvc").mkdir(parents=True)
     (tmp_path / "given").write_text("[remote]\n")
     (tmp_path / "python").write_text(RETRAINS)
-    (tmp_path / "python").chmod(0o755)
+    (tmp_path / "dvc").write_text('#!/bin/sh\necho "dvc $*"\n')
+    for program in ("python", "dvc"):
+        (tmp_path / program).chmod(0o755)
     subprocess.run(["git", "init", "--quiet", home], check=True)
     subprocess.run(["git", "-C", home, "remote", "add", "origin", "https://job:t0ken@host.example/o/r.git"], check=True)
     given = {"FORCE": "yes" if force else ""}
     if ci == "github":
-        fills, runs = definition(projects[ci], ci, RETRAIN)["jobs"]["retrain"]["steps"][3:5]
+        fills, trusts, runs = definition(projects[ci], ci, RETRAIN)["jobs"]["retrain"]["steps"][3:6]
         expressions = {"secrets.DVC_CONFIG_LOCAL": "[remote]", "github.server_url": "https://host.example"}
         expressions |= {
             "secrets.RETRAIN_TOKEN || github.token": "s3cr3t",
@@ -445,7 +448,7 @@ def test_retraining_gets_a_token_that_no_file_and_no_other_host_gets(
         def variable(text: object) -> str:
             return re.sub(r"\$\{\{ (.*?) \}\}", lambda found: expressions.get(found[1], ""), str(text))
 
-        scripts = [fills["run"], runs["run"]]
+        scripts = [fills["run"], trusts["run"], runs["run"]]
         given = {name: variable(text) for name, text in (fills["env"] | runs["env"]).items()}
     else:
         scripts = definition(projects[ci], ci)["retrain"]["script"]
@@ -460,7 +463,8 @@ def test_retraining_gets_a_token_that_no_file_and_no_other_host_gets(
 
     done, without = run(), run(DVC_CONFIG_LOCAL="")
 
-    assert done.stdout == f"-m mlops retrain{' --force' * force}\npassword=s3cr3t\n", done.stderr
+    trusted = "dvc pull models/model.joblib\n-m mlops trust --committed\n"
+    assert done.stdout == f"{trusted}-m mlops retrain{' --force' * force}\npassword=s3cr3t\n", done.stderr
     assert (home / ".dvc" / "config.local").read_text() == "[remote]\n"
     assert ("t0ken" in (home / ".git" / "config").read_text()) == (
         ci == "github"

@@ -54,12 +54,12 @@ def test_the_timer_makes_up_for_what_was_missed_and_the_service_is_run_to_its_en
     assert timer["Timer"]["Persistent"] == "true"
     assert "RandomizedDelaySec" in timer["Timer"]
     assert service["Service"]["Type"] == "oneshot"
-    assert service["Service"]["ExecStart"].endswith(" -m mlops retrain")
+    assert service["Service"]["ExecStart"].endswith(" -m mlops retrain $RETRAIN_OPTIONS")
     assert service["Service"]["WorkingDirectory"] == "%f"  # the folder that the instance names
 
 
 @pytest.mark.parametrize("code", [0, 1])
-def test_two_runs_of_the_cron_line_are_one_and_only_errors_are_mailed(code: int, tmp_path: Path) -> None:
+def test_two_runs_of_the_cron_line_are_one_and_only_a_failure_is_mailed(code: int, tmp_path: Path) -> None:
     ((line,),) = (block.splitlines() for block in blocks("cron"))
     when, command = re.fullmatch(r"((?:\S+ ){5})(.*)", line).groups()  # type: ignore[union-attr]
     assert when.split()[0] not in {"0", "*"}
@@ -81,9 +81,9 @@ def test_two_runs_of_the_cron_line_are_one_and_only_errors_are_mailed(code: int,
         (project / "end").touch()
         mailed = first.communicate(timeout=20)
 
-    assert (first.returncode, mailed) == (code, ("", "wrong\n"))
-    assert (second.returncode, second.stdout, second.stderr) == (1, "", "")
-    assert log.read_text() == "-m mlops retrain\n"
+    assert log.read_text() == "-m mlops retrain\nwrong\n"
+    assert mailed == (log.read_text() * code, "")
+    assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
 
 
 def test_the_examples_for_other_schedulers_are_python_and_call_the_command() -> None:

@@ -260,6 +260,12 @@ def test_it_knows_after_a_restart_what_was_done(scheduled: Callable[..., str], t
     assert (tmp_path / "runs").read_text() == "xx"
 
 
+def test_what_stands_behind_two_dashes_is_for_retrain(scheduled: Callable[..., str], tmp_path: Path) -> None:
+    scheduled("import sys\nopen('given', 'w').write(repr(sys.argv[1:]))\n", 1, "--", "--source", "a b", "--force")
+
+    assert (tmp_path / "given").read_text() == "['--source', 'a b', '--force']"
+
+
 @pytest.mark.parametrize("text", ["", "half of a ti", "2126-01-01T00:00:00+00:00"])
 def test_a_state_that_is_broken_or_in_the_future_is_as_at_the_first_start(
     text: str, scheduled: Callable[..., str]

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ def schedule(
     every: Annotated[Literal["daily", "weekly"], typer.Option(help="How often.")] = "daily",
     on: Annotated[Weekday | None, typer.Option(help="Day of a weekly run; Monday by default.")] = None,
     utc: Annotated[bool, typer.Option("--utc", help="The time is UTC, not this machine's local time.")] = False,
+    options: Annotated[list[str] | None, typer.Argument(help="Behind --, options for retrain.")] = None,
 ) -> None:
     """Run `retrain` every day or week, where nothing else does.
 
@@ -48,7 +49,7 @@ def schedule(
         typer.echo(f"retrain runs {every}; the next run: {_local(following(done), zone)}")
         for due in due_times(following, done, _now, sleep, partial(_show, zone=zone)):
             typer.echo(f"{_local(_now(), zone)}: retrain starts")
-            failure = _run()
+            failure = _run([*COMMAND, *(options or [])])
             done = max(due, _now())
             _remember(done)
             said = (
@@ -151,11 +152,11 @@ def _remember(done: datetime) -> None:
         typer.echo(f"Warning: {error}; a restart would run retrain once more", err=True)
 
 
-def _run() -> str:
-    """Run `retrain` to its end; why it failed, or "". If this process is ended meanwhile, so is the run."""
+def _run(command: Sequence[str]) -> str:
+    """Run a command to its end; why it failed, or "". If this process is ended meanwhile, so is the command."""
     try:
         # In a session of its own Ctrl-C does not reach it: it gets one signal, and has time to end what it has started.
-        process = subprocess.Popen(COMMAND, stdin=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
         return f"could not be started ({error})"
     try:
