@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlops.base import files, model_files
+from mlops.base import files, model_files, yaml
 from mlops.base.errors import StoreError
 from mlops.commands.production.trust import trust
-from mlops.history import cache, paths
+from mlops.history import cache, paths, provenance
 
 
 @pytest.fixture
@@ -26,6 +26,7 @@ def committed(handmade: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     handmade.write("dvc.lock", {"schema": "2.0", "stages": {"train": {"cmd": "train", "outs": outs}}})
     handmade.write("reports/dataset.json", {"digest": "d"})
     handmade.write("params.yaml", {})
+    handmade.write("dvc.yaml", {"stages": {name: {"cmd": name, "deps": []} for name in provenance.STAGES_OF_MODEL}})
     handmade.write(".gitignore", "/models\n")
     handmade.commit()
     return lay
@@ -44,9 +45,9 @@ def test_a_model_that_was_replaced_is_not_trusted_even_if_the_lock_in_the_work_t
     committed: Callable[[bytes], str],
 ) -> None:
     digest = committed(b"replaced")
-    lock = paths.LOCK.read_text(encoding="utf-8")
-    old = cache.md5(paths.MODEL)
-    paths.LOCK.write_text(lock.replace(lock.split("md5: ")[1][:32], old), encoding="utf-8")
+    lock = yaml.read(paths.LOCK)
+    lock["stages"]["train"]["outs"][0]["md5"] = cache.md5(paths.MODEL)
+    files.write_json(paths.LOCK, lock)  # JSON is YAML
 
     with pytest.raises(StoreError, match="not the model of the last commit"):
         trust(committed=True)
