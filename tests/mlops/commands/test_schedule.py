@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import chdir
+from contextlib import ExitStack, chdir
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
 from functools import partial
@@ -310,32 +310,37 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize(("kind", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_it_and_the_run_and_a_second_one_is_refused_meanwhile(
-    kind: signal.Signals, code: int, tmp_path: Path
-) -> None:
-    (tmp_path / "retrain.py").write_text(RUN)
-    (tmp_path / ".retrain").mkdir()
-    (tmp_path / schedule.STATE).write_text("2026-01-01T00:00:00+00:00\n")
-    command = [sys.executable, "-c", STARTED, "--at", "02:00"]
+def test_a_signal_ends_it_and_its_run_and_meanwhile_a_second_one_is_refused(tmp_path: Path) -> None:
+    codes = {signal.SIGTERM: 143, signal.SIGINT: 130}
     surroundings = {**os.environ, "PYTHONPATH": str(TEMPLATE / PROJECT)}
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            while not (tmp_path / "begun").exists():
-                assert process.poll() is None, process.communicate()
+    with ExitStack() as stack:
+        started = {}
+        for kind in codes:
+            folder = tmp_path / kind.name
+            (folder / ".retrain").mkdir(parents=True)
+            (folder / "retrain.py").write_text(RUN)
+            (folder / schedule.STATE).write_text("2026-01-01T00:00:00+00:00\n")
+            with (folder / "log").open("w") as log:
+                command = [sys.executable, "-c", STARTED, "--at", "02:00"]
+                started[kind] = subprocess.Popen(command, cwd=folder, env=surroundings, stdout=log, stderr=log)
+            stack.callback(started[kind].kill)
+        for kind, process in started.items():
+            while not (tmp_path / kind.name / "begun").exists():
+                assert process.poll() is None, (tmp_path / kind.name / "log").read_text()
                 time.sleep(0.02)
-            with chdir(tmp_path), pytest.raises(StoreError, match="another schedule is at work"):
-                schedule.schedule("02:00")
+        with chdir(folder), pytest.raises(StoreError, match="another schedule is at work"):
+            schedule.schedule("02:00")
+        for kind, process in started.items():
             process.send_signal(kind)
-            said, told = process.communicate(timeout=20)
-        finally:
-            process.kill()
+        found = {kind: process.wait(20) for kind, process in started.items()}
 
-    assert process.returncode == code
-    assert (tmp_path / "ended").read_text() == str(signal.SIGTERM.value)
-    assert "retrain is being ended; its next run goes on where it stands" in told
-    assert "Traceback" not in told
-    assert "The next run" not in said + told  # nothing is drawn into a log
-    assert (tmp_path / schedule.STATE).read_text().startswith("2026-01-01")  # so that the next start takes it up
+    assert found == codes
+    for kind in codes:
+        folder = tmp_path / kind.name
+        said = (folder / "log").read_text()
+        assert (folder / "ended").read_text() == str(signal.SIGTERM.value)
+        assert "retrain is being ended; its next run goes on where it stands" in said
+        assert "retrain runs daily; due since " in said
+        assert "Traceback" not in said
+        assert "The next run" not in said  # nothing is drawn into a log
+        assert (folder / schedule.STATE).read_text().startswith("2026-01-01")  # so that the next start takes it up

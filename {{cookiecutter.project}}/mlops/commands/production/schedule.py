@@ -46,7 +46,8 @@ def schedule(
     STATE.parent.mkdir(exist_ok=True)
     with locks.exclusive(STATE.with_suffix(".lock"), "another schedule is at work in this project: end it first"):
         done = _done_until()
-        typer.echo(f"retrain runs {every}; the next run: {_local(following(done), zone)}")
+        first = following(done)
+        typer.echo(f"retrain runs {every}; {'due since' if first <= _now() else 'the next run:'} {_local(first, zone)}")
         for due in due_times(following, done, _now, sleep, partial(_show, zone=zone)):
             typer.echo(f"{_local(_now(), zone)}: retrain starts")
             failure = _run([*COMMAND, *(options or [])])
