@@ -1,4 +1,4 @@
-"""The generated CI files: their schema, their rights, and the scripts that write the review as a comment."""
+"""The generated CI files: their schema, their rights, and the scripts that write the review as a comment or retrain."""
 
 import json
 import os
@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from tests.conftest import BakedProject, baked, generate, surroundings
 
 FILES = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
+RETRAIN = ".github/workflows/retrain.yml"
 SCHEMAS = {"github": "vendor.github-workflows", "gitlab": "vendor.gitlab-ci"}
 MARKER = "<!-- python -m mlops review: every run updates this comment -->"
 HOSTILE = "`touch canary` $(touch canary) ${{ github.token }} '; touch canary; \" 🎉 END\nEND\n"
@@ -35,9 +36,9 @@ def projects(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return {ci: bake(ci) for ci in FILES}
 
 
-def definition(project: BakedProject, ci: str) -> dict[str, Any]:
+def definition(project: BakedProject, ci: str, file: str = "") -> dict[str, Any]:
     """The content of a CI file."""
-    content: dict[str, Any] = YAML(typ="safe").load(project.read(FILES[ci]))
+    content: dict[str, Any] = YAML(typ="safe").load(project.read(file or FILES[ci]))
     return content
 
 
@@ -65,18 +66,22 @@ def test_the_workflow_gives_zizmor_nothing_to_find(projects: dict[str, BakedProj
     assert "No findings" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("ci", FILES)
-def test_the_ci_file_follows_the_published_schema_of_its_host(projects: dict[str, BakedProject], ci: str) -> None:
-    done = projects[ci].run("check-jsonschema", "--builtin-schema", SCHEMAS[ci], FILES[ci])
+@pytest.mark.parametrize(("ci", "files"), [("github", [FILES["github"], RETRAIN]), ("gitlab", [FILES["gitlab"]])])
+def test_the_ci_files_follow_the_published_schema_of_their_host(
+    projects: dict[str, BakedProject], ci: str, files: list[str]
+) -> None:
+    done = projects[ci].run("check-jsonschema", "--builtin-schema", SCHEMAS[ci], *files)
 
     assert done.returncode == 0, done.stdout
     assert "ok" in done.stdout
 
 
 def test_every_action_is_pinned_by_its_commit_and_names_its_version(projects: dict[str, BakedProject]) -> None:
-    used = re.findall(r"^ *-? *uses: *(.*)$", projects["github"].read(FILES["github"]), re.MULTILINE)
+    text = "".join(projects["github"].read(file) for file in (FILES["github"], RETRAIN))
+    used = re.findall(r"^ *-? *uses: *(.*)$", text, re.MULTILINE)
 
-    assert len(used) > 5
+    assert len(used) > 7
+    assert len({action.partition("@")[0] for action in used}) == len(set(used)), "one version of each"
     for action in used:
         assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
 
@@ -88,7 +93,7 @@ def test_the_workflow_runs_for_forks_without_rights_and_puts_no_text_of_others_i
     writing = [name for name, job in content["jobs"].items() if "write" in job["permissions"].values()]
 
     assert content["permissions"] == {}
-    assert set(content["on"]) <= {"pull_request", "push"}
+    assert set(content["on"]) <= {"pull_request", "push", "workflow_dispatch"}
     assert not [line for line in commands(projects["github"], "github") if "${{" in line]
     assert writing == ["comment"]
     assert content["jobs"]["comment"]["permissions"] == {"pull-requests": "write"}
@@ -113,7 +118,7 @@ def test_every_command_of_ours_that_ci_runs_exists(projects: dict[str, BakedProj
     lines = commands(projects[ci], ci)
     called = {name for line in lines for name in re.findall(r"^python -m mlops (\w+)", line)}
 
-    assert called == {"review"}
+    assert called - {"retrain", "trust"} == {"review"}
     assert projects[ci].run("python", "-m", "mlops", "review", "--help").returncode == 0
     assert any(line.startswith("git diff --exit-code") and line.split(" || ")[0].endswith(" HEAD") for line in lines)
 
@@ -201,7 +206,7 @@ def test_on_github_a_comment_of_someone_who_copied_the_marker_stays(
     assert [call[0] for call in on_github("new", [*others, quoted, deleted])] == ["list", "create"]
 
 
-@pytest.mark.parametrize("line", ["| `é` | 0.8 | 0.9 |\n", "x" * 70_000 + "\n"])
+@pytest.mark.parametrize("line", ["| `é` | 0.8 | 0.9 |\n", "x" * 70_000 + "\n"], ids=["short", "long"])
 def test_on_github_a_review_that_is_too_long_is_cut_at_a_line(
     on_github: Callable[..., list[list[Any]]], line: str
 ) -> None:
@@ -333,7 +338,7 @@ def test_on_gitlab_a_note_of_someone_who_copied_the_marker_stays(
     assert method == "POST"
 
 
-@pytest.mark.parametrize("line", ["| `é` | 0.8 | 0.9 |\n", "x" * 1_000_000 + "\n"])
+@pytest.mark.parametrize("line", ["| `é` | 0.8 | 0.9 |\n", "x" * 1_000_000 + "\n"], ids=["short", "long"])
 def test_on_gitlab_a_review_that_is_too_long_is_cut_at_a_line(
     on_gitlab: Callable[..., list[tuple[str, str, Any]]], line: str
 ) -> None:
@@ -373,3 +378,132 @@ def test_on_gitlab_the_pipeline_marks_the_review_only_if_there_is_one(
         found[fails] = (done.returncode, (tmp_path / "review.md").read_text())
 
     assert found == {"0": (0, f"# Review\n<!-- {RUN} -->\n"), "1": (1, "# Review\n")}
+
+
+# ---- retraining
+
+
+def test_on_github_retraining_starts_by_the_clock_or_by_hand_with_the_rights_that_it_needs(
+    projects: dict[str, BakedProject],
+) -> None:
+    content = definition(projects["github"], "github", RETRAIN)
+    (job,) = content["jobs"].values()
+    checkout = job["steps"][0]["with"]
+
+    assert set(content["on"]) == {"schedule", "workflow_dispatch"}
+    assert [entry["cron"].split()[0] not in {"0", "*"} for entry in content["on"]["schedule"]] == [True]
+    assert (content["permissions"], content["concurrency"]["cancel-in-progress"]) == ({}, False)
+    assert set(job["permissions"]) == {"contents", "pull-requests", "issues", "actions"}
+    assert (job["environment"], checkout["fetch-depth"], checkout["persist-credentials"]) == ("retrain", 0, False)
+    assert not [step for step in job["steps"] if "${{" in step.get("run", "")]
+    assert "workflow_dispatch" in definition(projects["github"], "github")["on"]  # its checks can be started
+
+
+def test_on_gitlab_a_schedule_retrains_and_nothing_else_does(projects: dict[str, BakedProject]) -> None:
+    content = definition(projects["gitlab"], "gitlab")
+    conditions = {name: [rule["if"] for rule in content[name]["rules"]] for name in ("checks", "pipeline", "retrain")}
+    job = content["retrain"]
+
+    unscheduled = ['$CI_PIPELINE_SOURCE != "schedule"']
+    scheduled = ['$CI_PIPELINE_SOURCE == "schedule" && $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH']
+    assert conditions == {"checks": unscheduled, "pipeline": unscheduled, "retrain": scheduled}
+    assert (job["resource_group"], job["interruptible"], job["variables"]["GIT_DEPTH"]) == ("retrain", False, "0")
+    assert job["environment"] == {"name": "retrain", "action": "access"}
+
+
+# Stands for `python -m mlops retrain`: says its options, and what Git is told when it asks for a password.
+RETRAINS = """#!/bin/sh
+echo "$*"
+[ "$3" = retrain ] || exit 0
+for host in https://host.example https://elsewhere.example; do
+  printf 'url=%s\n\n' "$host" | GIT_TERMINAL_PROMPT=0 git credential fill 2> /dev/null | grep password
+done
+exit 0
+"""
+
+
+@pytest.mark.parametrize("ci", FILES)
+@pytest.mark.parametrize("force", [False, True])
+def test_retraining_gets_a_token_that_no_file_and_no_other_host_gets(
+    projects: dict[str, BakedProject], ci: str, force: bool, tmp_path: Path
+) -> None:
+    home = tmp_path / "project"
+    (home / ".dvc").mkdir(parents=True)
+    (tmp_path / "given").write_text("[remote]\n")
+    (tmp_path / "python").write_text(RETRAINS)
+    (tmp_path / "dvc").write_text('#!/bin/sh\necho "dvc $*"\n')
+    for program in ("python", "dvc"):
+        (tmp_path / program).chmod(0o755)
+    subprocess.run(["git", "init", "--quiet", home], check=True)
+    subprocess.run(["git", "-C", home, "remote", "add", "origin", "https://job:t0ken@host.example/o/r.git"], check=True)
+    given = {"FORCE": "yes" if force else ""}
+    if ci == "github":
+        fills, trusts, runs = definition(projects[ci], ci, RETRAIN)["jobs"]["retrain"]["steps"][3:6]
+        expressions = {"secrets.DVC_CONFIG_LOCAL": "[remote]", "github.server_url": "https://host.example"}
+        expressions |= {
+            "secrets.RETRAIN_TOKEN || github.token": "s3cr3t",
+            "inputs.force && 'yes' || ''": given["FORCE"],
+        }
+
+        def variable(text: object) -> str:
+            return re.sub(r"\$\{\{ (.*?) \}\}", lambda found: expressions.get(found[1], ""), str(text))
+
+        scripts = [fills["run"], trusts["run"], runs["run"]]
+        given = {name: variable(text) for name, text in (fills["env"] | runs["env"]).items()}
+    else:
+        scripts = definition(projects[ci], ci)["retrain"]["script"]
+        given |= {"CI_SERVER_URL": "https://host.example", "CI_PROJECT_URL": "https://host.example/o/r"}
+        given |= {"RETRAIN_TOKEN": "s3cr3t", "DVC_CONFIG_LOCAL": str(tmp_path / "given")}
+
+    def run(**more: str) -> subprocess.CompletedProcess[str]:
+        env = surroundings(home, **given) | more
+        env["PATH"] = f"{tmp_path}{os.pathsep}{env['PATH']}"
+        command = ["bash", "-eo", "pipefail", "-c", "\n".join(scripts)]
+        return subprocess.run(command, cwd=home, env=env, capture_output=True, text=True)
+
+    done, without = run(), run(DVC_CONFIG_LOCAL="")
+
+    trusted = "dvc pull models/model.joblib\n-m mlops trust --committed\n"
+    assert done.stdout == f"{trusted}-m mlops retrain{' --force' * force}\npassword=s3cr3t\n", done.stderr
+    assert (home / ".dvc" / "config.local").read_text() == "[remote]\n"
+    assert ("t0ken" in (home / ".git" / "config").read_text()) == (
+        ci == "github"
+    )  # on GitLab, that of the job is no use
+    assert [file for file in home.rglob("*") if file.is_file() and "s3cr3t" in file.read_text(errors="replace")] == []
+    assert without.returncode == 1
+    assert "DVC_CONFIG_LOCAL" in without.stdout
+    assert "mlops" not in without.stdout
+
+
+# Stands for GitHub's command line.
+GH = """#!/bin/sh
+case "$1 $2" in
+  "pr list") while [ "$1" != --jq ]; do shift; done; jq -r "$2" "$PULLS" ;;
+  "run list") case "$*" in *checked*) echo 1 ;; *) echo 0 ;; esac ;;
+  *) echo "$*" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("own_token", [False, True])
+def test_on_github_the_checks_of_a_pull_request_of_retraining_are_started_once(
+    projects: dict[str, BakedProject], own_token: bool, tmp_path: Path
+) -> None:
+    pulls = [
+        ("retrain/a", "new", False),
+        ("retrain/b", "checked", False),
+        ("retrain/c", "f", True),
+        ("own", "p", False),
+    ]
+    names = ("headRefName", "headRefOid", "isCrossRepository")
+    (tmp_path / "pulls").write_text(json.dumps([dict(zip(names, pull, strict=True)) for pull in pulls]))
+    (tmp_path / "gh").write_text(GH)
+    (tmp_path / "gh").chmod(0o755)
+    step = definition(projects["github"], "github", RETRAIN)["jobs"]["retrain"]["steps"][-1]
+    variables = {"PULLS": str(tmp_path / "pulls"), "RUNNER_TEMP": str(tmp_path), "STARTED": "yes" * own_token}
+    env = surroundings(tmp_path, **variables) | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+
+    done = subprocess.run(["bash", "-e", "-c", step["run"]], cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == ("" if own_token else "workflow run ci.yml --ref retrain/a\n")

@@ -23,6 +23,7 @@ COMMANDS: dict[str, Any] = {
     "review": "experiments.review",
     "resolve": "experiments.resolve",
     "sync": "production.sync",
+    "schedule": "production.schedule",
     "registry": {"show": "production.show", "history": "production.show"},
     "approve": "production.promotion",
     "promote": "production.promotion",
