@@ -116,10 +116,12 @@ def test_the_job_that_may_write_checks_nothing_out_and_installs_nothing(projects
 @pytest.mark.parametrize("ci", FILES)
 def test_every_command_of_ours_that_ci_runs_exists(projects: dict[str, BakedProject], ci: str) -> None:
     lines = commands(projects[ci], ci)
-    called = {name for line in lines for name in re.findall(r"^python -m mlops (\w+)", line)}
+    called = {name for line in lines for name in re.findall(r"\bpython -m mlops (\w+)", line)}
 
-    assert called == {"review", "retrain", "trust"}
-    assert projects[ci].run("python", "-m", "mlops", "review", "--help").returncode == 0
+    assert "review" in called
+    assert {
+        name: projects[ci].run("python", "-m", "mlops", name, "--help").returncode for name in called
+    } == dict.fromkeys(called, 0)
     assert any(line.startswith("git diff --exit-code") and line.split(" || ")[0].endswith(" HEAD") for line in lines)
 
 
