@@ -37,6 +37,7 @@ COMMANDS: dict[str, Any] = {
     "predict": "production.predict",
     "batch": "production.batch",
     "check-drift": "monitoring.check_drift",
+    "simulate": "monitoring.simulate",
 }
 GROUPS = {
     "data": "List the versions of the data, and get one of them.",
