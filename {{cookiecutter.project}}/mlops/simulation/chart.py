@@ -1,8 +1,10 @@
 """The picture of a simulated year: where lines, bands and marks stand in it. The template draws them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+Place = Callable[[float], float]  # of a week, or of a value
 
 WIDTH, HEIGHT = 900, 420  # of the picture, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 44, 150, 92, 40  # room for the axis, the names of the lines, the marks, the weeks
@@ -15,6 +17,7 @@ LETTERS = {
     "rolled back": "R",
     "wrong labels": "L",
 }
+LETTER = 7  # width of a letter
 SMALLEST_GAP = 17  # between two names at the ends of lines
 TICKS = (0.01, 0.02, 0.05, 0.1, 0.2)
 MOST_TICKS = 7
@@ -23,7 +26,9 @@ MOST_TICKS = 7
 def of_year(found: Mapping[str, Any]) -> dict[str, Any]:
     """The picture of the report of `year.report`, as plain numbers."""
     weeks: Sequence[Mapping[str, Any]] = found["weeks"]
-    values = [week[side] for week in weeks for side in ("with", "without", "best") if week[side] is not None]
+    values: list[float] = [
+        week[side] for week in weeks for side in ("with", "without", "best") if week[side] is not None
+    ]
     step = next(one for one in TICKS if (max(values) - min(values)) / one <= MOST_TICKS - 1)
     low, high = math.floor(min(values) / step) * step, math.ceil(max(values) / step) * step
     last = len(weeks)
@@ -55,10 +60,11 @@ def of_year(found: Mapping[str, Any]) -> dict[str, Any]:
         "marks": _marks(found["events"], x, across),
         "gaps": [round(x(week["week"]) - across / 2, 1) for week in weeks if week["with"] is None],
         "across": round(across, 1),
+        "letters": {event["kind"]: LETTERS[event["kind"]] for event in found["events"] if event["kind"] in LETTERS},
     }
 
 
-def _line(weeks: Sequence[Mapping[str, Any]], side: str, x: Any, y: Any) -> list[str]:
+def _line(weeks: Sequence[Mapping[str, Any]], side: str, x: Place, y: Place) -> list[str]:
     """The points of a line, as SVG has them; a week without a value parts it."""
     parts: list[list[str]] = [[]]
     for week in weeks:
@@ -77,18 +83,25 @@ def _apart(heights: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
-def _bands(found: Mapping[str, Any], x: Any, across: float) -> list[dict[str, Any]]:
-    """The weeks of the shifts."""
+def _bands(found: Mapping[str, Any], x: Place, across: float) -> list[dict[str, Any]]:
+    """The weeks of the shifts, and where their names stand."""
     spans = [("sudden shift", found["sudden"], found["sudden"])]
     if found["gradual"]:
         spans.insert(0, ("gradual shift", *found["gradual"]))
-    return [
-        {"name": name, "x": round(x(first) - across / 2, 1), "width": round((last - first + 1) * across, 1)}
-        for name, first, last in spans
-    ]
+    bands = []
+    for name, first, last in spans:
+        left, width = x(first) - across / 2, (last - first + 1) * across
+        fits = width > len(name) * LETTER
+        place = {"label": round(left + width / 2, 1), "anchor": "middle"}
+        if not fits:  # then it stands beside its band, where there is room
+            place = {"label": round(left + width + 4, 1), "anchor": "start"}
+            if left + width + len(name) * LETTER > WIDTH - RIGHT:
+                place = {"label": round(left - 4, 1), "anchor": "end"}
+        bands.append({"name": name, "x": round(left, 1), "width": round(width, 1), **place})
+    return bands
 
 
-def _marks(events: Sequence[Mapping[str, Any]], x: Any, across: float) -> list[dict[str, Any]]:
+def _marks(events: Sequence[Mapping[str, Any]], x: Place, across: float) -> list[dict[str, Any]]:
     """A letter per event, in lanes above the weeks, so that no letter covers another."""
     found: list[dict[str, Any]] = []
     free: list[float] = []  # where each lane is free again

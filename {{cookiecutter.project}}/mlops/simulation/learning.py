@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mlops.base import params
 from mlops.base.errors import ParameterError
 from mlops.data import preparation, profile, validation
 from mlops.data.profile import Profile
 from mlops.data.schema import Schema
-from mlops.evaluation import baseline, comparison, fairness, gate, intervals, results
+from mlops.evaluation import baseline, comparison, gate, intervals, results
 from mlops.evaluation.gate import Gain
 from mlops.intake import tables
 from mlops.simulation.world import Probabilities
@@ -25,6 +26,8 @@ from mlops.training.model import FittedModel
 # The forest whose out-of-fold probabilities are the truth of a simulated year: large leaves, so that they are not sure
 # of what is luck. It is the same for every project, so that no model is judged by its own answers.
 TREES, LEAF = 100, 10
+MEASURES = {"skill", "overfitting", "gain", "validation"}  # of the rules that hold in any world
+Weeks = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Version:
 
     `test` is its test split (n typed rows), `predictions` its answers there, `answers` both as the stage `evaluate`
     writes them, `reference` the profile of its training split, and `scores` its metrics on the test split. `week` is
-    that of the training; 0 is before the year.
+    that of the training; 0 is before the year. `test_weeks` (n,) are the weeks in which the test rows were delivered, and
+    `newest` is the newest week that it has learnt from.
     """
 
     number: int
@@ -74,6 +78,8 @@ class Version:
     model: FittedModel
     reference: Profile
     test: pd.DataFrame
+    test_weeks: Weeks
+    newest: int
     predictions: Predictions
     answers: pd.DataFrame
     scores: dict[str, float]
@@ -83,7 +89,7 @@ class Version:
 
 
 def probabilities(table: pd.DataFrame, schema: Schema, settings: Settings) -> Probabilities:
-    """The probability of each of the k sorted classes for n labelled rows, shape (n, k), by models that had not seen them.
+    """The probabilities (n, k) of the k sorted classes for n labelled rows, by forests that had not seen the row.
 
     Raises:
         ParameterError: the target is a number, which has no classes.
@@ -114,8 +120,12 @@ def probabilities(table: pd.DataFrame, schema: Schema, settings: Settings) -> Pr
     return found
 
 
-def learn(table: pd.DataFrame, schema: Schema, settings: Settings, folder: Path, number: int, week: int) -> Version:
+def learn(
+    table: pd.DataFrame, weeks: Weeks, schema: Schema, settings: Settings, folder: Path, number: int, week: int
+) -> Version:
     """Train a version on n typed, labelled rows: split, validate, cross-validate, fit, and answer the test split.
+
+    `weeks` (n,) are those in which the rows were delivered; 0 is before the year.
 
     Raises:
         DataError: the rows cannot be split or learnt from.
@@ -152,6 +162,8 @@ def learn(table: pd.DataFrame, schema: Schema, settings: Settings, folder: Path,
         model=model,
         reference=reference,
         test=test,
+        test_weeks=weeks[split.test],
+        newest=int(weeks.max()),
         predictions=found,
         answers=results.to_frame(found, test, schema),
         scores=results.scores(found, headline),
@@ -162,36 +174,40 @@ def learn(table: pd.DataFrame, schema: Schema, settings: Settings, folder: Path,
 
 
 def judge(challenger: Version, champion: Version, schema: Schema, settings: Settings) -> list[gate.RuleResult]:
-    """The gate of params.yaml on a challenger; the champion answers its test rows, too.
+    """The gate of params.yaml on a challenger, without the rules that set an absolute limit.
+
+    Those (a minimum, the worst group, fairness) are about the project's own data, and this is a world of another one.
 
     Raises:
         ParameterError: a rule names a metric that does not exist, or limits a metric in the wrong direction.
     """
     judging, found = settings.evaluate, challenger.predictions
-    groups = results.metrics_by_group(found, challenger.test, schema.sensitive).to_dict(orient="records")
-    fair = fairness.report(found, challenger.test[schema.sensitive], judging.smallest_group, judging.confidence)
     roc_auc = intervals.bootstrap(found, judging.resamples, judging.confidence, judging.seed).get("roc_auc")
     own = settings.train.calibrate == "none" and challenger.model.positive is not None
     evidence = gate.Evidence(
         test=_defined(challenger.scores),
         cross_validated=_defined(challenger.cross_validated),
-        groups=groups,
-        smallest_group=judging.smallest_group,
-        fairness=fair["gaps"],
         validation=challenger.errors,
         skill=baseline.skill(found, judging),
         gain=_gain(challenger, champion, judging),
         uncalibrated=own and roc_auc is not None and roc_auc.low > 0.5,
     )
-    return gate.judge(evidence, challenger.headline, settings.register.rules)
+    rules = {name: rule for name, rule in settings.register.rules.items() if rule.measure in MEASURES}
+    return gate.judge(evidence, challenger.headline, rules)
 
 
-def _gain(challenger: Version, champion: Version, judging: params.Evaluate) -> dict[str, Gain]:
-    """The improvement over the champion on the challenger's test rows; none where their classes differ."""
-    found = challenger.predictions
+def _gain(challenger: Version, champion: Version, judging: params.Evaluate) -> dict[str, Gain] | None:
+    """The improvement over the champion on test rows that came after it had learnt; None if there are hardly any.
+
+    It has no metric where the two know different classes.
+    """
+    fresh = challenger.test_weeks > champion.newest
+    if fresh.sum() < judging.smallest_group:
+        return None
     if champion.model.classes != challenger.model.classes:
         return {}
-    before = champion.model.predict(challenger.test, found.actual)
+    found = challenger.predictions.subset(fresh)
+    before = champion.model.predict(challenger.test[fresh].reset_index(drop=True), found.actual)
     differences = comparison.paired_bootstrap(before, found, judging.resamples, judging.confidence, judging.seed)
     return {each.metric: Gain(*each.gain, len(found.actual)) for each in differences}
 

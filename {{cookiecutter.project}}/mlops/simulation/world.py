@@ -4,9 +4,10 @@ It depends on its rows, its plan and its seed alone, never on what anybody does 
 project's data, drawn with replacement. Their labels are drawn anew, by the probabilities that a model gave to a row it
 had not seen: so a row that comes twice gives nothing away, and a model that has learnt from the row has no advantage.
 
-A shift exchanges two parts of the rows. Within each part, the rows are ordered by the probability of the first class;
-each row then has the probabilities of the row with the same rank in the other part. So the column in question means the
-opposite from then on, each class stays about as frequent as before, and it can be learnt: from new labels only.
+A shift exchanges two parts of the rows: each part comes as often as the other did, and within each part, ordered by the
+probability of the first class, a row has the probabilities of the row with the same rank in the other part. So the
+column in question means the opposite from then on, while each class stays as frequent and as hard to tell as before.
+It can be learnt: from new labels only.
 """
 
 from collections.abc import Sequence
@@ -24,14 +25,14 @@ from mlops.data.schema import Column, Schema
 
 Probabilities = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Weights = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 LONG = 26  # weeks from which on there is time for a gradual shift
 PART = 1 / 3  # of the rows at either end of a number that a shift exchanges
 MOST_LEVELS = 6  # of a category that are tried as parts, the most frequent ones
 SMALLEST_LEVEL = 0.05  # as a share of the rows
-TILT = 1.0  # after a shift, rows of its first part come by so much more often: 1 is twice as often
-LEAST_LOSS = 0.02  # of accuracy, for a shift that is worth looking at
+LEAST_WORTH = 0.02  # of accuracy
 HUNDREDFOLD = 100  # an amount in cents where one in dollars is meant
 
 
@@ -77,7 +78,7 @@ class Shift:
 
     Of a number, the parts are its two ends, and `place` (n,) says when a row is exchanged: once that share of the shift
     has happened, the outermost rows first. Of a category it is None: then a share of all rows of both levels is
-    exchanged. After a shift, the first part comes more often. `loss` is the accuracy that an old model loses by it.
+    exchanged. `worth` says how well the shift shows what a year should show (see `shifts`).
     """
 
     column: str
@@ -85,12 +86,12 @@ class Shift:
     first: Mask
     second: Mask
     place: NDArray[np.float64] | None
-    loss: float = 0.0
+    worth: float = 0.0
 
     @property
     def whole(self) -> str:
         """The exchange, as a sentence that goes on."""
-        return f"rows of {self.words} get each other's labels"
+        return f"rows of {self.words} get each other's labels and frequency"
 
 
 @dataclass(frozen=True)
@@ -145,11 +146,14 @@ def make(
     Raises:
         DataError: no feature has to do with the label, so that no shift of it would change anything.
     """
-    found = shifts(features, probabilities, schema)
+    found = shifts(features, probabilities, probabilities, np.ones(len(rows)), schema)
     gradual = _preferred(found, "number", schema)
-    between = exchanged(probabilities, gradual) if plan.gradual else probabilities
-    others = [shift for shift in shifts(features, between, schema) if shift.column != gradual.column]
-    sudden = _preferred(others, "category", schema) if others else gradual
+    between, weights = probabilities, np.ones(len(rows))
+    if plan.gradual:
+        between, weights = exchanged(probabilities, gradual), reweighted(weights, gradual)
+    found = shifts(features, between, probabilities, weights, schema)
+    others = [shift for shift in found if shift.column != gradual.column] or found
+    sudden = _preferred(others, "category", schema)
     codes = pd.factorize(rows[schema.target], sort=True)[0]
     examples = np.array([np.flatnonzero(codes == code)[0] for code in range(probabilities.shape[1])])
     after = exchanged(between, sudden)
@@ -157,37 +161,57 @@ def make(
 
 
 def _preferred(found: Sequence[Shift], kind: str, schema: Schema) -> Shift:
-    """The worst shift of a number, or of a category; of anything, if there is none of that kind."""
+    """The first shift of a number, or of a category; of anything, if there is none of that kind."""
     return next((shift for shift in found if KIND[schema.columns[shift.column].type] == kind), found[0])
 
 
-def shifts(features: pd.DataFrame, probabilities: Probabilities, schema: Schema) -> list[Shift]:
-    """The shifts that cost an old model most, one for each feature where there is one, the worst first.
+def shifts(
+    features: pd.DataFrame, now: Probabilities, original: Probabilities, weights: Weights, schema: Schema
+) -> list[Shift]:
+    """The shifts that are worth a year, one for each feature that has one, the best first.
+
+    What a shift is worth is the accuracy that the best answers of `now` (n, k) lose by it. What somebody who stays with
+    the best answers of `original` (n, k) gains by it is taken off. `weights` (n,) say how often the rows come before it.
 
     Raises:
-        DataError: none costs anything to speak of.
+        DataError: none is worth anything to speak of.
     """
     found = []
     for name in schema.features:
         tried = [
-            replace(shift, loss=loss(probabilities, exchanged(probabilities, shift)))
+            replace(shift, worth=_worth(shift, now, original, weights))
             for shift in _of_column(features[name], schema.columns[name])
         ]
         if tried:
-            found.append(max(tried, key=lambda shift: shift.loss))
-    found = sorted((shift for shift in found if shift.loss >= LEAST_LOSS), key=lambda shift: -shift.loss)
+            found.append(max(tried, key=lambda shift: shift.worth))
+    found = sorted((shift for shift in found if shift.worth >= LEAST_WORTH), key=lambda shift: -shift.worth)
     if not found:
         raise DataError(
-            f"no feature has so much to do with {schema.target} that a shift of it would cost {LEAST_LOSS:.0%} of "
+            f"no feature has so much to do with {schema.target} that a shift of it would cost {LEAST_WORTH:.0%} of "
             "accuracy: there is no year to simulate with this data"
         )
     return found
 
 
-def loss(before: Probabilities, after: Probabilities) -> float:
-    """The accuracy that the best answers of before lose: the mean over n rows, from probabilities (n, k)."""
-    best = before.argmax(axis=1)[:, np.newaxis]
-    return float((np.take_along_axis(before, best, 1) - np.take_along_axis(after, best, 1)).mean())
+def _worth(shift: Shift, now: Probabilities, original: Probabilities, weights: Weights) -> float:
+    then, after = exchanged(now, shift), reweighted(weights, shift)
+
+    def right(answers: Probabilities, truth: Probabilities, weights: Weights) -> float:
+        """The share of right answers if everybody gives the class that is the most probable by `answers`."""
+        given = np.take_along_axis(truth, answers.argmax(axis=1)[:, np.newaxis], 1)[:, 0]
+        return float(np.average(given, weights=weights))
+
+    lost = right(now, now, weights) - right(now, then, after)
+    return lost - max(right(original, then, after) - right(original, now, weights), 0.0)
+
+
+def reweighted(weights: Weights, shift: Shift, progress: float = 1.0) -> Weights:
+    """How often the rows (n,) come after a shift, or in the middle of it."""
+    sizes = [weights[part].sum() for part in (shift.first, shift.second)]
+    found = weights.copy()
+    for part, ratio in ((shift.first, sizes[1] / sizes[0]), (shift.second, sizes[0] / sizes[1])):
+        found[part] *= 1 + progress * (ratio - 1)
+    return found
 
 
 def exchanged(probabilities: Probabilities, shift: Shift) -> Probabilities:
@@ -196,7 +220,7 @@ def exchanged(probabilities: Probabilities, shift: Shift) -> Probabilities:
     parts = [np.flatnonzero(part) for part in (shift.first, shift.second)]
     one, other = (part[np.argsort(probabilities[part, 0], kind="stable")] for part in parts)
     for rows, source in ((one, other), (other, one)):
-        found[rows] = probabilities[source[(np.arange(len(rows)) + 0.5) * len(source) // len(rows)]]
+        found[rows] = probabilities[source[np.arange(len(rows)) * len(source) // len(rows)]]
     return found
 
 
@@ -208,15 +232,17 @@ def _of_column(values: pd.Series, column: Column) -> list[Shift]:
         high, low = rank > 1 - PART, rank < PART
         if not high.any() or not low.any():
             return []
-        ends = [_edge(values[part].min() if part is high else values[part].max(), column) for part in (high, low)]
-        words = f"{name} from {ends[0]} on and up to {ends[1]}"
-        return [Shift(name, words, high, low, np.minimum(rank, 1 - rank) / PART)]
-    text = values.astype("str").where(values.notna())
-    counts = text.value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    levels = [str(level) for level, count in counts.head(MOST_LEVELS).items() if count >= SMALLEST_LEVEL * rows]
+        place = np.minimum(rank, 1 - rank) / PART
+        words = [f"from {_edge(values[high].min(), column)} on", f"up to {_edge(values[low].max(), column)}"]
+        parts = {words[0]: high, words[1]: low}
+    else:
+        text = values.astype("str").where(values.notna())
+        counts = text.value_counts().sort_index().sort_values(ascending=False, kind="stable")
+        levels = [str(level) for level, count in counts.head(MOST_LEVELS).items() if count >= SMALLEST_LEVEL * rows]
+        place, parts = None, {level: (text == level).to_numpy(dtype=bool) for level in levels}
     return [
-        Shift(name, f"{name} {one} and {other}", (text == one).to_numpy(bool), (text == other).to_numpy(bool), None)
-        for one, other in combinations(sorted(levels), 2)
+        Shift(name, f"{name} {one} and {name} {other}", parts[one], parts[other], place)
+        for one, other in combinations(parts, 2)
     ]
 
 
@@ -250,18 +276,25 @@ def truth(world: World, week: int) -> Probabilities:
 def delivery(world: World, week: int) -> Delivery:
     """What comes in a week of the year."""
     plan, draw = world.plan, np.random.default_rng([world.seed, week])
-    weights = 1 + TILT * progress(plan, week) * world.gradual.first
-    weights = weights * (1 + TILT * (week >= plan.sudden) * world.sudden.first)
+    weights = reweighted(np.ones(len(world.rows)), world.gradual, progress(plan, week))
+    if week >= plan.sudden:
+        weights = reweighted(weights, world.sudden)
     positions = draw.choice(len(world.rows), world.size, p=weights / weights.sum())
-    probabilities = truth(world, week)[positions]
-    codes = (probabilities.cumsum(axis=1) < draw.random(world.size)[:, np.newaxis]).sum(axis=1)
-    codes = np.minimum(codes, probabilities.shape[1] - 1)  # the sum of a row may be a bit less than 1
-    labels = world.rows[world.schema.target].iloc[world.examples[codes]].reset_index(drop=True)
+    found = labels(world, positions, week)
     table = world.rows.drop(columns=world.schema.target).iloc[positions].reset_index(drop=True)
     table, broken = _stamped(table, world, week), ""
     if week == plan.broken:
         table, broken = _broken(table, world)
-    return Delivery(table, labels, positions, probabilities, broken)
+    return Delivery(table, found, positions, truth(world, week)[positions], broken)
+
+
+def labels(world: World, positions: Rows, week: int) -> pd.Series:
+    """Labels of the rows at `positions` (m,), drawn by the probabilities of a week."""
+    draw = np.random.default_rng([world.seed, week, 1]).random(len(positions))
+    probabilities = truth(world, week)[positions]
+    codes = (probabilities.cumsum(axis=1) < draw[:, np.newaxis]).sum(axis=1)
+    codes = np.minimum(codes, probabilities.shape[1] - 1)  # the sum of a row may be a bit less than 1
+    return world.rows[world.schema.target].iloc[world.examples[codes]].reset_index(drop=True)
 
 
 def mislabelled(delivered: Sequence[Delivery]) -> list[pd.Series]:
@@ -269,10 +302,10 @@ def mislabelled(delivered: Sequence[Delivery]) -> list[pd.Series]:
 
     The rows that are the most likely to be of the first class get the labels of those that are the least likely to be.
     """
-    labels = pd.concat([one.labels for one in delivered], ignore_index=True)
+    right = pd.concat([one.labels for one in delivered], ignore_index=True)
     order = np.argsort(np.concatenate([one.truth[:, 0] for one in delivered]), kind="stable")
-    joined = labels.copy()
-    joined.iloc[order] = labels.iloc[order[::-1]].array
+    joined = right.copy()
+    joined.iloc[order] = right.iloc[order[::-1]].array
     ends = np.cumsum([len(one.labels) for one in delivered])
     return [
         joined.iloc[end - len(one.labels) : end].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""The loop of a simulated year: it watches each delivery, refuses, retrains, tries a challenger, promotes or rolls back.
+"""The loop of a simulated year: it watches, refuses, retrains, tries a challenger, and promotes or rolls it back.
 
 Beside it the first version goes on answering the same rows, as it would without retraining. The loop knows the labels
 that have come; the year's accuracy is that of all answers.
@@ -30,6 +30,7 @@ from mlops.simulation.world import Delivery, World
 from mlops.training import task
 
 WEEK = 7 * 24 * 3600.0  # seconds
+WINDOW = 2  # deliveries whose labels say how good the champion is
 SHARE = 0.4  # of the rows that a challenger answers: some hundred rows a week are few for a test
 
 
@@ -85,7 +86,8 @@ class Loop:
     took_over: int = 1
     canary: Canary | None = None
     versions: int = 1
-    trained: int = 0
+    trained: int = 0  # newest week whose labels a training has seen
+    attempt: int = -99  # week of the last training
     delivered: dict[int, Delivery] = field(default_factory=dict)
     answered: dict[int, Answered] = field(default_factory=dict)
     weeks: list[dict[str, Any]] = field(default_factory=list)
@@ -97,7 +99,7 @@ class Loop:
 
 
 def begin(
-    world: World,
+    made: World,
     history: pd.DataFrame,
     schema: Schema,
     derive: Derive,
@@ -107,13 +109,17 @@ def begin(
 ) -> Loop:
     """The loop before the first week: version 1 has learnt from `history`, the n prepared rows of the project.
 
+    Their labels are drawn anew, like all others.
+
     `memory` is how many deliveries a retraining learns from, the newest ones; 0 stands for all of them and the history.
 
     Raises:
         ProjectError: no model can be trained on the history.
     """
-    first = learning.learn(history, schema, settings, folder, 1, 0)
-    return Loop(world, schema, derive, settings, folder, history, memory, first, first)
+    labels = world.labels(made, np.arange(len(history)), 0)
+    history = pd.DataFrame({**history, schema.target: labels})
+    first = learning.learn(history, np.zeros(len(history), dtype=np.int64), schema, settings, folder, 1, 0)
+    return Loop(made, schema, derive, settings, folder, history, memory, first, first)
 
 
 def weeks(loop: Loop) -> Iterator[int]:
@@ -129,7 +135,7 @@ def weeks(loop: Loop) -> Iterator[int]:
         labels = _labels(loop, week)
         _settle(loop, week, labels)
         answered = _receive(loop, week)
-        realised = _realised(loop, week, labels)
+        realised = _realised(loop, labels)
         if loop.canary is None:
             _retrain(loop, week, labels, realised)
         loop.weeks.append(_facts(loop, week, answered, realised))
@@ -246,31 +252,38 @@ def _read(loop: Loop, delivery: Delivery) -> pd.DataFrame:
     return table
 
 
-def _realised(loop: Loop, week: int, labels: dict[int, pd.Series]) -> tuple[float, int] | None:
-    """The champion's accuracy on the newest answers of its own that have labels, and the number of these answers."""
-    newest = max(labels, default=0)
-    if newest < max(loop.took_over, week - loop.world.plan.delay):
+def _realised(loop: Loop, labels: dict[int, pd.Series]) -> tuple[float, int] | None:
+    """The accuracy of the champion's own newest answers that have labels, and the number of these answers.
+
+    It is over two deliveries: one odd week is no reason to do anything.
+    """
+    known = [number for number in sorted(labels) if number >= loop.took_over][-WINDOW:]
+    if not known:
         return None
-    answered, actual = loop.answered[newest], task.labels(labels[newest], "classification")
-    own = ~answered.challenged
-    return float((answered.given[own] == actual[own]).mean()), int(own.sum())
+    right = [
+        (answered.given == task.labels(labels[number], "classification"))[~answered.challenged]
+        for number, answered in ((number, loop.answered[number]) for number in known)
+    ]
+    return float(np.concatenate(right).mean()), sum(map(len, right))
 
 
 def _retrain(loop: Loop, week: int, labels: dict[int, pd.Series], realised: tuple[float, int] | None) -> None:
     """Train a challenger if there is a reason, and let it answer some rows from the next week on if the gate passes."""
     since = [number for number in labels if number > loop.trained]
-    alarms = [loop.answered[number].drift for number in since]
+    own = [number for number in since if number >= loop.took_over]
+    rested = week - loop.attempt > loop.world.plan.delay
+    alarms = [loop.answered[number].drift for number in own]
     drift = next((report for report in alarms if report["retraining"]["recommended"]), None)
     tested = len(loop.champion.test)
     value, rows = realised or (None, 0)
     watched = rules.Watched(drift, value, rows, loop.champion.scores["accuracy"], tested)
-    reasons = rules.reasons(watched, loop.settings.monitor) if since else []
+    reasons = rules.reasons(watched, loop.settings.monitor) if since and rested else []
     if not reasons:
         return
     number = loop.versions + 1
-    loop.versions, loop.trained = number, max(labels)
+    loop.versions, loop.trained, loop.attempt = number, max(labels), week
     try:
-        challenger = learning.learn(_lesson(loop, labels), loop.schema, loop.settings, loop.folder, number, week)
+        challenger = learning.learn(*_lesson(loop, labels), loop.schema, loop.settings, loop.folder, number, week)
         results = learning.judge(challenger, loop.champion, loop.schema, loop.settings)
     except ProjectError as error:
         loop.tell(week, "retrained", f"{'; '.join(reasons)}: {error}", number)
@@ -284,19 +297,22 @@ def _retrain(loop: Loop, week: int, labels: dict[int, pd.Series], realised: tupl
     loop.canary = _canary(loop, challenger, week + 1)
 
 
-def _lesson(loop: Loop, labels: dict[int, pd.Series]) -> pd.DataFrame:
-    """The typed, labelled rows that a retraining learns from: the newest deliveries, filled up from the history."""
+def _lesson(loop: Loop, labels: dict[int, pd.Series]) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """The typed, labelled rows that a retraining learns from, and the weeks in which they came.
+
+    They are the newest deliveries, filled up from the history.
+    """
     chosen = sorted(labels)[-loop.memory :] if loop.memory else sorted(labels)
-    parts = [
-        pd.DataFrame({**loop.answered[week].table, loop.schema.target: labels[week]})[loop.schema.kept]
-        for week in chosen
-    ]
-    wanted = loop.memory * loop.world.size - sum(map(len, parts)) if loop.memory else len(loop.history)
-    if wanted > 0:
-        draw = np.random.default_rng([loop.world.seed, 0])
-        kept = np.sort(draw.permutation(len(loop.history))[:wanted])
-        parts.insert(0, loop.history.iloc[kept])
-    return pd.concat(parts, ignore_index=True)
+    wanted = loop.memory * loop.world.size - sum(len(labels[week]) for week in chosen)
+    if not loop.memory:
+        wanted = len(loop.history)
+    kept = np.sort(np.random.default_rng([loop.world.seed, 0]).permutation(len(loop.history))[: max(wanted, 0)])
+    parts = {0: loop.history.iloc[kept]}
+    for week in chosen:
+        columns = {**loop.answered[week].table, loop.schema.target: labels[week]}
+        parts[week] = pd.DataFrame(columns)[loop.schema.kept]
+    weeks = np.repeat(np.array(list(parts), dtype=np.int64), [len(part) for part in parts.values()])
+    return pd.concat([part for part in parts.values() if len(part)], ignore_index=True), weeks
 
 
 def _canary(loop: Loop, challenger: Version, first: int) -> Canary:

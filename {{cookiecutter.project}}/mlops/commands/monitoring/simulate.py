@@ -13,7 +13,8 @@ from mlops.history import paths
 from project import features
 
 MOST_ROWS = 20_000  # of the project's data that the year is drawn from
-SMALLEST_WEEK, LARGEST_WEEK, WEEKS_IN_DATA = 400, 1000, 12  # rows of a week: so many, and a twelfth of the data between
+WEEK = 1000  # rows of a delivery
+MEMORY = 4  # deliveries that a retraining learns from, or fewer in a short year
 PAGE = Path("reports/simulation.html")
 
 
@@ -49,16 +50,16 @@ def simulate(
     try:
         schema, rows, history = _read(scratch, settings.prepare, seed)
         truth = learning.probabilities(history, schema, settings)
-        size = min(max(len(rows) // WEEKS_IN_DATA, SMALLEST_WEEK), LARGEST_WEEK)
-        made = world.make(rows, history, truth, schema, plan, seed, size)
-        newest = max(weeks // 8, 1) if memory is None else memory
+        made = world.make(rows, history, truth, schema, plan, seed, WEEK)
+        newest = min(max(weeks // 8, 1), MEMORY) if memory is None else memory
         loop = year.begin(made, history, schema, features.derive, settings, scratch, newest)
         for _ in console.progress(year.weeks(loop), weeks, "living the year"):
             pass
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     found = year.report(loop)
-    pages.write_page(html, "simulation.html", **found, chart=chart.of_year(found))
+    estimates = any(week["estimated"] is not None for week in found["weeks"])
+    pages.write_page(html, "simulation.html", **found, chart=chart.of_year(found), estimates=estimates)
     if as_json:
         console.print_json(found)
     else:
@@ -76,8 +77,8 @@ def _read(scratch: Path, settings: params.Prepare, seed: int) -> Any:
     schema, parts = tables.read_schema(paths.SCHEMA), []
     terms = deliveries.Terms(tuple(schema.from_outside), settings.ragged)
     for path in deliveries.present(paths.RAW):
-        for batch in console.progress(deliveries.batches(path, terms=terms), None, f"reading {path.name}"):
-            parts.append(parsing.parse(batch, schema, str(path), schema.delivered).table)
+        batches = console.progress(deliveries.batches(path, terms=terms), None, f"reading {path.name}")
+        parts += [parsing.parse(batch, schema, str(path), schema.delivered).table for batch in batches]
     rows = pd.concat(parts, ignore_index=True)
     rows = rows[cleaning.labelled(rows[schema.target])]
     chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:MOST_ROWS])
