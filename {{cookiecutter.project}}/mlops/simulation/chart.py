@@ -6,8 +6,8 @@ from typing import Any
 
 Place = Callable[[float], float]  # of a week, or of a value
 
-WIDTH, HEIGHT = 900, 420  # of the picture, in its own units
-LEFT, RIGHT, TOP, BOTTOM = 44, 150, 92, 40  # room for the axis, the names of the lines, the marks, the weeks
+WIDTH, PLOT = 900, 300  # of the picture, and the height of the lines, in its own units
+LEFT, RIGHT, BOTTOM = 44, 150, 40  # room for the axis, the names of the lines, the weeks
 LANE = 20  # height of a lane of marks
 LETTERS = {
     "refused": "X",
@@ -31,24 +31,29 @@ def of_year(found: Mapping[str, Any]) -> dict[str, Any]:
     ]
     step = next(one for one in TICKS if (max(values) - min(values)) / one <= MOST_TICKS - 1)
     low, high = math.floor(min(values) / step) * step, math.ceil(max(values) / step) * step
+    high = max(high, low + step)
     last = len(weeks)
     across = (WIDTH - LEFT - RIGHT) / last
 
     def x(week: float) -> float:
         return round(LEFT + (week - 0.5) * across, 1)
 
+    marks = _marks(found["events"], x)
+    top = LANE * (1 + max((mark["lane"] for mark in marks), default=0)) + LANE // 2
+    bottom = top + PLOT
+
     def y(value: float) -> float:
-        return round(HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM), 1)
+        return round(bottom - (value - low) / (high - low) * PLOT, 1)
 
     ends = {side: next(week[side] for week in reversed(weeks) if week[side] is not None) for side in found["accuracy"]}
     every = max(1, round(last / 13))
     return {
         "width": WIDTH,
-        "height": HEIGHT,
+        "height": bottom + BOTTOM,
         "left": LEFT,
         "right": WIDTH - RIGHT,
-        "top": TOP,
-        "bottom": HEIGHT - BOTTOM,
+        "top": top,
+        "bottom": bottom,
         "ticks": [
             {"y": y(low + number * step), "value": low + number * step}
             for number in range(round((high - low) / step) + 1)
@@ -57,7 +62,7 @@ def of_year(found: Mapping[str, Any]) -> dict[str, Any]:
         "lines": {side: _line(weeks, side, x, y) for side in found["accuracy"]},
         "names": _apart({side: y(value) for side, value in ends.items()}),
         "bands": _bands(found, x, across),
-        "marks": _marks(found["events"], x, across),
+        "marks": [{**mark, "y": top - 14 - LANE * mark["lane"]} for mark in marks],
         "gaps": [round(x(week["week"]) - across / 2, 1) for week in weeks if week["with"] is None],
         "across": round(across, 1),
         "letters": {event["kind"]: LETTERS[event["kind"]] for event in found["events"] if event["kind"] in LETTERS},
@@ -72,7 +77,7 @@ def _line(weeks: Sequence[Mapping[str, Any]], side: str, x: Place, y: Place) -> 
             parts.append([])
         else:
             parts[-1].append(f"{x(week['week'])},{y(week[side])}")
-    return [" ".join(part) for part in parts if part]
+    return [" ".join(part if len(part) > 1 else part * 2) for part in parts if part]
 
 
 def _apart(heights: Mapping[str, float]) -> dict[str, float]:
@@ -101,8 +106,8 @@ def _bands(found: Mapping[str, Any], x: Place, across: float) -> list[dict[str, 
     return bands
 
 
-def _marks(events: Sequence[Mapping[str, Any]], x: Place, across: float) -> list[dict[str, Any]]:
-    """A letter per event, in lanes above the weeks, so that no letter covers another."""
+def _marks(events: Sequence[Mapping[str, Any]], x: Place) -> list[dict[str, Any]]:
+    """A letter per event, in lanes one above the other, so that no letter covers another."""
     found: list[dict[str, Any]] = []
     free: list[float] = []  # where each lane is free again
     for event in events:
@@ -114,5 +119,5 @@ def _marks(events: Sequence[Mapping[str, Any]], x: Place, across: float) -> list
         free[lane : lane + 1] = [at + LANE]
         version = f" (version {event['version']})" if event["version"] else ""
         words = f"week {event['week']}: {event['kind']}{version}"
-        found.append({"x": at, "y": TOP - 14 - LANE * lane, "letter": letter, "kind": event["kind"], "words": words})
+        found.append({"x": at, "lane": lane, "letter": letter, "kind": event["kind"], "words": words})
     return found

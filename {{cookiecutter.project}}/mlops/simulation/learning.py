@@ -69,8 +69,8 @@ class Version:
 
     `test` is its test split (n typed rows), `predictions` its answers there, `answers` both as the stage `evaluate`
     writes them, `reference` the profile of its training split, and `scores` its metrics on the test split. `week` is
-    that of the training; 0 is before the year. `test_weeks` (n,) are the weeks in which the test rows were delivered, and
-    `newest` is the newest week that it has learnt from.
+    that of the training; 0 is before the year. `test_weeks` (n,) are the weeks in which the test rows were delivered,
+    and `newest` is the newest week that it has learnt from.
     """
 
     number: int

@@ -119,8 +119,8 @@ class World:
 class Delivery(NamedTuple):
     """What comes in one week: m typed rows without labels, their actual labels, and the positions of their rows (m,).
 
-    `truth` (m, k) are the probabilities by which the labels were drawn. `broken` says what is wrong with the rows; empty
-    if nothing is.
+    `truth` (m, k) are the probabilities by which the labels were drawn. `broken` says what is wrong with the rows;
+    it is empty if nothing is.
     """
 
     table: pd.DataFrame
@@ -171,7 +171,7 @@ def shifts(
     """The shifts that are worth a year, one for each feature that has one, the best first.
 
     What a shift is worth is the accuracy that the best answers of `now` (n, k) lose by it. What somebody who stays with
-    the best answers of `original` (n, k) gains by it is taken off. `weights` (n,) say how often the rows come before it.
+    the best answers of `original` (n, k) gains by it is taken off. `weights` (n,) say how often rows come before it.
 
     Raises:
         DataError: none is worth anything to speak of.
@@ -294,7 +294,8 @@ def labels(world: World, positions: Rows, week: int) -> pd.Series:
     probabilities = truth(world, week)[positions]
     codes = (probabilities.cumsum(axis=1) < draw[:, np.newaxis]).sum(axis=1)
     codes = np.minimum(codes, probabilities.shape[1] - 1)  # the sum of a row may be a bit less than 1
-    return world.rows[world.schema.target].iloc[world.examples[codes]].reset_index(drop=True)
+    target: pd.Series = world.rows[world.schema.target].iloc[world.examples[codes]]
+    return target.reset_index(drop=True)
 
 
 def mislabelled(delivered: Sequence[Delivery]) -> list[pd.Series]:

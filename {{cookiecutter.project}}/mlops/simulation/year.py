@@ -130,8 +130,8 @@ def weeks(loop: Loop) -> Iterator[int]:
     """
     plan = loop.world.plan
     for week in range(1, plan.weeks + 1):
-        _announce(loop, week)
         loop.delivered[week] = world.delivery(loop.world, week)
+        _announce(loop, week)
         labels = _labels(loop, week)
         _settle(loop, week, labels)
         answered = _receive(loop, week)
@@ -151,6 +151,8 @@ def _announce(loop: Loop, week: int) -> None:
         loop.tell(week, "sudden shift", f"from now on, {sudden.whole}")
     if week == plan.mislabelled:
         loop.tell(week, "wrong labels", "all labels so far are sent once more, joined to the wrong rows, for one week")
+    if broken := loop.delivered[week].broken:
+        loop.tell(week, "broken delivery", broken)
 
 
 def _labels(loop: Loop, week: int) -> dict[int, pd.Series]:
