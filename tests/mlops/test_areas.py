@@ -13,7 +13,7 @@ ROOT = TEMPLATE / PROJECT
 MLOPS = ROOT / "mlops"
 AREAS = [
     *("base", "data", "drafting", "training", "evaluation", "monitoring"),
-    *("intake", "history", "registry", "serving", "assessment", "commands"),
+    *("intake", "history", "registry", "serving", "simulation", "assessment", "commands"),
 ]
 PURE = ["data", "drafting", "training", "evaluation", "monitoring"]
 # What reads or writes disk, clock, network or another process.

@@ -30,6 +30,7 @@ from mlops.simulation.world import Delivery, World
 from mlops.training import task
 
 WEEK = 7 * 24 * 3600.0  # seconds
+INBOX, NAME = "inbox", "delivery.parquet"
 WINDOW = 2  # deliveries whose labels say how good the champion is
 SHARE = 0.4  # of the rows that a challenger answers: some hundred rows a week are few for a test
 
@@ -198,7 +199,7 @@ def _receive(loop: Loop, week: int) -> Answered | None:
     try:
         table = _read(loop, delivery)
     except DataError as error:
-        loop.tell(week, "refused", str(error).replace(f"{loop.folder}/", ""))
+        loop.tell(week, "refused", str(error).replace(str(loop.folder / INBOX / NAME), "the delivery"))
         return None
     found, canary = loop.champion.model.predict(table), loop.canary
     without = loop.first.model.predict(table)
@@ -238,9 +239,8 @@ def _read(loop: Loop, delivery: Delivery) -> pd.DataFrame:
     Raises:
         DataError: it breaks schema.yaml.
     """
-    inbox = loop.folder / "inbox"
-    path = inbox / "delivery.parquet"
-    tables.write(path, delivery.table)
+    inbox = loop.folder / INBOX
+    tables.write(inbox / NAME, delivery.table)
     aside, settings = loop.folder / "typed.parquet", loop.settings
     with deliveries.collected(inbox, loop.schema, loop.schema.needed, loop.derive, aside) as delivered:
         table = pd.concat(delivered.table.batches(), ignore_index=True)
