@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from mlops.base.errors import DataError, ProjectError
 from mlops.base.params import Costs, Serving
-from mlops.data import checks, profile
-from mlops.data.deriving import Derive
+from mlops.data import checks, parsing, profile
+from mlops.data.deriving import Derive, derived
 from mlops.data.schema import Schema
 from mlops.evaluation import gate
-from mlops.intake import deliveries, tables
 from mlops.monitoring import verdict
 from mlops.serving import routing
 from mlops.serving.routing import Decision, Route
@@ -30,7 +29,6 @@ from mlops.simulation.world import Delivery, World
 from mlops.training import task
 
 WEEK = 7 * 24 * 3600.0  # seconds
-INBOX, NAME = "inbox", "delivery.parquet"
 WINDOW = 2  # deliveries whose labels say how good the champion is
 SHARE = 0.4  # of the rows that a challenger answers: some hundred rows a week are few for a test
 
@@ -194,12 +192,12 @@ def _follow(loop: Loop, week: int, canary: Canary, decision: Decision) -> None:
 
 
 def _receive(loop: Loop, week: int) -> Answered | None:
-    """Read, check and answer the delivery of a week; None if it is refused."""
+    """Read, check and answer the delivery of a week, and compare it; None if it is refused."""
     delivery = loop.delivered[week]
     try:
         table = _read(loop, delivery)
     except DataError as error:
-        loop.tell(week, "refused", str(error).replace(str(loop.folder / INBOX / NAME), "the delivery"))
+        loop.tell(week, "refused", str(error))
         return None
     found, canary = loop.champion.model.predict(table), loop.canary
     without = loop.first.model.predict(table)
@@ -234,20 +232,16 @@ def _receive(loop: Loop, week: int) -> Answered | None:
 
 
 def _read(loop: Loop, delivery: Delivery) -> pd.DataFrame:
-    """The typed rows (m) of a delivery, read from a file as those of a project are.
+    """The typed rows (m) of a delivery, read and checked as `ingest` does.
 
     Raises:
         DataError: it breaks schema.yaml.
     """
-    inbox = loop.folder / INBOX
-    tables.write(inbox / NAME, delivery.table)
-    aside, settings = loop.folder / "typed.parquet", loop.settings
-    with deliveries.collected(inbox, loop.schema, loop.schema.needed, loop.derive, aside) as delivered:
-        table = pd.concat(delivered.table.batches(), ignore_index=True)
-        found = checks.combine([checks.check_columns(table, loop.schema, 1.0)])
-        found = checks.with_unreadable(found, delivered.unparseable)
-        found += [checks.check_ids(table[name]) for name in loop.schema.with_role("id") if name in table]
-        found += checks.check_lines(delivered.facts, settings.validate.left_out_error)
+    schema = loop.schema
+    parsed = parsing.parse(delivery.table, schema, "the delivery", schema.needed)
+    table = derived(parsed.table, schema, loop.derive)
+    found = checks.check_columns(table, schema, 1.0)
+    found += [checks.check_ids(table[name]) for name in schema.with_role("id") if name in table]
     broken = [result.sentence() for result in found if not result.passed and result.severity == "error"]
     if broken:
         raise DataError("; ".join(broken))

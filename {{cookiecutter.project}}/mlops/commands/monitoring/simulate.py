@@ -29,7 +29,7 @@ def simulate(
     html: Annotated[Path, typer.Option(help="Where the page goes.")] = PAGE,
     as_json: AsJson = False,
 ) -> None:
-    """Simulate a year of deliveries, once with retraining and once without.
+    """Simulate a year of deliveries, with retraining and without.
 
     The deliveries are drawn from data/raw/. Two shifts change what the right answer is, one delivery is broken, labels
     come late, and once they are wrong. The loop watches, refuses, retrains, promotes and rolls back, by the rules of
