@@ -5,10 +5,12 @@ from typing import Any
 
 from mlops.simulation import chart
 
+WEEK = {"with": 0.8, "without": 0.8, "best": 0.82, "estimated": None}
+
 
 def report(**changed: Any) -> dict[str, Any]:
     weeks = [
-        {"week": week, "with": 0.8, "without": 0.8 - 0.01 * week, "best": 0.82} | ({"with": None} if week == 5 else {})
+        WEEK | {"week": week, "without": 0.8 - 0.01 * week} | ({"with": None} if week == 5 else {})
         for week in range(1, 9)
     ]
     kinds = ["retrained", "gate refused", "sudden shift", "refused", "promoted", "rolled back"]
@@ -38,7 +40,7 @@ def test_no_letter_covers_another_and_none_is_outside_the_picture() -> None:
 
 
 def test_names_stand_apart_and_every_band_has_its_name_inside_the_picture() -> None:
-    flat = report(weeks=[{"week": week, "with": 0.8, "without": 0.8, "best": 0.8} for week in range(1, 53)])
+    flat = report(weeks=[WEEK | {"week": week, "best": 0.8} for week in range(1, 53)])
 
     found = chart.of_year(flat | {"gradual": [6, 18], "sudden": 52})
 
@@ -46,3 +48,12 @@ def test_names_stand_apart_and_every_band_has_its_name_inside_the_picture() -> N
     gradual, sudden = found["bands"]
     assert gradual["x"] < gradual["label"] < gradual["x"] + gradual["width"]
     assert (sudden["anchor"], sudden["label"] < sudden["x"]) == ("end", True)
+
+
+def test_an_estimate_that_is_far_too_high_is_inside_the_picture() -> None:
+    weeks = [WEEK | {"week": week, "estimated": 0.97 if week > 1 else None} for week in range(1, 9)]
+
+    found = chart.of_year(report(weeks=weeks))
+
+    assert len(found["estimates"]) == 7
+    assert all(found["top"] <= one["y"] < found["bottom"] for one in found["estimates"])

@@ -27,7 +27,7 @@ def of_year(found: Mapping[str, Any]) -> dict[str, Any]:
     """The picture of the report of `year.report`, as plain numbers."""
     weeks: Sequence[Mapping[str, Any]] = found["weeks"]
     values: list[float] = [
-        week[side] for week in weeks for side in ("with", "without", "best") if week[side] is not None
+        week[side] for week in weeks for side in ("with", "without", "best", "estimated") if week[side] is not None
     ]
     step = next(one for one in TICKS if (max(values) - min(values)) / one <= MOST_TICKS - 1)
     low, high = math.floor(min(values) / step) * step, math.ceil(max(values) / step) * step
@@ -60,6 +60,9 @@ def of_year(found: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "weeks": [{"x": x(week), "week": week} for week in range(1, last + 1, every)],
         "lines": {side: _line(weeks, side, x, y) for side in found["accuracy"]},
+        "estimates": [
+            {"x": x(week["week"]), "y": y(week["estimated"])} for week in weeks if week["estimated"] is not None
+        ],
         "names": _apart({side: y(value) for side, value in ends.items()}),
         "bands": _bands(found, x, across),
         "marks": [{**mark, "y": top - 14 - LANE * mark["lane"]} for mark in marks],

@@ -331,16 +331,17 @@ def _facts(loop: Loop, week: int, answered: Answered | None, realised: tuple[flo
     """The week as plain values; what only the world knows is `with`, `without` and `best`."""
     delivery = loop.delivered[week]
     facts: dict[str, Any] = {"week": week, "rows": len(delivery.labels), "champion": loop.champion.number}
-    values: dict[str, Any] = dict.fromkeys(("challenger", "with", "without", "best", "estimated", "verdict"))
+    values: dict[str, Any] = dict.fromkeys(("challenger", "with", "without", "best", "estimated", "trusted", "verdict"))
     if answered is not None:
         actual = task.labels(delivery.labels, "classification")
-        estimated = ((answered.drift.get("estimated") or {}).get("metrics") or {}).get("accuracy") or {}
+        estimate = answered.drift.get("estimated") or {"metrics": {}}
         values = {
             "challenger": answered.challenger or None,
             "with": float((answered.given == actual).mean()),
             "without": float((answered.without == actual).mean()),
             "best": float(delivery.truth.max(axis=1).mean()),
-            "estimated": estimated.get("value"),
+            "estimated": (estimate["metrics"].get("accuracy") or {}).get("value"),
+            "trusted": estimate.get("trusted"),
             "verdict": answered.drift["verdict"],
         }
     known = None if realised is None or math.isnan(realised[0]) else realised[0]

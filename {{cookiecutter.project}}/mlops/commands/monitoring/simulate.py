@@ -58,8 +58,7 @@ def simulate(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     found = year.report(loop)
-    estimates = any(week["estimated"] is not None for week in found["weeks"])
-    pages.write_page(html, "simulation.html", **found, chart=chart.of_year(found), estimates=estimates)
+    pages.write_page(html, "simulation.html", **found, chart=chart.of_year(found))
     if as_json:
         console.print_json(found)
     else:
