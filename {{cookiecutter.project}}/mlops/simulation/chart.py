@@ -12,6 +12,7 @@ LANE = 20  # height of a lane of marks
 LETTERS = {
     "refused": "X",
     "retrained": "T",
+    "training failed": "F",
     "gate refused": "G",
     "promoted": "P",
     "rolled back": "R",

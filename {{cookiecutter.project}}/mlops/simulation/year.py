@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlops.base.errors import DataError, ProjectError
+from mlops.base.errors import DataError
 from mlops.base.params import Costs, Serving
 from mlops.data import checks, parsing, profile
 from mlops.data.deriving import Derive, derived
@@ -281,8 +281,8 @@ def _retrain(loop: Loop, week: int, labels: dict[int, pd.Series], realised: tupl
     try:
         challenger = learning.learn(*_lesson(loop, labels), loop.schema, loop.settings, loop.folder, number, week)
         results = learning.judge(challenger, loop.champion, loop.schema, loop.settings)
-    except ProjectError as error:
-        loop.tell(week, "retrained", f"{'; '.join(reasons)}: {error}", number)
+    except DataError as error:
+        loop.tell(week, "training failed", f"{'; '.join(reasons)}: {error}", number)
         return
     test = f"test accuracy {challenger.scores['accuracy']:.3f} on {len(challenger.test):,} rows"
     loop.tell(week, "retrained", f"{'; '.join(reasons)} ({test})", number)
@@ -355,7 +355,7 @@ def report(loop: Loop) -> dict[str, Any]:
     means = {side: float(np.mean([week[side] for week in answered])) for side in ("with", "without", "best")}
     counts = {
         kind.replace(" ", "_"): sum(event["kind"] == kind for event in loop.events)
-        for kind in ("retrained", "gate refused", "promoted", "rolled back", "refused")
+        for kind in ("retrained", "training failed", "gate refused", "promoted", "rolled back", "refused")
     }
     return {
         "seed": loop.world.seed,
