@@ -153,8 +153,8 @@ def test_wrong_labels_are_as_frequent_as_the_right_ones_and_in_the_reverse_order
 
 
 def test_a_short_year_has_no_gradual_shift_and_time_for_all_else() -> None:
-    assert world.plan(8, 1) == world.Plan(8, 1, None, broken=3, sudden=2, mislabelled=6)
-    assert world.plan(52, 2) == world.Plan(52, 2, (6, 18), broken=24, sudden=28, mislabelled=44)
+    assert world.plan(8, 1) == world.Plan(8, 1, None, broken=3, sudden=2, mislabelled=6, canary=1)
+    assert world.plan(52, 2) == world.Plan(52, 2, (6, 18), broken=24, sudden=28, mislabelled=44, canary=2)
     year = made(8, 1)
     assert (world.truth(year, 1) == year.before).all()
     assert right(year, 1) > right(year, 2) + 0.1

@@ -29,6 +29,7 @@ Weights = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 LONG = 26  # weeks from which on there is time for a gradual shift
+CANARY = 2  # weeks whose labels a canary waits for: those of one are few to tell a bad challenger by
 PART = 1 / 3  # of the rows at either end of a number that a shift exchanges
 MOST_LEVELS = 6  # of a category that are tried as parts, the most frequent ones
 SMALLEST_LEVEL = 0.05  # as a share of the rows
@@ -40,6 +41,7 @@ HUNDREDFOLD = 100  # an amount in cents where one in dollars is meant
 class Plan:
     """What happens when: weeks are counted from 1, and both weeks of `gradual` belong to it (None: there is none).
 
+    A canary lasts until labels of its first `canary` weeks have come.
     Labels of week w come at the beginning of week w + `delay`. In the week `mislabelled`, all labels so far are sent
     once more, joined to the wrong rows; a week later they are right again.
     """
@@ -50,6 +52,7 @@ class Plan:
     broken: int
     sudden: int
     mislabelled: int
+    canary: int
 
 
 def plan(weeks: int, delay: int) -> Plan:
@@ -67,9 +70,9 @@ def plan(weeks: int, delay: int) -> Plan:
             f"at least {least}{hint}"
         )
     if weeks < max(LONG, 2 * least):
-        return Plan(weeks, delay, None, 3, 2, weeks - 1 - delay)
+        return Plan(weeks, delay, None, 3, 2, weeks - 1 - delay, 1)
     first, last, broken, sudden, mislabelled = (round(weeks * part) for part in (0.12, 0.34, 0.46, 0.54, 0.84))
-    return Plan(weeks, delay, (first, last), broken, sudden, min(mislabelled, weeks - 1 - delay))
+    return Plan(weeks, delay, (first, last), broken, sudden, min(mislabelled, weeks - CANARY - delay), CANARY)
 
 
 @dataclass(frozen=True)

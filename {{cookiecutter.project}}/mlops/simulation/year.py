@@ -312,8 +312,8 @@ def _lesson(loop: Loop, labels: dict[int, pd.Series]) -> tuple[pd.DataFrame, NDA
 
 
 def _canary(loop: Loop, challenger: Version, first: int) -> Canary:
-    """A canary in one step that lasts until labels of its first week have come."""
-    minutes = max(loop.world.plan.delay, 1) * WEEK / 60
+    """A canary in one step that lasts until labels of its first weeks have come."""
+    minutes = (loop.world.plan.delay + loop.world.plan.canary - 1) * WEEK / 60
     changed = {
         "route": "canary",
         "steps": [SHARE],
