@@ -41,6 +41,7 @@ COMMANDS: dict[str, Any] = {
     "monitor": {"history": "monitoring.history", "performance": "monitoring.performance"},
     "alert": "monitoring.alert",
     "retrain": "production.retrain",
+    "simulate": "monitoring.simulate",
 }
 GROUPS = {
     "data": "List the versions of the data, and get one of them.",
