@@ -18,6 +18,7 @@ from mlops.data.schema import Schema
 from mlops.evaluation import baseline, comparison, gate, intervals, results
 from mlops.evaluation.gate import Gain
 from mlops.intake import tables
+from mlops.monitoring import domain
 from mlops.simulation.world import Probabilities
 from mlops.training import encoding, fitting, selection, task
 from mlops.training.metrics import Predictions
@@ -42,6 +43,7 @@ class Settings:
     register: params.Register
     monitor: params.Monitor
     serving: params.Serving
+    retrain: params.Retrain
 
 
 def read_settings() -> Settings:
@@ -60,6 +62,7 @@ def read_settings() -> Settings:
         params.load(params.Register),
         params.load(params.Monitor),
         params.load(params.Serving),
+        params.load(params.Retrain),
     )
 
 
@@ -77,6 +80,8 @@ class Version:
     week: int
     model: FittedModel
     reference: Profile
+    sample: pd.DataFrame
+    trained_rows: int
     test: pd.DataFrame
     test_weeks: Weeks
     newest: int
@@ -161,6 +166,8 @@ def learn(
         week=week,
         model=model,
         reference=reference,
+        sample=tables.Stored(sides["train"]).sample(domain.ROWS, domain.SEED, domain.needed(schema)),
+        trained_rows=len(train),
         test=test,
         test_weeks=weeks[split.test],
         newest=int(weeks.max()),

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mlops.base.params import Monitor
+from mlops.base.params import Monitor, Retrain
+from mlops.retraining import decision
 
 SMALLEST = 100  # labelled rows that say something
 FALL = 0.03  # of accuracy, from which on it matters …
@@ -21,7 +22,8 @@ class Watched:
 
     `drift` is the report of `monitoring.verdict` on the first delivery that alarmed since the last training and whose
     labels have come by now; None if there is none. `realised` is the champion's accuracy on the newest `rows` answers
-    whose labels have come, None if there are none; `expected` that on its `tested` test rows.
+    whose labels have come, None if there are none; `expected` that on its `tested` test rows. The champion has learnt
+    from `trained_rows`, `days` ago; `new_rows` have got their labels since the last training.
     """
 
     drift: Mapping[str, Any] | None
@@ -29,11 +31,23 @@ class Watched:
     rows: int
     expected: float
     tested: int
+    trained_rows: int
+    new_rows: int
+    days: float
 
 
-def reasons(watched: Watched, limits: Monitor) -> list[str]:
-    """Why to retrain now; empty if there is no reason."""
-    found = list(watched.drift["retraining"]["reasons"]) if watched.drift else []
+def reasons(watched: Watched, limits: Monitor, settings: Retrain) -> list[str]:
+    """Why to retrain now; empty if there is no reason.
+
+    They are those of `python -m mlops retrain`, without the rule on new rows, which would hold every week; and a fall
+    of the accuracy.
+    """
+    report = {"delivery": {}, **(watched.drift or {})}
+    if watched.realised is not None and watched.rows >= SMALLEST:
+        report["predictions"] = {"metrics": {"accuracy": watched.realised}}
+    facts = decision.Facts(report, watched.trained_rows, watched.new_rows, 0, watched.days)
+    decided = decision.decide(facts, settings.model_copy(update={"new_rows": None}))
+    found = [reason.sentence for reason in decided.wanted]
     if watched.realised is None or watched.rows < SMALLEST:
         return found
     fall = watched.expected - watched.realised

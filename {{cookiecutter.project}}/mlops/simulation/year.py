@@ -20,7 +20,7 @@ from mlops.data import checks, parsing, profile
 from mlops.data.deriving import Derive, derived
 from mlops.data.schema import Schema
 from mlops.evaluation import gate
-from mlops.monitoring import verdict
+from mlops.monitoring import domain, verdict
 from mlops.serving import routing
 from mlops.serving.routing import Decision, Route
 from mlops.simulation import learning, rules, world
@@ -224,6 +224,7 @@ def _receive(loop: Loop, week: int) -> Answered | None:
         loop.settings.monitor,
         pd.Series(dtype=np.float64),
         threshold if isinstance(threshold, Costs) else None,
+        [loop.champion.sample, table[domain.needed(loop.schema)]],
     )
     number = canary.version.number if canary else 0
     answered = Answered(table, given, without.predicted, challenged, loop.champion.number, number, drift)
@@ -272,8 +273,11 @@ def _retrain(loop: Loop, week: int, labels: dict[int, pd.Series], realised: tupl
     drift = next((report for report in alarms if report["retraining"]["recommended"]), None)
     tested = len(loop.champion.test)
     value, rows = realised or (None, 0)
-    watched = rules.Watched(drift, value, rows, loop.champion.scores["accuracy"], tested)
-    reasons = rules.reasons(watched, loop.settings.monitor) if since and rested else []
+    new, days = sum(len(labels[number]) for number in since), 7.0 * (week - loop.champion.week)
+    watched = rules.Watched(
+        drift, value, rows, loop.champion.scores["accuracy"], tested, loop.champion.trained_rows, new, days
+    )
+    reasons = rules.reasons(watched, loop.settings.monitor, loop.settings.retrain) if since and rested else []
     if not reasons:
         return
     number = loop.versions + 1
