@@ -8,6 +8,7 @@ beside the tests: people know these distances, but no verdict depends on them.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -108,7 +109,8 @@ def compare_together(
     would take the baseline for exact.) Missing values are left out there; the missing share has a test of its own.
     """
     named = [(baseline[name], current[name], name) for baseline, current, names in pairs for name in names]
-    with ThreadPoolExecutor() as pool:  # numpy sorts without the interpreter's lock
+    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:  # numpy sorts without the interpreter's lock
+        warnings.simplefilter("ignore", RuntimeWarning)  # scipy warns where it approximates an exact p-value
         columns = list(pool.map(lambda one: _column(one[0], one[1], one[2], limits), named))
     if not columns:
         return [[] for _ in pairs]
