@@ -292,6 +292,20 @@ def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(fresh: Callable[[]
     assert (state(folder), git("for-each-ref"), journal.STATE.exists()) == (before, refs, False)
 
 
+def test_a_branch_that_somebody_has_added_to_is_not_replaced(fresh: Callable[[], Path]) -> None:
+    fresh()
+    to_main(params_yaml=PARAMS.replace("auto_merge: true", "auto_merge: false"))
+    made = retrain()
+    mine = git("commit-tree", f"{made['commit']}^{{tree}}", "-p", made["commit"], "-m", "My own change")
+    git("push", "--quiet", "origin", f"{mine}:refs/heads/{made['branch']}")
+    to_main(params_yaml=PARAMS.replace("auto_merge: true", "auto_merge: false  # and main moves on"))
+
+    with pytest.raises(StoreError, match=f"{made['branch']} has a commit of somebody else"):
+        retrain()
+    git("push", "--quiet", "origin", "--delete", made["branch"])
+    assert retrain()["outcome"] == "proposed"
+
+
 def without_labels(text: str) -> str:
     return "\n".join(line.rpartition(",")[0] for line in text.splitlines()) + "\n"
 

@@ -439,7 +439,7 @@ def adopt(run: Run, commit: str) -> None:
 
 def branch_of(start: Start, taken: Step) -> str:
     """The branch of a delivery; without a delivery, that of the commit to start from."""
-    return f"retrain/{(taken['digest'] or start.commit)[:8]}"
+    return f"{workspace.BRANCHES}{(taken['digest'] or start.commit)[:8]}"
 
 
 def push(run: Run) -> Step:

@@ -1,6 +1,7 @@
 """Where a retraining works: the commit that it starts from, its clone, and the commits and branches that it makes."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from mlops.retraining.journal import FOLDER
 
 # Keeps the commits of finished steps, which no branch has, in the project's repository.
 WORK = "refs/retrain/work"
+BRANCHES = "retrain/"  # what the names of proposed branches begin with
 # Who commits on a machine where Git knows nobody.
 NOBODY = {"user.name": "retrain", "user.email": "retrain@localhost"}
 # What a result depends on, besides what the stages name; a delivery is no change of these.
@@ -88,8 +90,10 @@ def start() -> Start:
         raise StoreError(
             f"the remote {remote} cannot be reached ({reason(fetched)}): check its address and your rights"
         )
-    head = git.run("symbolic-ref", "--short", f"refs/remotes/{remote}/HEAD", default="").strip()
-    names = [head.removeprefix(f"{remote}/"), "main", "master"]
+    # A branch of a proposal that was deleted there is no longer to be gone on from.
+    talk("fetch", "--quiet", "--prune", remote, f"+refs/heads/{BRANCHES}*:refs/remotes/{remote}/{BRANCHES}*")
+    default = re.search(r"^ref: refs/heads/(\S+)\s+HEAD$", talk("ls-remote", "--symref", remote, "HEAD").output, re.M)
+    names = [default[1] if default else "", "main", "master"]
     main = next((name for name in names if name and _commit(f"refs/remotes/{remote}/{name}")), "")
     if not main:
         raise StoreError(f"the remote {remote} has no main branch: push yours (`git push -u {remote} main`)")
@@ -182,20 +186,17 @@ def as_branch(clone: Path, start: Start, branch: str, message: str) -> str:
 
 
 def made_before(start: Start, branch: str, mark: str) -> str:
-    """The commit of the branch, if a retraining has made it from the same start; else "".
+    """The commit of the branch (of the remote, if there is one) that a retraining made from the same start; else "".
 
     Raises:
-        StoreError: the branch of the remote has commits of somebody else.
+        StoreError: the branch has commits of somebody else.
     """
-    places = [f"refs/remotes/{start.remote}/{branch}"] if start.remote else []
-    for place in [*places, f"refs/heads/{branch}"]:
-        if not (commit := _commit(place)):
-            continue
-        if mark not in git.run("log", "-1", "--format=%B", commit):
-            raise StoreError(f"{branch} has a commit of somebody else ({commit[:8]}): merge it, or delete the branch")
-        if git.run("rev-parse", f"{commit}^").strip() == start.commit:
-            return commit
-    return ""
+    commit = _commit(f"refs/remotes/{start.remote}/{branch}" if start.remote else f"refs/heads/{branch}")
+    if not commit:
+        return ""
+    if mark not in git.run("log", "-1", "--format=%B", commit):
+        raise StoreError(f"{branch} has a commit of somebody else ({commit[:8]}): merge it, or delete the branch")
+    return commit if git.run("rev-parse", f"{commit}^").strip() == start.commit else ""
 
 
 def push(start: Start, commit: str, branch: str, options: list[str] | None = None) -> Done:

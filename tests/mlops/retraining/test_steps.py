@@ -1,0 +1,89 @@
+"""How far a retraining goes by itself, and where its commits and the tags of its model come from."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlops.base import params, yaml
+from mlops.registry import registration
+from mlops.retraining import steps, workspace
+from mlops.retraining.journal import Journal, read
+from mlops.retraining.steps import Request, Run
+from mlops.retraining.workspace import Start
+
+MODEL = "a" * 64
+
+
+def run_of(clone: Path, **found: dict[str, Any]) -> Run:
+    kept = Journal({}, "", found, path=None)
+    return Run(clone, Start("c" * 40, "main", ""), Request(), kept, params.Retrain(), lambda: datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("gate", "review", "why"),
+    [
+        (False, {"regression": False, "admitted": True, "unknown": ""}, "the gate failed"),
+        (True, {"regression": True, "admitted": True, "unknown": ""}, "it is a regression"),
+        (True, {"regression": False, "admitted": False, "unknown": ""}, "the gate fails today"),
+        (True, {"regression": False, "admitted": False, "unknown": "no server"}, "no server"),
+        (True, {"regression": False, "admitted": True, "unknown": ""}, "there is no remote"),
+    ],
+)
+def test_the_main_branch_stays_unless_all_rules_hold(
+    gate: bool, review: dict[str, Any], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "push", lambda *_: pytest.fail("it was pushed"))
+
+    found = steps.accept(run_of(tmp_path, train={"gate": gate}, review=review))
+
+    assert (found["merged"], found["refused"]) == (False, False)
+    assert found["why"].startswith(why)
+
+
+def test_a_version_is_left_to_the_canary_of_the_server(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("serving: {route: canary}\n", encoding="utf-8")
+
+    found = steps.promote(run_of(tmp_path, register={"version": "3", "said": ""}))
+
+    assert not found["promoted"]
+    assert found["awaited"].startswith("version 3 is the challenger: the canary of the model server promotes it")
+
+
+def test_what_the_gate_refuses_is_not_promoted(tmp_path: Path) -> None:
+    found = steps.promote(run_of(tmp_path, register={"version": None, "said": "version none: skill"}))
+
+    assert found == {"promoted": False, "awaited": "no version was made: version none: skill"}
+
+
+def test_a_source_is_known_again_without_its_secrets() -> None:
+    one, other = (Request(f"postgresql://me:s3cr3t@host/shop{at}", "SELECT 1").identity() for at in (1, 2))
+
+    assert "s3cr3t" not in str(one)
+    assert one != other
+
+
+def test_the_parameters_say_who_made_one_model_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("# mine\nretrained:   # by the loop\n  model: ''\n  trigger: ''\n  reasons: []\n", encoding="utf-8")
+
+    yaml.update(path, "retrained", {"model": MODEL, "trigger": "drift", "reasons": ["8 of 19: yes", "old"]})
+
+    found = params.load(params.Retrained, path)
+    assert (found.made(MODEL), found.made("b" * 64), params.Retrained().made("")) == (True, False, False)
+    assert registration._loop_tags(found) == {
+        "training_type": "automatic",
+        "trigger": "drift",
+        "reasons": "8 of 19: yes; old",
+    }
+    assert registration._loop_tags(None) == {}
+    text = path.read_text(encoding="utf-8")
+    assert "# mine" in text
+    assert "# by the loop" in text
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"request": {}}'])
+def test_a_journal_that_cannot_be_read_is_begun_anew(tmp_path: Path, text: str) -> None:
+    (tmp_path / "state.json").write_text(text, encoding="utf-8")
+
+    assert read(tmp_path / "state.json") is None
