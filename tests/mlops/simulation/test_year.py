@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import pytest
 from mlops.history import paths
 from ruamel.yaml import YAML
 
+from tests import browser
 from tests.conftest import BakedProject, bake_copy
-from tests.test_pipeline import OVERFLOWS
 
 WEEKS = ("simulate", "--weeks", "8", "--label-delay", "1", "--json", "--html")
 
@@ -118,18 +117,7 @@ def test_the_page_says_it_in_a_sentence_and_names_every_event(
 
 
 def test_the_page_fits_every_window(run: subprocess.CompletedProcess[str], tmp_path: Path) -> None:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    look, frame = tmp_path / "look.html", f'<iframe src="{run.args.as_uri()}" style="width: {{}}px"></iframe>'
-    frames = "".join(frame.format(width) for width in (320, 400, 1200))
-    look.write_text(f"{frames}<pre id=seen></pre><script>{OVERFLOWS}</script>", encoding="utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files"]
-
-    command = [chromium, *flags, f"--user-data-dir={tmp_path}", "--dump-dom", look.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-
-    assert '<pre id="seen">looked at 3</pre>' in done.stdout
+    assert browser.faults([run.args], tmp_path) == []
 
 
 def test_a_number_cannot_be_simulated_and_a_sentence_says_why(quick: BakedProject, tmp_path: Path) -> None:
