@@ -381,10 +381,11 @@ def test_predictions_are_taken_once_with_the_last_label_of_each(fresh: Callable[
     fresh()
     to_main(params_yaml=PARAMS.replace("retrain:\n", "retrain:\n  label_days: 10\n  new_rows: 0.1\n"))
     predictions, feedback = PredictionLog(Path("serving")), PredictionLog(Path("serving"), "feedback")
-    for number in range(120):  # an hour apart: the last ones are younger than ten days
-        time = prediction_log.timestamp(NOW.timestamp() - 3600 * (340 - number))
+    for number in range(130):  # an hour apart: the last ones are younger than ten days
+        time = prediction_log.timestamp(NOW.timestamp() - 3600 * (350 - number))
         asked = {"id": f"{'a' * 16}-{number:016x}", "time": time}
-        predictions.append([{**asked, "variant": "champion", "features": {"id": number // 2, "size": 1.5}}])
+        features = {"size": 1.5} if number < 10 else {"id": number // 2, "size": 1.5}
+        predictions.append([{**asked, "variant": "champion", "features": features}])
         if number % 4:
             feedback.append([{**asked, "actual": "y"}])
     for log in (predictions, feedback):
@@ -394,17 +395,24 @@ def test_predictions_are_taken_once_with_the_last_label_of_each(fresh: Callable[
     assert retrain(request=request, dry_run=True)["outcome"] == "would retrain"
     shutil.move("serving/feedback", "later")
     unlabelled = retrain(request=request, dry_run=True)["delivery"]["files"][0]
-    assert (unlabelled["rows"], unlabelled["labelled"]) == (100, 0)
+    assert (unlabelled["rows"], unlabelled["labelled"]) == (110, 0)
     shutil.move("later", "serving/feedback")
     assert not mark.exists()
     assert killed("take", tmp_path / "seen", request) == KILLED
     found = retrain(request=request)
 
     (file,) = found["delivery"]["files"]
-    # 100 of them are old enough, of 50 ids; each id has a label of its second row.
-    assert (file["rows"], file["labelled"]) == (100, 50)
+    # 110 of them are old enough; 10 have no id, 7 of them a label. The others are of 50 ids, each with a label.
+    assert (file["rows"], file["labelled"], file["incomplete"]) == (110, 50, 7)
+    assert "7 labelled rows of the prediction log lack what training needs" in str(found["decision"])
     assert json.loads(mark.read_text())["until"].startswith("2026-10-22T00:00:00")
     assert found["outcome"] == "in production"
+    shutil.rmtree("serving/predictions")
+    quiet = retrain(request=request)  # nobody has asked anything
+    assert (quiet["outcome"], quiet["delivery"]["origin"]) == (
+        "not needed",
+        "the prediction log, which has nothing new",
+    )
 
 
 @pytest.mark.parametrize(

@@ -87,14 +87,17 @@ def test_several_reasons_are_named_together_and_every_one_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("unlabelled", "sentence"),
+    ("counts", "sentence"),
     [
-        (0, "drift, but there is no new labelled row: the same data and parameters give the same model"),
-        (40, "drift, but none of the 40 rows of the delivery has a label yet"),
+        ({}, "drift, but there is no new labelled row: the same data and parameters give the same model"),
+        ({"unlabelled_rows": 40}, "drift, but none of the 40 rows of the delivery has a label yet"),
+        ({"incomplete_rows": 40}, "40 labelled rows of the prediction log lack what training needs"),
     ],
 )
-def test_without_a_new_labelled_row_nothing_is_trained_unless_it_is_forced(unlabelled: int, sentence: str) -> None:
-    facts = replace(FACTS, report=DRIFTED, unlabelled_rows=unlabelled)
+def test_without_a_new_labelled_row_nothing_is_trained_unless_it_is_forced(
+    counts: dict[str, int], sentence: str
+) -> None:
+    facts = replace(FACTS, report=DRIFTED, **counts)
 
     waiting, forced = decide(facts, Retrain()), decide(facts, Retrain(), force=True)
 

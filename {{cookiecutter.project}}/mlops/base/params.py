@@ -305,7 +305,7 @@ class Retrain(Section):
     minimum: FiniteFloat | None = None
     oldest_days: Positive | None = None
     new_rows: Positive | None = 0.2
-    label_days: Annotated[FiniteFloat, Field(ge=0)] = 0
+    label_days: Annotated[FiniteFloat, Field(ge=0)] = 14
     search_trials: int = Field(default=0, ge=0)
     auto_merge: bool = False
 

@@ -63,12 +63,20 @@ def newest(settings: Monitor) -> Newest:
     Raises:
         StoreError: there is no report, or it is not the report of the delivery that is here.
     """
-    report = _current()
+    return among_others(_current(), settings, _written())
+
+
+def among_others(report: dict[str, Any], settings: Monitor, at: str) -> Newest:
+    """A report, made `at` a time (ISO 8601), and the checks before it as far as `settings` need them.
+
+    Raises:
+        StoreError: the report cannot be used, or Git not be read.
+    """
     if settings.windows == 1:
         return Newest(report, _alone(report), str(report["verdict"]), [])
     found = read()
     try:
-        now = checks.check(Origin("", _written()), report)
+        now = checks.check(Origin("", at), report)
     except DataError as error:
         raise StoreError(f"{paths.DRIFT} cannot be used: {error}; `dvc repro` writes it") from None
     # The report that stands may be older than the last one in the history, such as after a merge.

@@ -16,13 +16,15 @@ class Facts:
 
     `report` is that of the stage `monitor` (reports/drift.json). `trained_rows` are the rows behind the model in use,
     `new_rows` the labelled rows that are in no training data yet, `unlabelled_rows` the rows of the delivery that
-    cannot be trained on. `model_days` is the age of the model; None if there is none yet.
+    cannot be trained on. `incomplete_rows` have a label, but not all columns that training
+    needs, such as an id. `model_days` is the age of the model; None if there is none yet.
     """
 
     report: Mapping[str, Any]
     trained_rows: int
     new_rows: int
     unlabelled_rows: int = 0
+    incomplete_rows: int = 0
     model_days: float | None = None
 
 
@@ -87,12 +89,21 @@ def decide(facts: Facts, settings: Retrain, *, force: bool = False) -> Decision:
 
 
 def _nothing_new(facts: Facts) -> str:
+    if facts.incomplete_rows:
+        return f"no labelled row can be trained on: {_incomplete(facts)}"
     if facts.unlabelled_rows:
         return (
             f"none of the {counted(facts.unlabelled_rows, 'row')} of the delivery has a label yet: they cannot be "
             "trained on before the labels come"
         )
     return "there is no new labelled row: the same data and parameters give the same model"
+
+
+def _incomplete(facts: Facts) -> str:
+    return (
+        f"{counted(facts.incomplete_rows, 'labelled row')} of the prediction log lack what training needs besides the "
+        "features, such as the id: send it with the rows to be predicted"
+    )
 
 
 def _drift(facts: Facts, settings: Retrain) -> Reason:
@@ -161,6 +172,7 @@ def _age(facts: Facts, settings: Retrain) -> Reason:
 def _new_rows(facts: Facts, settings: Retrain) -> Reason:
     share = facts.new_rows / facts.trained_rows if facts.trained_rows else float(facts.new_rows > 0)
     new = f"{counted(facts.new_rows, 'new labelled row')}, {share:.1%} of the {facts.trained_rows:,} in use"
+    new += f" ({_incomplete(facts)})" if facts.incomplete_rows else ""
     if settings.new_rows is None:
         return Reason("new rows", False, f"{new}, and no limit is set (retrain.new_rows)")
     holds = facts.new_rows > 0 and share >= settings.new_rows

@@ -211,4 +211,5 @@ def _facts(now: Run, state: str, decided: dict[str, Any], told: list[str]) -> di
     delivery = {"origin": taken["origin"], "digest": taken["digest"], "files": taken["files"]}
     facts = {"outcome": state, "base": now.journal.base, "delivery": delivery, "decision": decided}
     told = [*told, *([now.journal.notes["before"]] if "before" in now.journal.notes else [])]
-    return {**facts, "verdict": now["watch"]["verdict"], "awaited": "", "left": [], "told": told}
+    watched = {"verdict": now["watch"]["verdict"], "watched": now["watch"].get("report")}
+    return {**facts, **watched, "awaited": "", "left": [], "told": told}

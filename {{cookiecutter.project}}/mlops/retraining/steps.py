@@ -27,6 +27,7 @@ from mlops.retraining import decision, hosting, workspace
 from mlops.retraining.decision import Decision, Facts
 from mlops.retraining.journal import FOLDER, Journal
 from mlops.retraining.workspace import Start
+from mlops.serving import delivery
 
 Step = dict[str, Any]
 Clock = Callable[[], datetime]
@@ -39,6 +40,8 @@ PREDICTIONS = re.compile(r"\d{4}-\d\d-\d\d-predictions-[0-9a-f]{8}\.parquet")
 LOG_MARK = "ingested.json"  # up to when the log of predictions is ingested (`commands/data/ingest_predictions.py`)
 SECONDS_A_DAY = 86_400
 REGRESSION = 3  # exit code of `review --fail-on regression`
+# Of the report of `monitor`: what alerts need, and what the rules need.
+TOLD = ("verdict", "alarm", "retraining", "delivery", "features")
 MAIN_REPORTS = ("verdict", "alarm", "retraining", "delivery", "predictions", "estimated")
 
 
@@ -171,6 +174,10 @@ def _taken_from_log(run: Run) -> str:
         link.symlink_to(log)
     try:
         return str(_ingested(run, "--from-predictions", *until)["source"])
+    except DataError as error:
+        if not any(words in str(error) for words in delivery.NOTHING_NEW):
+            raise
+        return "the prediction log, which has nothing new"  # a quiet night is no failure
     finally:
         if not folder.is_absolute():
             link.unlink()
@@ -210,7 +217,7 @@ def _look(run: Run, path: Path) -> Step:
 
     It is checked as `ingest` checks it: a file that breaks the schema is refused here, before anything is run.
     """
-    part, rows, labelled = _trainable(run, path)
+    part, rows, labelled, incomplete = _trainable(run, path)
     try:
         facts = _ingested(run, str(part), "--dry-run", *(["--labelled"] if labelled else []))
     except DataError as error:
@@ -218,40 +225,48 @@ def _look(run: Run, path: Path) -> Step:
     raw = run.clone / paths.RAW
     same = path == part and cache.md5(path) in _md5s(raw)
     known = labelled > 0 and bool(same or list(raw.glob(f"*-{facts['digest'][:8]}.parquet")))
-    return {"name": path.name, "rows": rows, "labelled": labelled, "digest": facts["digest"], "known": known}
+    counts = {"rows": rows, "labelled": labelled, "incomplete": incomplete}
+    return {"name": path.name, **counts, "digest": facts["digest"], "known": known}
 
 
 def _md5s(folder: Path) -> set[str]:
     return {cache.md5(path) for path in folder.iterdir() if path.is_file()} if folder.is_dir() else set()
 
 
-def _trainable(run: Run, path: Path) -> tuple[Path, int, int]:
-    """The file of the rows of a delivery that have a label, the number of all its rows, and of those that have one.
+def _trainable(run: Run, path: Path) -> tuple[Path, int, int, int]:
+    """The file of the rows of a delivery that can be trained on, and how many rows it has, can be and lack a column.
 
-    Where none has a label, all rows are in the file. Whoever was asked about twice by the model server is once in it,
-    with the last label.
+    These are the rows with a label; where there are none, all rows are in the file. Of the prediction log, rows without
+    what training needs besides the features, such as an id, cannot be trained on, and whoever was asked about twice is
+    in it once, with the last label.
     """
     layout = tables.read_schema(run.clone / paths.SCHEMA)
     ragged = params.load(params.Prepare, run.clone / params.FILE).ragged
     terms = deliveries.Terms(tuple(layout.from_outside), ragged)
     present = deliveries.columns(path, terms)
-    ids = [name for name in layout.with_role("id") if name in present and PREDICTIONS.fullmatch(path.name)]
+    of_log = bool(PREDICTIONS.fullmatch(path.name))
+    beside = [name for name in layout.delivered if name not in (*layout.needed, layout.target)] if of_log else []
+    there = [name for name in beside if name in present]
     target = [layout.target] if layout.target in present else []
-    table = deliveries.whole(path, [*ids, *target] or present[:1], terms)
+    table = deliveries.whole(path, [*there, *target] or present[:1], terms)
     labelled = np.zeros(len(table), dtype=bool)
     if target:
         values = parsing.column(table[layout.target], layout.columns[layout.target], layout.missing)
         labelled = values.notna().to_numpy(dtype=bool)
-    wanted = labelled.copy() if labelled.any() else ~labelled
-    if ids:
+    whole = labelled & bool(there == beside)
+    if there == beside and beside:
+        whole &= (table[beside].notna() & (table[beside] != "")).to_numpy().all(axis=1)
+    incomplete = int((labelled & ~whole).sum())
+    wanted = whole.copy() if whole.any() else ~labelled
+    if ids := [name for name in layout.with_role("id") if name in there]:
         wanted[wanted] = ~table.loc[wanted, ids].duplicated(keep="last").to_numpy()
-    rows = int(wanted.sum()) if labelled.any() else 0
-    if wanted.all():
-        return path, len(table), rows
+    rows = int(wanted.sum()) if whole.any() else 0
+    if wanted.all() or not wanted.any():
+        return path, len(table), rows, incomplete
     part = run.clone / ".dvc" / "tmp" / "retrain" / path.name
     part.parent.mkdir(parents=True, exist_ok=True)
     deliveries.select(path, wanted, part, terms)
-    return part, len(table), rows
+    return part, len(table), rows, incomplete
 
 
 def watch(run: Run) -> Step:
@@ -261,18 +276,23 @@ def watch(run: Run) -> Step:
         StoreError: the stage failed.
     """
     run.repro("monitor")
-    return {"verdict": run.json(paths.DRIFT)["verdict"], "commit": run.keep("Watch the delivery")}
+    report = run.json(paths.DRIFT)
+    told = {name: report[name] for name in TOLD if name in report}
+    return {"verdict": report["verdict"], "report": told, "commit": run.keep("Watch the delivery")}
 
 
 def decide(run: Run) -> Decision:
     """Judge by the rules of params.yaml; this is done anew in each run, since time passes."""
     found = run["take"]["files"]
-    new = sum(file["labelled"] for file in found if not file["known"])
+    fresh = [file for file in found if not file["known"]]
     facts = Facts(
         report={name: value for name, value in run.json(paths.DRIFT).items() if name in MAIN_REPORTS},
         trained_rows=int(run.json(paths.DATASET)["rows"]),
-        new_rows=new,
-        unlabelled_rows=sum(file["rows"] - file["labelled"] for file in found if not file["known"]),
+        new_rows=sum(file["labelled"] for file in fresh),
+        unlabelled_rows=sum(
+            file["rows"] - file["labelled"] - file["incomplete"] for file in found if not file["known"]
+        ),
+        incomplete_rows=sum(file["incomplete"] for file in found if not file["known"]),
         model_days=_model_days(run),
     )
     return decision.decide(facts, run.settings, force=run.request.force)

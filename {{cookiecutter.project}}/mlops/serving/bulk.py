@@ -22,11 +22,11 @@ HEADER, DATA, COMPRESSION = 2, 1, 3
 
 
 def table(content: bytes, media: str, reader: Reader, largest: int = LARGEST) -> pd.DataFrame:
-    """The columns (n rows) that a prediction needs, and the key, of a body of the type `media`, with Arrow's types.
+    """The columns (n rows) that a prediction or training needs, and the key, of a body of the type `media`.
 
-    The size is known before anything is decompressed: Parquet says it at its end (a forged file may say less: one page
-    of it then takes up to 2 GB), and a compressed stream of Arrow is refused. Equal texts that are stored once are
-    counted as often as they stand.
+    They have Arrow's types. The size is known before anything is decompressed: Parquet says it at its end (a forged
+    file may say less: one page of it then takes up to 2 GB), and a compressed stream of Arrow is refused. Equal texts
+    that are stored once are counted as often as they stand.
 
     Raises:
         RequestError: 400 (broken), 413 (more than `largest` bytes) or 422; it names every column that is not there or
@@ -49,6 +49,9 @@ def table(content: bytes, media: str, reader: Reader, largest: int = LARGEST) ->
     if frame.empty:
         raise RequestError(422, "the table has no row: give at least one")
     reader.check(frame)
+    for name in reader.beside:
+        if name in frame and (wrong := reader.read(frame[name], name)[1]).any():
+            frame[name] = frame[name].where(~wrong, None)
     return frame
 
 
@@ -134,7 +137,7 @@ def _names(schema: "pa.Schema", reader: Reader) -> dict[str, str]:
     faults += [Fault(-1, "the column is not there: give it, and null where it is not known", name) for name in lacking]
     if faults:
         raise refusal(faults)
-    chosen = [*reader.needed, *([reader.key] if reader.key in times and reader.key not in reader.needed else [])]
+    chosen = list(dict.fromkeys([*reader.needed, *(name for name in (reader.key, *reader.beside) if name in times)]))
     at = dict(zip(given, schema.names, strict=True))
     return {name: at[name] for name in chosen}
 

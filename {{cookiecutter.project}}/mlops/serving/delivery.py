@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS = 20_000  # in memory at once
+# What the sentences have in common that say that the log has nothing of a period: for `retrain`, that is no failure.
+NOTHING_NEW = ("has no prediction", "the period ends at")
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _table(
 def _nothing(folder: Path, period: Period, taken: Taken) -> str:
     place = folder / "predictions"
     damaged = f" (cut off or damaged lines: {taken.skipped.total()})" if taken.skipped else ""
-    return f"{place} has no prediction {period}{damaged}: nothing was changed; give another --since or --until"
+    return f"{place} {NOTHING_NEW[0]} {period}{damaged}: nothing was changed; give another --since or --until"
 
 
 def _counted(found: Counter[str], unit: str = "row") -> str:

@@ -171,13 +171,16 @@ class Reader:
     """The rows of requests to a model of one schema; it remembers which values were readable.
 
     `read` reads raw values of a column as the model does (`RawModel.read`). A request has `max_rows` at most. Beside
-    what a prediction needs, a row keeps the column `key`; other columns of the schema are left out.
+    what a prediction needs, a row keeps the column `key`, and those that training needs from outside, such as an id, if
+    their values can be read: what is predicted may be trained on one day. Other columns of the schema are left out.
     """
 
     def __init__(self, schema: Schema, read: Read, max_rows: int, key: str = "") -> None:
         self.schema, self.read, self.max_rows, self.key = schema, read, max_rows, key
         self.needed = schema.needed
+        self.beside = [name for name in schema.delivered if name not in (*self.needed, schema.target)]
         self._columns = [_Known(name, number, schema.columns[name]) for number, name in enumerate(self.needed)]
+        self._beside = {name: _Known(name, -1, schema.columns[name]) for name in self.beside}
         self._labels: dict[tuple[type, Any], Label | float | None] = {}
 
     def body(self, content: bytes) -> Body:
@@ -307,7 +310,7 @@ class Reader:
         ]
 
     def _other_columns(self, record: dict[str, Any], row: Row, number: int, hints: dict[str, str]) -> list[Fault]:
-        """The faults of keys beside those that a prediction needs; the value of `key` is put into the row."""
+        """The faults of keys beside those that a prediction needs; what is kept of their values is put into the row."""
         faults = []
         for position, (name, value) in enumerate(record.items(), 1):
             known = name if name in self.schema.columns else None
@@ -317,9 +320,23 @@ class Reader:
                 faults.append(Fault(number, self.unknown(name, f"key {position} of the row", hints)))
             elif name not in row and (value.__class__ not in SCALARS or value in (math.inf, -math.inf)):
                 faults.append(Fault(number, "the value is a list, an object or infinite: leave the column out", name))
-            elif name == self.key:
+            elif name == self.key or self._is_kept(name, value):
                 row[name] = value
         return faults
+
+    def _is_kept(self, name: str, value: Any) -> bool:
+        """Whether a value beside those of a prediction is one that training needs, and can read."""
+        column, kind = self._beside.get(name), value.__class__
+        if column is None:
+            return False
+        if kind in column.usual or (kind in column.numbers and -EXACT < value < EXACT):
+            return True
+        if (kind, value) not in column.readable:
+            readable = (kind is str and column.at_once(value)) or not self.read(pd.Series([value], dtype=object), name)[
+                1
+            ][0]
+            _remember(column.readable, {(kind, value): bool(readable)})
+        return column.readable.get((kind, value), False)
 
     def _label(self, value: Any, classes: Sequence[Label]) -> Label | float | None:
         """The actual value as the model's labels are; None if it is none of them, or no number."""

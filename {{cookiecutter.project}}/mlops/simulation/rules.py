@@ -45,7 +45,7 @@ def reasons(watched: Watched, limits: Monitor, settings: Retrain) -> list[str]:
     report = {"delivery": {}, **(watched.drift or {})}
     if watched.realised is not None and watched.rows >= SMALLEST:
         report["predictions"] = {"metrics": {"accuracy": watched.realised}}
-    facts = decision.Facts(report, watched.trained_rows, watched.new_rows, 0, watched.days)
+    facts = decision.Facts(report, watched.trained_rows, watched.new_rows, model_days=watched.days)
     decided = decision.decide(facts, settings.model_copy(update={"new_rows": None}))
     found = [reason.sentence for reason in decided.wanted]
     if watched.realised is None or watched.rows < SMALLEST:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlops.base import files
 from mlops.base.errors import ParameterError, ProjectError, StoreError
-from mlops.serving.delivery import Period
+from mlops.serving.delivery import NOTHING_NEW, Period
 
 # Up to when the log has been ingested; the file stands with the log, for another machine has another log.
 INGESTED = "ingested.json"
@@ -28,7 +28,7 @@ def period(folder: Path, since: str | None, until: str | None, variant: str | No
     end = min(moment("--until", until), now) if until else now
     if start and start >= end:
         raise ParameterError(
-            f"the period ends at {end.isoformat()}, and begins at {start.isoformat()}"
+            f"{NOTHING_NEW[1]} {end.isoformat()}, and begins at {start.isoformat()}"
             f"{'' if since else ', the end of the last one that was ingested'}: give an earlier --since, or a later "
             "--until"
         )

@@ -1,7 +1,7 @@
 """`retrain`: the one command of continuous training, for a schedule or by hand."""
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,9 +31,14 @@ def retrain(
     labelled rows are added to the training data, the pipeline runs in a clone, and the result is pushed as a branch
     with a review, and proposed. The work tree stays as it is. The same command goes on where it was killed.
 
+    The channels of the section `alerts` are told of a failure, and of drift, as `alert` tells them.
+
     Raises:
+        ParameterError: a channel is configured, but its address is not set.
         ProjectError: a step failed; production, main branch and work tree are as they were.
     """
+    from mlops.alerting import alerts
+    from mlops.base import params
     from mlops.monitoring.incidents import Level
     from mlops.retraining import loop
     from mlops.retraining.steps import Request
@@ -41,9 +46,14 @@ def retrain(
     if (source and from_predictions) or (query and not source):
         raise typer.BadParameter("give --source, for a database with --query, or --from-predictions, or none of them")
     request = Request(source, query, from_predictions, force)
+    settings = params.load(params.Alerts)
+    if not dry_run:
+        alerts.require(settings)  # a failure at night that reaches nobody is worse than none
     outcome = loop.run(request, clock=lambda: datetime.now(UTC), alarm=alarm, say=_say, dry_run=dry_run)
     if not dry_run:
         _tell(Level.ok, "Retraining works again")
+        if outcome["watched"]:
+            _tell_drift(outcome["watched"])
     if as_json:
         console.print_json(outcome)
         return
@@ -66,6 +76,19 @@ def _tell(level: "Level", title: str, *details: str) -> None:
     from mlops.monitoring.incidents import Incident
 
     incident = Incident("retraining", level, title, details, fact=" ".join(details))
+    alerts.tell(incident, params.load(params.Alerts), params.load(params.Register).name)
+
+
+def _tell_drift(report: dict[str, Any]) -> None:
+    """Tell how the delivery is, as `alert` does of the one in the work tree."""
+    from mlops.alerting import alerts
+    from mlops.base import params
+    from mlops.history import drift_reports
+    from mlops.monitoring import incidents
+
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    found = drift_reports.among_others(report, params.load(params.Monitor), now)
+    incident = incidents.of_drift(found.report, found.recent, found.sentence)
     alerts.tell(incident, params.load(params.Alerts), params.load(params.Register).name)
 
 
