@@ -449,6 +449,10 @@ def uncommitted(folder: Path) -> None:
     (folder / "params.yaml").write_text(PARAMS + "train: {folds: 3}\n", encoding="utf-8")
 
 
+def more_rows(folder: Path) -> None:
+    (folder / "data/raw/more.csv").write_text(csv(*range(900, 910)), encoding="utf-8")
+
+
 def unpushed(folder: Path) -> None:
     git("commit", "--quiet", "--allow-empty", "--message", "Mine")
 
@@ -458,6 +462,7 @@ def unpushed(folder: Path) -> None:
     [
         (far_away, "the remote origin cannot be reached .*nowhere"),
         (uncommitted, "params.yaml is changed and not committed"),
+        (more_rows, "data/raw is changed and not committed"),
         (unpushed, "main is 1 commit ahead of origin"),
     ],
 )

@@ -59,23 +59,25 @@ def report(
 ) -> dict:
     outputs = compared({"probability": moved})
     limits = LIMITS.model_copy(update={"minimum_accuracy": least})
-    return verdict.report(compared(shifts), outputs, binary(8, 2), labelled, "classification", limits, costs, together)
+    return verdict.report(
+        compared(shifts), outputs, binary(80, 20), labelled, "classification", limits, costs, together
+    )
 
 
 def compare(
     columns: dict[str, Column], then: dict, now: dict, importances: dict[str, float], labels: str | None = None
 ) -> tuple[dict, dict]:
-    """The report and what its page shows, of a model that says yes to four rows."""
+    """The report and what its page shows, of a model that says yes to forty rows."""
     schema = Schema(columns=columns | {"left": Column(type="category", role="target")})
-    answered = Predictions(np.full(4, "yes"), np.full(4, "yes"), None, ("no", "yes"), "yes")
-    actual = None if labels is None else pd.Series([labels] * 4)
+    answered = Predictions(np.full(40, "yes"), np.full(40, "yes"), None, ("no", "yes"), "yes")
+    actual = None if labels is None else pd.Series([labels] * 40)
     found, shown = verdict.compare(
         then,
         now,
         pd.DataFrame({"prediction": answered.predicted}),
         *(answered, actual, schema, "classification", LIMITS, pd.Series(importances, dtype="float64")),
     )
-    return found, {"delivery": {"rows": 4, "files": {"may.csv": 4}, "digest": "d" * 64}, **shown}
+    return found, {"delivery": {"rows": 40, "files": {"may.csv": 40}, "digest": "d" * 64}, **shown}
 
 
 def test_a_delivery_like_the_training_data_is_no_reason_for_anything() -> None:
@@ -114,6 +116,33 @@ def test_retraining_is_recommended_below_the_least_accuracy_though_nothing_drift
         assert found["verdict"].endswith("retraining is recommended: accuracy on the delivery is 0.690, below 0.7")
 
 
+@pytest.mark.parametrize(
+    ("labelled", "note"),
+    [
+        (binary(0, 1), "accuracy on the delivery is 0.000, below 0.7, which 1 label cannot say"),
+        (
+            binary(30, 60).subset(binary(30, 60).predicted == "yes"),
+            "accuracy on the delivery is 0.333, below 0.7, but the labels came mostly for one class",
+        ),
+    ],
+    ids=["one label", "labels of one class"],
+)
+def test_labels_that_say_little_recommend_nothing(labelled: Predictions, note: str) -> None:
+    found = report({"age": 0}, labelled=labelled)
+
+    assert not found["retraining"]["recommended"]
+    assert found["verdict"].endswith(note)
+
+
+def test_labels_that_are_no_class_of_the_model_are_told_and_in_no_metric() -> None:
+    same = {"age": numbers(np.arange(40.0))}
+    found, _ = compare({"age": Column(type="number")}, same, same, {}, labels="Maybe")
+
+    assert found["predictions"]["metrics"] == {}
+    assert found["predictions"]["unknown_labels"] == {"Maybe": 40}
+    assert found["verdict"].endswith("40 labels of no class of the model (Maybe)")
+
+
 def test_no_accuracy_is_too_low_where_nobody_said_what_is() -> None:
     assert not report({"age": 0}, labelled=binary(1, 99), least=None)["retraining"]["recommended"]
 
@@ -132,11 +161,11 @@ def test_without_labels_there_is_no_accuracy_to_fall() -> None:
 
 
 def test_the_metrics_are_of_the_labelled_rows_and_the_spread_of_all() -> None:
-    found = report({"age": 0}, labelled=binary(3, 1))
+    found = report({"age": 0}, labelled=binary(30, 10))
 
     assert found["predictions"]["metrics"]["accuracy"] == 0.75
-    assert found["predictions"]["count"] == 10
-    assert found["predictions"]["labelled"] == {"rows": 4, "share": 0.4, "by_class": {"no": 0.4, "yes": 0.4}}
+    assert found["predictions"]["count"] == 100
+    assert found["predictions"]["labelled"] == {"rows": 40, "share": 0.4, "by_class": {"no": 0.4, "yes": 0.4}}
 
 
 def test_answers_that_moved_are_an_alarm_but_alone_no_reason_to_retrain() -> None:
@@ -199,16 +228,16 @@ def test_nothing_watched_is_no_alarm() -> None:
 
 
 def test_a_model_of_a_number_is_held_to_its_r2_and_its_answers_are_summed_up() -> None:
-    predicted = np.array([1.0, 2.0, 3.0, 6.0])
+    predicted = np.tile([1.0, 2.0, 3.0, 6.0], 10)
     good = Predictions(predicted + 0.1, predicted, None, (), None)
-    bad = Predictions(predicted[::-1], predicted, None, (), None)
+    bad = Predictions(np.tile([6.0, 3.0, 2.0, 1.0], 10), predicted, None, (), None)
 
     def found(labelled: Predictions) -> dict:
         return verdict.report(compared({"x": 0}), [], good, labelled, "regression", LIMITS)
 
     spread = found(good)["predictions"]
     assert {name: spread[name] for name in ("count", "mean", "std", "min", "max")} == {
-        "count": 4,
+        "count": 40,
         "mean": 3.0,
         "std": pytest.approx(np.std([1, 2, 3, 6])),
         "min": 1.0,

@@ -1,11 +1,14 @@
 """The report on a delivery: the drift of its features and of the model's answers, and whether to retrain."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from mlops.base.errors import counted
 from mlops.base.params import Costs, Monitor
 from mlops.data.profile import Profile, distribution
 from mlops.data.schema import Schema
@@ -19,6 +22,7 @@ from mlops.training.metrics import Predictions, score, title
 from mlops.training.task import Task
 
 MOST_NAMED = 5
+LEAST_ROWS = 30  # from which a metric, or a delivery, says something
 # What `monitor.minimum_accuracy` is about.
 METRIC: dict[Task, str] = {"classification": "accuracy", "regression": "r2"}
 MOST_SHOWN = 60  # features on the page
@@ -69,10 +73,10 @@ def compare(
     names = drift.watched(reference, schema.features, settings.features)
     inputs, outputs = drift.compare_together([(reference, delivery, names), (then, now, list(then))], settings)
     together = domain.compare(samples[0], samples[1], names, schema, settings) if samples else "no rows were given"
-    labelled = with_labels(predictions, labels, task)
+    labelled, unknown = _known_labels(with_labels(predictions, labels, task))
     outside = not isinstance(together, str) and together.drifted
     without_labels = estimated.estimate(test, predictions, task, outside)
-    found = report(inputs, outputs, predictions, labelled, task, settings, costs, together, without_labels)
+    found = report(inputs, outputs, predictions, labelled, task, settings, costs, together, without_labels, unknown)
     metric = METRIC[task]
     limits = {
         "drifted_share": settings.drifted_share,
@@ -98,6 +102,15 @@ def compare(
     return found, {**shown, "unshown": len(inputs) - len(chosen), "limits": limits}
 
 
+def _known_labels(labelled: Predictions | None) -> tuple[Predictions | None, dict[str, int]]:
+    """The labelled rows (n,) whose label is a class of the model, and how many have which other one."""
+    if labelled is None or not labelled.classes:
+        return labelled, {}
+    known = np.array([label in labelled.classes for label in labelled.actual], dtype=bool)
+    others = Counter(str(label) for label in labelled.actual[~known])
+    return labelled.subset(known) if known.any() else None, dict(others.most_common(MOST_NAMED))
+
+
 def report(
     features: Sequence[ColumnDrift],
     outputs: Sequence[ColumnDrift],
@@ -108,14 +121,17 @@ def report(
     costs: Costs | None = None,
     together: Domain | str = "not compared",
     without_labels: dict[str, Any] | None = None,
+    unknown: Mapping[str, int] = {},
 ) -> dict[str, Any]:
     """The report as plain values for JSON.
 
     `features` and `outputs` are the drift of the model's inputs and of its answers, `predictions` the answers on the
     delivery, and `labelled` the answers on the rows whose actual value has come. Retraining is recommended if the
     accuracy (or R²) of `labelled` is below `limits.minimum_accuracy`, where somebody set one, or if more than
-    `limits.drifted_share` of the features drifted. `together` is the drift of all features together, or the reason why
-    it is not known; `without_labels` is the estimated performance, None if there is none.
+    `limits.drifted_share` of the features drifted. A few labels, or labels of one class mostly, recommend nothing.
+    `unknown` counts the labels that are no class of the model: they are in no metric. `together` is the drift of all
+    features together, or the reason why it is not known; `without_labels` is the estimated performance, None if there
+    is none.
     """
     drifted = [column.column for column in features if column.drifted]
     drifted_outputs = [column.column for column in outputs if column.drifted]
@@ -129,18 +145,36 @@ def report(
     reasons = []
     if share > limits.drifted_share:
         reasons.append(f"{share:.0%} of the features drifted, more than {limits.drifted_share:.0%}")
+    notes = (
+        [f"{counted(sum(unknown.values()), 'label')} of no class of the model ({', '.join(unknown)})"]
+        if unknown
+        else []
+    )
+    coverage = realised.label_coverage(predictions, labelled)
     if least is not None and metric in scores and scores[metric] < least:
-        reasons.append(f"{title(metric)} on the delivery is {scores[metric]:.3f}, below {least:g}")
+        said, rows = (
+            f"{title(metric)} on the delivery is {scores[metric]:.3f}, below {least:g}",
+            coverage["labelled"]["rows"],
+        )
+        if rows < LEAST_ROWS:
+            notes.append(f"{said}, which {counted(rows, 'label')} cannot say")
+        elif coverage["labels_one_sided"]:
+            notes.append(f"{said}, but the labels came mostly for one class")
+        else:
+            reasons.append(said)
+    if len(predictions.predicted) < LEAST_ROWS:
+        notes.append(f"{counted(len(predictions.predicted), 'row')} can say little")
     return {
         "features": {"watched": len(features), "drifted": drifted, "share": share},
         "predictions": {**_spread(predictions), "drifted": drifted_outputs, "metrics": scores}
-        | realised.label_coverage(predictions, labelled),
+        | coverage
+        | ({"unknown_labels": dict(unknown)} if unknown else {}),
         "multivariate": multivariate and asdict(multivariate),
         "multivariate_note": together if multivariate is None else None,
         "estimated": without_labels,
         "retraining": {"recommended": bool(reasons), "reasons": reasons},
         "alarm": bool(drifted or drifted_outputs or moved or reasons),
-        "verdict": _verdict(drifted, len(features), multivariate, drifted_outputs, reasons),
+        "verdict": "; ".join([_verdict(drifted, len(features), multivariate, drifted_outputs, reasons), *notes]),
         "columns": [asdict(column) for column in (*features, *outputs)],
     }
 

@@ -169,9 +169,10 @@ def _outcome(now: Run) -> dict[str, Any]:
     made, gate = found["branch"], "passed" if found["train"]["gate"] else "FAILED"
     told = [f"{found['review']['headline']}, gate {gate}", f"the result is the branch {made['name']}"]
     told += [f"it is proposed: {url}"] if (url := found["propose"].get("url")) else []
-    told += [f"to take it over: {' ; '.join(commands)}"] if (commands := found["propose"].get("commands")) else []
     awaited, state, left = "", "proposed", []
     accepted = found.get("accept")
+    commands = found["propose"].get("commands")
+    told += [f"to take it over: {' && '.join(commands)}"] if commands and not (accepted or {}).get("merged") else []
     if now.settings.auto_merge and not accepted:
         awaited, left = now.journal.notes["awaited"], ["accept"]
     if accepted:

@@ -13,7 +13,7 @@ from typing import Any
 
 from mlops.base import params, yaml
 from mlops.base.errors import StoreError, counted
-from mlops.history import clones, experiments, git, paths, revisions
+from mlops.history import cache, clones, experiments, git, paths, revisions
 from mlops.history.clones import State
 from mlops.retraining.journal import FOLDER
 
@@ -23,7 +23,10 @@ BRANCHES = "retrain/"  # what the names of proposed branches begin with
 # Who commits on a machine where Git knows nobody.
 NOBODY = {"user.name": "retrain", "user.email": "retrain@localhost"}
 # What a result depends on, besides what the stages name; a delivery is no change of these.
-MATTERS = (params.FILE.as_posix(), paths.PIPELINE.as_posix(), f"{paths.RAW}", ".dvc/config", ".dvcignore", "mlops")
+MATTERS = (
+    *(params.FILE.as_posix(), paths.PIPELINE.as_posix(), paths.RAW.as_posix(), ".dvc/config", ".dvcignore"),
+    *("mlops", "project", "stages"),
+)
 OF_DELIVERY = paths.INCOMING.as_posix()
 
 
@@ -75,7 +78,7 @@ def start() -> Start:
     if changed := _uncommitted():
         raise StoreError(
             f"{changed[0]} is changed and not committed{_more(changed)}: a retrained model would lack that, so commit "
-            "it, or put it away with `git stash`"
+            "it (data by `dvc add` first), or put it away with `git stash`"
         )
     remotes = git.run("remote").split()
     if not remotes:
@@ -113,6 +116,9 @@ def _uncommitted() -> list[str]:
     written = {out if isinstance(out, str) else next(iter(out)) for stage in stages for out in _outs(stage)}
     deps = {path for stage in stages for path in stage.get("deps", [])} - written - {OF_DELIVERY}
     matters = (*MATTERS, *deps)
+    # Git sees the .dvc file of a folder only, and DVC's own status takes seconds.
+    if paths.RAW.is_dir() and cache.md5(paths.RAW) != revisions.find("HEAD").data(paths.RAW.as_posix()):
+        changed.append(paths.RAW.as_posix())
     return [
         path for path in changed if any(path == one or path.startswith((f"{one}/", f"{one}.dvc")) for one in matters)
     ]
