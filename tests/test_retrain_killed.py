@@ -438,6 +438,7 @@ def test_a_broken_delivery_alarms_and_changes_nothing(fresh: Callable[[], Path],
 
     assert said[-1] == f"retraining failed, and production is as it was: {failed.value}"
     assert "\n" not in said[-1]
+    assert ".retrain" not in said[-1]
     assert (state(folder), git("for-each-ref", "refs/heads", "refs/remotes")) == (before, refs)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from mlops.base import locks, params
-from mlops.base.errors import counted
+from mlops.base.errors import ProjectError, counted
 from mlops.history import git
 from mlops.retraining import journal, steps, workspace
 from mlops.retraining.decision import Decision
@@ -51,8 +51,12 @@ def run(request: Request, *, clock: Clock, alarm: Say, say: Say, dry_run: bool =
         try:
             return _run(request, clock, say, dry_run=dry_run)
         except Exception as error:
+            # The clone is gone: people know the file by its place in the project.
+            said = str(error).replace(f"{workspace.place()}/", "")
             if not dry_run:
-                alarm(f"retraining failed, and production is as it was: {error}")
+                alarm(f"retraining failed, and production is as it was: {said}")
+            if isinstance(error, ProjectError):
+                raise type(error)(said) from None
             raise
 
 

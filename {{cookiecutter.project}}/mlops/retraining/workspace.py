@@ -132,6 +132,11 @@ def _more(names: list[str]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
+def place() -> Path:
+    """Where the clone of this process is."""
+    return (FOLDER / "clones" / f"{os.getpid()}").resolve()
+
+
 @contextmanager
 def opened(commit: str) -> Iterator[Path]:
     """A clone at a commit, with its data; gives the project in it, and removes the clone in the end.
@@ -139,7 +144,7 @@ def opened(commit: str) -> Iterator[Path]:
     Raises:
         StoreError: it cannot be made, or its data is neither in the cache nor to be had.
     """
-    with clones.clone(State(commit), (FOLDER / "clones" / f"{os.getpid()}").resolve(), pull=True) as project:
+    with clones.clone(State(commit), place(), pull=True) as project:
         for name, value in {**NOBODY, "commit.gpgsign": "false"}.items():
             own = git.run("config", name, default="").strip() if name in NOBODY else ""
             git.run("-C", str(project), "config", name, own or value)
