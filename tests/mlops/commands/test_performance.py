@@ -75,7 +75,7 @@ def test_each_version_is_estimated_by_its_own_test_rows_where_they_are_here(log:
     ]
     assert not Path("mlflow.db").exists()
     lines = run().stdout.splitlines()
-    assert re.search("accuracy +estimated .labelled. +estimated .all rows. +off by", lines[0])
+    assert re.search("accuracy +estimated .labelled. +estimated .all rows. +off by +window", lines[0])
     assert sum("no domain classifier looks for rows unlike the training data here" in line for line in lines) == 1
 
 

@@ -179,7 +179,7 @@ def _print(found: dict[str, Any]) -> None:
         "off by",
     ):
         table.add_column(name, no_wrap=True, justify="left" if name in ("from (UTC)", "version") else "right")
-    table.add_column("labels", no_wrap=True)
+    table.add_column("window", no_wrap=True)
     for row in rows:
         calibration = row["calibration"]
         table.add_row(
