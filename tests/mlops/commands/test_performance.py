@@ -1,6 +1,7 @@
 """`monitor performance`: the log and feedback of the server as a table, with estimates by each version's test rows."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -73,6 +74,9 @@ def test_each_version_is_estimated_by_its_own_test_rows_where_they_are_here(log:
         f"nothing is estimated for model {GONE}: its test rows are not on this machine, and there is no registry here"
     ]
     assert not Path("mlflow.db").exists()
+    lines = run().stdout.splitlines()
+    assert re.search("accuracy +estimated .labelled. +estimated .all rows. +off by +window", lines[0])
+    assert sum("no domain classifier looks for rows unlike the training data here" in line for line in lines) == 1
 
 
 def test_a_table_shows_the_windows_and_says_what_they_are(log: Callable[..., None]) -> None:

@@ -138,6 +138,8 @@ def test_versions_say_who_what_and_why_and_the_newest_is_the_challenger(project:
     assert not {"author", "commit"} & found[0].keys()  # it was made before it was committed
     assert (found[0]["stage"], found[0]["registered"]) == ("candidate", "true")
     assert found[0]["gate"] == "all is well"
+    told = done("registry", "show").splitlines()[0]
+    assert told.endswith(", its author is known once it is committed and `python -m mlops sync` has run")
 
 
 def test_a_version_goes_live_approved_by_someone_else_and_back_again(project: Path) -> None:

@@ -183,6 +183,29 @@ def test_the_text_names_what_drifts_and_what_is_unusual(project: Path) -> None:
     assert lines[-1].startswith("!: far from")
 
 
+def test_a_delivery_that_two_models_checked_is_one_delivery_with_two_lines(project: Path) -> None:
+    for day, drifted in ((5, ["age", "level"]), (6, ["age"])):
+        commit(project, report("a", drifted=drifted), day)
+
+    lines = monitor().stdout.splitlines()
+
+    assert lines[0] == "2 checks of 1 delivery from 2026-01-05 to 2026-01-06, 1 with drift"
+    assert lines[1] == "drift most often: age 1"
+    assert [line.split()[0] for line in lines[-2:]] == ["2026-01-05", "2026-01-06"]
+
+
+def test_a_long_verdict_is_shortened_but_keeps_the_advice(project: Path) -> None:
+    first = "2 of 3 features drifted (age, level)"
+    long = f"{first}; the columns taken together drifted: {'a classifier ' * 9}; retraining is recommended: 67%"
+    for day, verdict in ((5, long), (6, f"{first}; the predictions drifted")):
+        commit(project, report(f"{day}", retraining=day == 5) | {"verdict": verdict}, day)
+
+    one, other = monitor().stdout.splitlines()[-2:]
+
+    assert one.rstrip().endswith(f" {first}; …; retraining is recommended")
+    assert other.rstrip().endswith(f" {first}; the predictions drifted")
+
+
 def test_the_output_is_a_file_and_since_is_a_date(project: Path) -> None:
     commit(project, report("a"), 5)
     commit(project, report("b"), 9)

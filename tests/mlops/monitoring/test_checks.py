@@ -80,6 +80,24 @@ def test_a_delivery_that_is_checked_again_keeps_its_gap_and_counts_once_as_a_del
     assert [each["gap_days"] for each in told] == [None, 7.0, 7.0, 7.0]
 
 
+def test_the_summary_counts_a_delivery_once_by_its_last_check() -> None:
+    found = [
+        on(0, report("a", drifted=["age"], shifts={"age": 70.0})),
+        on(1, report("b", drifted=["age", "level"], shifts={"age": 20.0})),
+        on(2, report("a"), model="newer"),
+        on(3, report("b", drifted=["age"], shifts={"age": 30.0}), model="newer"),
+    ]
+
+    told = checks.history(found, [], {})
+
+    summary = told["summary"]
+    assert [each["commit"] for each in told["drift_history"]] == ["c0", "c1", "c2", "c3"]
+    assert [summary[f"total_{what}"] for what in ("checks", "deliveries", "drifts")] == [4, 2, 1]
+    assert summary["drifts_by_column"] == {"age": 1}
+    assert summary["most_drifted"] == [{"column": "age", "drifts": 1}]
+    assert (summary["largest_mean_shifts"][0]["percent"], summary["largest_mean_shifts"][0]["commit"]) == (30.0, "c3")
+
+
 @pytest.mark.parametrize(
     ("earlier", "now", "unusual"),
     [

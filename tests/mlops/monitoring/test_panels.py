@@ -91,6 +91,8 @@ def test_the_next_step_says_what_happened_to_the_column_of_most_consequence(
         ({"labels_one_sided": True}, "Wait for the labels of the other classes"),
         ({"estimated": {"trusted": False}, "labels_one_sided": True}, "Get labels of all kinds of rows"),
         ({"estimated": {"trusted": False}}, "Get labels for some of these rows"),
+        ({"estimated": {"trusted": False}, "labelled": {"share": 0.09}}, "Get labels for some of these rows"),
+        ({"estimated": {"trusted": False}, "predictions": {"labelled": {"share": 1.0}}}, "Go by the measured metrics"),
         ({"retraining": {"recommended": True}}, "Before you retrain, make sure that the new values are real"),
         ({"predictions": {"metrics": {}}}, "Nothing has to be done now. How well the model does here is known when"),
         ({"multivariate": None, "estimated": None}, "Nothing has to be done now: look at the next delivery."),
@@ -122,11 +124,18 @@ def test_each_metric_has_its_test_result_its_estimate_and_what_was_measured() ->
     estimated = {"metrics": {"roc_auc": estimate, "own": estimate}, "trusted": True}
 
     rows = panels.performance(
-        report(estimated=estimated, predictions={"metrics": {"roc_auc": math.nan, "accuracy": 0.7}})
+        report(
+            estimated=estimated,
+            predictions={
+                **{"metrics": {"roc_auc": math.nan, "accuracy": 0.7, "f1": 0.6}},
+                "test_metrics": {"accuracy": math.nan, "f1": 0.65, "roc_auc": 0.82},
+            },
+        )
     )
 
     assert [(row["title"], row["test"], row["estimated"], row["actual"]) for row in rows] == [
         ("accuracy", None, None, 0.7),
+        ("F1 weighted", 0.65, None, 0.6),
         ("ROC AUC", 0.81, estimate, None),
         ("own", 0.81, estimate, None),
     ]

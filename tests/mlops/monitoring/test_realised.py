@@ -89,6 +89,16 @@ def test_what_was_estimated_is_of_the_same_rows_and_of_all() -> None:
         assert window[name]["metrics"]["roc_auc"]["value"] == pytest.approx(exact["roc_auc"]["value"], abs=0.01)
 
 
+def test_a_warning_about_an_open_window_says_so_though_all_labels_are_there() -> None:
+    rng = np.random.default_rng(2)
+    test, drifted = labels(rng, 1000), labels(rng, 1000, lost=0.8)
+
+    found = report(answers(drifted), test=test, after=7.5, delay=10 * DAY)
+
+    assert found["windows"][0]["labelled"]["share"] == 1
+    assert "to 2026-11-09T00:00 (this window is still open): accuracy is 0." in found["warnings"][0]
+
+
 def test_labels_tell_the_concept_drift_that_the_estimate_does_not_see() -> None:
     rng = np.random.default_rng(2)
     test, now, drifted = labels(rng, 1000), labels(rng, 1000), labels(rng, 1000, lost=0.8)

@@ -184,13 +184,48 @@ def test_columns_that_drifted_together_are_an_alarm_but_alone_no_reason_to_retra
 
     found = report({"age": 0, "income": 0}, together=together)
 
-    said = "; taken together they differ by an AUC of 0.60 (age, income)" if drifted else ""
-    assert found["verdict"] == f"0 of 2 features drifted{said}"
+    said = "the columns taken together drifted: a classifier tells the new rows from the old ones (AUC 0.60, by "
+    assert found["verdict"] == "0 of 2 features drifted" + (f"; {said}age, income)" if drifted else "")
     assert found["alarm"] is drifted
     assert not found["retraining"]["recommended"]
     assert found["multivariate"]["rows"] == (900, 800)
     assert found["multivariate"]["columns"][1] == {"column": "income", "importance": 0.05}
     assert (found["multivariate_note"], found["estimated"]) == (None, None)
+
+
+def test_the_verdict_names_no_column_that_adds_next_to_nothing() -> None:
+    columns = [Importance("age", 0.1), Importance("income", 0.009)]
+
+    some, none = (
+        report({"age": 0}, together=Domain(0.6, 0.55, 0.65, drifted=True, rows=(900, 800), columns=named))["verdict"]
+        for named in (columns, [])
+    )
+
+    assert some.endswith("(AUC 0.60, by age)")
+    assert none.endswith("(AUC 0.60)")
+
+
+def test_what_was_measured_stands_beside_the_same_metrics_of_the_test_split() -> None:
+    predicted = np.array(["yes", "no", "yes", "no"], dtype=object)
+    answered = Predictions(predicted, predicted, None, ("no", "yes"), "yes")
+    test = pd.DataFrame({"prediction": predicted, "actual": ["yes", "no", "yes", "yes"]})
+    schema = Schema(columns={"age": Column(type="number"), "left": Column(type="category", role="target")})
+    costs = Costs(false_positive=1, false_negative=20)
+
+    found, shown = verdict.compare(
+        *({}, {}, test, answered, pd.Series(predicted), schema, "classification", LIMITS),
+        *(pd.Series(dtype="float64"), costs),
+    )
+
+    assert [(row["name"], row["test"], row["actual"]) for row in shown["performance"]] == [
+        ("accuracy", 0.75, 1.0),
+        ("f1", pytest.approx(0.75 * 0.8 + 0.25 * 2 / 3), 1.0),
+        ("cost_per_row", 5.0, 0.0),
+    ]
+    assert set(found["predictions"]["test_metrics"]) == set(found["predictions"]["metrics"])
+    delivery = {"rows": 4, "files": {"may.csv": 4}, "digest": "d" * 64}
+    head = re.findall(r'<th scope="col">([a-z ]+)</th>', pages.filled("drift.html", delivery=delivery, **shown))
+    assert head[:3] == ["metric", "test split", "measured here"]
 
 
 def test_why_columns_were_not_compared_together_is_told() -> None:

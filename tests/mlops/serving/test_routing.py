@@ -248,3 +248,8 @@ def test_a_tolerated_ratio_is_tolerated() -> None:
 )
 def test_a_route_in_words(route: Route, words: str) -> None:
     assert routing.described(route) == words
+
+
+def test_a_champion_that_answers_alone_is_named_by_the_number_that_answers_now() -> None:
+    assert routing.described(replace(CANARY, mode="champion"), "8") == "version 8 answers all requests"
+    assert routing.described(replace(CANARY, mode="shadow"), "8").startswith("version 6 answers; version 7 ")

@@ -247,6 +247,18 @@ def test_the_last_good_champion_goes_on_when_the_next_one_is_damaged(tmp_path: P
     assert "is not whole" in described["refused"]["champion"]
 
 
+def test_before_any_route_the_version_that_answers_is_named(tmp_path: Path) -> None:
+    champion = a_version(tmp_path, "good")
+
+    async def check(one: Worker) -> tuple[dict[str, Any], dict[str, Any]]:
+        return await one.routes(), one.described()
+
+    found, described = in_a_worker(tmp_path, Served("demo", champion, checked=1), check)
+
+    assert found["route"]["champion"] == champion.number
+    assert found["described"] == described["route"] == f"version {champion.number} answers all requests"
+
+
 def test_requests_at_once_share_a_call_of_a_slow_model_and_only_the_wrong_one_fails(tmp_path: Path) -> None:
     champion = a_version(tmp_path, "good")
 

@@ -110,7 +110,8 @@ def history(
     `checks` are those of `check`, oldest first, `entries` those of the audit log, and `baseline` comes from
     `baseline_of_profile` or `baseline_of_report`. Only checks and events from `since` on, and of these checks at most
     `most` (the newest), are told; earlier deliveries count in `gap_days` and `rows_unusual` all the same.
-    `total_drifts` is the number of checks in which a column, the predictions or the columns together drifted.
+    The summary counts a delivery once, by its last check that is told: `total_drifts` is the number of
+    `total_deliveries` of which a column, the predictions or the columns together drifted.
     """
     versions = {entry["model_digest"]: _number(entry["to"]) for entry in entries}
     known = [{**each, "version": versions.get(each["model"]), **rhythm} for each, rhythm in _with_rhythm(checks)]
@@ -129,12 +130,7 @@ def recent(checks: Sequence[Check], windows: int, needed: int) -> Recent:
 
     A delivery that was checked again counts once, by its last check.
     """
-    by_delivery: dict[object, Check] = {}
-    for each in checks:
-        name = _name(each)
-        by_delivery.pop(name, None)  # the place in the order is that of the last check
-        by_delivery[name] = each
-    last = list(by_delivery.values())[-windows:]
+    last = _last_of_each(checks)[-windows:]
     alarms, advised = (sum(each[name] for each in last) for name in ("alarm", "retraining"))
     return Recent(
         windows=windows,
@@ -204,12 +200,22 @@ def _with_rhythm(checks: Sequence[Check]) -> list[tuple[Check, dict[str, Any]]]:
     return [(each, known[_name(each)]) for each in checks]
 
 
+def _last_of_each(checks: Sequence[Check]) -> list[Check]:
+    """The last check of each delivery: one may be checked again, by another model, say."""
+    by_delivery: dict[object, Check] = {}
+    for each in checks:
+        name = _name(each)
+        by_delivery.pop(name, None)  # the place in the order is that of the last check
+        by_delivery[name] = each
+    return list(by_delivery.values())
+
+
 def _summary(told: Sequence[Check]) -> dict[str, Any]:
-    times = sorted(each["time"] for each in told)
-    drifts = Counter(name for each in told for name in each["drifted"])
+    times, deliveries = sorted(each["time"] for each in told), _last_of_each(told)
+    drifts = Counter(name for each in deliveries for name in each["drifted"])
     by_column = sorted(drifts.items(), key=lambda pair: (-pair[1], pair[0]))
     largest: dict[str, dict[str, Any]] = {}
-    for each in told:
+    for each in deliveries:
         for name, percent in each["mean_shifts"].items():
             if name not in largest or abs(percent) > abs(largest[name]["percent"]):
                 largest[name] = {"column": name, "percent": percent, "commit": each["commit"], "time": each["time"]}
@@ -217,7 +223,8 @@ def _summary(told: Sequence[Check]) -> dict[str, Any]:
     return {
         "period": {"from": times[0] if times else None, "to": times[-1] if times else None},
         "total_checks": len(told),
-        "total_drifts": sum(_drifted(each) for each in told),
+        "total_deliveries": len(deliveries),
+        "total_drifts": sum(_drifted(each) for each in deliveries),
         "drifts_by_column": dict(by_column),
         "most_drifted": [{"column": name, "drifts": count} for name, count in by_column[:MOST_NAMED]],
         "largest_mean_shifts": shifts[:MOST_NAMED],

@@ -62,7 +62,7 @@ def of_drift(report: Mapping[str, Any], recent: Recent, sentence: str) -> Incide
         numbers |= {"watched_features": features["watched"], "drifted_share": features["share"]}
     if level:
         details.append("Look at reports/drift.html, and at the deliveries before: python -m mlops monitor history")
-    fact = f"{(delivery or {}).get('digest')} {report['verdict']}"
+    fact = str((delivery or {}).get("digest") or "")  # the details have the verdict
     return Incident(DRIFT, level, titles[level], tuple(details), fact, numbers)
 
 

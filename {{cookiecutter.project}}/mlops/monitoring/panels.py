@@ -19,6 +19,7 @@ MOST_WHOLE = 2**40  # whole numbers in a bar of a sketch; beyond, all floats are
 SHORTEST_IN_DAYS = 3  # of dates that span less, the page tells the time
 MOST_STEPS = 3  # sentences on what to look at next
 FEW_ROWS = 200  # in fewer, the tests find large changes only
+FEW_LABELLED = 0.1  # share of the rows; with more labels, the measured metrics tell more than an estimate
 # The metrics that the page shows, in this order.
 METRICS = ("accuracy", "f1", "roc_auc", "r2", "mae", "rmse", "cost_per_row")
 
@@ -78,16 +79,19 @@ def performance(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     `test` and `actual` are None where they are not known, and `estimated` is None or has a `value`, `low` and `high`.
     """
     estimated = (report.get("estimated") or {}).get("metrics") or {}
-    found = report["predictions"]["metrics"]
-    actual = {name: value for name, value in found.items() if value is not None and not math.isnan(value)}
+    actual, test = (_defined(report["predictions"].get(name) or {}) for name in ("metrics", "test_metrics"))
     names = [name for name in METRICS if name in estimated or name in actual]
     return [
         {
-            **{"name": name, "title": title(name), "test": estimated.get(name, {}).get("test")},
+            **{"name": name, "title": title(name), "test": estimated.get(name, {}).get("test", test.get(name))},
             **{"estimated": estimated.get(name), "actual": actual.get(name)},
         }
         for name in [*names, *(name for name in estimated if name not in names)]
     ]
+
+
+def _defined(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if value is not None and not math.isnan(value)}
 
 
 def next_steps(report: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -109,8 +113,10 @@ def next_steps(report: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]) 
         steps.append("Get labels of all kinds of rows: those here are one-sided, the estimate not to be trusted.")
     elif one_sided:
         steps.append("Wait for the labels of the other classes: those that have come are one-sided.")
-    elif distrusted:
+    elif distrusted and _labelled_share(report) < FEW_LABELLED:
         steps.append("Get labels for some of these rows: the estimated performance is not to be trusted here.")
+    elif distrusted:
+        steps.append("Go by the measured metrics: the estimated performance is not to be trusted here.")
     if len(drifted) > 1:
         steps.append(_step(drifted[1]).replace("Look at", "Then look at", 1))
     if report["retraining"]["recommended"]:
@@ -123,6 +129,12 @@ def next_steps(report: Mapping[str, Any], columns: Sequence[Mapping[str, Any]]) 
 def labels_one_sided(report: Mapping[str, Any]) -> bool:
     """Whether the labels of a delivery have come for some predicted classes only."""
     return bool(report["predictions"].get("labels_one_sided", report.get("labels_one_sided")))
+
+
+def _labelled_share(report: Mapping[str, Any]) -> float:
+    """The share of the rows of a delivery that have a label; 0 where a report of an older pipeline does not say."""
+    coverage = report["predictions"].get("labelled", report.get("labelled"))
+    return float(coverage["share"]) if coverage else 0.0
 
 
 def _largest_move(sketch: Mapping[str, Any]) -> tuple[str, float, float] | None:

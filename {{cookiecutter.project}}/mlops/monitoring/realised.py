@@ -312,7 +312,7 @@ def warnings(windows: list[dict[str, Any]]) -> list[str]:
     """What a person should know of windows, a sentence each: of each kind and version that of its last window."""
     found: dict[tuple[str, str], str] = {}
     for window in windows:
-        state = "" if window["final"] else ", labels are still to come"
+        state = "" if window["final"] else " (this window is still open)"
         where = f"version {window['version']}, {window['from'][:16]} to {window['to'][:16]}{state}"
         shares = window["labelled"]["by_class"]
         if window["labels_one_sided"]:

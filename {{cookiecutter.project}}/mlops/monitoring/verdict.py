@@ -26,6 +26,7 @@ LEAST_ROWS = 30  # from which a metric, or a delivery, says something
 # What `monitor.minimum_accuracy` is about.
 METRIC: dict[Task, str] = {"classification": "accuracy", "regression": "r2"}
 MOST_SHOWN = 60  # features on the page
+TELLING = 0.1  # of the largest importance: the verdict names no column below that
 
 
 def no_delivery() -> dict[str, Any]:
@@ -77,6 +78,10 @@ def compare(
     outside = not isinstance(together, str) and together.drifted
     without_labels = estimated.estimate(test, predictions, task, outside)
     found = report(inputs, outputs, predictions, labelled, task, settings, costs, together, without_labels, unknown)
+    if labelled is not None and {"actual", "prediction"} <= set(test):  # a table of an older pipeline lacks them
+        on_test = _scores(results.from_frame(test, predictions.classes, predictions.positive), costs)
+        shown_metrics = found["predictions"]["metrics"]
+        found["predictions"]["test_metrics"] = {name: on_test[name] for name in shown_metrics if name in on_test}
     metric = METRIC[task]
     limits = {
         "drifted_share": settings.drifted_share,
@@ -137,9 +142,7 @@ def report(
     drifted_outputs = [column.column for column in outputs if column.drifted]
     share = len(drifted) / len(features) if features else 0.0
     metric, least = METRIC[task], limits.minimum_accuracy
-    scores = score(labelled) if labelled is not None else {}
-    if labelled is not None and costs is not None:
-        scores["cost_per_row"] = decision.value(labelled, costs)
+    scores = _scores(labelled, costs) if labelled is not None else {}
     multivariate = None if isinstance(together, str) else together
     moved = multivariate is not None and multivariate.drifted
     reasons = []
@@ -184,15 +187,33 @@ def _verdict(
 ) -> str:
     sentence = f"{len(drifted)} of {watched} features drifted{_named(drifted)}"
     if multivariate is not None and multivariate.drifted:
-        telling = _named([column.column for column in multivariate.columns])
-        sentence += f"; taken together they differ by an AUC of {multivariate.auc:.2f}{telling}"
+        telling = f", by {names}" if (names := _listed(_telling(multivariate))) else ""
+        sentence += (
+            "; the columns taken together drifted: a classifier tells the new rows from the old ones "
+            f"(AUC {multivariate.auc:.2f}{telling})"
+        )
     if drifted_outputs:
         sentence += "; the predictions drifted"
     return f"{sentence}; retraining is recommended: {'; '.join(reasons)}" if reasons else sentence
 
 
+def _scores(labelled: Predictions, costs: Costs | None) -> dict[str, float]:
+    """All metrics, and the cost per row where the threshold was chosen by costs."""
+    return score(labelled) | ({} if costs is None else {"cost_per_row": decision.value(labelled, costs)})
+
+
+def _telling(together: Domain) -> list[str]:
+    """The columns by which a classifier tells the sides apart, without those that add next to nothing."""
+    largest = max((column.importance for column in together.columns), default=0.0)
+    return [column.column for column in together.columns if column.importance >= TELLING * largest]
+
+
 def _named(names: list[str]) -> str:
-    return f" ({', '.join(names[:MOST_NAMED])}{', …' if len(names) > MOST_NAMED else ''})" if names else ""
+    return f" ({_listed(names)})" if names else ""
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
 
 
 def _spread(predictions: Predictions) -> dict[str, Any]:

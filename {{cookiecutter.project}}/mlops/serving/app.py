@@ -177,7 +177,7 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
             return answer({"detail": str(error)}, 422)
         except StoreError as error:
             return answer({"detail": str(error)}, 409)
-        return answer({"route": routing.as_dict(new), "described": routing.described(new)})
+        return answer({"route": routing.as_dict(new), "described": routing.described(new, new.champion)})
 
     endpoints: dict[tuple[str, str], Endpoint] = {}
     for path, endpoint, method, described in (

@@ -347,13 +347,17 @@ def _missing(route: Route, served: Mapping[str, int], settings: Serving, elapsed
     return found
 
 
-def described(route: Route) -> str:
-    """The route in words."""
+def described(route: Route, answering: str = "") -> str:
+    """The route in words.
+
+    `answering` is the number of the version that answers if all requests go to the champion: a route names the one
+    that was in production when the route began, and production may have another since.
+    """
     sticky = f", the same for each {route.key}" if route.key else ""
     if route.mode == "shadow":
         return f"version {route.champion} answers; version {route.challenger} answers in its shadow, and is only logged"
     if route.mode == "champion":
-        return "the version in production answers"
+        return f"version {answering} answers all requests" if answering else "the version in production answers"
     part = _shares(share(route))
     both = f"version {route.challenger} answers {part} of the requests, version {route.champion} the others{sticky}"
     if route.mode == "ab":

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -213,7 +213,7 @@ class Worker:
     def described(self) -> dict[str, Any]:
         """What is served, for people."""
         served = self.served
-        found: dict[str, Any] = {"name": served and served.name, "route": routing.described(self.route)}
+        found: dict[str, Any] = {"name": served and served.name, "route": routing.described(self.route, self._number)}
         if self.champion:
             engine = self.champion.engine
             found["champion"] = {
@@ -227,18 +227,25 @@ class Worker:
             found["challenger"] = {"version": copy.number, "model": copy.digest, "ready": self.challenger.is_ready}
         return found | {"refused": {**(served.refused if served else {}), **self.refused}}
 
+    @property
+    def _number(self) -> str:
+        """The number of the champion; empty if none is loaded."""
+        return self.champion.copy.number if self.champion else ""
+
     async def routes(self) -> dict[str, Any]:
         """The route in force, its counts, and what its step waits for."""
         return await self._in_state(self._routes)  # type: ignore[no-any-return]
 
     def _routes(self, connection: Any) -> dict[str, Any]:
         route = state.route(connection) or self.route
+        if route.mode == "champion" and self._number:
+            route = replace(route, champion=self._number)
         totals, counts = state.totals(connection, route.id), state.counts(connection, route.id)
         elapsed = state.elapsed(connection, route)
         changes = state.history(connection, 1)
         return {
             "route": routing.as_dict(route),
-            "described": routing.described(route),
+            "described": routing.described(route, self._number),
             "changed": [{"at": timestamp(each.at), "who": each.who, "reason": each.reason} for each in changes],
             "candidate": self.served.candidate if self.served else "",
             "requests": totals,

@@ -13,6 +13,7 @@ from mlops.commands.options import AsJson
 from mlops.history import drift_reports, paths
 
 DIGITS = 8
+LONGEST = 90  # signs of a verdict in the table
 PIPE = 250  # columns of text, for whoever reads it in a file
 
 
@@ -92,7 +93,9 @@ def _print(told: dict[str, Any]) -> None:
         typer.echo("no check of a delivery yet: `dvc repro` makes one as soon as data/incoming has a file")
         return
     first, last = (summary["period"][side][:10] for side in ("from", "to"))
-    typer.echo(f"{counted(len(found), 'check')} from {first} to {last}, {summary['total_drifts']} with drift")
+    number = summary["total_deliveries"]
+    again = f" of {number} {'delivery' if number == 1 else 'deliveries'}" if number < len(found) else ""
+    typer.echo(f"{counted(len(found), 'check')}{again} from {first} to {last}, {summary['total_drifts']} with drift")
     drifts = summary["drifts_by_column"]
     often = [f"{each['column']} {each['drifts']}" for each in summary["most_drifted"]]
     if drifts:
@@ -119,8 +122,17 @@ def _print(told: dict[str, Any]) -> None:
             f"{each['version'] or '–'}",
             f"{each['delivery']['rows']:,}" + ("!" if each["rows_unusual"] else ""),
             gap + ("!" if each["gap_unusual"] else ""),
-            each["verdict"],
+            _shortened(each),
         )
     Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else PIPE).print(table)
     if any(each["rows_unusual"] or each["gap_unusual"] for each in found):
         typer.echo("!: far from the deliveries before: more than 3 robust standard deviations, and half of the median")
+
+
+def _shortened(each: dict[str, Any]) -> str:
+    """The verdict of a check, of a long one what comes before the first semicolon, and whether to retrain."""
+    verdict: str = each["verdict"]
+    if len(verdict) <= LONGEST:
+        return verdict
+    advice = "; retraining is recommended" if each["retraining"] else ""
+    return f"{verdict.partition('; ')[0]}; …{advice}"

@@ -35,6 +35,11 @@ AUTO = "auto"
 WIDTH = 160  # columns of text, for whoever reads it in a file
 NOTHING: dict[str, Any] = {"metrics": {}}
 MOST_DOUBTS = 3
+LABELLED_ROWS, ALL_ROWS = "estimated (labelled)", "estimated (all rows)"
+UNCHECKED = (
+    "no domain classifier looks for rows unlike the training data here: the page of a delivery, reports/drift.html, "
+    "may call an estimate not to be trusted where this table does not"
+)
 DOUBTFUL = "?"  # after an estimate that is not to be trusted
 STATES = {True: "final", False: "open"}
 
@@ -169,12 +174,12 @@ def _print(found: dict[str, Any]) -> None:
         "predictions",
         "labelled",
         title(first),
-        "estimated",
-        "of all rows",
+        LABELLED_ROWS,
+        ALL_ROWS,
         "off by",
     ):
         table.add_column(name, no_wrap=True, justify="left" if name in ("from (UTC)", "version") else "right")
-    table.add_column("labels", no_wrap=True)
+    table.add_column("window", no_wrap=True)
     for row in rows:
         calibration = row["calibration"]
         table.add_row(
@@ -197,10 +202,10 @@ def _sentences(found: dict[str, Any], metric: str) -> list[str]:
     delay = found["delay"]
     estimates = [row[which] for row in found["windows"] for which in ("estimated", "estimated_all") if row[which]]
     said = [
-        f"estimated: {metric} of the labelled rows, and of all rows, by what the test split says of such answers",
+        f"{LABELLED_ROWS}, {ALL_ROWS}: {metric} by what the test split says of such answers",
         "off by: the expected calibration error, how far the probabilities are from the share that came",
     ]
-    said += sorted({one["assumption"] for one in estimates})
+    said += [*sorted({one["assumption"] for one in estimates}), *([UNCHECKED] if estimates else [])]
     if doubts := sorted({one["why_not"] for one in estimates if one["why_not"]}):
         more = "; …" if len(doubts) > MOST_DOUBTS else ""
         said.append(f"{DOUBTFUL} not to be trusted: {'; '.join(doubts[:MOST_DOUBTS])}{more}")

@@ -8,7 +8,7 @@ from mlops.history import paths
 from mlops.registry import audit, registry
 from mlops.registry.registry import MODEL_DIGEST
 
-NOBODY = "nobody yet (its commit, and then `python -m mlops sync`, say who)"
+UNKNOWN = "its author is known once it is committed and `python -m mlops sync` has run"
 
 
 def show(as_json: AsJson = False) -> None:
@@ -31,7 +31,7 @@ def show(as_json: AsJson = False) -> None:
     for version in versions:
         tags = version.tags
         model = f"{tags.get('model_type', '')}, model {tags.get(MODEL_DIGEST, '')[:12]}"
-        made = f"{version.created} by {tags.get('author', NOBODY)}"
+        made = f"{version.created} by {tags['author']}" if "author" in tags else f"{version.created}, {UNKNOWN}"
         by = f", approved by {', '.join(approved[version.number])}" if approved[version.number] else ""
         typer.echo(f"{version.number:>4}  {', '.join(version.aliases) or '–':<22}  {model}, {made}{by}")
 

@@ -162,7 +162,8 @@ def _lines(chain: dict[str, Any]) -> list[str]:
     lines.append(f"  {', '.join(metrics)}")
     lines += [f"  {'✓' if rule['passed'] else '✗'} {rule['rule']}" for rule in chain["gate"]]
     digests = (f"{name.removesuffix('_digest')} {version.get(name, '')[:DIGITS]}" for name in registry.DIGESTS)
-    lines.append(f"  registered {version['created']} by {version.get('author', 'nobody yet')}: {', '.join(digests)}")
+    author = version.get("author", "an unknown author")
+    lines.append(f"  registered {version['created']} by {author}: {', '.join(digests)}")
     changes = [(entry, entry["action"]) for entry in chain["production"]]
     changes += [(entry, f"left production ({entry['action']} of version {entry['to']})") for entry in chain["left"]]
     return lines + [
