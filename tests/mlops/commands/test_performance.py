@@ -106,13 +106,14 @@ def test_windows_are_as_long_as_asked_for_and_begin_with_since(log: Callable[...
     assert found["delay"]["seconds"] == pytest.approx(3 * 86_400, rel=0.02)
 
 
-def test_a_label_that_is_no_number_is_left_out_where_numbers_are_predicted(log: Callable[..., None]) -> None:
+def test_labels_that_are_no_numbers_and_times_that_cannot_be_are_left_out(log: Callable[..., None]) -> None:
     log(GONE, "1", rows=3, prediction=2.5, probability=None)
+    log(GONE, "1", rows=2, told=0, prediction=2.5, probability=None, time="9999-12-31T23:59:59.999+00:00")
 
     found = json.loads(run("--json").stdout)
 
-    assert found["windows"][0]["labelled"]["rows"] == 0
-    assert found["left_out"] == {"label that is no value of the target": 3}
+    assert [(window["rows"], window["labelled"]["rows"]) for window in found["windows"]] == [(3, 0)]
+    assert found["left_out"] == {"label that is no value of the target": 3, "time that cannot be": 2}
 
 
 @pytest.mark.parametrize(

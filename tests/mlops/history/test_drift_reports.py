@@ -216,6 +216,7 @@ def test_the_output_is_a_file_and_since_is_a_date(project: Path) -> None:
     assert set(files.read_json(Path("reports/history.json"))) == {
         *("baseline_stats", "drift_history", "summary", "events"),
     }
+    assert monitor("--since", "2026-02-01").stdout == "no check since 2026-02-01: the last one is of 2026-01-09\n"
     refused = CliRunner().invoke(app, ["monitor", "history", "--since", "yesterday"])
     assert "--since yesterday is no date" in str(refused.exception)
 

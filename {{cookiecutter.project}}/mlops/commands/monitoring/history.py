@@ -47,6 +47,8 @@ def history(
         pages.write_page(html, "drift.html", **timeline.shown(told, found.report, _importances()))
     if as_json:
         console.print_json(told)
+    elif found.checks and not told["drift_history"]:
+        typer.echo(f"no check since {since}: the last one is of {found.checks[-1]['time'][:10]}")
     else:
         _print(told)
 

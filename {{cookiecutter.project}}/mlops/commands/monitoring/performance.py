@@ -4,6 +4,7 @@ import math
 import re
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ UNCHECKED = (
     "may call an estimate not to be trusted where this table does not"
 )
 DOUBTFUL = "?"  # after an estimate that is not to be trusted
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()  # of a prediction
 STATES = {True: "final", False: "open"}
 
 
@@ -87,6 +89,7 @@ def performance(
 
 def _answers(folder: Path, since: datetime | None, skipped: Counter[str], left_out: Counter[str]) -> Iterator[Answer]:
     """The answers in the log with the labels that have come; what is no answer that a label can come for is counted."""
+    latest = time.time() + SECONDS["d"]
     with prediction_log.timed_labels(folder, skipped) as label:
         records = prediction_log.predictions(folder, skipped, since)
         for record in console.progress(records, None, "reading the log"):
@@ -95,7 +98,11 @@ def _answers(folder: Path, since: datetime | None, skipped: Counter[str], left_o
             elif record.get("prediction") is None:
                 left_out["no prediction"] += 1
             else:
-                yield _answer(record, label, left_out)
+                answer = _answer(record, label, left_out)
+                if EARLIEST <= answer.time <= latest:
+                    yield answer
+                else:
+                    left_out["time that cannot be"] += 1  # of a clock that was wrong, or a hand in the log
 
 
 def _answer(record: Record, label: Callable[[str], tuple[Any, float] | None], left_out: Counter[str]) -> Answer:
