@@ -41,7 +41,7 @@ def main(
         fitted, aside = model_files.read(model), report.with_name(".delivered.parquet")
         with deliveries.collected(incoming, layout, layout.needed, features.derive, aside, ragged) as delivered:
             table = delivered.table
-            answers = scoring.joined([fitted.predict(batch) for batch in table.batches()])
+            answers = scoring.joined([fitted.predict(batch, clipped=True) for batch in table.batches()])
             labels = table[layout.target] if layout.target in table else None  # noqa: SIM401 – it lies in a file
             current, digest = profile.profile(table, layout), table.digest()
             sides = tables.Stored(training), table

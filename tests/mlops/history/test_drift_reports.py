@@ -144,6 +144,16 @@ def test_a_broken_report_in_the_history_is_told_and_left_out(project: Path, brok
     assert "2 checks from 2026-01-05 to 2026-01-07, 0 with drift" in done.stdout
 
 
+def test_a_broken_report_in_the_work_tree_is_told_as_such(project: Path) -> None:
+    commit(project, report("a"), 5)
+    (project / paths.DRIFT).write_text("{", encoding="utf-8")
+
+    found = drift_reports.read()
+
+    assert found.notes == ["reports/drift.json of work tree is left out: it is no JSON"]
+    assert len(found.checks) == 1
+
+
 def test_a_shallow_clone_says_so(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit(project, report("a"), 5)
     commit(project, report("b"), 6)

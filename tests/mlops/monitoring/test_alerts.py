@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from mlops.__main__ import app
-from mlops.alerting import alerts, channels, web
+from mlops.alerting import alerts, web
 from mlops.alerting.alerts import Outcome, tell
 from mlops.base import files, params
-from mlops.base.errors import ParameterError
+from mlops.base.errors import ParameterError, StoreError
 from mlops.base.params import Alerts
 from mlops.monitoring.incidents import Incident, Level
 from typer.testing import CliRunner
@@ -163,6 +163,76 @@ def test_an_address_that_leads_nowhere_is_told_without_it(monkeypatch: pytest.Mo
     assert "could not be reached" in outcome.note or "is no web address" in outcome.note
 
 
+@pytest.mark.parametrize(
+    ("settings", "variable"),
+    [
+        (Alerts(channels=["webhook"]), "MLOPS_ALERT_WEBHOOK"),
+        (Alerts(channels=["slack"]), "MLOPS_ALERT_SLACK"),
+        (Alerts(channels=[], issue="github"), "GITHUB_API_URL"),
+        (Alerts(channels=[], issue="gitlab"), "CI_API_V4_URL"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://bob:{}@192.0.2.2/hook", "use https"),
+        ("http://127.0.0.1.example.org/{}", "use https"),
+        ("http://[::1%2e{}]/", "use https"),
+        ("http://127.0.0.1:pw@192.0.2.2/{}", "use https"),
+        ("ftp://127.0.0.1/{}", "is no web address"),
+        ("https:///{}", "is no web address"),
+        ("https://[::1/{}", "is no web address"),
+        ("https://example.org:70000/{}", "is no web address"),
+        ("https://example.org/{} x", "is no web address"),
+    ],
+)
+def test_a_secret_goes_to_no_other_machine_without_encryption(
+    server: Web, monkeypatch: pytest.MonkeyPatch, settings: Alerts, variable: str, address: str, said: str
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url)  # would get whatever is sent to another machine
+    for name in ("GITHUB_TOKEN", "GITLAB_TOKEN"):
+        monkeypatch.setenv(name, PRIVATE)
+    monkeypatch.setenv("GITHUB_REPOSITORY", "ada/shop")
+    monkeypatch.setenv("CI_PROJECT_ID", "7")
+    monkeypatch.setenv(variable, address.format(PRIVATE))
+
+    with pytest.raises(ParameterError, match=f"{variable} .*{said}") as refused:
+        alerts.require(settings)
+    with pytest.raises(StoreError, match=said) as unsent:
+        web.request(address.format(PRIVATE), {})
+    outcome = only(tell(DRIFT, settings, "shop", now=NOW))
+
+    assert outcome.failed
+    assert PRIVATE not in f"{refused.value} {unsent.value} {outcome.note}"
+    assert server.requests == []
+
+
+def test_what_stays_on_this_machine_passes_no_proxy(server: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    with receivers.web() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        web.request(f"http://ada:{PRIVATE}@{server.url[7:]}/hook", {})
+
+    assert [path for _, path, _ in server.requests] == ["/hook"]
+    assert proxy.requests == []
+
+
+@pytest.mark.parametrize("address", ["smtp://[::1", "smtp://example.org:70000", "https://example.org", "smtp://", "x"])
+def test_an_address_that_is_none_of_a_mail_server_is_a_wrong_configuration(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("MLOPS_SMTP_URL", address)
+
+    with pytest.raises(ParameterError, match="MLOPS_SMTP_URL is no address such as"):
+        alerts.require(Alerts(channels=["email"], email_to=["a@b"]))
+
+
+def test_an_address_with_encryption_or_on_this_machine_is_none_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLOPS_SMTP_URL", f"smtps://ada:{PRIVATE}@mail.example.org")
+    for address in ("https://ada:a b@example.org/x", "http://127.8.9.1/", "http://[::1]:80/", "http://LOCALHOST:80"):
+        monkeypatch.setenv("MLOPS_ALERT_WEBHOOK", address)
+        alerts.require(Alerts(channels=["email", "webhook"], email_to=["a@b"]))
+
+
 def test_a_server_that_never_ends_its_answer_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alerts, "DEADLINE", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as slow:
@@ -215,7 +285,7 @@ def test_a_mail_server_that_is_busy_is_tried_again_and_one_that_refuses_is_not(m
 
 def test_a_password_is_not_sent_unencrypted_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Alerts(channels=["email"], email_to=["ada@a.org"])
-    monkeypatch.setattr(channels, "HERE", set())
+    monkeypatch.setattr(web, "is_here", lambda host: False)
     with receivers.mail() as server:
         monkeypatch.setenv("MLOPS_SMTP_URL", f"smtp://ada:{PRIVATE}@127.0.0.1:{server.port}")
         outcome = only(tell(DRIFT, settings, "shop", now=NOW))

@@ -418,6 +418,40 @@ def test_predictions_are_judged_by_the_rows_whose_actual_value_has_come() -> Non
     assert fitting.with_labels(predictions, actual.where(actual == "?"), "classification") is None
 
 
+@pytest.mark.parametrize("name", ["forest", "boosting", "logistic"])
+@pytest.mark.parametrize("sorted_rows", [1, 1_000], ids=["fast", "plain"])
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_no_forest_holds_are_its_largest_if_clipped_and_change_no_other_row(
+    name: str, sorted_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "SORTED_ROWS", sorted_rows)
+    table, target = data()
+    table["size"] /= 1e3  # so that its spread makes infinity of the largest numbers
+    fitted = fitting.fit(model(name), table, target, threads=1)
+    usual = fitting.predict(fitted, table, None, "yes", 1, schema=SCHEMA)
+    huge = table.copy()
+    huge.loc[[0, 1, 2], "size"] = [1.7e308, -1.7e308, 1.7e308]
+    far = table.iloc[:2].assign(size=[1e30, -1e30])
+
+    clipped = fitting.predict(fitted, table, None, "yes", 1, schema=SCHEMA, clipped=True)
+    found = fitting.predict(fitted, huge, None, "yes", 1, schema=SCHEMA, clipped=True)
+
+    assert clipped.probabilities.tobytes() == usual.probabilities.tobytes()
+    assert found.probabilities[3:].tobytes() == usual.probabilities[3:].tobytes()
+    expected = fitting.predict(fitted, far, None, "yes", 1, schema=SCHEMA).probabilities
+    assert found.probabilities[:2] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+@pytest.mark.parametrize("name", ["forest", "logistic"])
+def test_without_clipping_numbers_that_are_too_large_are_refused(name: str) -> None:
+    table, target = data()
+    fitted = fitting.fit(model(name), table.assign(size=table["size"] / 1e3), target, threads=1)
+
+    with pytest.raises(ParameterError, match=r"could not be asked: .*infinity"):
+        fitting.predict(fitted, table.assign(size=1.7e308), None, "yes", 1, schema=SCHEMA)
+
+
 class Cautious(LogisticRegression):
     """Says yes from a probability of 0.2."""
 

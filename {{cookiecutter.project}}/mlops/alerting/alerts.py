@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mlops.alerting import channels, issues
+from mlops.alerting import channels, issues, web
 from mlops.alerting.channels import Message
 from mlops.base import files, locks, pages, params
 from mlops.base.errors import ParameterError, ProjectError
@@ -40,9 +40,9 @@ def require(settings: Alerts, environ: Mapping[str, str] = os.environ) -> None:
     """Check that the environment has the addresses and tokens of the configured channels.
 
     Raises:
-        ParameterError: a variable is not set; all of them are named.
+        ParameterError: a variable is not set, is no address, or one without encryption; all of them are named.
     """
-    if found := [sentence for name in configured(settings) if (sentence := _lacks(name, settings, environ))]:
+    if found := [sentence for name in configured(settings) if (sentence := _wrong(name, settings, environ))]:
         raise ParameterError(f"{params.FILE}: {'; '.join(found)}")
 
 
@@ -100,8 +100,8 @@ def _carry(name: str, message: Message, settings: Alerts, state: Mapping[str, An
     Raises:
         ProjectError: it did not arrive.
     """
-    if lacking := _lacks(name, settings, os.environ):
-        raise ParameterError(lacking)
+    if wrong := _wrong(name, settings, os.environ):
+        raise ParameterError(wrong)
     if name == "log":
         channels.log(message)
     elif name == "webhook":
@@ -154,13 +154,18 @@ def _message(incident: Incident, step: str, project: str, now: datetime) -> Mess
     return Message(project, step, incident, text.partition("\n")[0], text, now.isoformat(timespec="seconds"))
 
 
-def _lacks(name: str, settings: Alerts, environ: Mapping[str, str]) -> str:
-    """What the environment lacks for a channel, in a sentence; "" if nothing."""
+def _wrong(name: str, settings: Alerts, environ: Mapping[str, str]) -> str:
+    """What the environment lacks for a channel, or which address cannot be used, in a sentence; "" if all is well."""
     needed: Sequence[str] = issues.NEEDED.get(settings.issue, ()) if name == "issue" else ()
     needed = [ADDRESS[name]] if name in ADDRESS else needed
     missing = [variable for variable in needed if not environ.get(variable)]
     what = f"alerts.issue is {settings.issue}" if name == "issue" else f"alerts.channels has {name}"
-    return f"{what}, but the environment lacks {' and '.join(missing)}" if missing else ""
+    if missing:
+        return f"{what}, but the environment lacks {' and '.join(missing)}"
+    variable = issues.ADDRESS.get(settings.issue, "") if name == "issue" else ADDRESS.get(name, "")
+    address = environ.get(variable)  # that of a platform has a default
+    found = (channels.mail_fault if name == "email" else web.fault)(address) if address else ""
+    return f"{what}, but {variable} {found}" if found else ""
 
 
 def _nothing_due(incident: Incident, told: Told | None) -> str:

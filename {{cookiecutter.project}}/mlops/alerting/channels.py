@@ -11,7 +11,7 @@ from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import typer
 
@@ -22,7 +22,7 @@ from mlops.base.params import Alerts
 from mlops.monitoring.incidents import Incident, Level
 
 WEBHOOK, SLACK, SMTP = "MLOPS_ALERT_WEBHOOK", "MLOPS_ALERT_SLACK", "MLOPS_SMTP_URL"
-HERE = {"localhost", "127.0.0.1", "::1"}  # hosts that a password reaches without leaving the machine
+MAIL = ("smtp", "smtps")
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,10 @@ def email(message: Message, url: str, settings: Alerts) -> int:
     Raises:
         StoreError: the address is none, or the server did not take the message.
     """
-    try:
-        parts = urlsplit(url.strip())
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-        raise StoreError(f"{SMTP} is no address such as smtp://user:password@example.org:587")
+    if wrong := mail_fault(url):
+        raise StoreError(f"{SMTP} {wrong}")
+    parts = web.parts(url, MAIL)
+    host = parts.hostname or ""
     sender = settings.email_from or settings.email_to[0]
     mail = EmailMessage()
     mail["Subject"] = f"[{message.project}] {message.title}"
@@ -91,22 +88,31 @@ def email(message: Message, url: str, settings: Alerts) -> int:
     mail.set_content(message.text + "\n")
     for pause in (*web.PAUSES, None):
         try:
-            return _sent(mail, parts.scheme, parts.hostname, port, (parts.username, parts.password), domain)
+            return _sent(mail, parts.scheme, host, parts.port, (parts.username, parts.password), domain)
         except smtplib.SMTPRecipientsRefused as error:
             codes = [code for code, _ in error.recipients.values()]
-            failed, passing = f"{parts.hostname} refused all recipients ({len(codes)})", all(map(_is_passing, codes))
+            failed, passing = f"{host} refused all recipients ({len(codes)})", all(map(_is_passing, codes))
         except smtplib.SMTPResponseException as error:
-            failed, passing = f"{parts.hostname} answered {error.smtp_code}", _is_passing(error.smtp_code)
+            failed, passing = f"{host} answered {error.smtp_code}", _is_passing(error.smtp_code)
         except smtplib.SMTPServerDisconnected:
-            failed, passing = f"{parts.hostname} ended the connection", True
+            failed, passing = f"{host} ended the connection", True
         except smtplib.SMTPException as error:
-            failed, passing = f"{parts.hostname} cannot do that: {type(error).__name__}", False
+            failed, passing = f"{host} cannot do that: {type(error).__name__}", False
         except (OSError, ValueError) as error:
-            failed, passing = f"{parts.hostname} {web.reason(error)}", isinstance(error, OSError)
+            failed, passing = f"{host} {web.reason(error)}", isinstance(error, OSError)
         if pause is None or not passing:
             break
         time.sleep(pause)
     raise StoreError(failed)
+
+
+def mail_fault(url: str) -> str:
+    """Why no mail can be sent by an address, without any part of it; "" if one can."""
+    try:
+        web.parts(url, MAIL)
+    except ValueError:
+        return "is no address such as smtp://user:password@example.org:587"
+    return ""
 
 
 def _is_passing(code: int) -> bool:
@@ -128,7 +134,7 @@ def _sent(
         server.ehlo_or_helo_if_needed()
         if scheme == "smtp" and server.has_extn("starttls"):
             server.starttls(context=context)
-        elif scheme == "smtp" and user and host not in HERE:
+        elif scheme == "smtp" and user and not web.is_here(host):
             raise StoreError(f"{host} offers no encryption, so the password was not sent")
         if user:
             server.login(user, password)

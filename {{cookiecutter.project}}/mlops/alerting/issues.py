@@ -12,6 +12,7 @@ from mlops.base.errors import StoreError
 from mlops.monitoring.incidents import Incident
 
 LABEL = "mlops-alert"
+ADDRESS = {"github": "GITHUB_API_URL", "gitlab": "CI_API_V4_URL"}  # for platforms of one's own
 NEEDED = {"github": ("GITHUB_TOKEN", "GITHUB_REPOSITORY"), "gitlab": ("GITLAB_TOKEN", "CI_PROJECT_ID")}
 
 
@@ -42,7 +43,7 @@ def tracker(platform: str, environ: Mapping[str, str]) -> Tracker:
         StoreError: the name of the repository is none.
     """
     if platform == "github":
-        base = environ.get("GITHUB_API_URL") or "https://api.github.com"
+        base = environ.get(ADDRESS[platform]) or "https://api.github.com"
         repository, token = environ["GITHUB_REPOSITORY"], environ["GITHUB_TOKEN"]
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository, re.ASCII):
             raise StoreError("GITHUB_REPOSITORY is no name such as owner/repository")
@@ -50,7 +51,7 @@ def tracker(platform: str, environ: Mapping[str, str]) -> Tracker:
         project = f"{base.rstrip('/')}/repos/{repository}"
         names = ("open", "body", "number", "comments", "PATCH")
         return Tracker(f"{project}/issues", headers, *names, {"state": "closed"}, [LABEL], f"{project}/labels")
-    base = environ.get("CI_API_V4_URL") or "https://gitlab.com/api/v4"
+    base = environ.get(ADDRESS[platform]) or "https://gitlab.com/api/v4"
     project, headers = quote(environ["CI_PROJECT_ID"], safe=""), {"PRIVATE-TOKEN": environ["GITLAB_TOKEN"]}
     at, names = f"{base.rstrip('/')}/projects/{project}/issues", ("opened", "description", "iid", "notes", "PUT")
     return Tracker(at, headers, *names, {"state_event": "close"}, LABEL)

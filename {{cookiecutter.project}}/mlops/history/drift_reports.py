@@ -53,7 +53,8 @@ def read() -> Found:
                 last = report
         except (ValueError, RecursionError, DataError) as error:
             said = str(error) if isinstance(error, DataError) else "it is no JSON" if text else "it cannot be read"
-            notes.append(f"{paths.DRIFT} of {revisions.Revision('HEAD', origin.commit).short} is left out: {said}")
+            at = origin.commit if origin.commit == revisions.WORK_TREE else origin.commit[:8]
+            notes.append(f"{paths.DRIFT} of {at} is left out: {said}")
     return Found(found, last, notes + ([revisions.SHALLOW] if revisions.is_shallow() else []))
 
 

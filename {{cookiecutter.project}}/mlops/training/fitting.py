@@ -44,6 +44,8 @@ TREES = (*FORESTS, "GradientBoosting", "HistGradientBoosting")
 MANY_ROWS = 100_000
 # By which the probabilities of a row may miss 1; some packages compute with 32 bits.
 NOT_ONE = 1e-3
+# The largest number of 32 bits, with which forests compute. What was learnt from is far below: its spread is 1.
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def pipeline(encoder: "BaseEstimator", estimator: "BaseEstimator") -> "Pipeline":
@@ -280,6 +282,7 @@ def predict(
     classes: NDArray[np.generic] | None = None,
     threshold: float | None = None,
     schema: Schema | None = None,
+    clipped: bool = False,
 ) -> Predictions:
     """Predict n rows, given as features, as encoded rows, or with a `schema` as a typed table.
 
@@ -289,6 +292,9 @@ def predict(
     `target` (n,) are the actual values, None where they are not known. `classes` are all that exist, sorted; one that a
     fitted model does not know (rare, and in no training row of the fold) gets probability 0. Some rows at a time are
     encoded, so that they take a bounded memory, however many there are.
+
+    If `clipped`, an encoded number that 32 bits cannot hold is the largest that they can: nobody is served by such an
+    answer, but a delivery is told apart by it. Most estimators refuse such rows otherwise.
     """
     from threadpoolctl import threadpool_limits
 
@@ -298,13 +304,14 @@ def predict(
     estimator = model[-1] if hasattr(model, "named_steps") else model
     size, importances = _part_size(estimator), _importances(estimator) if len(table) >= SORTED_ROWS else None
     parts = [table[start : start + size] for start in range(0, len(table), size)]
-    with threadpool_limits(threads), refused(estimator, "asked"):
+    overflow = np.errstate(over="ignore" if clipped else None)
+    with threadpool_limits(threads), refused(estimator, "asked"), overflow:
         ask = "predict_proba" if has_probabilities else "predict"
-        raw = np.concatenate([_asked(model, ask, part, importances, schema) for part in parts])
+        raw = np.concatenate([_asked(model, ask, part, importances, schema, clipped) for part in parts])
         says_itself = has_probabilities and threshold is None and not type(estimator).__module__.startswith("sklearn.")
         said = None
         if says_itself:
-            said = np.concatenate([_asked(model, "predict", part, importances, schema) for part in parts])
+            said = np.concatenate([_asked(model, "predict", part, importances, schema, clipped) for part in parts])
     if fitted is None or known is None or not has_probabilities:
         names = () if fitted is None or known is None else tuple(known.tolist())
         return Predictions(raw if target is None else target, raw, None, names, positive)
@@ -327,13 +334,17 @@ def _asked(
     part: pd.DataFrame | NDArray[np.float64],
     importances: NDArray[np.float64] | None,
     schema: Schema | None,
+    clipped: bool,
 ) -> NDArray[Any]:
     """What a model answers to n rows, asked for `predict` or `predict_proba`; the bits are those of scikit-learn."""
     if schema is None or not isinstance(part, pd.DataFrame) or len(part) < SORTED_ROWS or not _is_ours(model):
         given = encoding.inputs(part, schema) if schema is not None and isinstance(part, pd.DataFrame) else part
+        if clipped and hasattr(model, "named_steps"):
+            given, model = _clipped(model[:-1].transform(given)), model[-1]
         answers: NDArray[Any] = getattr(model, ask)(given)
         return answers
     encoded, estimator = encoding.encode(model[0], part, schema), model[-1]
+    encoded = _clipped(encoded) if clipped else encoded
     if not _is_trees(estimator):
         return getattr(estimator, ask)(encoded)  # type: ignore[no-any-return]
     # Similar rows one after another take the same way through the trees, which a processor foresees: twice as fast.
@@ -342,6 +353,12 @@ def _asked(
     answers = np.empty_like(found)
     answers[order] = found
     return answers
+
+
+def _clipped(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Encoded rows whose numbers 32 bits can hold; the same array if they can already."""
+    fits = -encoded.min(initial=0) <= LARGEST >= encoded.max(initial=0)
+    return encoded if fits else np.clip(encoded, -LARGEST, LARGEST)
 
 
 def _trees(estimator: "BaseEstimator", ask: str, encoded: NDArray[np.float64]) -> NDArray[Any]:

@@ -47,8 +47,13 @@ class FittedModel:
         """The classes that the model knows, sorted; none to regress."""
         return tuple(self.pipeline.classes_.tolist()) if self.task == "classification" else ()
 
-    def predict(self, table: pd.DataFrame, actual: NDArray[np.generic] | None = None) -> Predictions:
-        """Predict the n rows of a typed table; `actual` (n,) are their true values, where they are known."""
+    def predict(
+        self, table: pd.DataFrame, actual: NDArray[np.generic] | None = None, *, clipped: bool = False
+    ) -> Predictions:
+        """Predict the n rows of a typed table; `actual` (n,) are their true values, where they are known.
+
+        See `fitting.predict` for `clipped`, without which numbers may be too large for the estimator.
+        """
         return fitting.predict(
             self.pipeline,
             table,
@@ -57,6 +62,7 @@ class FittedModel:
             self.threads,
             threshold=self.threshold,
             schema=self.schema,
+            clipped=clipped,
         )
 
     @property
