@@ -38,10 +38,11 @@ PARAMS = """\
 models: {forest: {depth: 3}}
 retrain:
   auto_merge: true  # the whole way
-retrained:
-  model: ''
-  trigger: ''
-  reasons: []
+card:
+  retrained:
+    model: ''
+    trigger: ''
+    reasons: []
 """
 SCHEMA = """\
 columns:
@@ -60,7 +61,7 @@ stages:
   register:
     cmd: cp gate.json reports/registration.json
     deps: [models/model.joblib, gate.json]
-    params: [retrained]
+    params: [card]
     outs: [{reports/registration.json: {cache: false}}]
   monitor:
     cmd: cp drift.json reports/drift.json

@@ -311,7 +311,7 @@ def test_a_challenger_that_is_wrong_is_rolled_back_by_feedback(
     assert "wrong answers" in rejected["reason"]
     assert (rejected["from"], rejected["to"]) == ("1", "2")
     assert [version["aliases"] for version in team.versions()] == [[], ["champion"]]
-    eventually(lambda: candidate(server) is None, "the server does not see that the alias is gone")
+    eventually(lambda: not candidate(server), "the server does not see that the alias is gone")
 
 
 ALIAS = "import mlflow, sys; mlflow.MlflowClient().set_registered_model_alias(sys.argv[1], 'challenger', '2')"

@@ -47,9 +47,9 @@ def main(
     digests = provenance.digests(model, facts["dataset"]["digest"])
     importances = files.read_csv(plots / "importances.csv", text=["feature"]).to_dict(orient="records")
     said = registration.card_facts(facts, groups, importances, judgement, digests, layout, settings, judging)
-    retrained = params.load(params.Retrained)
-    said |= {"registration": report.as_posix(), "card": params.load(params.Card)}
-    said |= {"retrained": retrained if retrained.made(digests["model"]) else None}
+    words = params.load(params.Card)
+    retrained = words.retrained if words.retrained.made(digests["model"]) else None
+    said |= {"registration": report.as_posix(), "card": words, "retrained": retrained}
     pages.write_both(card, "model_card.md", page, "model_card.html", **said)
     kept = [*reports, slices, plots, predictions, card, page]
     result = registration.result(facts, judgement, said, model, card, layout, distributions, kept)

@@ -113,12 +113,17 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         files.write_text(tmp_path / "file" / "a.txt", "a")
 
 
-def test_what_a_killed_process_left_behind_is_overwritten(tmp_path: Path) -> None:
-    (tmp_path / ".a.txt.part").write_text("half", encoding="utf-8")
+def test_what_a_killed_process_left_behind_is_removed_and_what_another_one_writes_is_not(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / f".a.txt.{gone.pid}.part").write_text("half", encoding="utf-8")
+    others = tmp_path / f".a.txt.{os.getppid()}.part"
+    others.write_text("half", encoding="utf-8")
 
     files.write_text(tmp_path / "a.txt", "whole")
 
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.txt", "whole")]
+    found = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert found == {"a.txt": "whole", others.name: "half"}
 
 
 def test_json_is_rounded_to_what_can_mean_something_and_has_no_nan(tmp_path: Path) -> None:

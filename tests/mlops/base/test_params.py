@@ -61,7 +61,10 @@ GOOD = {
             "overfitting": {"measure": "overfitting", "direction": "below", "limit": 0.1},
         },
     },
-    "card": {"purpose": "Whom to call", "users": "", "not_for": "", "limits": ["Made up"], "owner": "Ada"},
+    "card": {
+        **{"purpose": "Whom to call", "users": "", "not_for": "", "limits": ["Made up"], "owner": "Ada"},
+        "retrained": {"model": "a" * 64, "trigger": "drift, age", "reasons": ["8 of 19 features drifted"]},
+    },
     "monitor": {
         "features": "all",
         "p_value": 0.05,
@@ -93,7 +96,6 @@ GOOD = {
         "search_trials": 20,
         "auto_merge": True,
     },
-    "retrained": {"model": "a" * 64, "trigger": "drift, age", "reasons": ["8 of 19 features drifted"]},
     "sweep": {
         "seed": 42,
         "space": {

@@ -128,10 +128,14 @@ def test_an_interruption_ends_all_that_a_command_in_a_clone_has_started(tmp_path
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=ended)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        clones.run(command, tmp_path, dict(os.environ), stop)
-    thread.join()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job has not
+    try:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            clones.run(command, tmp_path, dict(os.environ), stop)
+        thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     child = int((tmp_path / "child").read_text())
     for _ in range(1000):  # a process that is killed takes a moment to be gone

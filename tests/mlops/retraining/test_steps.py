@@ -65,11 +65,12 @@ def test_a_source_is_known_again_without_its_secrets() -> None:
 
 def test_the_parameters_say_who_made_one_model_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text("# mine\nretrained:   # by the loop\n  model: ''\n  trigger: ''\n  reasons: []\n", encoding="utf-8")
+    path.write_text("# mine\ncard:\n  owner: Ada\n  retrained:   # by the loop\n    model: ''\n", encoding="utf-8")
 
-    yaml.update(path, "retrained", {"model": MODEL, "trigger": "drift", "reasons": ["8 of 19: yes", "old"]})
+    yaml.update(path, "card", {"retrained": {"model": MODEL, "trigger": "drift", "reasons": ["8 of 19: yes", "old"]}})
 
-    found = params.load(params.Retrained, path)
+    card = params.load(params.Card, path)
+    found = card.retrained
     assert (found.made(MODEL), found.made("b" * 64), params.Retrained().made("")) == (True, False, False)
     assert registration._loop_tags(found) == {
         "training_type": "automatic",
@@ -80,6 +81,7 @@ def test_the_parameters_say_who_made_one_model_and_no_other(tmp_path: Path) -> N
     text = path.read_text(encoding="utf-8")
     assert "# mine" in text
     assert "# by the loop" in text
+    assert card.owner == "Ada"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"request": {}}'])

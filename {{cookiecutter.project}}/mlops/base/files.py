@@ -1,8 +1,10 @@
 """Files: text, JSON and small CSV tables. A file appears under its name whole, or not at all."""
 
+import glob
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -24,11 +26,13 @@ FORMULA = re.compile(r"'*(?!'|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\Z)[=+\-@
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a path to write to, and move it to `path` if all went well.
 
-    The name is fixed, not random: what a killed process leaves behind, the next run overwrites and moves.
+    Its name has the number of the process: others may write the same file at once, and what a killed one has left is
+    removed.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left(path)
         try:
             yield part
             part.replace(path)
@@ -36,6 +40,16 @@ def written_whole(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"{path} could not be written: {error.strerror or error}") from None
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what killed processes have left of a file."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        import psutil  # is hardly ever needed
+
+        process = left.name.split(".")[-2]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            left.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -224,14 +224,33 @@ class Register(Section):
         return self.gate if named else {"skill": SKILL, **self.gate}
 
 
+class Retrained(Section):
+    """Which model `python -m mlops retrain` made, and why, which it writes here. No result depends on it.
+
+    `model` is the SHA-256 of its file: any other model was not made by `retrain`.
+    """
+
+    model: str = ""
+    trigger: Words = ""
+    reasons: list[Words] = []
+
+    def made(self, model: str) -> bool:
+        """Whether `retrain` made the model with this SHA-256."""
+        return bool(self.model) and self.model == model
+
+
 class Card(Section):
-    """The words of people in the model card; the card calls an empty one "not stated". No result depends on them."""
+    """The words of people in the model card; the card calls an empty one "not stated". No result depends on them.
+
+    `retrained` are words of `python -m mlops retrain`.
+    """
 
     purpose: Words = ""
     users: Words = ""
     not_for: Words = ""
     limits: list[Words] = []
     owner: Words = ""
+    retrained: Retrained = Retrained()
 
 
 class Monitor(Section):
@@ -310,21 +329,6 @@ class Retrain(Section):
     auto_merge: bool = False
 
 
-class Retrained(Section):
-    """Which model `python -m mlops retrain` made, and why, which it writes here. No result depends on it.
-
-    `model` is the SHA-256 of its file: any other model was not made by `retrain`.
-    """
-
-    model: str = ""
-    trigger: Words = ""
-    reasons: list[Words] = []
-
-    def made(self, model: str) -> bool:
-        """Whether `retrain` made the model with this SHA-256."""
-        return bool(self.model) and self.model == model
-
-
 class Sweep(Section):
     """What `python -m mlops sweep --trials` varies: parameters by their dotted names. No stage reads it."""
 
@@ -398,7 +402,6 @@ KINDS = (
     Monitor,
     Alerts,
     Retrain,
-    Retrained,
     Sweep,
     Serving,
     Tracking,

@@ -361,7 +361,7 @@ def search(run: Run) -> Step:
 def train(run: Run) -> Step:
     """Run the pipeline; params.yaml then says that the model was made here, and why.
 
-    The section `retrained` names the model by its digest, so that it is true of no other model. Nothing is registered
+    `card.retrained` names the model by its digest, so that it is true of no other model. Nothing is registered
     but in the clone's own registry.
 
     Raises:
@@ -375,7 +375,7 @@ def train(run: Run) -> Step:
     decided = run["decide"]
     wanted = [each["sentence"] for each in decided["reasons"] if each["holds"]]
     values = {"model": model, "trigger": decided["trigger"], "reasons": wanted}
-    yaml.update(run.clone / params.FILE, "retrained", values)
+    yaml.update(run.clone / params.FILE, "card", {"retrained": values})
     run.repro()
     gate = bool(run.json(paths.REGISTRATION)["passed"])
     return {"model": model, "same": False, "gate": gate, "commit": run.keep("Train again")}
@@ -443,7 +443,7 @@ def adopt(run: Run, commit: str) -> None:
     done = workspace.call(run.clone, "dvc", "pull")
     if done.code:
         raise StoreError(f"what {commit[:8]} has made before cannot be had: {done.reason}")
-    why = params.load(params.Retrained, run.clone / params.FILE)
+    why = params.load(params.Card, run.clone / params.FILE).retrained
     reasons = [{"rule": why.trigger, "holds": True, "sentence": sentence} for sentence in why.reasons]
     title = git.run("log", "-1", "--format=%s", commit).strip()
     steps: dict[str, Step] = {
