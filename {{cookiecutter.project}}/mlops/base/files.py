@@ -45,11 +45,21 @@ def written_whole(path: Path) -> Iterator[Path]:
 def _remove_left(path: Path) -> None:
     """Remove what killed processes have left of a file."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
-        import psutil  # is hardly ever needed
-
         process = left.name.split(".")[-2]
-        if process.isdecimal() and not psutil.pid_exists(int(process)):
+        if process.isdecimal() and not _is_running(int(process)):
             left.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":  # there, signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # of somebody else
+    return True
 
 
 def write_text(path: Path, text: str) -> None:
