@@ -407,8 +407,12 @@ def test_a_server_that_does_not_answer_is_one_sentence_without_its_secrets(resul
 
 @pytest.mark.parametrize("user", ["token", "me:token", "me:to%2Fken"])
 def test_no_secret_of_an_address_is_told(user: str, result: recording.Result) -> None:
-    with pytest.raises(StoreError, match="the tracking store nosuch://host/x could not be used") as error:
-        recording.record(result, True, f"nosuch://{user}@host/x", EXPERIMENT)
+    try:
+        with pytest.raises(StoreError, match="the tracking store nosuch://host/x could not be used") as error:
+            recording.record(result, True, f"nosuch://{user}@host/x", EXPERIMENT)
+    finally:  # MLflow remembers it for the whole process
+        mlflow.set_tracking_uri("")
+        mlflow.set_registry_uri("")
 
     assert user not in str(error.value)
 
