@@ -43,7 +43,7 @@ def sync(
         )
     command = yaml.read(paths.PIPELINE)["stages"]["register"]["cmd"]
     arguments = [*shlex.split(command)[1:], *(["--dry-run"] if dry_run else [])]
-    if subprocess.run([sys.executable, *arguments], check=False).returncode:
+    if _ended([sys.executable, *arguments]):
         raise StoreError("nothing was synchronised: see the line above")
 
 
@@ -72,5 +72,19 @@ def _record(experiment: Revision, baseline: str, address: str) -> None:
     own = {"DVC_EXP_NAME": experiment.name, "DVC_EXP_BASELINE_REV": baseline, "MLFLOW_TRACKING_URI": address}
     with clones.clone(State(experiment.commit), (FOLDER / f"{os.getpid()}").resolve()) as project:
         command = [sys.executable, "-m", "mlops", "sync"]
-        if subprocess.run(command, cwd=project, env=clones.environment(**own), check=False).returncode:
+        if _ended(command, cwd=project, env=clones.environment(**own)):
             raise StoreError(f"{experiment.name} was not recorded: see the line above")
+
+
+def _ended(command: list[str], cwd: Path | None = None, env: dict[str, str] | None = None) -> int:
+    """Run a command to its end; its exit code.
+
+    An interruption reaches the command, too, which takes half a run back. `subprocess.run` would kill it after a
+    quarter of a second.
+    """
+    process = subprocess.Popen(command, cwd=cwd, env=env)
+    try:
+        return process.wait()
+    except BaseException:
+        process.wait()
+        raise
