@@ -4,26 +4,19 @@ import math
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlops.data.profile import Distribution, distribution
+from mlops.data.profile import Distribution
 from mlops.monitoring import panels
+
+from tests.mlops.monitoring.test_verdict import levels, numbers
 
 EXAMPLES = settings(max_examples=50, deadline=None, derandomize=True)
 NUMBERS = st.lists(
     st.none() | st.integers(-3, 3).map(float) | st.floats(-1e9, 1e9) | st.floats(-1e300, 1e300), max_size=40
 )
 LEVELS = st.lists(st.none() | st.sampled_from("abcdefghijklmno"), max_size=40)
-
-
-def numbers(values: object) -> Distribution:
-    return distribution(pd.Series(values, dtype="float64"), "number")
-
-
-def levels(values: object) -> Distribution:
-    return distribution(pd.Series(values, dtype="str"), "category")
 
 
 def column(name: str = "tenure", **facts: Any) -> dict[str, Any]:

@@ -6,8 +6,6 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
 from mlops.base import pages
 from mlops.base.params import Costs, Monitor
 from mlops.data.profile import Distribution, distribution
@@ -17,12 +15,7 @@ from mlops.monitoring.domain import Domain, Importance
 from mlops.training.metrics import Predictions
 from scipy import stats
 
-EXAMPLES = settings(max_examples=50, deadline=None, derandomize=True)
 LIMITS = Monitor(drifted_share=0.5, minimum_accuracy=0.7)
-NUMBERS = st.lists(
-    st.none() | st.integers(-3, 3).map(float) | st.floats(-1e9, 1e9) | st.floats(-1e300, 1e300), max_size=40
-)
-LEVELS = st.lists(st.none() | st.sampled_from("abcdefghijklmno"), max_size=40)
 
 
 def numbers(values: object) -> Distribution:
