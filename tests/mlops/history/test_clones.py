@@ -38,6 +38,21 @@ def test_a_file_that_was_written_again_as_it_was_is_no_change(handmade: Any) -> 
     assert clones.frozen() == clones.State(commit, "")
 
 
+def test_an_index_that_another_command_holds_is_waited_for(handmade: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit, lock = handmade.commit(), handmade.path / ".git" / "index.lock"
+    handmade.write("code.py", "changed\n")
+    monkeypatch.setattr(clones, "ATTEMPTS", 3)
+    lock.touch()
+    monkeypatch.setattr(clones.time, "sleep", lambda _: None)
+    with pytest.raises(StoreError, match=r"locked: let the command that uses it end, or delete .*index\.lock"):
+        clones.frozen()
+    monkeypatch.setattr(clones.time, "sleep", lambda _: lock.unlink(missing_ok=True))
+
+    state = clones.frozen()
+
+    assert state.commit == commit != state.changes != ""
+
+
 def test_what_is_changed_staged_or_gone_is_frozen_and_the_work_tree_stays(handmade: Any, tmp_path: Path) -> None:
     handmade.write("gone.py", "old\n")
     commit = handmade.commit()

@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from mlops.history import cache, dvc, git
 LOCAL = Path(".dvc/config.local")
 # Git and DVC need an author of a commit; these commits are never shown.
 AUTHOR = {"user.name": "nobody", "user.email": "nobody@localhost"}
+ATTEMPTS = 10  # to read Git's index, twice a second
 GRACE = 10  # seconds that a process has to end after a signal
 
 
@@ -46,10 +48,22 @@ def frozen() -> State:
     commit = git.run("rev-parse", "--verify", "--quiet", "HEAD", default="").strip()
     if not commit:
         raise StoreError("there is no commit to start from: `git add --all && git commit` first")
-    # `git stash` fails on a file that was rewritten with the same content, until Git has compared the content.
-    git.run("update-index", "-q", "--refresh", default="")
     author = [part for name, value in AUTHOR.items() for part in ("-c", f"{name}={value}")]
-    return State(commit, git.run(*author, "stash", "create").strip())
+    lock = Path(git.run("rev-parse", "--git-path", "index.lock").strip())
+    for left in reversed(range(ATTEMPTS)):
+        # `git stash` fails on a file that was rewritten with the same content, until Git has compared the content.
+        git.run("update-index", "-q", "--refresh", default="")
+        try:
+            return State(commit, git.run(*author, "stash", "create").strip())
+        except StoreError as error:  # while another command of Git holds the index, without a word
+            failed = error
+        if left:
+            time.sleep(0.5)
+    raise (
+        StoreError(f"Git's index is locked: let the command that uses it end, or delete {lock}")
+        if lock.exists()
+        else failed
+    )
 
 
 def untracked() -> list[str]:
@@ -170,12 +184,18 @@ def run(
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and its children, first with SIGINT as Ctrl-C does, so that `register` takes back half a run."""
+    """End a process and its children, first with SIGINT as Ctrl-C does, so that `register` takes back half a run.
+
+    Children are waited for, too: DVC may end before the stage that it runs.
+    """
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, kind)
-            process.wait(GRACE)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
+        deadline = time.monotonic() + GRACE
+        while time.monotonic() < deadline:
+            process.poll()  # as long as its end is not asked for, it counts as one of the group
+            try:
+                os.killpg(process.pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.05)

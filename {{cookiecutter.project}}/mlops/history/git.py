@@ -29,7 +29,10 @@ def run(*arguments: str, default: str | None = None, stdin: str | None = None) -
     if default is not None:
         return default
     reason = with_memory(next(iter(done.stderr.strip().splitlines()), ""), done.returncode)
-    raise StoreError(f"git {arguments[0]} failed: {reason or f'exit code {done.returncode}'}")
+    asked = arguments
+    while asked[0] in {"-c", "-C"}:  # its options come before the command, each with a value
+        asked = asked[2:]
+    raise StoreError(f"git {asked[0]} failed: {reason or f'exit code {done.returncode}'}")
 
 
 def contents(names: Iterable[str]) -> Iterator[bytes | None]:
