@@ -1,7 +1,9 @@
 """The registry, against a real SQLite store: whoever records a result, however often, it is there once."""
 
+import gc
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from mlops.training.model import fitted_model
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
 from sqlalchemy.engine import make_url
+from sqlalchemy.engine.default import DefaultDialect
 
 from tests.conftest import PROJECT, TEMPLATE
 
@@ -126,6 +129,33 @@ def test_an_interruption_between_a_run_and_its_id_leaves_no_run(
     [run] = made
     left = MlflowClient(store).search_runs([run.info.experiment_id])
     assert run.info.run_id not in [each.info.run_id for each in left]
+
+
+def test_an_interruption_within_a_transaction_leaves_no_run_and_no_lock(
+    store: str, result: recording.Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(self: DefaultDialect, cursor: Any, statement: str, *rest: Any) -> None:
+        cursor.executemany(statement, rest[0])
+        if statement.startswith("INSERT INTO params"):
+            signal.raise_signal(signal.SIGINT)
+
+    recording.record(result, False, store, EXPERIMENT)
+    client, other = MlflowClient(store), replace(result, digests={**result.digests, "code": "other"})
+    home = client.get_experiment_by_name(EXPERIMENT)
+    assert home is not None
+    before = client.search_runs([home.experiment_id])
+    monkeypatch.setattr(DefaultDialect, "do_executemany", interrupted)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.disable()  # as good as off in a stage, too: a cursor that nobody has any more keeps its lock
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            recording.record(other, False, store, EXPERIMENT)
+    finally:
+        gc.enable()
+        signal.signal(signal.SIGINT, handler)
+
+    after = client.search_runs([home.experiment_id])
+    assert [run.info.run_id for run in after] == [run.info.run_id for run in before]
 
 
 def test_a_run_that_a_killed_process_began_is_deleted_by_the_next(store: str, result: recording.Result) -> None:

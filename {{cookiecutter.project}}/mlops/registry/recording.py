@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops.base import model_files, params
+from mlops.base.interruptions import held
 from mlops.history.provenance import EXPERIMENT
 from mlops.registry import audit, backend, packaging, registry, scoring, sqlite_store
 from mlops.registry.registry import CHALLENGER, MODEL_DIGEST, PACKAGE, RESULT_KEY, STAGE, TAKEN_BACK
@@ -104,10 +105,11 @@ def record(result: Result, register: bool, uri: str, experiment: str) -> Recorde
             _delete_interrupted(client, home, result)
         found = _runs(client, home, result)
         try:
-            run_id = found[0] if found else _new_run(client, home, result)
+            run_id = found[0] if found else _new_run(client, home, result, alone=bool(database))
         except BaseException:
             if database:  # an interruption may fall between the making of a run and its id
-                _delete_interrupted(client, home, result)
+                with held():
+                    _delete_interrupted(client, home, result)
             raise
         version = _version(client, run_id, result) if register else None
         _update_run(client, run_id, result)
@@ -166,39 +168,52 @@ def _delete_interrupted(client: "Client", home: str, result: Result) -> None:
             client.delete_run(run.info.run_id)
 
 
-def _new_run(client: "Client", home: str, result: Result) -> str:
+def _new_run(client: "Client", home: str, result: Result, *, alone: bool) -> str:
     """Create the run of a result. Of several processes that do so at once, one keeps its run.
 
     A run has the digests of its result from the first moment, so that the others see it, and is finished last, so that
     an interrupted run is never taken for the result.
+
+    `alone` in a SQLite store, interruptions wait for the end of a call: a statement that is cut off keeps the store
+    locked, so that nothing could be taken back.
     """
     from mlflow.entities import Metric, Param, RunTag
 
-    run = client.create_run(home, run_name=result.tags.get("experiment"), tags=result.digest_tags | result.trial_tags)
+    with held(alone):
+        run = client.create_run(
+            home, run_name=result.tags.get("experiment"), tags=result.digest_tags | result.trial_tags
+        )
     run_id, start = run.info.run_id, run.info.start_time
     try:
         parameters = [Param(name, str(value)) for name, value in params.flat(result.params).items()]
-        client.log_batch(
-            run_id,
-            metrics=[Metric(name, value, start, 0) for name, value in result.metrics.items()],
-            tags=[RunTag(name, value) for name, value in result.tags.items()],
-        )
+        with held(alone):
+            client.log_batch(
+                run_id,
+                metrics=[Metric(name, value, start, 0) for name, value in result.metrics.items()],
+                tags=[RunTag(name, value) for name, value in result.tags.items()],
+            )
         for at in range(0, len(parameters), PARAMS_AT_ONCE):
-            client.log_batch(run_id, params=parameters[at : at + PARAMS_AT_ONCE])
-        _log_data(client, run_id, result)
-        for path in result.artifacts:
-            client.log_artifact(run_id, str(path), path.parent.as_posix())
-        client.set_tag(run_id, PACKAGE, _log_model(run_id, result))
-        _wait_for_earlier(client, home, result, run)
-        if not _with_key(client, home, result):
-            client.set_tag(run_id, RESULT_KEY, result.key)
-        first = str(_with_key(client, home, result)[0].info.run_id)
-        if first != run_id:
-            _take_back_run(client, run_id)
-        else:
-            client.set_terminated(run_id)
+            with held(alone):
+                client.log_batch(run_id, params=parameters[at : at + PARAMS_AT_ONCE])
+        with held(alone):
+            _log_data(client, run_id, result)
+            for path in result.artifacts:
+                client.log_artifact(run_id, str(path), path.parent.as_posix())
+        with held(alone):
+            client.set_tag(run_id, PACKAGE, _log_model(run_id, result))
+        if not alone:
+            _wait_for_earlier(client, home, result, run)
+        with held(alone):
+            if not _with_key(client, home, result):
+                client.set_tag(run_id, RESULT_KEY, result.key)
+            first = str(_with_key(client, home, result)[0].info.run_id)
+            if first != run_id:
+                _take_back_run(client, run_id)
+            else:
+                client.set_terminated(run_id)
     except BaseException:
-        _take_back_run(client, run_id)
+        with held(alone):
+            _take_back_run(client, run_id)
         raise
     return first
 
