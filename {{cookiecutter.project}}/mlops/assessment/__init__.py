@@ -1,1 +1,1 @@
-"""How mature a project is: a questionnaire, the evidence of its repository, and the report of both."""
+"""How far a project has come: a questionnaire, and what its repository shows."""
