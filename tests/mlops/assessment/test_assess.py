@@ -126,12 +126,22 @@ def test_control_c_keeps_the_answers_and_exits_as_shells_expect(
     assert kept() == {IDS[0]: True}
 
 
-def test_back_asks_the_statement_before_and_an_empty_line_keeps_its_answer() -> None:
-    done = assess(typed="y\ny\nback\nb\nn\n\n" + "skip\n" * 33)
+def test_back_asks_the_statement_before() -> None:
+    done = assess(typed="y\ny\nback\nb\nn\n" + "skip\n" * 34)
 
     assert "2/36  Data are not versioned. [yes/no, so far yes]" in done.stderr
-    assert isinstance(done.exception, ParameterError)  # one statement is left
+    assert done.exit_code == 0
     assert kept() == {IDS[0]: False, IDS[1]: True}
+
+
+def test_all_is_asked_again_on_request_and_an_empty_line_keeps_an_answer() -> None:
+    answers.write(answers.FILE, dict.fromkeys(IDS, True), RUBRIC, "en")
+
+    assert "36/36" not in assess().stderr
+    done = assess("--again", typed="\n" * 35 + "n\n")
+
+    assert done.stderr.count("so far yes") == 36
+    assert kept() == dict.fromkeys(IDS[:-1], True) | {IDS[-1]: False}
 
 
 def test_what_was_skipped_counts_as_not_met_and_is_named() -> None:
@@ -199,8 +209,10 @@ def test_a_file_of_answers_is_never_half_written(monkeypatch: pytest.MonkeyPatch
 def test_an_answer_that_the_evidence_contradicts_is_shown_beside_it(
     gathers: Callable[[Sequence[Finding]], None],
 ) -> None:
-    gathers([finding("1.data.lineage", outcome="false", said="no lineage", remedy="Run `dvc repro`.")])
-    answers.write(answers.FILE, {"1.data.lineage": True, "1.data.checks": True}, RUBRIC, "en")
+    lineage = finding("1.data.lineage", outcome="false", said="no lineage", remedy="Run `dvc repro`.")
+    gathers([lineage, finding("1.data.versioning")])
+    said = dict.fromkeys(["1.data.lineage", "1.data.checks", "1.data.versioning"], True)
+    answers.write(answers.FILE, said, RUBRIC, "en")
 
     done = assess("--evidence")
     facts = {each["id"]: each for each in json.loads(assess("--evidence", "--json").stdout)["criteria"]}
@@ -217,6 +229,7 @@ def test_an_answer_that_the_evidence_contradicts_is_shown_beside_it(
     sides = ("answer", "evidence", "contradiction")
     assert [facts["1.data.lineage"][side] for side in sides] == [True, False, True]
     assert [facts["1.data.checks"][side] for side in sides] == [True, None, False]
+    assert [facts["1.data.versioning"][side] for side in sides] == [True, True, False]
 
 
 def test_evidence_alone_needs_no_answers_and_writes_every_kind_of_report(
@@ -228,13 +241,13 @@ def test_evidence_alone_needs_no_answers_and_writes_every_kind_of_report(
     done = assess("--evidence", "--lang", "ja", *(word for option in options.items() for word in option))
 
     assert done.exit_code == 0
-    assert "By answers" not in done.stdout
     for name in options.values():
         assert Path(name).read_text(encoding="utf-8").count("1.0") >= 1, name  # the rubric's version
     assert '<html lang="ja">' in Path("a.html").read_text(encoding="utf-8")
     badge = parse("a.svg").documentElement  # noqa: S318 - written here
     assert badge.getAttribute("aria-label") == "MLOps成熟度: レベル2（証拠） · ML Test Score 0"
-    assert json.loads(Path("a.json").read_text(encoding="utf-8"))["evidence"]["level"] == 2
+    facts = json.loads(Path("a.json").read_text(encoding="utf-8"))
+    assert (facts["answers"], facts["evidence"]["level"]) == (None, 2)
 
 
 def filled(template: str, facts: Mapping[str, Any]) -> str:

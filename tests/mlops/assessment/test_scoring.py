@@ -133,8 +133,8 @@ def test_of_two_unmet_criteria_the_next_step_is_the_one_with_a_remedy() -> None:
 
 def test_the_ml_test_score_is_the_sum_of_its_smallest_section() -> None:
     found = [finding(*(item for item in ITEMS if item != "data.7"), automatic=True)]
-    found += [finding("data.7"), finding("data.6", outcome="false"), finding("model.1", outcome="not_available")]
-    found += [finding("monitoring.7", outcome="false")]
+    found += [finding("data.7"), finding("data.1"), finding("data.6", outcome="false")]
+    found += [finding("model.1", outcome="not_available"), finding("monitoring.7", outcome="false")]
 
     told = made(found)["evidence"]["ml_test_score"]
 

@@ -23,7 +23,7 @@ def assess(
         bool, typer.Option("--evidence", help="Ask nobody: judge by what the repository and its systems show.")
     ] = False,
     answers: Annotated[
-        Path | None, typer.Option(help="File of answers, YAML or JSON.  [default: assessment.yaml of the repository]")
+        Path | None, typer.Option(help="File of answers; else assessment.yaml of the repository.")
     ] = None,
     lang: Annotated[Literal["en", "ja"], typer.Option(help="Language of questions and reports.")] = "en",
     non_interactive: Annotated[
