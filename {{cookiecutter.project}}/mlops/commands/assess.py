@@ -18,7 +18,9 @@ INTERRUPTED = 130  # exit code after Ctrl-C, as in every shell
 
 
 def assess(
-    repository: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Git repository to assess.")] = Path(),
+    repository: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="Git repository to assess.")
+    ] = Path(),
     evidence: Annotated[
         bool, typer.Option("--evidence", help="Ask nobody: judge by what the repository and its systems show.")
     ] = False,
