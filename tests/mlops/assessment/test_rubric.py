@@ -76,6 +76,7 @@ def test_no_word_is_missing_and_none_is_left_over() -> None:
         ("      no_versioning:\n", "      local_files:\n", "is no valid YAML"),
         ("  model:\n    en: Model development", "  modell:\n    en: Model development", "areas has data, modell"),
         ("threshold: 70 ", "threshold: 170 ", "threshold is 170"),
+        ("done: [1.model.tracker]", "done: [1.model.trackers]", "the criterion 1.model.trackers: did you mean 1.model"),
         ("- to: 2\n", "- to: 9\n", "bands must rise"),
     ],
 )

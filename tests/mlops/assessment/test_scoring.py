@@ -49,7 +49,15 @@ def test_answers_count_among_all_twelve_criteria(met: int, level: int) -> None:
 
     assert found["levels"][1]["score"] == pytest.approx(100 * met / 12)
     assert (found["level"], len(found["unanswered"])) == (level, 36 - met)
-    assert found["recommendations"] == [text.en for text in RUBRIC.levels[level].recommendations]
+    assert [one["text"] for one in found["recommendations"]] == [one.en for one in RUBRIC.levels[level].recommendations]
+
+
+def test_a_recommendation_that_is_followed_already_is_marked() -> None:
+    answers = {"1.data.versioning": True, "1.model.registry": False, "2.model.ci": True}
+
+    assert [one["done"] for one in made(None, answers)["answers"]["recommendations"]] == [False, True, False, False]
+    judged = verdicts(monitoring_2=False) | {"2.deployment.automatic": False}
+    assert [one["done"] for one in made(findings(judged))["evidence"]["recommendations"]] == [False, True, False, False]
 
 
 def test_the_score_by_evidence_is_that_of_the_weakest_area_and_no_average() -> None:

@@ -9,6 +9,8 @@ from mlops.assessment import scoring
 from mlops.assessment.finding import Finding
 from mlops.assessment.rubric import Language, Rubric
 
+DIGITS = 12  # of a commit
+
 
 def make(
     rubric: Rubric,
@@ -62,16 +64,19 @@ def demonstration(rubric: Rubric, language: Language, about: Mapping[str, Any]) 
         {"level": level, "score": score, "bar": scoring.bar(score), "areas": {}} for level, score in enumerate(scores)
     ]
     reached = scoring.level_of(scores, rubric.threshold)
-    found = {"levels": rows, "answered": 0, "unanswered": [], "unmet": [], **_level(rubric, language, reached)}
+    found = {"levels": rows, "answered": 0, "unanswered": [], "unmet": [], **_level(rubric, language, reached, {})}
     return {**facts, "answers": found, "criteria": []}
 
 
-def _level(rubric: Rubric, language: Language, reached: int) -> dict[str, Any]:
+def _level(rubric: Rubric, language: Language, reached: int, verdicts: Mapping[str, bool | None]) -> dict[str, Any]:
     level = rubric.levels[reached]
     return {
         "level": reached,
         "name": level.name.of(language),
-        "recommendations": [text.of(language) for text in level.recommendations],
+        "recommendations": [
+            {"text": one.of(language), "done": bool(one.done) and all(verdicts.get(name) for name in one.done)}
+            for one in level.recommendations
+        ],
     }
 
 
@@ -89,7 +94,7 @@ def _of_answers(rubric: Rubric, language: Language, answers: Mapping[str, bool])
         "answered": len(answers),
         "unanswered": [each.id for each in criteria if each.id not in answers],
         "unmet": [each.id for each in criteria if each.level == reached + 1 and answers.get(each.id) is False],
-        **_level(rubric, language, reached),
+        **_level(rubric, language, reached, answers),
     }
 
 
@@ -115,7 +120,7 @@ def _of_evidence(
     step = scoring.next_step(criteria, verdicts, reached, remedied)
     return {
         "levels": rows,
-        **_level(rubric, language, reached),
+        **_level(rubric, language, reached, verdicts),
         "possible": possible,
         "judged": sum(value is not None for value in verdicts.values()),
         "not_judged": [name for name, value in verdicts.items() if value is None],
@@ -171,7 +176,8 @@ def content(rubric: Rubric, facts: Mapping[str, Any]) -> dict[str, Any]:
 
     def place(source: Mapping[str, Any]) -> str:
         """A source: its kind unless it is a file, where it is, and its age in days."""
-        what = source["what"] if source["line"] is None else f"{source['what']}:{source['line']}"
+        what = source["what"][:DIGITS] if source["kind"] == "commit" else source["what"]
+        what = what if source["line"] is None else f"{what}:{source['line']}"
         kind = "" if source["kind"] == "file" else f"{words['kind_' + source['kind']]} "
         if (days := source["age_days"]) is None:
             return f"{kind}{what}"

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from mlops.base import yaml
-from mlops.base.errors import StoreError
+from mlops.base.errors import StoreError, nearest
 
 FILE = Path(__file__).with_name("rubric.yaml")
 DAMAGED = "the file is machinery and damaged, so take it back with `git checkout HEAD -- mlops/assessment/rubric.yaml`"
@@ -61,12 +61,18 @@ class Inputs(Part):
     skip: Typed
 
 
+class Recommendation(Text):
+    """What to do next; it is followed already where these criteria are met."""
+
+    done: tuple[str, ...] = ()
+
+
 class Level(Part):
     """A level: its name, for whom it is enough, what to do next, and its criteria by area."""
 
     name: Text
     enough: Text
-    recommendations: Four[Text]
+    recommendations: Four[Recommendation]
     criteria: dict[str, dict[str, Text]]
 
 
@@ -123,6 +129,10 @@ class Rubric(Part):
             for area, criteria in level.criteria.items():
                 if len(criteria) != CRITERIA:
                     raise ValueError(f"levels.{number}.criteria.{area} has {len(criteria)}, expected {CRITERIA}")
+        known = {each.id for each in self.criteria}
+        for name in (name for level in self.levels for one in level.recommendations for name in one.done):
+            if name not in known:
+                raise ValueError(f"a recommendation names the criterion {name}: {nearest(name, known)}")
         ends = [math.inf if band.to is None else band.to for band in self.bands]
         if ends != sorted(set(ends)) or ends[-1] != math.inf:
             raise ValueError("bands must rise, and the last one must have no end (`to: null`)")
