@@ -42,6 +42,7 @@ COMMANDS: dict[str, Any] = {
     "alert": "monitoring.alert",
     "retrain": "production.retrain",
     "simulate": "monitoring.simulate",
+    "assess": "assess",
 }
 GROUPS = {
     "data": "List the versions of the data, and get one of them.",
