@@ -17,6 +17,7 @@ from mlops.intake import declarations, tables
 from mlops.registry.scoring import RawModel
 from mlops.serving import engine
 from mlops.training import task
+from mlops.training.metrics import Predictions
 from mlops.training.model import FittedModel
 from project import features
 
@@ -33,6 +34,9 @@ except ProjectError as error:
 @pytest.fixture(scope="session")
 def behaved(model: FittedModel, rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """What comes of each test in behaviour.yaml, tried now: no `dvc repro` is needed to try a new one."""
+    needed = (PREPARED / "reference.parquet", ROOT / "reports" / "metrics.json")
+    if not all(path.is_file() for path in needed):
+        pytest.skip("not all results are here: `dvc repro` makes them")
     table = tables.read(PREPARED / "test.parquet")
     found = model.predict(table, task.labels(table[model.schema.target], model.task))
     reference = profile.from_frame(tables.read(PREPARED / "reference.parquet"))
@@ -92,14 +96,12 @@ def test_missing_values_and_unknown_levels_get_an_answer(model: FittedModel, row
 
 
 def test_the_model_file_gives_the_predictions_that_were_kept(model: FittedModel, rows: pd.DataFrame) -> None:
-    kept = results.from_frame(
-        tables.read(PREPARED / "predictions.parquet").head(len(rows)), model.classes, model.positive
-    )
-    found = model.predict(rows)
+    path = PREPARED / "predictions.parquet"
+    if not path.is_file():
+        pytest.skip(f"{path} is not here: `dvc repro` makes it, `dvc pull` brings it")
+    kept = results.from_frame(tables.read(path).head(len(rows)), model.classes, model.positive)
 
-    assert kept.predicted.tolist() == found.predicted.tolist()
-    if kept.probabilities is not None and found.probabilities is not None:
-        np.testing.assert_allclose(found.probabilities, kept.probabilities, rtol=1e-9, atol=1e-12)
+    assert_same(model.predict(rows), kept)
 
 
 def test_the_server_answers_single_rows_as_training_computed_them(
@@ -111,10 +113,14 @@ def test_the_server_answers_single_rows_as_training_computed_them(
 
     for number in range(0, len(delivered), 10):
         row = {name: plain(delivered[name].iloc[number]) for name in schema.needed}
-        answer = served.predict([row])
-        assert answer.predicted.tolist() == in_training.predicted[number : number + 1].tolist() or not model.classes
-        one, other = behaviour.as_numbers(answer), behaviour.as_numbers(in_training)[[number]]
-        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+        assert_same(served.predict([row]), in_training.subset(slice(number, number + 1)))
+
+
+def assert_same(found: Predictions, wanted: Predictions) -> None:
+    """Check that n rows have the same labels, and the same numbers but for their last bits."""
+    np.testing.assert_allclose(behaviour.as_numbers(found), behaviour.as_numbers(wanted), rtol=1e-9, atol=1e-12)
+    if wanted.classes:
+        assert found.predicted.tolist() == wanted.predicted.tolist()
 
 
 def raw_model(content: bytes) -> RawModel:
