@@ -399,7 +399,7 @@ UNKNOWN: dict[str, tuple[str, dict[str, Any]]] = {
     "tests.it.change.plan is {'add': 1}, but plan is of type category": (
         *("invariance", {"change": {"plan": {"add": 1}}}),
     ),
-    "tests.it.change.age is {swap: true}, but age is of type number": (
+    "tests.it.change.age asks for swap: true, but age is of type number": (
         *("invariance", {"change": {"age": {"swap": True}}}),
     ),
     "tests.it.of is 'Yess', which is no class: did you mean Yes?": (

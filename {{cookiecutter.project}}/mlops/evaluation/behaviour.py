@@ -233,7 +233,7 @@ def _next_level(values: pd.Series, given: Given, where: str) -> pd.Series:
     if how == "boolean":
         return ~values
     if how != "category":
-        raise ParameterError(f"{where} is {{swap: true}}, but {values.name} is of type {how}: give both values")
+        raise ParameterError(f"{where} asks for swap: true, but {values.name} is of type {how}: give both values")
     levels = given.reference[str(values.name)].values.tolist()
     following = dict(zip(levels, [*levels[1:], *levels[:1]], strict=True))
     return values.map(following).astype(values.dtype).fillna(values)
