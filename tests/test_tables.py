@@ -39,6 +39,8 @@ QUICK = {
     "evaluate": {"resamples": 50, "importance_repeats": 1},
     "register": {"name": "customer-churn"},
 }
+# What a project with data of its own is generated with.
+BEHAVIOUR = "tests: {odd: {kind: robustness}, alone: {kind: serving}, again: {kind: determinism}}\n"
 # Metrics that every prediction has, by task.
 CERTAIN = {
     "binary": ("accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
@@ -64,6 +66,7 @@ def files_only(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     for example in project.glob("data/*/*.csv"):
         example.unlink()
     (project / "schema.yaml").unlink()
+    (project / "behaviour.yaml").write_text(BEHAVIOUR, encoding="utf-8")  # that of the example is about its columns
     with (project / "params.yaml").open("w", encoding="utf-8") as file:
         YAML().dump(QUICK, file)
     return project

@@ -22,6 +22,8 @@ def main(
     plots: Annotated[Path, typer.Option(help="Folder for what `dvc plots` draws (CSV).")],
     predictions: Annotated[Path, typer.Option(help="Where the answers on the test split go (Parquet).")],
     page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
+    tests: Annotated[Path | None, typer.Option(help="Tests of the model's behaviour (YAML).")] = None,
+    behaviour: Annotated[Path | None, typer.Option(help="Where their results go (JSON).")] = None,
 ) -> None:
     """Evaluate the model, and write the results as tables, as JSON and as a page."""
     import project.estimators  # the model may be one of its classes
@@ -30,24 +32,24 @@ def main(
     from mlops.data import profile
     from mlops.evaluation import report as reporting
     from mlops.evaluation import results
-    from mlops.intake import tables
+    from mlops.intake import declarations, tables
     from mlops.training import metrics as scoring
 
     scoring.declare(project.metrics.METRICS)
     settings, fitted, table = params.load(params.Evaluate), model_files.read(model), tables.read(test)
     distributions = profile.from_frame(tables.read(reference))
-    trained, data = files.read_json(training), files.read_json(dataset)
+    trained, data, declared = files.read_json(training), files.read_json(dataset), declarations.read(tests)
     trees = environment.locks("shap")  # not: is installed, or one lock would give two reports
     evaluation = reporting.evaluate(
-        fitted, table, distributions, trained, settings, trees=trees, progress=console.progress
+        fitted, table, distributions, trained, settings, trees=trees, declared=declared, progress=console.progress
     )
 
     tables.write(predictions, results.to_frame(evaluation.predictions, table, fitted.schema))
-    files.write_json(metrics, evaluation.scores)
-    files.write_json(baseline, evaluation.baseline)
-    files.write_json(report, evaluation.facts)
+    found = (evaluation.scores, evaluation.baseline, evaluation.facts, evaluation.fairness, evaluation.behaviour)
+    for path, content in zip((metrics, baseline, report, fairness, behaviour), found, strict=True):
+        if path:  # a dvc.yaml of an older project names no report of the behaviour
+            files.write_json(path, content)
     files.write_csv(slices, evaluation.groups)
-    files.write_json(fairness, evaluation.fairness)
     for name, curve in evaluation.curves.items():
         files.write_csv(plots / f"{name}.csv", curve)
     pages.write_page(page, "evaluation.html", **reporting.page(evaluation, fitted, trained, data, settings.confidence))

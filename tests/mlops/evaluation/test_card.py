@@ -214,6 +214,21 @@ def test_what_people_write_stays_text(hostile: str) -> None:
     assert html.count("<h1>") == 1
 
 
+def test_behaviour_tests_are_listed_and_their_names_stay_text() -> None:
+    tests = [
+        {"name": "*no* <b>", "kind": "serving", "passed": passed, "sentence": "2 of 10 rows"}
+        for passed in (True, False, None)
+    ]
+    behaved = {"tests": tests, "note": None, "passed": 1, "failed": 1, "not_judged": 1}
+
+    said = written(behaviour=behaved)
+
+    assert "Of 3 tests in behaviour.yaml, 1 passed, and 1 had no row to judge." in said
+    for mark in ("✓", "✗ **failed**", "–"):
+        assert f"- {mark} \\*no\\* \\<b\\> (serving): 2 of 10 rows.\n" in said
+    assert "No behaviour tests: dvc.yaml gives the stage register no report of them." in written()
+
+
 def test_the_page_holds_the_card_as_html() -> None:
     opening, rest = pages.from_markdown(written()).split("<h2>", 1)
 

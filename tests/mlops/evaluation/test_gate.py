@@ -168,6 +168,51 @@ def test_the_data_is_clean_by_its_errors_or_also_its_warnings(metric: str, passe
     assert judged(rule_of("validation", metric, "at_most", 0), evidence).passed is passed
 
 
+def behaved(*passed: bool | None) -> dict[str, Any]:
+    """The report of behaviour tests that came out so."""
+    tests = [{"name": f"test {number}", "passed": verdict} for number, verdict in enumerate(passed)]
+    counts = {"failed": passed.count(False), "not_judged": passed.count(None)}
+    return {"tests": tests, "note": None, **counts}
+
+
+@pytest.mark.parametrize(
+    ("metric", "verdicts", "actual", "words"),
+    [
+        ("auto", (True, True), 0, "failed behaviour tests is 0"),
+        ("auto", (True, None), 0, "failed behaviour tests is 0"),
+        ("failed", (False, True, False), 2, "failed behaviour tests (test 0, test 2) is 2"),
+        ("not_judged", (True, None), 1, "not judged behaviour tests (test 1) is 1"),
+    ],
+)
+def test_a_model_passes_that_fails_no_behaviour_test(metric: str, verdicts: Any, actual: int, words: str) -> None:
+    result = judged(rule_of("behaviour", metric, "at_most", 0), gate.Evidence({}, {}, behaviour=behaved(*verdicts)))
+
+    assert (result.actual, result.passed) == (actual, actual == 0)
+    assert words in result.sentence()
+
+
+def test_a_rule_about_behaviour_has_two_metrics() -> None:
+    with pytest.raises(ParameterError, match="asks for the metric fialed, but there are failed, not_judged"):
+        judged(rule_of("behaviour", "fialed", "at_most", 0), gate.Evidence({}, {}, behaviour=behaved(True)))
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        ({"tests": [], "note": "behaviour.yaml declares none"}, "no behaviour tests: behaviour.yaml declares none"),
+        (None, "no behaviour tests: the stage register is given no report of them"),
+    ],
+)
+def test_without_behaviour_tests_the_rule_does_not_apply_and_says_why(report: Any, words: str) -> None:
+    reports = {"training": {"cross_validated": {}}, "evaluation": {"intervals": {}}, "fairness": {"gaps": {}}}
+    reports |= {"metrics": {}, "validation": {}, "behaviour": report}
+
+    result = judged(rule_of("behaviour", "auto", "at_most", 0), gate.evidence(reports, [], {}, 1))
+
+    assert result.passed
+    assert words in result.sentence()
+
+
 @pytest.mark.parametrize(
     ("rule", "words"),
     [

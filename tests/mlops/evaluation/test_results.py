@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from mlops.base import files, pages
 from mlops.data.schema import Column, Schema
-from mlops.evaluation import results
+from mlops.evaluation import behaviour, results
 from mlops.evaluation.comparison import shared_rows
 from mlops.evaluation.intervals import Interval
 from mlops.intake import tables
@@ -191,6 +191,19 @@ def test_a_lucky_or_unlucky_split_is_said_at_the_top():
     assert "split:" not in page(luck=None)
 
 
+def test_the_page_shows_what_came_of_each_behaviour_test():
+    tests = [
+        {"name": f"<b>{passed}</b>", "kind": "serving", "passed": passed, "sentence": f"it {passed}"}
+        for passed in (True, False, None)
+    ]
+
+    shown = page(luck=None, behaviour={"tests": tests, "note": None})
+
+    assert [f"it {passed}" in shown for passed in (True, False, None)] == [True] * 3
+    assert [shown.count(mark) for mark in ("✓", "✗ failed", "&lt;b&gt;")] == [1, 1, 3]
+    assert "No behaviour tests: nobody asked." in page(luck=None)
+
+
 def page(**other: object) -> str:
     """The top of reports/evaluation.html."""
     metric = {"name": "accuracy", "title": "accuracy", "value": 0.9, "low": 0.88, "high": 0.92, "baseline": 0.7}
@@ -211,6 +224,7 @@ def page(**other: object) -> str:
         "decision": None,
         "unshuffled": 0,
         "fairness": {"columns": []},
+        "behaviour": behaviour.none("nobody asked"),
         **dict.fromkeys(("figures", "partial", "explained", "classes", "groups"), ()),
     }
     return pages.filled("evaluation.html", **content | other)

@@ -193,7 +193,7 @@ class Evaluate(Section):
 class Rule(Section):
     """One rule of the gate: a `metric` of a `measure` against `limit`; the metric `auto` is the headline."""
 
-    measure: Literal["test", "skill", "overfitting", "gain", "worst_group", "fairness", "validation"]
+    measure: Literal["test", "skill", "overfitting", "gain", "worst_group", "fairness", "validation", "behaviour"]
     metric: str = "auto"
     direction: Literal["at_least", "at_most", "below", "above"]
     limit: float
@@ -215,6 +215,7 @@ class Register(Section):
         "champion": Rule(measure="gain", direction="at_least", limit=-0.05),
         "fairness": Rule(measure="fairness", metric="equalised_odds", direction="at_most", limit=0.3),
         "validation": Rule(measure="validation", metric="errors", direction="at_most", limit=0),
+        "behaviour": Rule(measure="behaviour", metric="failed", direction="at_most", limit=0),
     }
 
     @property

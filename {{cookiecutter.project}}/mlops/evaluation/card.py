@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mlops.data.schema import Schema
+from mlops.evaluation import behaviour
 from mlops.evaluation.fairness import RATES, wilson
 from mlops.evaluation.intervals import Interval
 from mlops.evaluation.results import metric_rows
@@ -25,7 +26,8 @@ def facts(
 ) -> dict[str, Any]:
     """All facts that the template needs besides the owner's words, as plain values.
 
-    `reports` are dataset, training, metrics, baseline, validation, evaluation and fairness, by name. `groups` are the
+    `reports` are dataset, training, metrics, baseline, validation, evaluation, fairness and behaviour (which an older
+    pipeline lacks), by name. `groups` are the
     metrics per level of each sensitive column; groups of fewer than `smallest` rows are not judged. `importances` are
     sorted.
     """
@@ -36,6 +38,7 @@ def facts(
     compared = compared_groups(groups, reports["fairness"], headline["name"], smallest, confidence)
     return {
         **reports,
+        "behaviour": reports.get("behaviour") or behaviour.none("dvc.yaml gives the stage register no report of them"),
         "summary": summary(headline, dataset["split"]["test"], confidence),
         "headline": headline,
         "metrics": metrics,

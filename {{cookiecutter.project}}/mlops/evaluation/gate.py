@@ -18,7 +18,7 @@ COMPARISONS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
 }
 # For these measures the metric decides whether more or less is better.
 BY_METRIC = {"test", "worst_group"}
-DEFAULT_METRICS = {"fairness": "equalised_odds", "validation": "errors"}
+DEFAULT_METRICS = {"fairness": "equalised_odds", "validation": "errors", "behaviour": "failed"}
 Measured = tuple[str, float | None, str | None]  # description, value, why the rule does not apply
 
 
@@ -38,8 +38,9 @@ class Evidence:
     `level`, `rows` and the metrics, NaN where undefined); groups of fewer than `smallest_group` rows are not judged.
     `fairness` holds the gaps between groups, and `validation` the number of failed checks per severity. `skill` has the
     improvement over the best constant prediction in one metric, and `gain` the improvement of each metric over
-    the champion (None: there is no champion). `uncalibrated`: of two classes the model ranks the rows clearly better
-    than chance (ROC AUC), and its probabilities are those of its estimator.
+    the champion (None: there is no champion). `behaviour` is the report of `behaviour.run`, empty where an older
+    pipeline has none. `uncalibrated`: of two classes the model ranks the rows clearly better than chance (ROC AUC), and
+    its probabilities are those of its estimator.
     """
 
     test: Mapping[str, float | None]
@@ -50,6 +51,7 @@ class Evidence:
     validation: Mapping[str, int] = field(default_factory=dict)
     skill: Mapping[str, Gain] = field(default_factory=dict)
     gain: Mapping[str, Gain] | None = None
+    behaviour: Mapping[str, Any] = field(default_factory=dict)
     uncalibrated: bool = False
 
     def with_gain(self, gain: Mapping[str, Gain] | None) -> "Evidence":
@@ -85,7 +87,7 @@ class RuleResult:
 def evidence(
     reports: Mapping[str, Any], groups: Sequence[Mapping[Any, Any]], skill: Mapping[str, Gain], smallest_group: int
 ) -> Evidence:
-    """Collect the evidence: the reports training, metrics, validation and fairness; metrics per group; the skill."""
+    """Collect the evidence: the reports by name, metrics per group, the skill."""
     means = {name: spread["mean"] for name, spread in reports["training"]["cross_validated"].items()}
     gaps, validation = reports["fairness"]["gaps"], reports["validation"]
     decided, (roc_auc, _) = (
@@ -94,7 +96,9 @@ def evidence(
     )
     uncalibrated = decided is not None and decided["calibration"] is None and (roc_auc or 0) > 0.5
     return Evidence(
-        reports["metrics"], means, groups, smallest_group, gaps, validation, skill, uncalibrated=uncalibrated
+        *(reports["metrics"], means, groups, smallest_group, gaps, validation, skill),
+        behaviour=reports.get("behaviour") or {},
+        uncalibrated=uncalibrated,
     )
 
 
@@ -128,7 +132,7 @@ def champion_rules(rules: Mapping[str, Rule]) -> dict[str, Rule]:
 def judge(evidence: Evidence, headline: str, rules: Mapping[str, Rule]) -> list[RuleResult]:
     """Apply every rule. The metric `auto` means `headline`; for fairness equalised odds; for validation errors.
 
-    For skill it is the metric that `baseline.skill` chooses.
+    For behaviour it is the number of failed tests, and for skill the metric that `baseline.skill` chooses.
 
     Raises:
         ParameterError: a rule names a metric that does not exist, or limits a metric in the wrong direction.
@@ -165,7 +169,11 @@ def _no_skill(metric: str, evidence: Evidence) -> str:
 def _measure(rule: str, measure: str, metric: str, evidence: Evidence) -> Measured:
     if measure == "fairness" and all(gap is None for gap in evidence.fairness.values()):
         return f"largest gap in {metric}", None, "no groups to compare"
+    if measure == "behaviour" and not evidence.behaviour.get("tests"):
+        why = evidence.behaviour.get("note", "the stage register is given no report of them")
+        return "failed behaviour tests", None, f"no behaviour tests: {why}"
     others: dict[str, Mapping[str, Any]] = {
+        "behaviour": {name: evidence.behaviour.get(name) for name in ("failed", "not_judged")},
         "fairness": evidence.fairness,
         "validation": evidence.validation,
         "skill": evidence.skill,
@@ -187,6 +195,8 @@ def _measure(rule: str, measure: str, metric: str, evidence: Evidence) -> Measur
         if metric not in evidence.gain:
             return f"gain in {metric} over the version in production", None, None
         return _at_the_least(f"gain in {metric} over the version in production", evidence.gain[metric], "shared")
+    if measure == "behaviour":
+        return _behaviour(metric, evidence)
     if measure == "worst_group":
         return _worst_group(metric, evidence)
     descriptions = {"fairness": f"largest gap in {metric}", "validation": f"failed checks ({metric})"}
@@ -197,6 +207,13 @@ def _at_the_least(what: str, gain: Gain, which: str = "test") -> Measured:
     """A gain on a few rows can be luck, so the rule is about what is left of it in the worst case."""
     value, low, rows = gain
     return f"{what} ({value:+.4f} on {rows} {which} rows) at the least", None if math.isnan(low) else low, None
+
+
+def _behaviour(metric: str, evidence: Evidence) -> Measured:
+    wanted = False if metric == "failed" else None
+    names = [test["name"] for test in evidence.behaviour["tests"] if test["passed"] is wanted]
+    named = f" ({', '.join(names[:3])}{' …' if len(names) > 3 else ''})" if names else ""
+    return f"{metric.replace('_', ' ')} behaviour tests{named}", evidence.behaviour[metric], None
 
 
 def _worst_group(metric: str, evidence: Evidence) -> Measured:

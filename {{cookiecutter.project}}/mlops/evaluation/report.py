@@ -12,6 +12,7 @@ from mlops.base.params import Evaluate
 from mlops.data.profile import Profile
 from mlops.evaluation import (
     baseline,
+    behaviour,
     curves,
     dependence,
     explanation,
@@ -21,6 +22,7 @@ from mlops.evaluation import (
     intervals,
     results,
 )
+from mlops.evaluation.declaration import Declaration
 from mlops.training import encoding, task
 from mlops.training.metrics import Predictions, limits
 from mlops.training.model import FittedModel
@@ -34,8 +36,8 @@ class Evaluation:
     """What is known of a model on the n rows of the test split.
 
     `scores`, `baseline` (of the best predictions without features) and `intervals` have an entry per metric, `groups` a
-    row per level of the sensitive columns, `curves` the tables behind the plots by name; `facts`, `fairness` and
-    `explanations` are plain values; `sentence` is a line for people.
+    row per level of the sensitive columns, `curves` the tables behind the plots by name; `facts`, `fairness`,
+    `behaviour` and `explanations` are plain values; `sentence` are lines for people.
     """
 
     predictions: Predictions
@@ -46,6 +48,7 @@ class Evaluation:
     groups: pd.DataFrame
     fairness: dict[str, Any]
     curves: dict[str, pd.DataFrame]
+    behaviour: dict[str, Any]
     explanations: Any
     facts: dict[str, Any]
     sentence: str
@@ -59,15 +62,18 @@ def evaluate(
     settings: Evaluate,
     *,
     trees: bool,
+    declared: Mapping[str, Declaration] | None,
     progress: Progress,
 ) -> Evaluation:
     """Predict the typed test split (n rows) once, and derive everything from those predictions.
 
     `reference` is the profile of the training split, and `trained` the report of the stage `train`; with `trees`,
-    models of trees are explained, too.
+    models of trees are explained, too. `declared` are the
+    tests of its behaviour; None where the pipeline is older than these.
 
     Raises:
-        ParameterError: there is no headline metric of that name for this task.
+        ParameterError: there is no headline metric of that name for this task, or a declared test is about what there
+            is not.
     """
     schema, pipeline, threads = model.schema, model.pipeline, model.threads
     actual = task.labels(table[schema.target], model.task)
@@ -90,6 +96,11 @@ def evaluate(
     partial = dependence.partial_dependence(
         pipeline, table, predictions, schema, importances["feature"], settings.seed, threads
     )
+    behaved = (
+        behaviour.none("dvc.yaml gives the stage evaluate no file of tests")
+        if declared is None
+        else behaviour.run(declared, model, table, predictions, reference, list(scores), settings.seed)
+    )
     return Evaluation(
         predictions=predictions,
         headline=headline,
@@ -104,6 +115,7 @@ def evaluate(
             "importances": importances,
             "partial_dependence": partial,
         },
+        behaviour=behaved,
         explanations=explanation.of_notable(pipeline, table, predictions, schema, reference, threads, trees=trees),
         facts={
             **results.facts(predictions, headline, spans),
@@ -112,7 +124,7 @@ def evaluate(
             "luck": results.luck(metric, scores[metric], spans[metric], expected),
             "plain": results.in_plain_numbers(predictions, scores, without),
         },
-        sentence=results.sentence(scores, spans, headline, len(table), without),
+        sentence=f"{results.sentence(scores, spans, headline, len(table), without)}\n{behaviour.sentence(behaved)}",
     )
 
 
@@ -133,6 +145,7 @@ def page(
         "explained": evaluation.explanations,
         "groups": evaluation.groups.to_dict(orient="records"),
         "fairness": evaluation.fairness,
+        "behaviour": evaluation.behaviour,
         **figures.of_evaluation(
             evaluation.curves, evaluation.headline.metric, evaluation.fairness["columns"], evaluation.facts["decision"]
         ),
