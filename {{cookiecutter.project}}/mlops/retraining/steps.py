@@ -19,7 +19,7 @@ import numpy as np
 from mlops.base import files, params, yaml
 from mlops.base.errors import DataError, StoreError, counted
 from mlops.data import parsing
-from mlops.history import cache, clones, git, paths, revisions
+from mlops.history import cache, clones, commands, git, paths, revisions
 from mlops.history.clones import State
 from mlops.intake import deliveries, sources, tables
 from mlops.registry import audit, backend, registry, sqlite_store
@@ -80,9 +80,9 @@ class Run:
     settings: params.Retrain
     clock: Clock
 
-    def mlops(self, *arguments: str, real: bool = False) -> workspace.Done:
+    def mlops(self, *arguments: str, real: bool = False) -> commands.Done:
         """Run a command of the clone, with the `real` registry, or with one that is gone with the clone."""
-        return workspace.call(self.clone, "mlops", *arguments, env=self._store(real))
+        return commands.call(self.clone, "mlops", *arguments, env=self._store(real))
 
     def repro(self, *targets: str) -> None:
         """Run what is stale in the clone; no registry but the clone's own sees it.
@@ -90,7 +90,7 @@ class Run:
         Raises:
             StoreError: a stage failed; the sentence is its own.
         """
-        done = workspace.call(self.clone, "dvc", "repro", *targets, env=self._store(real=False))
+        done = commands.call(self.clone, "dvc", "repro", *targets, env=self._store(real=False))
         if done.code:
             raise StoreError(f"the pipeline failed: {done.reason}")
 
@@ -207,7 +207,7 @@ def _copy_incoming(run: Run) -> None:
     tracked = paths.INCOMING.with_suffix(".dvc")
     if tracked.exists():
         shutil.copy(tracked, run.clone / tracked)  # it says where the delivery comes from
-    done = workspace.call(run.clone, "dvc", "add", paths.INCOMING.as_posix())
+    done = commands.call(run.clone, "dvc", "add", paths.INCOMING.as_posix())
     if done.code:
         raise StoreError(f"{paths.INCOMING} could not be tracked: {done.reason}")
 
@@ -440,7 +440,7 @@ def adopt(run: Run, commit: str) -> None:
     """
     made = revisions.Revision(commit, commit)
     clones.restore(State(commit), run.clone)
-    done = workspace.call(run.clone, "dvc", "pull")
+    done = commands.call(run.clone, "dvc", "pull")
     if done.code:
         raise StoreError(f"what {commit[:8]} has made before cannot be had: {done.reason}")
     why = params.load(params.Card, run.clone / params.FILE).retrained
@@ -470,7 +470,7 @@ def push(run: Run) -> Step:
     """
     if not run.start.remote:
         return {"pushed": False}
-    done = workspace.call(run.clone, "dvc", "push")
+    done = commands.call(run.clone, "dvc", "push")
     if done.code:
         raise StoreError(
             f"the storage of DVC does not take the results ({done.reason}): check .dvc/config and your rights; "
