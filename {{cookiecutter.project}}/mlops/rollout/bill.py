@@ -66,12 +66,13 @@ def _licenses(name: str, version: str) -> list[dict[str, Any]]:
         found = metadata.metadata(name)
     except metadata.PackageNotFoundError:
         return []
-    if found["Version"] != version:
+    said = {key: found[key].strip() for key in ("Version", "License-Expression", "License") if key in found}
+    if said.get("Version") != version:
         return []
-    if expression := found["License-Expression"]:
+    if expression := said.get("License-Expression"):
         return [{"expression": expression}]
-    text = (found["License"] or "").strip()
-    if text and len(text) <= LONGEST_LICENSE and "\n" not in text and text != "UNKNOWN":
+    text = said.get("License", "UNKNOWN")
+    if text != "UNKNOWN" and len(text) <= LONGEST_LICENSE and "\n" not in text:
         return [{"license": {"name": text}}]
     classified = [value for value in found.get_all("Classifier") or [] if value.startswith("License ::")]
     return [{"license": {"name": value.rpartition(" :: ")[2]}} for value in classified]

@@ -62,7 +62,7 @@ def judged(server: Client, number: str, reason: str, watch: Watch, say: Say) -> 
         found = admin.state(server)
         route = found["route"]
         if _is_of(route, number):
-            say(f"the canary of version {number} is running already: it is watched from here on")
+            say(f"the canary of version {number} is running already, and is watched from here on")
             break
         if route["mode"] in ("ab", "shadow"):
             raise StoreError(
@@ -82,17 +82,17 @@ def judged(server: Client, number: str, reason: str, watch: Watch, say: Say) -> 
         if time.monotonic() > until:
             return Verdict("undecided", f"{waits}, which is not decided yet; the same command goes on")
         time.sleep(watch.pause)
-    return _watched(server, number, str(route["id"]), until, watch.pause, say)
+    return _watched(server, number, found, until, watch.pause, say)
 
 
 def _is_of(route: dict[str, Any], number: str) -> bool:
     return bool(route["mode"] == "canary" and route["challenger"] == number)
 
 
-def _watched(server: Client, number: str, route: str, until: float, pause: float, say: Say) -> Verdict:
-    """Look at the route with this id, until it is decided."""
+def _watched(server: Client, number: str, begun: dict[str, Any], until: float, pause: float, say: Say) -> Verdict:
+    """Look at the route that the server has begun, until it is decided."""
     since: dict[str, float] = {}  # seconds of the clock since something is as it should not be
-    told = ""
+    route, told = begun["route"]["id"], begun["described"]
     while True:
         found = _state(server, since)
         if found and found["route"]["id"] == route:

@@ -34,7 +34,7 @@ CODE = ("Dockerfile", ".dockerignore", "mlops", "params.yaml", "project", "requi
 # Tags of a version that never change.
 KEPT = (
     *("model_digest", "data_digest", "params_digest", "code_digest", "package_digest"),
-    *("commit", "author", "gate", "model_type", "framework", "environment", "training_type", "trigger", "reasons"),
+    *("gate", "model_type", "framework", "environment", "training_type", "trigger", "reasons"),
 )
 SERVING = Path("serving")  # where the image looks for its model
 
@@ -62,7 +62,7 @@ def find(number: str) -> "Version":
     digest = revisions.find("HEAD").json(paths.REGISTRATION)["model_digest"]
     mine = [version for version in known if version.tags.get(registry.MODEL_DIGEST) == digest]
     if not mine:
-        raise StoreError("the result of HEAD is no version yet: `python -m mlops sync` registers it, if the gate passes")
+        raise StoreError("the result of HEAD is no version yet: `python -m mlops sync` registers it if the gate passes")
     return mine[0]
 
 
@@ -133,8 +133,9 @@ def _fill(folder: Path, version: "Version", revision: Revision, time: str) -> No
         )
     shutil.copyfile(model, folder / paths.MODEL.name)
     files.write_text(folder / CARD.name, _text(revision, CARD))
-    facts = {name: version.tags.get(name, "") for name in KEPT} | {"commit": revision.commit}
-    facts = {"name": settings.name, "version": version.number, "run_id": version.run_id, **facts}
+    author = git.run("log", "-1", "--format=%an <%ae>", revision.commit).strip()
+    facts = {"name": settings.name, "version": version.number, "run_id": version.run_id}
+    facts |= {"commit": revision.commit, "author": author, **{name: version.tags.get(name, "") for name in KEPT}}
     files.write_json(folder / FACTS, facts)
     content = bill.bill(settings.name, _text(revision, paths.REQUIREMENTS), facts, time)
     files.write_text(folder / BILL, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -17,7 +17,7 @@ def package(
     build_option: Annotated[list[str] | None, typer.Option(help="An option for the container engine.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a version with all that belongs to it: model, code, lock, card and bill of materials.
+    """Write a version with code, lock, card and bill of materials.
 
     The same version gives the same bytes. MANIFEST has the SHA-256 of each file (`sha256sum --check MANIFEST`). The
     folder is also what an image is built of, with the model in it, by the buildah, podman or docker that is here.
