@@ -20,6 +20,7 @@ from tests.conftest import BakedProject, baked, generate, surroundings
 
 FILES = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
 RETRAIN = ".github/workflows/retrain.yml"
+DELIVER = ".github/workflows/deliver.yml"
 SCHEMAS = {"github": "vendor.github-workflows", "gitlab": "vendor.gitlab-ci"}
 MARKER = "<!-- python -m mlops review: every run updates this comment -->"
 HOSTILE = "`touch canary` $(touch canary) ${{ github.token }} '; touch canary; \" 🎉 END\nEND\n"
@@ -66,7 +67,9 @@ def test_the_workflow_gives_zizmor_nothing_to_find(projects: dict[str, BakedProj
     assert "No findings" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("ci", "files"), [("github", [FILES["github"], RETRAIN]), ("gitlab", [FILES["gitlab"]])])
+@pytest.mark.parametrize(
+    ("ci", "files"), [("github", [FILES["github"], RETRAIN, DELIVER]), ("gitlab", [FILES["gitlab"]])]
+)
 def test_the_ci_files_follow_the_published_schema_of_their_host(
     projects: dict[str, BakedProject], ci: str, files: list[str]
 ) -> None:
@@ -77,7 +80,7 @@ def test_the_ci_files_follow_the_published_schema_of_their_host(
 
 
 def test_every_action_is_pinned_by_its_commit_and_names_its_version(projects: dict[str, BakedProject]) -> None:
-    text = "".join(projects["github"].read(file) for file in (FILES["github"], RETRAIN))
+    text = "".join(projects["github"].read(file) for file in (FILES["github"], RETRAIN, DELIVER))
     used = re.findall(r"^ *-? *uses: *(.*)$", text, re.MULTILINE)
 
     assert len(used) > 7
