@@ -7,64 +7,17 @@ import hashlib
 import json
 import re
 import tarfile
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from tests import services
 from tests.conftest import BakedProject, bake_copy, storage_of
-from tests.projects import Team, answers, change, commit, raw_test_rows, succeeds
-from tests.services import BUCKET, S3, Model
+from tests.projects import Team, answers, change, commit, questions, succeeds
+from tests.services import ADMIN_KEY, ADMIN_KEYS, BUCKET, S3, SHORT_CANARY
 
 pytestmark = pytest.mark.xdist_group("servers")  # one worker starts them
-KEY = "of-whoever-may-change-the-route"
-OTHER = {"Yes": "No", "No": "Yes"}
-PAUSE = 0.02  # seconds between two requests, so that the server leaves the processor to what is watched
-STEPS = {"steps": [0.5], "step_requests": 60, "step_minutes": 0}
-
-
-@contextmanager
-def asked(server: Model, rows: list[dict[str, Any]], wrong: str = "") -> Iterator[None]:
-    """Let somebody ask the server all the time, and tell it that the answers of the version `wrong` are wrong."""
-    over = threading.Event()
-
-    def ask() -> None:
-        for row in cycle(rows):
-            if over.wait(PAUSE):
-                return
-            _, found = server.ask("/predict", {"rows": [row]})
-            (answer,) = found["predictions"]
-            given, bad = answer["prediction"], answer["model_version"] == wrong
-            server.ask(
-                "/feedback", {"prediction_id": answer["prediction_id"], "actual": OTHER[given] if bad else given}
-            )
-
-    with ThreadPoolExecutor(1) as clients:
-        asking = clients.submit(ask)
-        try:
-            yield
-        finally:
-            over.set()
-        asking.result()
-
-
-@contextmanager
-def serving(team: Team, folder: Path) -> Iterator[Model]:
-    """A server with a key for the route."""
-    with services.model(team("ada"), folder, MLOPS_ADMIN_KEYS=f"ada:{KEY}") as running:
-        yield running
-
-
-def rows_of(team: Team) -> list[dict[str, Any]]:
-    """Raw rows without the target."""
-    return [{name: value for name, value in row.items() if name != "churn"} for row in raw_test_rows(team.project)]
 
 
 def upload(project: BakedProject, s3: S3, folder: str) -> str:
@@ -98,7 +51,7 @@ def test_a_merge_is_packaged_and_promoted_by_its_canary_and_a_bad_one_is_rolled_
         answers(team("bob"), "approve", number, "--reason", "looked at it")
         remade(team, number)
     answers(team("ada"), "promote", "1", "--reason", "the first one")
-    for name, value in STEPS.items():
+    for name, value in SHORT_CANARY.items():
         change(project, "serving", name, value)
     commit(project, "Short canaries")
     succeeds(project, "python", "-m", "dvc", "push", "--quiet")
@@ -111,7 +64,7 @@ def test_a_merge_is_packaged_and_promoted_by_its_canary_and_a_bad_one_is_rolled_
         GITHUB_STEP_SUMMARY=str(summary),
         CI="true",
     )
-    known = {"DVC_CONFIG_LOCAL": upload(project, s3, "delivery"), "MLOPS_ADMIN_KEY": KEY}
+    known = {"DVC_CONFIG_LOCAL": upload(project, s3, "delivery"), "MLOPS_ADMIN_KEY": ADMIN_KEY}
 
     def run(job: str) -> list[int]:
         """The exit codes of the job's steps, up to the first that fails."""
@@ -124,9 +77,9 @@ def test_a_merge_is_packaged_and_promoted_by_its_canary_and_a_bad_one_is_rolled_
                 break
         return codes
 
-    with serving(team, tmp_path / "server") as server:
+    with services.model(team("ada"), tmp_path / "server", **ADMIN_KEYS) as server:
         known["MLOPS_SERVER_URL"] = server.url
-        with asked(server, rows_of(team)):
+        with services.asked(server, questions(project)):
             assert run("package") == [0, 0, 0]
             assert run("production") == [0, 0, 0]
 
@@ -141,7 +94,7 @@ def test_a_merge_is_packaged_and_promoted_by_its_canary_and_a_bad_one_is_rolled_
         succeeds(project, "git", *ada, "revert", "--no-edit", "HEAD~1")
         succeeds(project, "git", "push", "--quiet", "../remote.git", "HEAD:main")
         succeeds(runner, "git", "pull", "--quiet")
-        with asked(server, rows_of(team), wrong="1"):
+        with services.asked(server, questions(project), wrong="1"):
             assert run("production") == [0, 0, 3]
 
     last = summary.read_text().rpartition("## Delivery")[2]
