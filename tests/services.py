@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.conftest import BakedProject
 
 PATIENCE = 120  # seconds for a server to answer
-PAUSE = 0.02  # seconds between two requests, so that the server leaves the processor to what is watched
+PAUSE = 0.05  # seconds between two requests, so that the server leaves the processor to what is watched
 ADMIN_KEY = "of-whoever-may-change-the-route"
 ADMIN_KEYS = {"MLOPS_ADMIN_KEYS": f"ada:{ADMIN_KEY}"}
 SHORT_CANARY = {"steps": [0.5], "step_requests": 60, "step_minutes": 0}
