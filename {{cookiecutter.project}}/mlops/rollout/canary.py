@@ -137,7 +137,8 @@ def _lasts(since: dict[str, float], name: str, seconds: float, holds: bool) -> b
     if not holds:
         since.pop(name, None)
         return False
-    return time.monotonic() - since.setdefault(name, time.monotonic()) >= seconds
+    now = time.monotonic()
+    return now - since.setdefault(name, now) >= seconds
 
 
 def _given_up(server: Client, number: str, why: str) -> StoreError:
