@@ -88,7 +88,7 @@ def write(version: "Version", to: Path) -> Package:
     revision = revisions.of_result(version.tags)
     time = git.run("log", "-1", "--format=%cI", revision.commit).strip()
     to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".package-", dir=to.parent) as name:
+    with tempfile.TemporaryDirectory(".part", "package-", to.parent) as name:
         folder = Path(name, "package")
         _fill(folder, version, revision, time)
         listed = _listed(folder)
