@@ -12,8 +12,8 @@ from mlops.serving.client import Client
 from tests.mlops.serving.servers import Answer, Asked, Server, running
 
 NOW, LATER = Watch(0, 0), Watch(0, 60)
-PROMOTED = {"action": "promote", "route": "r", "reason": "step 1 of 1 passed", "evidence": {"mean": 0.5}}
-REJECTED = {"action": "reject", "route": "r", "reason": "version 3 was rolled back, errors", "evidence": {"mean": 200}}
+PROMOTED = {"action": "promote", "from": "2", "reason": "step 1 of 1 passed", "evidence": {"mean": 0.5}}
+REJECTED = {"action": "reject", "from": "2", "reason": "version 3 was rolled back, errors", "evidence": {"mean": 200}}
 
 
 def state(mode: str = "champion", challenger: str = "", route: str = "r", **more: Any) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def test_it_is_begun_and_watched_until_the_log_has_the_promotion(server: Server,
 
     found = judged(server, FREE, (200, CANARY, {}), CANARY, second, said=said)
 
-    assert (found.outcome, found.evidence) == ("promoted", {"mean": 0.5})
+    assert (found.outcome, found.before, found.evidence) == ("promoted", "2", {"mean": 0.5})
     assert changes(server) == [{"route": "canary", "challenger": "3", "reason": "delivery of abc"}]
     assert said == ["canary of 3", "canary, step 2"]
 
@@ -131,6 +131,18 @@ def test_whoever_ends_it_by_hand_is_named(
 
     with pytest.raises(StoreError, match=r"ended without a decision: ada changed the route \(to look at it\)"):
         judged(server, CANARY)
+
+
+def test_a_rollback_that_the_registry_has_not_followed_yet_is_one(
+    server: Server, entries: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(canary, "SETTLING", 0)
+    why = "version 3 was rolled back, slow answers: 9 of 10"
+    decided = state(route="r+", changed=[{"who": "model server", "reason": why}])
+
+    assert judged(server, CANARY, decided) == Verdict("rolled back", why)
+    assert judged(server, decided) == Verdict("rolled back", why)
+    assert changes(server) == []
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_server_free(

@@ -103,11 +103,11 @@ def test_the_first_version_of_all_needs_no_canary(monkeypatch: pytest.MonkeyPatc
 def test_a_canary_that_is_running_is_watched_whatever_the_log_says(monkeypatch: pytest.MonkeyPatch) -> None:
     stands(monkeypatch, version(), live=version("2", OTHER), entries=[entry(1, "reject")])
     monkeypatch.setattr(canary, "running", lambda *_: True)
-    monkeypatch.setattr(canary, "judged", lambda *_: Verdict("promoted", "it passed", {"mean": 1}))
+    monkeypatch.setattr(canary, "judged", lambda *_: Verdict("promoted", "it passed", "1", {"mean": 1}))
 
     found, _ = released(server="a server")
 
-    assert found == Released("promoted", "it passed", "2", {"mean": 1})
+    assert found == Released("promoted", "it passed", "1", {"mean": 1})
 
 
 def test_a_version_that_nobody_has_made_again_is_made_again_first(monkeypatch: pytest.MonkeyPatch) -> None:

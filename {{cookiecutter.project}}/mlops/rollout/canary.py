@@ -20,6 +20,7 @@ Say = Callable[[str], None]
 # Seconds: the registry follows a decision; a version is not loaded; the server gives no answer, as while it restarts.
 SETTLING, LOADING, ABSENT = 60.0, 60.0, 300.0
 DECISIONS = ("promote", REJECTED)
+ROLLED_BACK = "version {} was rolled back, "  # how `routing` begins the reason of a rollback
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,14 @@ class Watch:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a canary, in a sentence; `evidence` is that of the decision (see `routing.Decision`)."""
+    """What became of a canary, in a sentence; `evidence` is that of the decision (see `routing.Decision`).
+
+    `before` is the number of the version that was in production until the decision.
+    """
 
     outcome: Literal["promoted", "rolled back", "waiting", "undecided"]
     sentence: str
+    before: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
@@ -45,7 +50,7 @@ def running(server: Client, number: str) -> bool:
     Raises:
         StoreError: the server cannot be reached, or refuses.
     """
-    return _is_of(admin.state(server)["route"], number)
+    return is_of(admin.state(server)["route"], number)
 
 
 def judged(server: Client, number: str, reason: str, watch: Watch, say: Say) -> Verdict:
@@ -61,7 +66,7 @@ def judged(server: Client, number: str, reason: str, watch: Watch, say: Say) -> 
     while True:
         found = admin.state(server)
         route = found["route"]
-        if _is_of(route, number):
+        if is_of(route, number):
             say(f"the canary of version {number} is running already, and is watched from here on")
             break
         if route["mode"] in ("ab", "shadow"):
@@ -69,6 +74,8 @@ def judged(server: Client, number: str, reason: str, watch: Watch, say: Say) -> 
                 f"the server is not free ({found['described']}): whoever began that ends it by `python -m mlops "
                 "serving route champion --reason …`, and then the same command goes on"
             )
+        if reason_of_rollback(found, number):  # the registry does not say so yet
+            return Verdict("rolled back", reason_of_rollback(found, number))
         if route["mode"] == "champion":
             wanted = {"route": "canary", "challenger": number, "reason": reason}
             found = admin.change(server, wanted)
@@ -85,8 +92,15 @@ def judged(server: Client, number: str, reason: str, watch: Watch, say: Say) -> 
     return _watched(server, number, found, until, watch.pause, say)
 
 
-def _is_of(route: dict[str, Any], number: str) -> bool:
+def is_of(route: dict[str, Any], number: str) -> bool:
+    """Whether a route of the server is a canary of this version."""
     return bool(route["mode"] == "canary" and route["challenger"] == number)
+
+
+def reason_of_rollback(found: dict[str, Any], number: str) -> str:
+    """Why the server's last change was to roll this version back; "" if it was another one."""
+    reasons = [str(change["reason"]) for change in found.get("changed", [])[:1]]
+    return next((reason for reason in reasons if reason.startswith(ROLLED_BACK.format(number))), "")
 
 
 def _watched(server: Client, number: str, begun: dict[str, Any], until: float, pause: float, say: Say) -> Verdict:
@@ -107,6 +121,8 @@ def _watched(server: Client, number: str, begun: dict[str, Any], until: float, p
             if entry := decision(route):
                 return _verdict(number, entry)
             if _lasts(since, "gone", SETTLING, holds=True):
+                if why := reason_of_rollback(found, number):  # which the registry is slow to follow
+                    return Verdict("rolled back", why)
                 changed = found["changed"][0]
                 raise StoreError(
                     f"the canary of version {number} was ended without a decision: {changed['who']} changed the route "
@@ -166,6 +182,7 @@ def decision(route: str) -> Entry | None:
 def _verdict(number: str, entry: Entry) -> Verdict:
     evidence = entry.get("evidence")
     evidence = evidence if isinstance(evidence, dict) else {}
+    before = str(entry["from"] or "")
     if entry["action"] == "promote":
-        return Verdict("promoted", f"version {number} is in production: {entry['reason']}", evidence)
-    return Verdict("rolled back", entry["reason"], evidence)
+        return Verdict("promoted", f"version {number} is in production: {entry['reason']}", before, evidence)
+    return Verdict("rolled back", entry["reason"], before, evidence)

@@ -7,7 +7,7 @@ from mlops.base import files, locks, params
 from mlops.base.errors import StoreError
 from mlops.history import commands, git, paths, revisions
 from mlops.registry import audit, registry
-from mlops.rollout import release
+from mlops.rollout import canary, release
 from mlops.rollout.canary import Say, Watch
 from mlops.rollout.release import Released, Way
 from mlops.serving import admin
@@ -83,8 +83,10 @@ def planned(server: Client | None, *, remake: bool = False) -> list[str]:
         told.append(f"approval: {now.missing or 'nothing is missing'}")
     if server is None:
         return [*told, "production: it would be promoted without a canary"]
-    told.append(f"server: {admin.state(server)['described']}")
-    return [*told, "canary: it would be begun, and watched until the server promotes the version or rolls it back"]
+    found = admin.state(server)
+    begun = "it is running, and would be" if canary.is_of(found["route"], number) else "it would be begun, and"
+    told.append(f"server: {found['described']}")
+    return [*told, f"canary: {begun} watched until the server promotes the version or rolls it back"]
 
 
 def _recorded(*options: str) -> list[str]:

@@ -119,7 +119,7 @@ def release(number: str, way: Way, say: Say) -> Released:
         with registry.configured() as (client, settings):
             client.set_registered_model_alias(settings.name, registry.CHALLENGER, number)
     verdict = canary.judged(way.server, number, way.reason, way.watch, say)
-    return Released(verdict.outcome, verdict.sentence, before, verdict.evidence)
+    return Released(verdict.outcome, verdict.sentence, verdict.before or before, verdict.evidence)
 
 
 def taken_back(entries: Sequence[Entry], version: "Version") -> Entry | None:
@@ -132,7 +132,7 @@ def taken_back(entries: Sequence[Entry], version: "Version") -> Entry | None:
 
 
 def _stays_out(number: str, entry: Entry) -> str:
-    reason = entry["reason"].removeprefix(f"version {number} was rolled back, ")
+    reason = entry["reason"].removeprefix(canary.ROLLED_BACK.format(number))
     return (
         f"version {number} was rolled back on {entry['when'][:10]} by {entry['who']} ({reason}): revert its commit or "
         f"merge a better one; `python -m mlops serving route canary --challenger {number} --reason …` tries it again"
