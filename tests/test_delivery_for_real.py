@@ -76,7 +76,7 @@ def test_a_merge_is_packaged_and_promoted_by_its_canary_and_a_bad_one_is_rolled_
                 break
         return codes
 
-    with services.model(team("ada"), tmp_path / "server", **ADMIN_KEYS) as server:
+    with services.model(team("ada"), tmp_path / "server", "--poll", "1", **ADMIN_KEYS) as server:
         known["MLOPS_SERVER_URL"] = server.url
         assert run("package") == [0, 0, 0]
         package, production = (workflow(runner, job, known) for job in ("package", "production"))

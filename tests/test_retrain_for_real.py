@@ -41,7 +41,7 @@ def test_once_somebody_approves_a_delivery_becomes_the_version_in_production_by_
     assert {"training_type": "automatic", "trigger": "new rows", "stage": "candidate"}.items() <= run.items()
 
     answers(team("rita"), "approve", first["version"])
-    with services.model(team("ada"), tmp_path / "server", **ADMIN_KEYS) as server:
+    with services.model(team("ada"), tmp_path / "server", "--poll", "1", **ADMIN_KEYS) as server:
         ada = team("ada").with_env(MLOPS_SERVER_URL=server.url, MLOPS_ADMIN_KEY=ADMIN_KEY)
         with services.asked(server, questions(project)):
             second = json.loads(answers(ada, "retrain", "--json"))
@@ -50,9 +50,9 @@ def test_once_somebody_approves_a_delivery_becomes_the_version_in_production_by_
     assert (second["outcome"], second["commit"]) == ("in production", first["commit"])
     assert "champion" in team.versions()[0]["aliases"]
     log = succeeds(project, "git", "show", "origin/main:reports/audit.jsonl")
-    actions = [json.loads(line)["action"] for line in log.splitlines()]
-    assert actions == ["approve", "promote", "approve", "route", "promote"]
-    assert "step 1 of 1 passed" in json.loads(log.splitlines()[-1])["reason"]
+    changes = [entry for entry in map(json.loads, log.splitlines()) if entry["action"] != "route"]
+    assert [entry["action"] for entry in changes] == ["approve", "promote", "approve", "promote"]
+    assert "step 1 of 1 passed" in changes[-1]["reason"]
     card = succeeds(project, "git", "show", "origin/main:reports/model_card.md")
     assert "without a person, because of new rows: 300 new labelled rows" in card
     review = project.read(".retrain/review.md")
