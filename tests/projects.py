@@ -110,6 +110,11 @@ def raw_test_rows(project: "BakedProject") -> list[dict[str, str]]:
     return [by_id[str(key)] for key in ids]
 
 
+def questions(project: "BakedProject") -> list[dict[str, str]]:
+    """The test rows as somebody asks about them: without the target."""
+    return [{name: value for name, value in row.items() if name != "churn"} for row in raw_test_rows(project)]
+
+
 def another_version(team: Team) -> None:
     """Let Ada train, register and commit a second model."""
     estimator = YAML().load(team.project.read("params.yaml"))["models"]["logistic_regression"]

@@ -11,11 +11,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from tests.conftest import BakedProject
 
 PATIENCE = 120  # seconds for a server to answer
+PAUSE = 0.05  # seconds between two requests, so that the server leaves the processor to what is watched
+ADMIN_KEY = "of-whoever-may-change-the-route"
+ADMIN_KEYS = {"MLOPS_ADMIN_KEYS": f"ada:{ADMIN_KEY}"}
+SHORT_CANARY = {"steps": [0.5], "step_requests": 60, "step_minutes": 0}
 BUCKET = "models"
 README = Path(__file__).resolve().parents[1] / "{{cookiecutter.project}}" / "docs" / "tracking-server.md"
 BLOCK = re.compile(r"^```(bash|ini|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -241,6 +248,28 @@ def model(project: "BakedProject", folder: Path, *options: str, **environment: s
             if process.poll() is None:
                 process.terminate()
             process.wait(PATIENCE)
+
+
+@contextmanager
+def asked(server: Model, rows: list[dict[str, str]], wrong: str = "") -> Iterator[None]:
+    """Let somebody ask a server of the example, and tell it that the answers of the version `wrong` are wrong."""
+    over, other = threading.Event(), {"Yes": "No", "No": "Yes"}
+
+    def ask() -> None:
+        for row in cycle(rows):
+            if over.wait(PAUSE):
+                return
+            (answer,) = server.ask("/predict", {"rows": [row]})[1]["predictions"]
+            actual = other[answer["prediction"]] if answer["model_version"] == wrong else answer["prediction"]
+            server.ask("/feedback", {"prediction_id": answer["prediction_id"], "actual": actual})
+
+    with ThreadPoolExecutor(1) as clients:
+        asking = clients.submit(ask)
+        try:
+            yield
+        finally:
+            over.set()
+        asking.result()
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -20,6 +20,7 @@ from tests.conftest import BakedProject, baked, generate, surroundings
 
 FILES = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
 RETRAIN = ".github/workflows/retrain.yml"
+DELIVER = ".github/workflows/deliver.yml"
 SCHEMAS = {"github": "vendor.github-workflows", "gitlab": "vendor.gitlab-ci"}
 MARKER = "<!-- python -m mlops review: every run updates this comment -->"
 HOSTILE = "`touch canary` $(touch canary) ${{ github.token }} '; touch canary; \" 🎉 END\nEND\n"
@@ -66,7 +67,9 @@ def test_the_workflow_gives_zizmor_nothing_to_find(projects: dict[str, BakedProj
     assert "No findings" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("ci", "files"), [("github", [FILES["github"], RETRAIN]), ("gitlab", [FILES["gitlab"]])])
+@pytest.mark.parametrize(
+    ("ci", "files"), [("github", [FILES["github"], RETRAIN, DELIVER]), ("gitlab", [FILES["gitlab"]])]
+)
 def test_the_ci_files_follow_the_published_schema_of_their_host(
     projects: dict[str, BakedProject], ci: str, files: list[str]
 ) -> None:
@@ -77,7 +80,7 @@ def test_the_ci_files_follow_the_published_schema_of_their_host(
 
 
 def test_every_action_is_pinned_by_its_commit_and_names_its_version(projects: dict[str, BakedProject]) -> None:
-    text = "".join(projects["github"].read(file) for file in (FILES["github"], RETRAIN))
+    text = "".join(projects["github"].read(file) for file in (FILES["github"], RETRAIN, DELIVER))
     used = re.findall(r"^ *-? *uses: *(.*)$", text, re.MULTILINE)
 
     assert len(used) > 7
@@ -509,3 +512,97 @@ def test_on_github_the_checks_of_a_pull_request_of_retraining_are_started_once(
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == ("" if own_token else "workflow run ci.yml --ref retrain/a\n")
+
+
+# ---- delivery; test_delivery_for_real.py runs its commands
+
+
+def test_on_github_delivery_follows_a_green_push_to_main_and_may_write_nothing(
+    projects: dict[str, BakedProject],
+) -> None:
+    content, checked = (definition(projects["github"], "github", file) for file in (DELIVER, FILES["github"]))
+    jobs = content["jobs"]
+    started = content["on"]["workflow_run"]
+
+    assert set(content["on"]) == {"workflow_run"}
+    assert (started["workflows"], started["branches"]) == ([checked["name"]], checked["on"]["push"]["branches"])
+    for condition in (
+        "vars.DELIVER == 'on'",
+        "conclusion == 'success'",
+        "event == 'push'",
+        "head_branch == 'main'",
+        "head_repository.full_name == github.repository",
+    ):
+        assert condition in jobs["package"]["if"]
+    assert content["permissions"] == {}
+    assert [job["permissions"] for job in jobs.values()] == [{"contents": "read"}] * 2
+    assert [job["environment"] for job in jobs.values()] == ["delivery", "production"]
+    assert jobs["production"]["needs"] == "package"
+    assert content["concurrency"] == {"group": "deliver", "cancel-in-progress": False}
+    for job in jobs.values():  # of the commit that was tested, not of what main is by then
+        assert job["steps"][0]["with"]["ref"] == "${{ github.event.workflow_run.head_sha }}"
+        assert not [step for step in job["steps"] if "${{" in step.get("run", "")]
+
+
+def test_on_github_only_the_newest_commit_of_main_is_delivered(
+    projects: dict[str, BakedProject], tmp_path: Path
+) -> None:
+    script = definition(projects["github"], "github", DELIVER)["jobs"]["production"]["steps"][-1]["run"]
+    (tmp_path / "python").write_text('#!/bin/sh\necho "$*"\nexit 3\n')
+    (tmp_path / "python").chmod(0o755)
+    home = tmp_path / "clone"
+    env = surroundings(tmp_path, GITHUB_STEP_SUMMARY=str(tmp_path / "summary"))
+    env["PATH"] = f"{tmp_path}{os.pathsep}{env['PATH']}"
+    as_ada = ("-c", "user.name=Ada", "-c", "user.email=ada@localhost")
+
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-C", home, *as_ada, *arguments], check=True, env=env)
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", script], cwd=home, env=env, capture_output=True, text=True
+        )
+
+    subprocess.run(["git", "init", "--quiet", "--initial-branch", "main", home], check=True, env=env)
+    git("commit", "--quiet", "--allow-empty", "--message", "one")
+    git("update-ref", "refs/remotes/origin/main", "HEAD")
+    newest = run()
+    git("commit", "--quiet", "--allow-empty", "--message", "two")
+    git("update-ref", "refs/remotes/origin/main", "HEAD")
+    git("checkout", "--quiet", "HEAD~1")
+    older = run()
+
+    assert newest.returncode == 3
+    assert (tmp_path / "summary").read_text() == "-m mlops deliver --reproduce --limit 240\n"
+    assert (older.returncode, "main has moved on" in older.stdout) == (0, True)
+
+
+def test_on_gitlab_delivery_follows_the_checks_of_the_default_branch(projects: dict[str, BakedProject]) -> None:
+    content = definition(projects["gitlab"], "gitlab")
+    package, deliver = content["package"], content["deliver"]
+    rules = [*package["rules"], *deliver["rules"]]
+
+    assert content[".delivery"]["needs"] == ["checks", "pipeline"]
+    assert (package["extends"], deliver["extends"], deliver["needs"]) == (".delivery", ".delivery", ["package"])
+    for rule in rules:
+        for condition in ("$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH", '$CI_PIPELINE_SOURCE == "push"', "$DELIVER"):
+            assert condition in rule["if"]
+    assert [rule.get("when") for rule in deliver["rules"]] == ["manual", None]
+    assert (package["environment"]["name"], deliver["environment"]["name"]) == ("delivery", "production")
+    assert (deliver["resource_group"], content[".delivery"]["interruptible"]) == ("production", False)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_on_gitlab_the_report_is_seen_and_the_verdict_is_that_of_the_job(
+    projects: dict[str, BakedProject], code: int, tmp_path: Path
+) -> None:
+    (tmp_path / "python").write_text(f'#!/bin/sh\necho "$*"\nexit {code}\n')
+    (tmp_path / "python").chmod(0o755)
+    env = surroundings(tmp_path) | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    script = "\n".join(definition(projects["gitlab"], "gitlab")["deliver"]["script"])
+
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+
+    assert (done.returncode, done.stdout) == (code, "-m mlops deliver --reproduce --limit 240\n")

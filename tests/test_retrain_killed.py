@@ -21,12 +21,12 @@ import pytest
 from mlops.__main__ import app
 from mlops.base import locks
 from mlops.base.errors import DataError, ProjectError, StoreError
-from mlops.history import cache
+from mlops.history import cache, commands
 from mlops.history import dvc as own_dvc
+from mlops.history.commands import Done
 from mlops.retraining import journal, loop, steps, workspace
 from mlops.retraining.journal import Journal
 from mlops.retraining.steps import Request
-from mlops.retraining.workspace import Done
 from mlops.serving import prediction_log
 from mlops.serving.prediction_log import PredictionLog
 
@@ -73,7 +73,7 @@ GIT = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@localhost"]
 
 
 def here(project: Path, *command: str, **_: Any) -> Done:
-    """What `workspace.call` does, in this process; reviews and registries are stood in for."""
+    """What `commands.call` does, in this process; reviews and registries are stood in for."""
     kind, name = command[0], command[1]
     if kind == "dvc":
         done = dvc_here(own_dvc.command(*command[1:]), project)
@@ -183,7 +183,7 @@ def fresh(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(own_dvc, "subprocess", SimpleNamespace(run=dvc_here))
-    monkeypatch.setattr(workspace, "call", here)
+    monkeypatch.setattr(commands, "call", here)
     monkeypatch.setattr(steps, "register", register)
     monkeypatch.setattr(steps, "promote", promote)
     yield copy

@@ -23,6 +23,8 @@ COMMANDS: dict[str, Any] = {
     "review": "experiments.review",
     "resolve": "experiments.resolve",
     "sync": "production.sync",
+    "package": "production.package",
+    "deliver": "production.deliver",
     "schedule": "production.schedule",
     "registry": {"show": "production.show", "history": "production.show"},
     "approve": "production.promotion",

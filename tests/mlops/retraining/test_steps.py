@@ -17,7 +17,7 @@ MODEL = "a" * 64
 
 def run_of(clone: Path, **found: dict[str, Any]) -> Run:
     kept = Journal({}, "", found, path=None)
-    return Run(clone, Start("c" * 40, "main", ""), Request(), kept, params.Retrain(), lambda: datetime.now(UTC))
+    return Run(clone, Start("c" * 40, "main", ""), Request(), kept, params.Retrain(), lambda: datetime.now(UTC), print)
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,16 @@ def test_the_main_branch_stays_unless_all_rules_hold(
     assert found["why"].startswith(why)
 
 
-def test_a_version_is_left_to_the_canary_of_the_server(tmp_path: Path) -> None:
+def test_without_the_address_of_the_server_its_canary_is_left_to_deliver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLOPS_SERVER_URL", raising=False)
     (tmp_path / "params.yaml").write_text("serving: {route: canary}\n", encoding="utf-8")
 
     found = steps.promote(run_of(tmp_path, register={"version": "3", "said": ""}))
 
     assert not found["promoted"]
-    assert found["awaited"].startswith("version 3 is the challenger: the canary of the model server promotes it")
+    assert found["awaited"].startswith("version 3 is the challenger: its canary is begun by `python -m mlops deliver`")
 
 
 def test_what_the_gate_refuses_is_not_promoted(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def outcome(watched: Any) -> dict[str, Any]:
-    return {"watched": watched, "told": ["no retraining: no reason holds"]}
+def outcome(watched: Any, became: str = "not needed") -> dict[str, Any]:
+    return {"outcome": became, "watched": watched, "told": [f"this is what came of it: {became}"]}
 
 
 def test_drift_is_told_once_and_a_failure_until_it_works_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,6 +43,8 @@ def test_drift_is_told_once_and_a_failure_until_it_works_again(project: Path, mo
     failed = errors()
     monkeypatch.setattr(loop, "run", lambda *given, **more: outcome(None))
     works = errors()
+    monkeypatch.setattr(loop, "run", lambda *given, **more: outcome(None, "rolled back"))
+    rolled_back = errors()
 
     assert "Retraining is recommended" in first
     assert "2 of 3 features drifted" in first
@@ -50,6 +52,8 @@ def test_drift_is_told_once_and_a_failure_until_it_works_again(project: Path, mo
     assert "Retraining failed" in failed
     assert "no remote" in failed
     assert "Retraining works again" in works
+    assert "The version of a retraining was rolled back" in rolled_back
+    assert "works again" not in rolled_back
 
 
 def test_a_channel_without_an_address_is_refused_before_anything_is_done(

@@ -1,6 +1,5 @@
 """The loop of a retraining: which steps are left, one after the other, and what came of them."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +11,8 @@ from mlops.retraining.decision import Decision
 from mlops.retraining.journal import FOLDER, Journal
 from mlops.retraining.steps import Clock, Request, Run
 from mlops.retraining.workspace import Start
+from mlops.rollout.canary import Say
 
-Say = Callable[[str], None]
 BUSY = "another `retrain` is running in this project: it goes on, and this one stops"
 # Up to the decision, up to the proposal, and what follows with `retrain.auto_merge`.
 LOOKING = ("take", "watch")
@@ -67,7 +66,7 @@ def _run(request: Request, clock: Clock, say: Say, *, dry_run: bool) -> dict[str
         return {**kept.outcome, "again": True}
     with workspace.opened(kept.commit) as clone:
         settings = params.load(params.Retrain, clone / params.FILE)
-        now = Run(clone, replace(start, commit=kept.base), request, kept, settings, clock)
+        now = Run(clone, replace(start, commit=kept.base), request, kept, settings, clock, say)
         _do(now, LOOKING, say)
         if "decide" not in kept.steps and (commit := _made_before(now)) and not dry_run:
             say(f"{steps.branch_of(now.start, now['take'])} has the result of this delivery already")
@@ -136,7 +135,7 @@ def _accept(now: Run, say: Say) -> None:
         if "promote" not in now.journal.steps:
             say(DOING["promote"])
             facts = steps.promote(now)
-            if facts["promoted"] or now["register"]["version"] is None:
+            if facts["promoted"] or facts.get("rolled_back") or now["register"]["version"] is None:
                 now.journal.finish("promote", facts)
             else:
                 _await(now, facts["awaited"])
@@ -191,7 +190,10 @@ def _outcome(now: Run) -> dict[str, Any]:
             awaited = last["awaited"] if last else now.journal.notes["awaited"]
             if last and last["promoted"]:
                 state = "in production"
-                told.append(f"version {number} is in production")
+                told.append(last.get("sentence", f"version {number} is in production"))
+            elif last and last.get("rolled_back"):
+                state = "rolled back"
+                told.append(f"{last['sentence']}; {now.start.main} has its result: revert {made['commit'][:8]} there")
     told += [f"awaited: {awaited}"] if awaited else []
     facts = _facts(now, state, decided, told)
     version = found.get("register", {}).get("version")

@@ -5,10 +5,11 @@ A step that was killed is done again from the commit of the last finished step, 
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
-from contextlib import chdir
+from contextlib import ExitStack, chdir
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from mlops.base import files, params, yaml
 from mlops.base.errors import DataError, StoreError, counted
 from mlops.data import parsing
-from mlops.history import cache, clones, git, paths, revisions
+from mlops.history import cache, clones, commands, git, paths, revisions
 from mlops.history.clones import State
 from mlops.intake import deliveries, sources, tables
 from mlops.registry import audit, backend, registry, sqlite_store
@@ -27,7 +28,9 @@ from mlops.retraining import decision, hosting, workspace
 from mlops.retraining.decision import Decision, Facts
 from mlops.retraining.journal import FOLDER, Journal
 from mlops.retraining.workspace import Start
-from mlops.serving import delivery
+from mlops.rollout.canary import Say
+from mlops.rollout.release import Way, release
+from mlops.serving import admin, delivery
 
 Step = dict[str, Any]
 Clock = Callable[[], datetime]
@@ -79,10 +82,11 @@ class Run:
     journal: Journal
     settings: params.Retrain
     clock: Clock
+    say: Say
 
-    def mlops(self, *arguments: str, real: bool = False) -> workspace.Done:
+    def mlops(self, *arguments: str, real: bool = False) -> commands.Done:
         """Run a command of the clone, with the `real` registry, or with one that is gone with the clone."""
-        return workspace.call(self.clone, "mlops", *arguments, env=self._store(real))
+        return commands.call(self.clone, "mlops", *arguments, env=self._store(real))
 
     def repro(self, *targets: str) -> None:
         """Run what is stale in the clone; no registry but the clone's own sees it.
@@ -90,7 +94,7 @@ class Run:
         Raises:
             StoreError: a stage failed; the sentence is its own.
         """
-        done = workspace.call(self.clone, "dvc", "repro", *targets, env=self._store(real=False))
+        done = commands.call(self.clone, "dvc", "repro", *targets, env=self._store(real=False))
         if done.code:
             raise StoreError(f"the pipeline failed: {done.reason}")
 
@@ -162,7 +166,7 @@ def _note_origin(run: Run, folder: Path, name: str, origin: str) -> None:
 
 def _taken_from_log(run: Run) -> str:
     """Ingest the log of predictions into the clone; what is taken twice, since a run was killed, is taken once."""
-    folder = Path(params.load(params.Serving, run.clone / params.FILE).folder)
+    folder = Path(_serving(run).folder)
     log, link = folder.resolve(), run.clone / folder
     before = run.journal.notes.setdefault("mark", _text(log / LOG_MARK))
     run.journal.write()
@@ -207,7 +211,7 @@ def _copy_incoming(run: Run) -> None:
     tracked = paths.INCOMING.with_suffix(".dvc")
     if tracked.exists():
         shutil.copy(tracked, run.clone / tracked)  # it says where the delivery comes from
-    done = workspace.call(run.clone, "dvc", "add", paths.INCOMING.as_posix())
+    done = commands.call(run.clone, "dvc", "add", paths.INCOMING.as_posix())
     if done.code:
         raise StoreError(f"{paths.INCOMING} could not be tracked: {done.reason}")
 
@@ -440,7 +444,7 @@ def adopt(run: Run, commit: str) -> None:
     """
     made = revisions.Revision(commit, commit)
     clones.restore(State(commit), run.clone)
-    done = workspace.call(run.clone, "dvc", "pull")
+    done = commands.call(run.clone, "dvc", "pull")
     if done.code:
         raise StoreError(f"what {commit[:8]} has made before cannot be had: {done.reason}")
     why = params.load(params.Card, run.clone / params.FILE).retrained
@@ -470,7 +474,7 @@ def push(run: Run) -> Step:
     """
     if not run.start.remote:
         return {"pushed": False}
-    done = workspace.call(run.clone, "dvc", "push")
+    done = commands.call(run.clone, "dvc", "push")
     if done.code:
         raise StoreError(
             f"the storage of DVC does not take the results ({done.reason}): check .dvc/config and your rights; "
@@ -536,37 +540,40 @@ def register(run: Run) -> Step:
 
 
 def promote(run: Run) -> Step:
-    """Put the version into production, by the rules of `promote`; or leave it to the canary of the model server.
+    """Bring the version into production as `deliver` does: by the canary of the model server, or by `promote`.
 
-    A missing approval is no error: it is what is `awaited`.
+    The canary is for `serving.route: canary`; without the address of the server, somebody else has to begin it. What
+    a person has to do is no error: it is what is `awaited`. A version that its canary rolled back is `rolled_back`.
 
     Raises:
-        StoreError: the promotion fails for another reason.
+        StoreError: the promotion fails for another reason, or the server cannot be reached.
+        ParameterError: there is an address of the server, and no key.
     """
     number = run["register"]["version"]
     if number is None:
         return {"promoted": False, "awaited": f"no version was made: {run['register']['said']}"}
-    if params.load(params.Serving, run.clone / params.FILE).route == "canary":
-        told = f"version {number} is the challenger: the canary of the model server promotes it, or rolls it back"
-        return {"promoted": False, "awaited": told}
-    with registry.configured() as (client, settings):
-        version = registry.version(client, settings.name, number)
-        live = registry.in_production(registry.versions(client, settings.name))
-        entries = audit.read(client, settings.name)
-    if live is None or live.number != number:
-        try:
-            audit.admission(entries, version, settings)
-        except StoreError as missing:
-            return {"promoted": False, "awaited": f"{missing}; then `python -m mlops promote {number}`"}
+    url, by_canary = os.environ.get(admin.URL, ""), _serving(run).route == "canary"
+    if by_canary and not url:
+        told = f"version {number} is the challenger: its canary is begun by `python -m mlops deliver`, or here if "
+        return {"promoted": False, "awaited": f"{told}{admin.URL} has the address of the model server"}
+    with ExitStack() as stack:
+        server = stack.enter_context(admin.connected(url)) if by_canary else None
         reason = f"retrained automatically: {run['decide']['trigger']}"
-        done = run.mlops("promote", number, "--reason", reason, real=True)
-        if done.code:
-            raise StoreError(f"version {number} was not promoted: {done.reason}")
+        way = Way(reason, lambda *given: run.mlops("promote", given[0], "--reason", given[1], real=True), server)
+        found = release(number, way, run.say)
+    rolled_back = found.outcome == "rolled back"
+    if not rolled_back and found.outcome not in ("promoted", "in production"):
+        return {"promoted": False, "awaited": found.sentence}
     # On top of what main is now: this may have been pushed already, by a run that was killed then.
     clones.restore(State(workspace.head(run.start)), run.clone)
     with registry.configured() as (client, settings), chdir(run.clone):
         audit.write_copy(audit.read(client, settings.name))
-    commit = run.keep(f"Promote version {number}")
+    commit = run.keep(f"{'Roll back' if rolled_back else 'Promote'} version {number}")
     pushed = workspace.push(run.start, commit, run.start.main)
     late = f"commit {paths.AUDIT} of the registry: {workspace.reason(pushed)}" if pushed.code else ""
-    return {"promoted": True, "awaited": late, "commit": commit}
+    facts = {"promoted": not rolled_back, "rolled_back": rolled_back, "sentence": found.sentence}
+    return {**facts, "awaited": late, "commit": commit}
+
+
+def _serving(run: Run) -> params.Serving:
+    return params.load(params.Serving, run.clone / params.FILE)

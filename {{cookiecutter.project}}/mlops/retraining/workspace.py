@@ -3,9 +3,7 @@
 import os
 import re
 import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,9 @@ from typing import Any
 
 from mlops.base import params, yaml
 from mlops.base.errors import StoreError, counted
-from mlops.history import cache, clones, experiments, git, paths, revisions
+from mlops.history import cache, clones, git, paths, revisions
 from mlops.history.clones import State
+from mlops.history.commands import Done
 from mlops.retraining.journal import FOLDER
 
 # Keeps the commits of finished steps, which no branch has, in the project's repository.
@@ -37,20 +36,6 @@ class Start:
     commit: str
     main: str
     remote: str
-
-
-@dataclass(frozen=True)
-class Done:
-    """What became of a command: its exit code and what it printed, on standard output and on standard error."""
-
-    code: int
-    output: str
-    errors: str = ""
-
-    @property
-    def reason(self) -> str:
-        """Why it failed, in the command's own sentence."""
-        return experiments.reason(f"{self.output}\n{self.errors}")
 
 
 def prepare() -> None:
@@ -149,30 +134,6 @@ def opened(commit: str) -> Iterator[Path]:
             own = git.run("config", name, default="").strip() if name in NOBODY else ""
             git.run("-C", str(project), "config", name, own or value)
         yield project
-
-
-def call(project: Path, *command: str, env: Mapping[str, str] | None = None) -> Done:
-    """Run `python -m …` in a clone until it ends; it is ended with this process, if that is interrupted."""
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command],
-            cwd=project,
-            env=clones.environment(**(env or {})),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait()
-        except BaseException:
-            clones.end(process)
-            raise
-        texts = []
-        for file in (output, errors):
-            file.seek(0)
-            texts.append(file.read().decode(encoding="utf-8", errors="replace"))
-    return Done(code, *texts)
 
 
 def keep(clone: Path, message: str, *, outlives: bool = True) -> str:

@@ -51,7 +51,10 @@ def retrain(
         alerts.require(settings)  # a failure at night that reaches nobody is worse than none
     outcome = loop.run(request, clock=lambda: datetime.now(UTC), alarm=alarm, say=_say, dry_run=dry_run)
     if not dry_run:
-        _tell(Level.ok, "Retraining works again")
+        if outcome["outcome"] == "rolled back" and not outcome.get("again"):
+            _tell(Level.critical, "The version of a retraining was rolled back", *outcome["told"])
+        else:
+            _tell(Level.ok, "Retraining works again")
         if outcome["watched"]:
             _tell_drift(outcome["watched"])
     if as_json:

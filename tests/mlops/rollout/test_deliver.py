@@ -1,0 +1,167 @@
+"""`deliver` and `package` as people call them: what they refuse, what they print, and their exit codes."""
+
+import json
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from mlops.__main__ import app
+from mlops.base import locks, params
+from mlops.base.errors import ParameterError, StoreError
+from mlops.registry.registry import Version
+from mlops.rollout import flow, image, package, release
+from mlops.rollout.release import Outcome, Released, Standing
+from typer.testing import CliRunner
+
+VERSION = Version("3", (), "", "run", "", {"model_digest": "a" * 64, "commit": "c" * 40})
+EVIDENCE = {"mean": 0.8, "limit": 100.0, "requests": {"challenger": 31, "champion": 1029}, "metrics": {}}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose version 3 a registry has, which is stood in for."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("MLOPS_SERVER_URL", "MLOPS_ADMIN_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(flow, "_recorded", lambda *_: ["gate passed  minimum", "new run 1, version 3"])
+    facts = {"name": "churn", "model": "a" * 64, "commit": "c" * 40}
+    monkeypatch.setattr(flow, "_version", lambda: ("3", "2", dict(facts)))
+    monkeypatch.setattr(flow, "_way", lambda *_, **__: None)
+    monkeypatch.setattr(flow, "_copy_log", lambda _: False)
+    Path("params.yaml").write_text("register: {name: churn}\n")
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+
+
+def becomes(monkeypatch: pytest.MonkeyPatch, outcome: Outcome, sentence: str = "as it was said", **more: Any) -> None:
+    monkeypatch.setattr(release, "release", lambda *_: Released(outcome, sentence, "2", **more))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "headline"),
+    [
+        ("promoted", 0, "Version 3 is in production, instead of version 2."),
+        ("in production", 0, "Version 3 is in production: there was nothing to do."),
+        ("rolled back", 3, "Version 3 was rolled back: version 2 is in production."),
+        ("waiting", 3, "Version 3 waits for a person: version 2 is in production."),
+        ("undecided", 3, "Version 3 is in its canary: version 2 is in production."),
+    ],
+)
+def test_the_report_says_what_became_of_the_version_and_so_does_the_exit_code(
+    outcome: Outcome, code: int, headline: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    becomes(monkeypatch, outcome, "#1 of @ada", evidence=EVIDENCE)
+
+    done, plain = run("deliver", "--no-canary"), run("deliver", "--no-canary", "--json")
+
+    assert (done.exit_code, plain.exit_code) == (code, code)
+    assert f"**{headline}**" in done.stdout
+    assert "| requests in the canary | 31 to version 3, 1,029 to the version before |" in done.stdout
+    assert "@ada" not in done.stdout.replace("`@ada`", "")  # nobody is told by a report
+    found = json.loads(plain.stdout)
+    assert (found["outcome"], found["version"], found["before"]) == (outcome, "3", "2")
+    assert found["steps"] == ["recording the result in the registry", "the result is version 3 of churn"]
+
+
+@pytest.mark.parametrize(("mode", "code", "outcome"), [("enforce", 3, "refused"), ("dry_run", 0, "none asked for")])
+def test_a_result_that_the_gate_refuses_is_not_delivered(
+    mode: str, code: int, outcome: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("params.yaml").write_text(f"register: {{name: churn, mode: {mode}}}\n")
+    monkeypatch.setattr(flow, "_version", lambda: ("", "2", {"name": "churn", "model": "a" * 64, "commit": ""}))
+
+    done = run("deliver", "--no-canary", "--json")
+
+    assert (done.exit_code, json.loads(done.stdout)["outcome"]) == (code, outcome)
+
+
+def test_without_a_server_it_has_to_be_said_that_there_is_none(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ParameterError, match="MLOPS_SERVER_URL is not set"):
+        run("deliver")
+    monkeypatch.setenv("MLOPS_SERVER_URL", "http://127.0.0.1:9")
+    with pytest.raises(ParameterError, match="not both"):
+        run("deliver", "--no-canary")
+    with pytest.raises(ParameterError, match="MLOPS_ADMIN_KEY is not set"):
+        run("deliver")
+
+
+def test_of_two_at_once_the_second_says_so_and_stops(project: Path) -> None:
+    flow.FOLDER.mkdir()
+    with locks.exclusive(flow.FOLDER / "deliver.lock", ""), pytest.raises(StoreError, match="another `deliver`"):
+        run("deliver", "--no-canary")
+
+
+def test_a_dry_run_says_each_step(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = Version("2", ("champion",), "", "run", "", {})
+    monkeypatch.setattr(release, "standing", lambda _: Standing(VERSION, [], live, params.Register()))
+
+    done = run("deliver", "--no-canary", "--reproduce", "--dry-run")
+
+    assert done.exit_code == 0
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
+        *("sync", "sync", "version", "made again", "approval", "production"),
+    ]
+    assert "python -m mlops approve 3" in done.stdout
+    assert not flow.FOLDER.exists()
+
+
+def test_what_is_no_package_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+
+    with pytest.raises(StoreError, match="is there already, and is no package"):
+        package.write(VERSION, tmp_path / "mine")
+
+
+def test_an_archive_has_the_same_bytes_whatever_the_files_on_disk_say_of_themselves(tmp_path: Path) -> None:
+    made = []
+    for name, mode in (("a", 0o600), ("b", 0o644)):
+        folder = tmp_path / name
+        (folder / "code").mkdir(parents=True)
+        (folder / "code" / "x.py").write_text("print()\n")
+        (folder / "code" / "x.py").chmod(mode)
+        os.utime(folder / "code" / "x.py", (mode, mode))
+        package._pack(folder, "package", tmp_path / f"{name}.tar.gz", 1_700_000_000)
+        made.append((tmp_path / f"{name}.tar.gz").read_bytes())
+
+    assert made[0] == made[1]
+    with tarfile.open(tmp_path / "a.tar.gz") as archive:
+        assert [(each.name, each.mtime) for each in archive] == [
+            ("package/code", 1_700_000_000),
+            ("package/code/x.py", 1_700_000_000),
+        ]
+
+
+ENGINE = """#!/bin/sh
+[ "$2" = --target ] || exit 9
+echo "$@ at $SOURCE_DATE_EPOCH" > "$SAID"
+[ -z "$FAILS" ] || { echo "no space left"; exit 1; }
+while [ "$1" != --iidfile ]; do shift; done
+printf sha256:abc > "$2"
+"""
+
+
+def test_an_image_is_built_by_the_engine_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "podman").write_text(ENGINE)
+    (tmp_path / "podman").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    monkeypatch.setenv("SAID", str(tmp_path / "said"))
+    monkeypatch.setattr(image, "ENGINES", ("podman",))
+
+    made = image.build(Path("context"), "churn:3", 1_700_000_000, ["--build-arg=BASE=mine"])
+
+    assert made == image.Image("sha256:abc", "churn:3", "podman")
+    said = (tmp_path / "said").read_text()
+    assert said.startswith("build --target baked --tag churn:3 --iidfile ")
+    assert said.endswith("--format docker --timestamp 1700000000 --build-arg=BASE=mine context at 1700000000\n")
+    monkeypatch.setenv("FAILS", "yes")
+    with pytest.raises(StoreError, match="podman could not build the image: no space left"):
+        image.build(Path("context"), "churn:3", 0)
+    monkeypatch.setattr(image, "ENGINES", ("no-such-engine",))
+    with pytest.raises(StoreError, match="install one of no-such-engine"):
+        image.build(Path("context"), "churn:3", 0)
