@@ -166,7 +166,7 @@ def _note_origin(run: Run, folder: Path, name: str, origin: str) -> None:
 
 def _taken_from_log(run: Run) -> str:
     """Ingest the log of predictions into the clone; what is taken twice, since a run was killed, is taken once."""
-    folder = Path(_serving(run).folder)
+    folder = Path(params.load(params.Serving, run.clone / params.FILE).folder)
     log, link = folder.resolve(), run.clone / folder
     before = run.journal.notes.setdefault("mark", _text(log / LOG_MARK))
     run.journal.write()
@@ -552,7 +552,8 @@ def promote(run: Run) -> Step:
     number = run["register"]["version"]
     if number is None:
         return {"promoted": False, "awaited": f"no version was made: {run['register']['said']}"}
-    url, by_canary = os.environ.get(admin.URL, ""), _serving(run).route == "canary"
+    url = os.environ.get(admin.URL, "")
+    by_canary = params.load(params.Serving, run.clone / params.FILE).route == "canary"
     if by_canary and not url:
         told = f"version {number} is the challenger: its canary is begun by `python -m mlops deliver`, or here if "
         return {"promoted": False, "awaited": f"{told}{admin.URL} has the address of the model server"}
@@ -573,7 +574,3 @@ def promote(run: Run) -> Step:
     late = f"commit {paths.AUDIT} of the registry: {workspace.reason(pushed)}" if pushed.code else ""
     facts = {"promoted": not rolled_back, "rolled_back": rolled_back, "sentence": found.sentence}
     return {**facts, "awaited": late, "commit": commit}
-
-
-def _serving(run: Run) -> params.Serving:
-    return params.load(params.Serving, run.clone / params.FILE)
