@@ -13,7 +13,8 @@ ROOT = TEMPLATE / PROJECT
 MLOPS = ROOT / "mlops"
 AREAS = [
     *("base", "data", "drafting", "training", "evaluation", "monitoring"),
-    *("intake", "history", "alerting", "registry", "serving", "retraining", "simulation", "assessment", "commands"),
+    *("intake", "history", "alerting", "registry", "serving", "retraining", "simulation", "health"),
+    *("assessment", "commands"),
 ]
 PURE = ["data", "drafting", "training", "evaluation", "monitoring"]
 # What reads or writes disk, clock, network or another process.

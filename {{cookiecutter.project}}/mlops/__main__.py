@@ -14,6 +14,8 @@ from mlops.base import console
 
 # The name of each command, and the module below mlops.commands that has a function of that name (or the one given).
 COMMANDS: dict[str, Any] = {
+    "status": "status",
+    "doctor": "doctor",
     "ingest": "data.ingest",
     "data": {"log": "data.versions", "get": "data.versions", "hold-back": "data.hold_back"},
     "schema": {"infer": "data.draft_schema"},
