@@ -13,12 +13,13 @@ from urllib.parse import unquote, urlsplit
 from mlops.base import params
 from mlops.base.errors import ParameterError, ProjectError, counted
 from mlops.health import storage
-from mlops.health.finding import Finding, Repair
+from mlops.health.finding import EDIT, Finding, Repair
 from mlops.history import git
 from mlops.registry import backend
 
 SUBJECT = "credentials"
 LOCAL = Path(".dvc/config.local")
+SETTINGS = (params.FILE, Path(".dvc/config"))  # where nothing is an example
 PRIVATE = (LOCAL, Path(".env"))  # files for secrets, which Git must not have and others must not read
 NAMES = re.compile(r"(?i)(key|token|passw(or)?d|secret|credential|webhook|slack|smtp|connection_string|_auth)")
 SHORTEST = 8  # characters of a value that is looked for: a shorter one is in any text
@@ -113,15 +114,15 @@ def _private() -> Iterator[Finding]:
 
 def _exposed() -> Iterator[Finding]:
     """Secrets in tracked files, by file and line; the machinery is the template's own."""
-    names = [name for name in git.run("ls-files", "-z", default="").split("\0") if name]
+    names = {*git.run("ls-files", "-z", default="").split("\0"), *(path.as_posix() for path in SETTINGS)} - {""}
     places: dict[str, list[int]] = {}
     secrets = known()
-    for name in names:
+    for name in sorted(names):
         path = Path(name)
         if path in PRIVATE or name.startswith("mlops/") or name == "requirements.txt" or not _readable(path):
             continue
         text = path.read_bytes().decode("utf-8", errors="replace")
-        for what, line in _found(text, secrets):
+        for what, line in _found(text, secrets, strict=path in SETTINGS):
             places.setdefault(f"{name}\0{what}", []).append(line)
     for number, (key, lines) in enumerate(places.items()):
         name, what = key.split("\0")
@@ -131,7 +132,7 @@ def _exposed() -> Iterator[Finding]:
         said = (
             f"{name}, line {lines[0]}, has {what}: make it anew where it comes from, since the history keeps this one"
         )
-        command = f'"${{EDITOR:-vi}}" +{lines[0]} {shlex.quote(name)}'
+        command = f"{EDIT} +{lines[0]} {shlex.quote(name)}"
         yield Finding(SUBJECT, "fault", said, command, figures={"file": name, "lines": lines})
 
 
@@ -142,8 +143,8 @@ def _readable(path: Path) -> bool:
         return False
 
 
-def _found(text: str, secrets: set[str]) -> Iterator[tuple[str, int]]:
-    """What kind of secret stands in a text, and in which line."""
+def _found(text: str, secrets: set[str], *, strict: bool) -> Iterator[tuple[str, int]]:
+    """What kind of secret stands in a text, and in which line; if not `strict`, what may be an example is none."""
     at: dict[int, str] = {}
     for secret in secrets:
         if (place := text.find(secret)) >= 0:
@@ -151,7 +152,7 @@ def _found(text: str, secrets: set[str]) -> Iterator[tuple[str, int]]:
     for what, pattern in PATTERNS.items():
         for match in pattern.finditer(text):
             value = match.groupdict().get("secret")
-            if value is None or not EXAMPLES.match(value):
+            if value is None or strict or not EXAMPLES.match(value):
                 at.setdefault(text.count("\n", 0, match.start()) + 1, what)
     yield from ((what, line) for line, what in sorted(at.items()))
 

@@ -6,13 +6,14 @@ from datetime import datetime
 from functools import partial
 
 from mlops.base.errors import ProjectError
-from mlops.health import credentials, leftovers, machine, machinery, probes, repository, storage, tracking
+from mlops.health import credentials, leftovers, machine, machinery, probes, repository, settings, storage, tracking
 from mlops.health.finding import Finding
 
 Check = Callable[[datetime], Iterator[Finding]]
 # In the order in which they are told; by the name of what is looked at.
 CHECKS: dict[str, Check] = {
     "environment": machine.check_environment,
+    "settings": settings.check,
     "machinery": machinery.check,
     "Git": repository.check,
     "DVC": storage.check,
@@ -24,7 +25,10 @@ CHECKS: dict[str, Check] = {
     "file system": machine.check_file_system,
     "leftovers": leftovers.check,
 }
-DEADLINE = 30.0  # seconds for all of them; a network has five of these
+DEADLINE = 30.0  # seconds for all of them
+# Of a network: five seconds for an answer, and the time that its libraries take to be imported.
+NETWORK_SECONDS = 12.0
+NETWORK = {"DVC remote": "dvc status --cloud", "registry": "python -m mlops registry show", "clock": "date"}
 ORDER = {"fault": 0, "warning": 1, "unknown": 2, "fine": 3}
 
 
@@ -32,18 +36,30 @@ def examine(now: datetime, only: Sequence[str] = ()) -> Iterator[tuple[str, list
     """The findings of each check (all, or `only` some), as they are done; no secret is in any of them."""
     chosen = {name: check for name, check in CHECKS.items() if not only or name in only}
     secrets = credentials.known()
-    jobs = {name: partial(_findings, check, now) for name, check in chosen.items()}
+    jobs = {name: partial(_findings, name, check, now) for name, check in chosen.items()}
     for name, found in probes.together(jobs, DEADLINE):
         several = _failed(name, found) if isinstance(found, Exception) else found
         yield name, [_hidden(finding, secrets) for finding in several]
 
 
-def _findings(check: Check, now: datetime) -> list[Finding]:
-    return list(check(now))
+def _findings(name: str, check: Check, now: datetime) -> list[Finding]:
+    """What a check finds; if it fails, what it had found before counts."""
+
+    def several() -> list[Finding]:
+        told = []
+        try:
+            told += check(now)  # one by one
+        except Exception as error:
+            told += _failed(name, error)
+        return told
+
+    return probes.within(NETWORK_SECONDS, several) if name in NETWORK else several()
 
 
 def _failed(name: str, error: Exception) -> list[Finding]:
     """A check that could not be made: no fault of the project's, unless it says so."""
+    if isinstance(error, TimeoutError) and name in NETWORK:
+        return [Finding(name, "fault", f"no answer within {NETWORK_SECONDS:g} s", NETWORK[name])]
     if isinstance(error, TimeoutError):
         return [Finding(name, "unknown", "no answer within the time that a look may take")]
     if isinstance(error, ProjectError):
@@ -54,7 +70,8 @@ def _failed(name: str, error: Exception) -> list[Finding]:
 
 def _hidden(finding: Finding, secrets: set[str]) -> Finding:
     sentence, command = (credentials.hidden(text, secrets) for text in (finding.sentence, finding.command))
-    return replace(finding, sentence=sentence, command=command)
+    figures = credentials.hidden_everywhere(dict(finding.figures), secrets)
+    return replace(finding, sentence=sentence, command=command, figures=figures)
 
 
 def in_order(found: dict[str, list[Finding]]) -> list[Finding]:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 # `unknown`: it could not be looked at, which is no fault.
 State = Literal["fine", "unknown", "warning", "fault"]
 
+EDIT = '"${EDITOR:-vi}"'  # what opens a file that only a person can mend
+
 
 @dataclass(frozen=True)
 class Repair:

@@ -155,8 +155,11 @@ def available_memory() -> int:
     for limit, usage in LIMITS:
         try:
             most, used = int(limit.read_text()), int(usage.read_text())
+            # Pages of files that were read count as used, and are given back when memory is needed.
+            kept = re.search(r"^(?:total_)?inactive_file (\d+)", limit.with_name("memory.stat").read_text(), re.M)
         except (OSError, ValueError):  # none, or "max"
             continue
+        used -= int(kept[1]) if kept else 0
         free = min(free, max(most - used, 0))
     return free
 

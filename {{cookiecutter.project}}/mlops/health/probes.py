@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from urllib.error import HTTPError
 from urllib.parse import unquote, urlsplit
 
+from mlops.alerting import web
 from mlops.base.errors import StoreError
 
 T = TypeVar("T")
@@ -43,6 +44,13 @@ class Answer:
             raise StoreError("its answer is no JSON") from None
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """No redirect is followed: `urllib` would send the account along, to another host."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """No request follows."""
+
+
 def get(url: str, headers: Mapping[str, str] | None = None, content: Any = None, method: str | None = None) -> Answer:
     """Ask an HTTP server once; a user and a password in the address are sent as a header.
 
@@ -62,7 +70,8 @@ def get(url: str, headers: Mapping[str, str] | None = None, content: Any = None,
         if parts.scheme not in ("http", "https"):
             raise StoreError("its address is none of the web")
         asked = urllib.request.Request(place, body, sent, method=method)  # noqa: S310 – the scheme is looked at above
-        with urllib.request.urlopen(asked, timeout=SECONDS) as answer:  # noqa: S310
+        near = [urllib.request.ProxyHandler({})] if web.is_here(parts.hostname or "") else []
+        with urllib.request.build_opener(_Stay, *near).open(asked, timeout=SECONDS) as answer:
             return Answer(answer.status, _text(answer), _ahead(answer.headers.get("date"), begun))
     except HTTPError as error:
         with error:
@@ -89,6 +98,18 @@ def _ahead(date: str | None, begun: float) -> float | None:
     except (ValueError, TypeError):
         return None
     return told + 0.5 - (begun + time.time()) / 2
+
+
+def within(seconds: float, job: Callable[[], T]) -> T:
+    """The result of a job that ends in time.
+
+    Raises:
+        Exception: that of the job; a TimeoutError if it does not end within `seconds`.
+    """
+    [(_, found)] = together({"": job}, seconds)
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def together(jobs: Mapping[str, Callable[[], T]], seconds: float) -> Iterator[tuple[str, T | Exception]]:

@@ -15,13 +15,15 @@ def is_running(process: int) -> bool:
 
 
 def at_work(word: str, folder: Path) -> list[int]:
-    """The processes, besides this one, that stand in `folder` and have `word` in their command."""
+    """The processes that stand in `folder` and have `word` in their command, besides this one and what it started."""
     import psutil
 
     here, found = folder.resolve(), []
-    for process in psutil.process_iter(["cmdline"]):
+    for process in psutil.process_iter(["cmdline", "ppid"]):
         command = process.info["cmdline"] or []
-        if process.pid != os.getpid() and any(word in Path(part).name for part in command):
+        if os.getpid() in (process.pid, process.info["ppid"]):
+            continue
+        if any(word in Path(part).name for part in command):
             try:
                 if Path(process.cwd()).is_relative_to(here):
                     found.append(process.pid)

@@ -11,7 +11,7 @@ from pathlib import Path
 from mlops.base import params, yaml
 from mlops.base.errors import ProjectError, StoreError, counted
 from mlops.health import processes
-from mlops.health.finding import Finding, Repair, named
+from mlops.health.finding import EDIT, Finding, Repair, named
 from mlops.history import git, paths, revisions
 
 SUBJECT = "Git"
@@ -97,7 +97,7 @@ def _marks() -> Iterator[Finding]:
         if MARK.search(path.read_text(encoding="utf-8", errors="replace")):
             own = path in (paths.PIPELINE, paths.SCHEMA, params.FILE)
             resolved = "python -m mlops resolve" if path == paths.LOCK or path in data else "dvc repro"
-            command = f'"${{EDITOR:-vi}}" {path}' if own else resolved
+            command = f"{EDIT} {path}" if own else resolved
             command = f"git checkout HEAD~1 -- {path}" if path == paths.AUDIT else command
             yield Finding(SUBJECT, "fault", f"{path} has the marks of a merge in it, so nothing can read it", command)
 

@@ -121,8 +121,7 @@ def _incidents(found: Facts) -> tuple[str, str]:
     if not found["open"]:
         return "none open", "good"
     several = [
-        f"{one['title']} ({one['level']}{', since ' + one['since'][:10] if one['since'] else ''})"
-        for one in found["open"]
+        f"{one['title']} ({one['level']}{', told ' + one['told'][:10] if one['told'] else ''})" for one in found["open"]
     ]
     return "; ".join(several), "bad"
 

@@ -25,6 +25,7 @@ from mlops.retraining import journal
 Facts = dict[str, Any]
 SECONDS_A_DAY = 86_400
 DEADLINE = 12.0  # seconds for all parts together
+TITLES = {"retraining": "Retraining failed"}
 STATUS_SECONDS = 10.0  # for `dvc status`
 
 
@@ -84,12 +85,15 @@ def _git() -> Facts:
         raise StoreError("there is no commit yet")
     changed = git.run("status", "--porcelain", "--untracked-files=normal", "--", ".", default="").splitlines()
     ahead = git.run("rev-list", "--count", "@{upstream}..HEAD", default="").strip()
+    unmerged = git.run("ls-files", "--unmerged", default="").splitlines()
+    conflicts = sorted({line.partition("\t")[2] for line in unmerged})
     branch = git.run("branch", "--show-current", default="").strip()
     remotes = git.run("remote", default="").split()
     return {
         "commit": commit,
         "branch": branch,
         "changed": len(changed),
+        "conflicts": conflicts,
         "unpushed": int(ahead) if ahead else None,
         "remote": remotes[0] if remotes else "",
     }
@@ -206,17 +210,15 @@ def _incidents() -> Facts:
             remembered = json.loads(alerts.STATE.read_text(encoding="utf-8"))
             for name, known in remembered.items():
                 level, at = Level(known["level"]), datetime.fromtimestamp(float(known["checked"]), UTC)
-                told = [each["at"] for each in known["told"].values()]
-                since = min(told, default=at.isoformat(timespec="seconds"))
-                found[name] = {"name": name, "level": level.name, "since": since[:19], "title": name}
+                told = max([each["at"] for each in known["told"].values()], default=at.isoformat())
+                found[name] = {"name": name, "level": level.name, "told": told[:19], "title": TITLES.get(name, name)}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise StoreError(f"{alerts.STATE} cannot be read: delete it, and what stands is told once more") from None
     try:
         newest = drift_reports.newest(params.load(params.Monitor))
         now = incidents.of_drift(newest.report, newest.recent, newest.sentence)
-        before = found.get(now.name, {})
-        since = before.get("since", "") if before.get("level") not in (None, "ok") else ""
-        found[now.name] = {"name": now.name, "level": now.level.name, "since": since, "title": now.title}
+        told = found.get(now.name, {}).get("told", "")
+        found[now.name] = {"name": now.name, "level": now.level.name, "told": told, "title": now.title}
     except ProjectError:
         pass  # the line about drift says why
     return {"open": [each for each in found.values() if each["level"] != "ok"]}
@@ -291,12 +293,11 @@ def to_do(facts: Mapping[str, Any]) -> list[dict[str, str]]:
     steps: list[tuple[str, str]] = []
     drift, stale, model, production = facts["drift"], facts["stale"], facts["model"], facts["production"]
     known, tracked, again = facts["registry"], facts["git"], facts["retraining"]
-    if facts["incidents"].get("open"):
-        worst = max(facts["incidents"]["open"], key=lambda one: Level[one["level"]])
-        if drift.get("retraining"):
-            steps.append(("python -m mlops retrain", worst["title"]))
-        else:
-            steps.append(("python -m mlops monitor history", worst["title"]))
+    if conflicts := tracked.get("conflicts"):
+        steps.append(("python -m mlops resolve", f"in conflict: {', '.join(conflicts[:3])}"))
+    for one in facts["incidents"].get("open", []):
+        again_now = one["name"] == "retraining" or (one["name"] == incidents.DRIFT and drift.get("retraining"))
+        steps.append((f"python -m mlops {'retrain' if again_now else 'monitor history'}", one["title"]))
     if stale.get("never"):
         steps.append(("dvc repro", "the pipeline has not run yet"))
     elif stages := stale.get("stages"):

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from mlops.base import yaml
 from mlops.base.errors import StoreError, counted
 from mlops.health import probes, processes, repository
-from mlops.health.finding import Finding, Repair, named
+from mlops.health.finding import EDIT, Finding, Repair, named
 from mlops.history import cache, dvc, paths
 
 SMALL = 1_000_000  # bytes of an object of the cache that is read to compare it with its name
@@ -64,7 +64,7 @@ def check(now: datetime) -> Iterator[Finding]:
     try:
         settings = config()
     except StoreError as error:
-        yield Finding("DVC", "fault", str(error), '"${EDITOR:-vi}" .dvc/config')
+        yield Finding("DVC", "fault", str(error), f"{EDIT} .dvc/config")
         return
     found = [*_cut_off(), *_locked(settings), *_damaged(), *_absent()]
     yield from found
@@ -85,7 +85,7 @@ def _locked(settings: dict[str, Any]) -> Iterator[Finding]:
     try:
         holders = _holders()
     except ValueError:
-        repair = Repair(f"remove {dvc.RUNNING}", f"removed {dvc.RUNNING}", partial(_release, []))
+        repair = Repair(f"remove {dvc.RUNNING}", f"removed {dvc.RUNNING}", _release)
         said = f"{dvc.RUNNING} is cut off, and DVC stops at it"
         yield Finding("DVC", "fault", said, f"rm {dvc.RUNNING}", None if _at_work() else repair)
         return
@@ -93,7 +93,7 @@ def _locked(settings: dict[str, Any]) -> Iterator[Finding]:
         yield Finding("DVC", "unknown", f"{dvc.RUNNING} could not be read: {error.strerror}")
         return
     if holders and not any(map(processes.is_running, holders)):
-        repair = Repair(f"remove {dvc.RUNNING}", f"removed {dvc.RUNNING}", partial(_release, holders))
+        repair = Repair(f"remove {dvc.RUNNING}", f"removed {dvc.RUNNING}", _release)
         dead = named([str(number) for number in holders])
         said = f"{dvc.RUNNING} is held by a process that is gone ({dead}): DVC warns of it, or waits"
         yield Finding("DVC", "warning", said, f"rm {dvc.RUNNING}", repair)
@@ -129,7 +129,11 @@ def _at_work() -> list[int]:
     return processes.at_work("dvc", Path())
 
 
-def _release(holders: list[int]) -> None:
+def _release() -> None:
+    try:
+        holders = _holders()
+    except ValueError:
+        holders = []
     if any(map(processes.is_running, holders)) or (not holders and _at_work()):
         raise StoreError(f"{dvc.RUNNING} was left alone: a DVC command is at work")
     dvc.RUNNING.unlink(missing_ok=True)
@@ -305,6 +309,7 @@ def _elsewhere(settings: dict[str, Any], name: str, place: str) -> Iterator[Find
     from dvc.fs import get_cloud_fs
 
     kind = urlsplit(str(settings["remote"][name]["url"])).scheme
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", "1")  # one look, not five
     try:
         cls, found, root = get_cloud_fs(settings, name=name)
         if kind == "s3":
@@ -334,8 +339,9 @@ def _elsewhere(settings: dict[str, Any], name: str, place: str) -> Iterator[Find
         yield Finding("DVC remote", "fine", f"{place} can be read and written")
 
     def has(wanted: Collection[str]) -> set[str]:
-        asked = list(wanted)[:MOST_ASKED]
-        return {one for one in asked if system.exists(f"{root.rstrip('/')}/{key(one)}")}
+        asked = sorted(wanted)[:MOST_ASKED]
+        there = system.exists([f"{root.rstrip('/')}/{key(one)}" for one in asked])
+        return {one for one, is_there in zip(asked, there, strict=True) if is_there}
 
     yield Remote(name, place, has)
 
@@ -362,7 +368,7 @@ def _compared(remote: Remote | None) -> Iterator[Finding]:
     """What the cache lacks and the remote has, and the other way round."""
     lacking, whole = missing(), objects()
     if lacking:
-        wanted = {one for several in lacking.values() for one in several}
+        wanted = {several[0] for several in lacking.values()}
         there = remote.has(wanted) if remote else set()
         pulled = [path for path, several in lacking.items() if several[0] in there]
         lost = [path for path in lacking if path not in pulled]
