@@ -7,8 +7,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-import typer
-from typer.core import TyperCommand, TyperGroup
+try:
+    import typer
+    from typer.core import TyperCommand, TyperGroup
+except ModuleNotFoundError:  # this is not the environment of the project
+    from mlops.base import environment
+
+    environment.require()
+    raise
 
 from mlops.base import console
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from tests.conftest import BakedProject, bake_copy
 from tests.mlops.health.conftest import NOW, Project
 from tests.mlops.health.test_doctor import API, serving
-from tests.projects import Team, answers, change, commit, succeeds
+from tests.projects import Team, answers, commit, succeeds
 
 DEAD = 2_000_000_011
 GONE = {"available": False, "why": "it is out of order"}
@@ -262,10 +262,8 @@ def test_a_project_without_any_result_and_without_a_registry_is_shown(
 def real(stricter: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> Team:
     """A project whose second version Rita has promoted, committed and pushed."""
     team = Team(bake_copy(stricter, tmp_path_factory.mktemp("real")), None)
-    change(team.project, "register", "approval", "off")
-    succeeds(team("rita"), "python", "-m", "dvc", "commit", "--quiet", "--force", "register")
-    commit(team.project, "A team of one")
     answers(team("rita"), "sync")
+    answers(team("rita"), "approve", "2", "--reason", "read with the team")
     answers(team("rita"), "promote", "2", "--reason", "stricter, and no worse")
     commit(team.project, "Promote version 2")
     succeeds(team.project, "python", "-m", "dvc", "push", "--quiet")
@@ -307,7 +305,7 @@ def test_the_registry_is_read_as_mlflow_reads_it_from_the_file_and_from_a_server
 
     assert stored.read("", name) == by_mlflow
     assert stored.read("", "another") == ([], [])
-    assert [entry["action"] for entry in by_mlflow[1]] == ["promote"]
+    assert [entry["action"] for entry in by_mlflow[1]] == ["approve", "promote"]
     assert by_mlflow[0][0].aliases == ("challenger", "champion")
 
     def of_model(path: str) -> tuple[int, Any]:

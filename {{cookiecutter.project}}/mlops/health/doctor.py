@@ -46,7 +46,7 @@ def _findings(name: str, check: Check, now: datetime) -> list[Finding]:
     """What a check finds; if it fails, what it had found before counts."""
 
     def several() -> list[Finding]:
-        told = []
+        told: list[Finding] = []
         try:
             told += check(now)  # one by one
         except Exception as error:

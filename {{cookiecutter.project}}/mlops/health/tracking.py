@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from datetime import datetime
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from mlops.base import params
@@ -21,6 +21,9 @@ from mlops.health import probes
 from mlops.health.finding import Finding
 from mlops.health.storage import without_secrets
 from mlops.registry import backend, sqlite_store
+
+if TYPE_CHECKING:
+    import sqlalchemy
 
 SUBJECT = "registry"
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -85,10 +88,8 @@ def _database(address: str, now: datetime) -> Iterator[Finding]:
     from sqlalchemy.exc import SQLAlchemyError
 
     place = without_secrets(address)
-    limit = {"connect_timeout": int(probes.SECONDS)} if address.startswith(("postgres", "mysql")) else {}
     try:
-        engine = sqlalchemy.create_engine(address, connect_args=limit)
-        with engine.connect() as store:
+        with engine(address).connect() as store:
 
             def ask(query: str) -> list[tuple[Any, ...]]:
                 return [tuple(row) for row in store.execute(sqlalchemy.text(query))]
@@ -98,6 +99,19 @@ def _database(address: str, now: datetime) -> Iterator[Finding]:
     except (SQLAlchemyError, ImportError) as error:  # its text may have the address
         said = f"{place} cannot be used ({type(error).__name__}): is it running, and is the password right?"
         yield Finding(SUBJECT, "fault", said, f"export {VARIABLE}=…")
+
+
+def engine(address: str) -> "sqlalchemy.Engine":
+    """The engine of a database, which gives up after some seconds.
+
+    Raises:
+        ImportError: its driver is not installed.
+        SQLAlchemyError: the address is none.
+    """
+    import sqlalchemy
+
+    limit = {"connect_timeout": int(probes.SECONDS)} if address.startswith(("postgres", "mysql")) else {}
+    return sqlalchemy.create_engine(address, connect_args=limit)
 
 
 def _migrated(ask: Query, place: str, address: str, before: str) -> Iterator[Finding]:
