@@ -18,10 +18,10 @@ from mlops.retraining.journal import Journal
 from mlops.serving import routing, state
 from typer.testing import CliRunner
 
-from tests.conftest import BakedProject, bake_copy
+from tests.conftest import BakedProject, bake_copy, storage_of
 from tests.mlops.health.conftest import NOW, Project
 from tests.mlops.health.test_doctor import API, serving
-from tests.projects import Team, answers, commit, succeeds
+from tests.projects import Team, answers, commit
 
 DEAD = 2_000_000_011
 GONE = {"available": False, "why": "it is out of order"}
@@ -266,19 +266,18 @@ def real(stricter: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> Te
     answers(team("rita"), "approve", "2", "--reason", "read with the team")
     answers(team("rita"), "promote", "2", "--reason", "stricter, and no worse")
     commit(team.project, "Promote version 2")
-    succeeds(team.project, "python", "-m", "dvc", "push", "--quiet")
+    path = team.project.path
+    shutil.copytree(path / ".dvc" / "cache" / "files", storage_of(path) / "files", dirs_exist_ok=True)  # pushed
     return team
 
 
-def test_a_real_project_in_order_is_healthy_and_its_status_tells_what_is_in_production(
-    real: Team, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_real_project_in_order_is_healthy_and_its_status_tells_what_is_in_production(real: Team) -> None:
     rita = real("rita")
     files_before = rita.files
 
     healthy = json.loads(rita.call("doctor", "--json").stdout)
     told = json.loads(answers(rita, "status", "--json"))
-    lines = answers(rita, "status").splitlines()
+    lines = screen.text(told)
 
     assert (healthy["faults"], healthy["warnings"]) == (0, 0), healthy["findings"]
     production = told["production"]
@@ -351,12 +350,10 @@ def test_fix_mends_what_is_safe_and_touches_nothing_else(real: Team, tmp_path: P
     edited.write_text(edited.read_text() + "# mine\n")
     before = {name: (project.path / name).read_bytes() for name in project.files}
 
-    planned = json.loads(project.call("doctor", "--fix", "--dry-run", "--json").stdout)
-    assert {name: (project.path / name).read_bytes() for name in project.files} == before
     done = json.loads(project.call("doctor", "--fix", "--json").stdout)
 
     after = {name: (project.path / name).read_bytes() for name in project.files}
-    assert len(planned["planned"]) == len(done["repairs"]) == 4
+    assert len(done["repairs"]) == 4
     assert not any(one["failure"] for one in done["repairs"])
     assert lost.is_file()
     own = {name for name in {*before, *after} if not name.startswith((".dvc/tmp", ".dvc/cache"))}
