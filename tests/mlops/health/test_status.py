@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import time
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 from tests.conftest import BakedProject, bake_copy, storage_of
 from tests.mlops.health.conftest import NOW, Project
 from tests.mlops.health.test_doctor import API, serving
-from tests.projects import Team, answers, commit
+from tests.projects import Team, answers, commit, succeeds
 
 DEAD = 2_000_000_011
 GONE = {"available": False, "why": "it is out of order"}
@@ -260,13 +261,18 @@ def test_a_project_without_any_result_and_without_a_registry_is_shown(
 
 @pytest.fixture(scope="module")
 def real(stricter: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> Team:
-    """A project whose second version Rita has promoted, committed and pushed."""
+    """A project whose second version is in production, committed and pushed; as `promote` does it, in one session."""
     team = Team(bake_copy(stricter, tmp_path_factory.mktemp("real")), None)
-    answers(team("rita"), "sync")
-    answers(team("rita"), "approve", "2", "--reason", "read with the team")
-    answers(team("rita"), "promote", "2", "--reason", "stricter, and no worse")
+    path, head = team.project.path, succeeds(team.project, "git", "rev-parse", "HEAD").strip()
+    with chdir(path), pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with registry.opened("") as client:
+            client.set_model_version_tag(team.name, "2", "commit", head)
+            newest, *_ = known = registry.versions(client, team.name)
+            facts = audit.facts("promote", newest, None, "stricter, and no worse", "Rita <rita@localhost>")
+            audit.write_copy(audit.append(client, team.name, facts, newest, []))
+            registry.set_champion(client, team.name, newest, known)
     commit(team.project, "Promote version 2")
-    path = team.project.path
     shutil.copytree(path / ".dvc" / "cache" / "files", storage_of(path) / "files", dirs_exist_ok=True)  # pushed
     return team
 
@@ -304,7 +310,7 @@ def test_the_registry_is_read_as_mlflow_reads_it_from_the_file_and_from_a_server
 
     assert stored.read("", name) == by_mlflow
     assert stored.read("", "another") == ([], [])
-    assert [entry["action"] for entry in by_mlflow[1]] == ["approve", "promote"]
+    assert [entry["action"] for entry in by_mlflow[1]] == ["promote"]
     assert by_mlflow[0][0].aliases == ("challenger", "champion")
 
     def of_model(path: str) -> tuple[int, Any]:
