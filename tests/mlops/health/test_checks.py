@@ -196,7 +196,7 @@ def test_what_the_cache_lacks_comes_from_the_remote_or_from_nowhere(project: Pro
     remove(project.path / ".dvc" / "cache")
     cache.folder.cache_clear()
     [finding] = bad(storage.check_remote)
-    assert (finding.state, finding.command) == ("warning", "dvc pull data/raw")
+    assert (finding.state, finding.command) == ("warning", "dvc pull")
 
     shutil.rmtree(project.storage / "files")
     [finding] = bad(storage.check_remote)

@@ -76,7 +76,13 @@ def facts(**changed: dict[str, Any]) -> dict[str, Any]:
             "branch": "a",
             "merged": False,
         },
-        "stale": {"stages": ["data/incoming.dvc", "prepare", "train", "monitor"], "never": False, "incoming": True},
+        "stale": {
+            "stages": ["data/incoming.dvc", "prepare", "train", "monitor"],
+            "never": False,
+            "incoming": True,
+            "absent": [],
+            "pull": False,
+        },
         "model": {
             "passed": True,
             "failed": [],
@@ -138,6 +144,7 @@ def test_what_to_do_next_comes_in_its_order_and_each_command_once() -> None:
     ("changed", "first"),
     [
         ({"git": {"conflicts": ["dvc.lock"]}}, "python -m mlops resolve"),
+        ({"incidents": {"open": []}, "stale": {"absent": ["data/raw"], "pull": True}}, "dvc pull"),
         ({"incidents": {"open": []}, "stale": {"never": True}}, "dvc repro"),
         ({"incidents": {"open": []}, "stale": {"stages": []}}, "python -m mlops retrain"),
     ],

@@ -12,6 +12,7 @@ from mlops.history import git, paths
 SUBJECT = "machinery"
 FOLDER = Path("mlops")
 MANIFEST, VERSION = FOLDER / "MANIFEST", FOLDER / "VERSION"
+MOST_NAMED = 10  # edited files that have a line each
 MOST_COMMITS = 50  # in which the generated content of a file is looked for
 
 
@@ -39,8 +40,12 @@ def check(now: datetime) -> Iterator[Finding]:
     for name in missing:
         said = f"{FOLDER / name} is missing"
         yield Finding(SUBJECT, "fault", said, _original(name, wanted[name]), figures={"file": name})
-    for name in edited:
-        said = f"{FOLDER / name} was edited: an upgrade would be in conflict there, and project/ is the place for yours"
+    if len(edited) > MOST_NAMED:
+        several = [(FOLDER / name).as_posix() for name in edited[MOST_NAMED:]]
+        said = f"edited as well: {named(several)}"
+        yield Finding(SUBJECT, "warning", said, "uvx cruft diff", figures={"files": edited[MOST_NAMED:]})
+    for name in edited[:MOST_NAMED]:
+        said = f"{FOLDER / name} was edited, and an upgrade would be in conflict there"
         yield Finding(SUBJECT, "warning", said, _original(name, wanted[name]), figures={"file": name})
     if added:
         said = f"not of the template: {named([(FOLDER / name).as_posix() for name in added])}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlops.base.errors import counted
+from mlops.health.finding import named
 
 Facts = Mapping[str, Any]
 WIDTH, LABEL = 80, 13  # columns
@@ -154,9 +155,10 @@ def _retraining(found: Facts) -> tuple[str, str]:
 def _stale(found: Facts) -> tuple[str, str]:
     if found["never"]:
         return "has not run yet", "bad"
+    absent = f"not here: {named(found['absent'], 3)}" if found["absent"] else ""
     if not found["stages"]:
-        return "every result is that of its data, code and parameters", "good"
-    return f"stale: {', '.join(found['stages'])}", "bad"
+        return absent or "nothing has changed since the results were made", "bad" if absent else "good"
+    return f"stale: {', '.join(found['stages'])}{'; ' + absent if absent else ''}", "bad"
 
 
 def _model(found: Facts) -> tuple[str, str]:

@@ -79,10 +79,22 @@ def _days(moment: str, now: datetime) -> float | None:
     return (now - (at if at.tzinfo else at.replace(tzinfo=UTC))).total_seconds() / SECONDS_A_DAY
 
 
+def _report(path: Path) -> Any:
+    """The content of a report.
+
+    Raises:
+        StoreError: it is not there, or no JSON.
+    """
+    if not path.exists():
+        raise StoreError(f"{path} is not there yet")
+    return files.read_json(path)
+
+
 def _git() -> Facts:
     commit = git.run("rev-parse", "--verify", "--quiet", "HEAD", default="").strip()
     if not commit:
-        raise StoreError("there is no commit yet")
+        inside = git.run("rev-parse", "--git-dir", default="")
+        raise StoreError("there is no commit yet" if inside else "this is no Git repository")
     changed = git.run("status", "--porcelain", "--untracked-files=normal", "--", ".", default="").splitlines()
     ahead = git.run("rev-list", "--count", "@{upstream}..HEAD", default="").strip()
     unmerged = git.run("ls-files", "--unmerged", default="").splitlines()
@@ -133,7 +145,7 @@ def _production(known: Facts, now: datetime) -> Facts:
 
 def _model(known: Facts, now: datetime) -> Facts:
     """The model that is checked out: whether it passed the gate, is registered, and its age in days."""
-    report = files.read_json(paths.REGISTRATION)
+    report = _report(paths.REGISTRATION)
     digest, passed = str(report.get("model_digest", "")), bool(report.get("passed"))
     failed = [rule["rule"] for rule in report.get("rules", []) if not rule.get("passed")]
     committed = git.run("show", f"HEAD:./{paths.REGISTRATION.as_posix()}", default="")
@@ -158,7 +170,7 @@ def _model(known: Facts, now: datetime) -> Facts:
 
 def _performance() -> Facts:
     """The headline metric on the test split with its interval, and what is known of the newest delivery."""
-    metrics, evaluation = files.read_json(paths.METRICS), files.read_json(paths.EVALUATION)
+    metrics, evaluation = _report(paths.METRICS), _report(paths.EVALUATION)
     baseline = files.read_json(paths.BASELINE) if paths.BASELINE.is_file() else {}
     rows = files.read_json(paths.DATASET).get("split", {}).get("test") if paths.DATASET.is_file() else None
     metric = str(evaluation["headline"])
@@ -181,7 +193,7 @@ def _performance() -> Facts:
 def _drift(now: datetime) -> Facts:
     """What monitor said of the newest delivery, when, and whether that is still the delivery that is here."""
     settings = params.load(params.Monitor)
-    report = files.read_json(paths.DRIFT)
+    report = _report(paths.DRIFT)
     last = git.run("log", "-1", "--format=%aI", "--", paths.DRIFT.as_posix(), default="").strip()
     dirty = git.run("diff", "--quiet", "HEAD", "--", paths.DRIFT.as_posix(), default="differs") != ""
     written = datetime.fromtimestamp(paths.DRIFT.stat().st_mtime, UTC).isoformat(timespec="seconds")
@@ -258,7 +270,7 @@ def _is_merged(commit: str) -> bool:
 def _stale() -> Facts:
     """The stages that are not what the pipeline gives; without DVC at work, by code and parameters alone."""
     if not paths.LOCK.is_file():
-        return {"stages": [], "never": True, "incoming": False}
+        return {"stages": [], "never": True, "incoming": False, "absent": [], "pull": False}
     note = ""
     try:
         stages = storage.stale(STATUS_SECONDS)
@@ -270,7 +282,9 @@ def _stale() -> Facts:
     newer = f"{incoming}.dvc" in stages or (
         bool(watched) and watched != now.data(incoming) and bool(now.data(incoming))
     )
-    return {"stages": stages, "never": False, "incoming": newer, "note": note}
+    absent = storage.absent()
+    pull = bool(absent) and any(path in storage.missing() for path in absent)
+    return {"stages": stages, "never": False, "incoming": newer, "absent": absent, "pull": pull, "note": note}
 
 
 def _unpushed() -> Facts:
@@ -298,6 +312,8 @@ def to_do(facts: Mapping[str, Any]) -> list[dict[str, str]]:
     for one in facts["incidents"].get("open", []):
         again_now = one["name"] == "retraining" or (one["name"] == incidents.DRIFT and drift.get("retraining"))
         steps.append((f"python -m mlops {'retrain' if again_now else 'monitor history'}", one["title"]))
+    if absent := stale.get("absent"):
+        steps.append((f"dvc {'pull' if stale['pull'] else 'checkout'}", f"not here: {', '.join(absent[:3])}"))
     if stale.get("never"):
         steps.append(("dvc repro", "the pipeline has not run yet"))
     elif stages := stale.get("stages"):
@@ -322,8 +338,8 @@ def to_do(facts: Mapping[str, Any]) -> list[dict[str, str]]:
         steps.append(("python -m mlops retrain", f"the model is {model['days']:.0f} days old"))
     elif not steps and drift.get("retraining"):
         steps.append(("python -m mlops retrain", drift["verdict"]))
-    if not known["available"]:
-        steps.append(("python -m mlops doctor", "the registry is not available"))
+    if missing := [name for name in ("registry", "git") if not facts[name]["available"]]:
+        steps.append(("python -m mlops doctor", f"not available: {', '.join(missing)}"))
     several = dict(reversed(steps))  # of one command, the first reason
     return [{"command": command, "why": several[command]} for command in dict(steps)]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import tempfile
@@ -19,11 +20,12 @@ from mlops.base import yaml
 from mlops.base.errors import StoreError, counted
 from mlops.health import probes, processes, repository
 from mlops.health.finding import EDIT, Finding, Repair, named
-from mlops.history import cache, dvc, paths
+from mlops.history import cache, dvc, git, paths
 
 SMALL = 1_000_000  # bytes of an object of the cache that is read to compare it with its name
 MOST_READ = 50_000_000  # bytes of all of them together
 MOST_ASKED = 50  # objects that a remote elsewhere is asked for
+MISSING = {"deleted", "not in cache"}  # what `dvc status` calls a file that is only not here
 STATUS_SECONDS = 20.0  # to hash what has changed; DVC remembers the rest
 LOCK = Path(".dvc/tmp/lock")
 
@@ -68,7 +70,7 @@ def check(now: datetime) -> Iterator[Finding]:
         return
     found = [*_cut_off(), *_locked(settings), *_damaged(), *_absent()]
     yield from found
-    if not any(finding.state == "fault" for finding in found):
+    if not any(finding.state == "fault" for finding in found) and git.run("rev-parse", "--git-dir", default=""):
         yield from _stale()
 
 
@@ -184,15 +186,19 @@ def missing() -> dict[str, list[str]]:
     return {path: several for path, several in lacking.items() if several}
 
 
+def absent() -> list[str]:
+    """What DVC keeps and the work tree lacks."""
+    return [path for path in objects() if not Path(path).exists()]
+
+
 def _absent() -> Iterator[Finding]:
     """What the work tree lacks although the cache has it."""
     lacking = missing()
-    absent = [path for path in objects() if path not in lacking and not Path(path).exists()]
-    if absent:
-        command = f"dvc checkout {' '.join(map(shlex.quote, absent))}"
-        repair = Repair(f"run `{command}`", f"ran `{command}`", partial(_checkout, absent))
-        said = f"{named(absent)} {'is' if len(absent) == 1 else 'are'} in DVC's cache, and not in the work tree"
-        yield Finding("DVC", "warning", said, command, repair, {"absent": absent})
+    if gone := [path for path in absent() if path not in lacking]:
+        command = f"dvc checkout {' '.join(map(shlex.quote, gone))}"
+        repair = Repair(f"run `{command}`", f"ran `{command}`", partial(_checkout, gone))
+        said = f"{named(gone)} {_is(gone)} in DVC's cache, and not in the work tree"
+        yield Finding("DVC", "warning", said, command, repair, {"absent": gone})
 
 
 def _checkout(targets: list[str]) -> None:
@@ -215,11 +221,13 @@ def _stale() -> Iterator[Finding]:
         said = f"dvc.lock is not what the pipeline gives: {named(stages)} changed"
         yield Finding("DVC", "warning", said, f"{add}dvc repro", figures={"stale": stages})
     else:
-        yield Finding("DVC", "fine", "every result is that of its data, code and parameters")
+        yield Finding("DVC", "fine", "no data, code or parameter has changed since its results were made")
 
 
 def stale(seconds: float) -> list[str]:
     """The stages and .dvc files whose data, code or parameters have changed, as `dvc status` has them.
+
+    A file that is only missing, as in a fresh clone, changes nothing: see `absent`.
 
     Raises:
         StoreError: DVC cannot say so, or not within `seconds`.
@@ -244,7 +252,17 @@ def stale(seconds: float) -> list[str]:
     except ValueError:
         raise StoreError("`dvc status` gave no JSON") from None
     order = [*(path.as_posix() for path in repository.data_files()), *yaml.read(paths.PIPELINE).get("stages", {})]
-    return sorted(changed, key=lambda name: (order.index(name) if name in order else len(order), name))
+    stale = [name for name, entries in changed.items() if set(_kinds(entries)) - MISSING]
+    return sorted(stale, key=lambda name: (order.index(name) if name in order else len(order), name))
+
+
+def _kinds(found: Any) -> Iterator[str]:
+    """The kinds of change in a part of what `dvc status` says."""
+    if isinstance(found, str):
+        yield found
+    else:
+        for part in found.values() if isinstance(found, dict) else found:
+            yield from _kinds(part)
 
 
 def check_remote(now: datetime) -> Iterator[Finding]:
@@ -315,7 +333,8 @@ def _elsewhere(settings: dict[str, Any], name: str, place: str) -> Iterator[Find
         if kind == "s3":
             found = {"connect_timeout": probes.SECONDS, "read_timeout": probes.SECONDS, **found}
         system = cls(**found)
-        system.fs  # noqa: B018 – its library is loaded here
+        if hasattr(system.fs, "retries"):  # its library is loaded here
+            system.fs.retries = 1
     except Exception as error:  # each kind has its own
         if "requires" not in str(error) and not isinstance(error, ImportError):
             raise
@@ -328,13 +347,18 @@ def _elsewhere(settings: dict[str, Any], name: str, place: str) -> Iterator[Find
         system.remove(probe)
     except Exception as error:
         said = _reason(error)
+        if re.search("connect|timeout|resolve|endpoint", f"{type(error).__name__} {said}", re.IGNORECASE):
+            yield Finding("DVC remote", "fault", f"{place} cannot be reached: {said}", "dvc status --cloud")
+            return
         try:
-            system.exists(f"{root.rstrip('/')}/files")
+            there = bool(system.exists(f"{root.rstrip('/')}/files"))
         except Exception as unread:  # reading fails as well
             why = _reason(unread)
             yield Finding("DVC remote", "fault", f"{place} cannot be reached: {why}", _credentials(kind, name))
             return
         yield Finding("DVC remote", "fault", f"{place} cannot be written: {said}", _credentials(kind, name))
+        if not there:  # what it has is not known, if it is a place at all
+            return
     else:
         yield Finding("DVC remote", "fine", f"{place} can be read and written")
 
@@ -374,7 +398,8 @@ def _compared(remote: Remote | None) -> Iterator[Finding]:
         lost = [path for path in lacking if path not in pulled]
         if pulled:
             said = f"{named(pulled)} {_is(pulled)} not in DVC's cache, but in the remote"
-            yield Finding("DVC cache", "warning", said, f"dvc pull {' '.join(map(shlex.quote, pulled))}")
+            targets = "" if len(pulled) == len(whole) else f" {' '.join(map(shlex.quote, pulled))}"
+            yield Finding("DVC cache", "warning", said, f"dvc pull{targets}")
         yield from _lost(lost, remote)
     present = {one for several in whole.values() for one in several} - {
         one for each in lacking.values() for one in each
