@@ -112,9 +112,17 @@ def test_the_screen_fits_on_a_terminal_when_much_goes_on() -> None:
     lines = screen.text(facts())
 
     assert fits(lines), "\n".join(lines)
+    endless = {"retraining": {"awaited": "an approval " * 9}, "stale": {"stages": ["data/incoming.dvc"] * 20}}
+    assert fits(screen.text(facts(**endless, model={"failed": ["worst_group"] * 3, "passed": False})))
     shown = "\n".join(lines)
     for words in (
-        *("version 3", "9 days ago, by Ada Lovelace", "0.7296 (0.7012 to 0.7581)", "0.7155 on the newest delivery"),
+        *(
+            "version 3",
+            "commit aaaaaaaa",
+            "9 days ago, by Ada Lovelace",
+            "0.7296 (0.7012 to 0.7581)",
+            "0.7155 on the newest delivery",
+        ),
         *(
             "Retraining failed (critical, told 2026-11-28)",
             "canary, step 2 of 3",

@@ -8,7 +8,7 @@ from mlops.base.errors import counted
 from mlops.health.finding import named
 
 Facts = Mapping[str, Any]
-WIDTH, LABEL = 80, 13  # columns
+WIDTH, HEIGHT, LABEL = 80, 24, 13  # columns and lines of a terminal
 MOST_LINES, MOST_STEPS = 2, 5
 
 
@@ -35,7 +35,7 @@ def lines_of(facts: Facts) -> list[tuple[str, str, str]]:
 
 
 def text(facts: Facts) -> list[str]:
-    """The whole screen, at most 80 columns wide."""
+    """The whole screen, at most 80 columns wide and 24 lines high."""
     tracked = facts["git"]
     at = f", {tracked['branch'] or 'no branch'} {tracked['commit'][:8]}" if tracked["available"] else ""
     shown = [f"{facts['project']}{at}, {facts['at'][:16].replace('T', ' ')} UTC"[:WIDTH], ""]
@@ -45,11 +45,13 @@ def text(facts: Facts) -> list[str]:
     steps = facts["next"]
     if not steps:
         shown.append("Next: nothing, all is as it should be")
-    for number, step in enumerate(steps[:MOST_STEPS], 1):
+    room = HEIGHT - len(shown)
+    most = len(steps) if len(steps) <= min(room, MOST_STEPS) else min(room - 1, MOST_STEPS)
+    for number, step in enumerate(steps[:most], 1):
         head = "Next" if number == 1 else ""
         shown += _wrapped(f"{head:<5}{number}. ", f"{step['command']} – {step['why']}", 1)
-    if len(steps) > MOST_STEPS:
-        shown.append(f"     and {len(steps) - MOST_STEPS} more (--json has all)")
+    if len(steps) > most:
+        shown.append(f"     and {len(steps) - most} more (--json has all)")
     return shown
 
 
@@ -85,7 +87,7 @@ def _production(found: Facts) -> tuple[str, str]:
     commit = f", commit {found['commit'][:8]}" if found["commit"] else ""
     when = f"since {found['when'][:10]}, {ago(found['days'])}" if found["when"] else "since an unknown time"
     who = f", by {found['who'].partition(' <')[0]}: {found['reason']}" if found["who"] else ""
-    return f"version {found['version']}{kind} {when}{who}{commit}", "good"
+    return f"version {found['version']}{kind}{commit}, {when}{who}", "good"
 
 
 def _performance(found: Facts) -> tuple[str, str]:

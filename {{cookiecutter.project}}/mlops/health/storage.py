@@ -1,5 +1,6 @@
 """DVC: is the remote there and writable, is the cache whole, and does dvc.lock say what the pipeline would?"""
 
+import errno
 import json
 import os
 import re
@@ -27,6 +28,8 @@ MOST_READ = 50_000_000  # bytes of all of them together
 MOST_ASKED = 50  # objects that a remote elsewhere is asked for
 MISSING = {"deleted", "not in cache"}  # what `dvc status` calls a file that is only not here
 STATUS_SECONDS = 20.0  # to hash what has changed; DVC remembers the rest
+# What makes a folder writable, by the error; a drive has to be mounted again by whoever may.
+UNWRITABLE = {errno.EACCES: "chmod u+rwx", errno.EROFS: "findmnt --target", errno.ENOSPC: "df --human-readable"}
 LOCK = Path(".dvc/tmp/lock")
 
 
@@ -311,7 +314,9 @@ def _folder(name: str, place: str, folder: Path) -> Iterator[Finding | Remote]:
             pass
     except OSError as error:
         said = f"{place} cannot be written: {error.strerror}"
-        yield Finding("DVC remote", "fault", said, f"chmod u+rwx {shlex.quote(str(folder))}")
+        yield Finding(
+            "DVC remote", "fault", said, f"{UNWRITABLE.get(error.errno or 0, 'ls -ld')} {shlex.quote(str(folder))}"
+        )
     else:
         yield Finding("DVC remote", "fine", f"{place} can be read and written")
     yield Remote(name, place, lambda wanted: {one for one in wanted if (folder / key(one)).is_file()})
