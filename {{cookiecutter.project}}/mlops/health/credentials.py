@@ -22,7 +22,8 @@ LOCAL = Path(".dvc/config.local")
 SETTINGS = (params.FILE, Path(".dvc/config"))  # where nothing is an example
 PRIVATE = (LOCAL, Path(".env"))  # files for secrets, which Git must not have and others must not read
 NAMES = re.compile(r"(?i)(key|token|passw(or)?d|secret|credential|webhook|slack|smtp|connection_string|_auth)")
-SHORTEST = 8  # characters of a value that is looked for: a shorter one is in any text
+SHORTEST = 8  # characters of a value that is taken for a secret: a shorter one is in any text
+LONG = 12  # characters of a value of letters alone that is looked for: "password" stands in many files
 MOST_BYTES = 1_000_000  # of a file that is read
 MOST_SHOWN = 5
 # What looks like a secret by itself, and its name.
@@ -116,7 +117,7 @@ def _exposed() -> Iterator[Finding]:
     """Secrets in tracked files, by file and line; the machinery is the template's own."""
     names = {*git.run("ls-files", "-z", default="").split("\0"), *(path.as_posix() for path in SETTINGS)} - {""}
     places: dict[str, list[int]] = {}
-    secrets = known()
+    secrets = {one for one in known() if len(one) >= LONG or not one.isalpha()}
     for name in sorted(names):
         path = Path(name)
         if path in PRIVATE or name.startswith("mlops/") or name == "requirements.txt" or not _readable(path):
