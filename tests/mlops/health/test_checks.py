@@ -291,6 +291,14 @@ def test_a_store_that_is_damaged_locked_or_none_is_told_so(project: Project) -> 
     assert not database.exists()
 
 
+def test_an_address_that_is_no_place_of_its_own_is_a_fault(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+
+    [finding] = bad(tracking.check)
+
+    assert (finding.state, finding.command) == ("fault", "unset MLFLOW_TRACKING_URI")
+
+
 def test_a_run_that_nobody_finishes_is_named_with_the_command_that_deletes_it(project: Project) -> None:
     start = int((NOW - timedelta(hours=50)).timestamp() * 1000)
     now = int(NOW.timestamp() * 1000)

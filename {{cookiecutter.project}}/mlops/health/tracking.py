@@ -39,7 +39,12 @@ Query = Callable[[str], list[tuple[Any, ...]]]
 
 def check(now: datetime) -> Iterator[Finding]:
     """Look at the store that params.yaml or the environment names."""
-    address = backend.address(params.load(params.Tracking, missing_ok=True).uri)
+    configured = params.load(params.Tracking, missing_ok=True).uri
+    try:
+        address = backend.address(configured)
+    except StoreError as error:
+        yield Finding(SUBJECT, "fault", str(error), f"unset {VARIABLE}")
+        return
     scheme = urlsplit(address).scheme
     if database := sqlite_store.file_of(address):
         yield from _sqlite(database, address, now)
