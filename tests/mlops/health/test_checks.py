@@ -18,7 +18,7 @@ from mlops.history import cache, dvc
 from mlops.retraining.journal import Journal
 from mlops.serving import routing, state
 
-from tests.mlops.health.conftest import NOW, Project, bad, found, remove
+from tests.mlops.health.conftest import Project, bad, found, now, remove
 
 DEAD = 2_000_000_011  # no system has a process with this number
 HOUR_AGO = time.time() - 3600
@@ -27,7 +27,7 @@ HOUR_AGO = time.time() - 3600
 def test_a_project_in_order_has_neither_faults_nor_warnings(project: Project) -> None:
     before = project.snapshot()
 
-    told = dict(doctor.examine(NOW))
+    told = dict(doctor.examine(now()))
 
     assert [one for name in told for one in told[name] if one.state != "fine"] == []
     assert set(told) == set(doctor.CHECKS)
@@ -146,7 +146,7 @@ def test_data_that_git_tracks_although_dvc_keeps_it_is_a_fault(project: Project)
 
 
 def test_a_commit_from_the_future_says_that_a_clock_is_wrong(project: Project) -> None:
-    [finding] = bad(repository.check)[:1] or bad(lambda now: repository.check(now - timedelta(days=2)))
+    [finding] = bad(lambda now: repository.check(now - timedelta(days=2)))
 
     assert (finding.subject, finding.state) == ("clock", "warning")
 
@@ -300,9 +300,9 @@ def test_an_address_that_is_no_place_of_its_own_is_a_fault(project: Project, mon
 
 
 def test_a_run_that_nobody_finishes_is_named_with_the_command_that_deletes_it(project: Project) -> None:
-    start = int((NOW - timedelta(hours=50)).timestamp() * 1000)
-    now = int(NOW.timestamp() * 1000)
-    for run in (("ab12", start, "RUNNING"), ("cd34", start, "FINISHED"), ("ef56", now, "RUNNING")):
+    start = int((now() - timedelta(hours=50)).timestamp() * 1000)
+    begun = int(now().timestamp() * 1000)
+    for run in (("ab12", start, "RUNNING"), ("cd34", start, "FINISHED"), ("ef56", begun, "RUNNING")):
         project.store("INSERT INTO runs VALUES (?, ?, ?, 'active')", *run)
 
     [finding] = bad(tracking.check)

@@ -17,7 +17,7 @@ from mlops.__main__ import app
 from mlops.health import credentials, doctor, probes, storage, tracking
 from typer.testing import CliRunner, Result
 
-from tests.mlops.health.conftest import NOW, Project, bad, found
+from tests.mlops.health.conftest import Project, bad, found, now
 
 # Each is made of two parts, so that no scanner of secrets takes this file for one that has them.
 AWS, GITHUB = "AKIA" + "7Q2M4X9ZR3W8LK5T", "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
@@ -215,7 +215,7 @@ def test_a_tracking_server_is_asked_for_its_version_models_clock_and_unfinished_
     tracked: Callable[[str], None],
 ) -> None:
     version = metadata.version("mlflow")
-    run = {"info": {"run_id": "ab12", "start_time": int((NOW.timestamp() - 90_000) * 1000)}}
+    run = {"info": {"run_id": "ab12", "start_time": int((now().timestamp() - 90_000) * 1000)}}
     answers: dict[str, Answer] = {
         "/version": (200, version),
         f"{API}/registered-models/search": (200, {}),

@@ -20,7 +20,7 @@ from mlops.serving import routing, state
 from typer.testing import CliRunner
 
 from tests.conftest import BakedProject, bake_copy, storage_of
-from tests.mlops.health.conftest import NOW, Project
+from tests.mlops.health.conftest import Project, now
 from tests.mlops.health.test_doctor import API, serving
 from tests.projects import Team, answers, commit, succeeds
 
@@ -250,7 +250,7 @@ def test_a_project_without_any_result_and_without_a_registry_is_shown(
             "retraining": {
                 "told": {"log": {"level": 2, "fact": "", "at": "2026-11-01T00:00:00+00:00"}},
                 "level": 2,
-                "checked": NOW.timestamp(),
+                "checked": now().timestamp(),
                 "numbers": {},
             }
         },
