@@ -5,6 +5,7 @@ The exit code is always 0, because cookiecutter deletes a project whose hook fai
 only: cruft adds `.cruft.json` after the hook, and it also runs the hook to compare two versions of the template.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -17,6 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPException
@@ -30,6 +32,9 @@ Command = list[str]
 RAW = Path("data", "raw")
 INCOMING = Path("data", "incoming")
 EXAMPLE = (RAW / "telco-churn.csv", INCOMING / "telco-churn-next.csv")
+MACHINERY = Path("mlops")
+MANIFEST = MACHINERY / "MANIFEST"
+CRLF, LF = b"\r\n", b"\n"
 VENV = Path(".venv")
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 SUPPORTED = ((3, 11), (3, 13))  # what requirements.txt was compiled for
@@ -44,7 +49,7 @@ FIRST_COMMIT = "Start from cookiecutter-dvc-mlops"
 # What DVC and the pipeline write for Git; it may be there already, when a generation is tried again.
 WRITTEN = re.compile(
     r"dvc\.lock|\.dvc/.*|data/(raw|incoming)\.dvc|(data|data/prepared|models|reports)/\.gitignore"
-    r"|reports/(plots/)?\w+\.(csv|json|md)"
+    r"|reports/(plots/)?\w+\.(csv|json|md)|mlops/MANIFEST"
 )
 LAST_LINES = 15
 CHUNK = 1 << 20  # bytes
@@ -334,6 +339,15 @@ def commit(author: str, foreign: set[str]) -> str:
     return f"Git has no user.name or user.email, so the author is {who}"
 
 
+def write_manifest() -> None:
+    """Write which files of mlops/ were generated, with their SHA-256, so that `doctor` can name local edits of them."""
+    own = (path for path in MACHINERY.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    entries = sorted((path.relative_to(MACHINERY).as_posix(), path) for path in own if path != MANIFEST)
+    lines = [f"{hashlib.sha256(path.read_bytes().replace(CRLF, LF)).hexdigest()}  {name}\n" for name, path in entries]
+    with suppress(OSError):  # without it, `doctor` says that it cannot tell
+        MANIFEST.write_text("".join(lines), encoding="utf-8", newline="\n")
+
+
 # ---- Environment
 
 
@@ -500,6 +514,7 @@ def main(answers: Answers) -> None:
     for ci, path in CI_FILES.items():
         if ci != answers["ci"]:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    write_manifest()  # under cruft, too, which then merges it like every other file
     if rendered_to_compare(answers):
         if answers["data"] != "example":
             remove_example()

@@ -192,6 +192,7 @@ def test_check_tells_an_old_project_from_an_updated_one(made: Made, updated: Bak
 def test_an_update_changes_the_machinery_and_nothing_that_the_owner_owns(updated: BakedProject) -> None:
     assert changed(updated) == {
         ".cruft.json": "M",
+        "mlops/MANIFEST": "M",
         "mlops/__init__.py": "M",
         "mlops/base/added.py": "A",
         "mlops/base/retired.py": "D",

@@ -14,7 +14,7 @@ MLOPS = ROOT / "mlops"
 AREAS = [
     *("base", "data", "drafting", "training", "evaluation", "monitoring"),
     *("intake", "history", "alerting", "registry", "serving"),
-    *("rollout", "retraining", "simulation", "assessment", "commands"),
+    *("rollout", "retraining", "simulation", "health", "assessment", "commands"),
 ]
 PURE = ["data", "drafting", "training", "evaluation", "monitoring"]
 # What reads or writes disk, clock, network or another process.

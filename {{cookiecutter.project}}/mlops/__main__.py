@@ -7,13 +7,21 @@ import re
 from pathlib import Path
 from typing import Any
 
-import typer
-from typer.core import TyperCommand, TyperGroup
+try:
+    import typer
+    from typer.core import TyperCommand, TyperGroup
+except ModuleNotFoundError:  # this is not the environment of the project
+    from mlops.base import environment
+
+    environment.require()
+    raise
 
 from mlops.base import console
 
 # The name of each command, and the module below mlops.commands that has a function of that name (or the one given).
 COMMANDS: dict[str, Any] = {
+    "status": "status",
+    "doctor": "doctor",
     "ingest": "data.ingest",
     "data": {"log": "data.versions", "get": "data.versions", "hold-back": "data.hold_back"},
     "schema": {"infer": "data.draft_schema"},

@@ -5,7 +5,7 @@ by one, so of two changes at once it is certain which came first. The copy in Gi
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -33,9 +33,15 @@ def log_of(name: str) -> str:
 
 def read(client: "Client", name: str) -> list[Entry]:
     """All entries, the oldest first; if several claim the same number, the first of them counts."""
+    versions = registry.search_versions(client, f"name = '{log_of(name)}'")
+    return entries_of((found.tags, int(found.version)) for found in versions)
+
+
+def entries_of(versions: Iterable[tuple[Mapping[str, str], int]]) -> list[Entry]:
+    """The entries in the versions of a log, from their tags and numbers, the oldest first."""
     first: dict[int, Entry] = {}
-    for found in registry.search_versions(client, f"name = '{log_of(name)}'"):
-        entry = _parse(found.tags.get(TAG, ""), int(found.version))
+    for tags, number in versions:
+        entry = _parse(tags.get(TAG, ""), number)
         first.setdefault(entry["number"], entry)
     return list(first.values())
 

@@ -1,0 +1,382 @@
+"""The command `status`: what it shows, what it proposes, and that nothing unreachable makes it fail."""
+
+import json
+import re
+import shutil
+import time
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from mlops.__main__ import app
+from mlops.base import files, pages
+from mlops.health import routes, screen, status
+from mlops.health import versions as stored
+from mlops.registry import audit, registry
+from mlops.retraining.journal import Journal
+from mlops.serving import routing, state
+from typer.testing import CliRunner
+
+from tests.conftest import BakedProject, bake_copy, storage_of
+from tests.mlops.health.conftest import Project, now
+from tests.mlops.health.test_doctor import API, serving
+from tests.projects import Team, answers, commit, succeeds
+
+DEAD = 2_000_000_011
+GONE = {"available": False, "why": "it is out of order"}
+
+
+VERDICT = "7 of 19 features drifted (36.8%): retraining is recommended; 2 of the last 3 checks raised an alarm"
+ROUTE = "canary, step 2 of 3: version 4 answers 5 % of the requests, version 3 the others"
+OPEN = [
+    {"name": name, "level": "critical", "told": "2026-11-28T06:00:00", "title": title}
+    for name, title in (("drift", "Retraining is recommended"), ("retraining", "Retraining failed"))
+]
+
+
+def facts(**changed: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a project in which much goes on, some of them changed."""
+    newest = {"version": "4", "aliases": ["challenger"], "commit": "c" * 40, "approved": False, "model_digest": "d4"}
+    known: dict[str, dict[str, Any]] = {
+        "registry": {"versions": [newest], "entries": [], "approval": "required"},
+        "production": {
+            "version": "3",
+            "when": "2026-11-20T07:00:00+00:00",
+            "days": 9.1,
+            "who": "Ada Lovelace <ada@example.org>",
+            "reason": "better on new customers, and fairer to those who came in spring",
+            "model_type": "hist_gradient_boosting",
+            "commit": "a" * 40,
+        },
+        "performance": {
+            "metric": "balanced_accuracy",
+            "test": {"value": 0.72963, "low": 0.7012, "high": 0.7581, "baseline": 0.5, "rows": 1200},
+            "realised": {"value": 0.7155, "rows": 704},
+            "estimated": None,
+        },
+        "drift": {"verdict": VERDICT, "alarm": True, "retraining": True, "days": 0.4, "current": True},
+        "incidents": {"open": OPEN},
+        "canary": {
+            "running": False,
+            "route": {
+                "mode": "canary",
+                "described": ROUTE,
+                "since": "2026-11-28T05:00:00+00:00",
+                "requests": 12345,
+                "waits_for": "",
+            },
+        },
+        "retraining": {
+            "outcome": "unfinished",
+            "step": "merge",
+            "days": 0.3,
+            "awaited": "",
+            "branch": "a",
+            "merged": False,
+        },
+        "stale": {
+            "stages": ["data/incoming.dvc", "prepare", "train", "monitor"],
+            "never": False,
+            "incoming": True,
+            "absent": [],
+            "pull": False,
+        },
+        "model": {
+            "passed": True,
+            "failed": [],
+            "committed": True,
+            "version": None,
+            "days": 40.2,
+            "oldest_days": 30.0,
+            "enforced": True,
+        },
+        "git": {"commit": "b" * 40, "branch": "main", "changed": 3, "conflicts": [], "unpushed": 2, "remote": "origin"},
+        "unpushed": {"objects": 5},
+    }
+    told = {name: {"available": True, **known[name], **changed.get(name, {})} for name in known}
+    told = {"project": "customer-churn", "at": "2026-11-29T07:00:00+00:00", **told}
+    return {**told, "next": status.to_do(told)}
+
+
+def fits(lines: list[str]) -> bool:
+    return len(lines) <= 24 and max(map(len, lines)) <= 80
+
+
+def commands(told: dict[str, Any]) -> list[str]:
+    return [step["command"] for step in told["next"]]
+
+
+def test_the_screen_fits_on_a_terminal_when_much_goes_on() -> None:
+    lines = screen.text(facts())
+
+    assert fits(lines), "\n".join(lines)
+    endless = {"retraining": {"awaited": "an approval " * 9}, "stale": {"stages": ["data/incoming.dvc"] * 20}}
+    assert fits(screen.text(facts(**endless, model={"failed": ["worst_group"] * 3, "passed": False})))
+    shown = "\n".join(lines)
+    for words in (
+        *(
+            "version 3",
+            "commit aaaaaaaa",
+            "9 days ago, by Ada Lovelace",
+            "0.7296 (0.7012 to 0.7581)",
+            "0.7155 on the newest delivery",
+        ),
+        *(
+            "Retraining failed (critical, told 2026-11-28)",
+            "canary, step 2 of 3",
+            "stopped after merge",
+            "(limit 30 days)",
+        ),
+    ):
+        assert words in re.sub(r"\s+", " ", shown), shown
+
+
+def test_what_to_do_next_comes_in_its_order_and_each_command_once() -> None:
+    told = facts()
+
+    assert commands(told) == [
+        "python -m mlops retrain",
+        "dvc add data/incoming && dvc repro",
+        "git add --all && git commit",
+        "dvc push",
+        "git push",
+        "python -m mlops sync",
+        'python -m mlops approve 4 --reason "…"',
+    ]
+    assert told["next"][0]["why"] == "Retraining is recommended"
+
+
+@pytest.mark.parametrize(
+    ("changed", "first"),
+    [
+        ({"git": {"conflicts": ["dvc.lock"]}}, "python -m mlops resolve"),
+        ({"incidents": {"open": []}, "stale": {"absent": ["data/raw"], "pull": True}}, "dvc pull"),
+        ({"incidents": {"open": []}, "stale": {"never": True}}, "dvc repro"),
+        ({"incidents": {"open": []}, "stale": {"stages": []}}, "python -m mlops retrain"),
+    ],
+)
+def test_what_stops_all_else_comes_first(changed: dict[str, Any], first: str) -> None:
+    assert commands(facts(**changed))[0] == first
+
+
+def test_of_a_project_in_order_nothing_is_left_to_do() -> None:
+    calm = {
+        "incidents": {"open": []},
+        "drift": {"alarm": False, "retraining": False, "verdict": "0 of 19 features drifted"},
+        "stale": {"stages": []},
+        "retraining": {"outcome": None},
+        "git": {"changed": 0, "unpushed": 0},
+        "unpushed": {"objects": 0},
+        "model": {"version": "3", "days": 3.0},
+        "registry": {"versions": []},
+    }
+
+    told = facts(**calm)
+
+    assert told["next"] == []
+    assert screen.text(told)[-1] == "Next: nothing, all is as it should be"
+    merged = {**calm, "retraining": {"outcome": "proposed", "branch": "retrain/a", "merged": False, "awaited": ""}}
+    assert commands(facts(**merged)) == ["git merge retrain/a"]
+
+
+def test_every_part_can_be_missing_and_the_others_are_shown() -> None:
+    told = facts()
+    for name in [name for name in told if isinstance(told[name], dict)]:
+        told[name] = GONE
+    told["next"] = status.to_do(told)
+
+    lines = screen.text(told)
+
+    assert fits(lines)
+    assert sum("not available: it is out of order" in line for line in lines) == 9
+    assert commands(told) == ["python -m mlops doctor"]
+
+
+def test_the_page_escapes_what_people_wrote(tmp_path: Path) -> None:
+    told = facts(production={"reason": "<script>alert(1)</script>", "who": "Ada & Bob"})
+    rows = [{"label": label, "words": words, "look": look} for label, words, look in screen.lines_of(told)]
+
+    pages.write_page(tmp_path / "status.html", "status.html", facts=told, rows=rows)
+
+    page = (tmp_path / "status.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "Ada &amp; Bob" in page
+    assert "<script" not in page
+    assert not re.search(r"""(?:src|href)=["']?https?:""", page)
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_the_route_is_read_from_disk_without_a_change_and_from_a_server_with_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert routes.on_disk(tmp_path) is None
+    with state.opened(tmp_path) as connection:
+        route = routing.Route("r1", "canary", champion="1", challenger="2", steps=(0.1, 0.5))
+        state.change(connection, route, who="Ada", reason="better", at=1_000_000_000)
+    before = (tmp_path / state.FILE).read_bytes()
+    there = routes.on_disk(tmp_path)
+    answer = {
+        "route": {"mode": "ab"},
+        "described": "half and half",
+        "requests": {"0": {"champion": 3, "challenger": 2}},
+        "changed": [{"at": "2026-11-28T05:00:00.123+00:00", "who": "Ada", "reason": "try"}],
+        "waits_for": "",
+    }
+    with serving({routes.PLACE: (200, answer)}) as url:
+        asked = routes.of_server(url, {routes.KEY: "a-key-for-admins"})
+        with pytest.raises(Exception, match=r"MLOPS_ADMIN_KEY is not set"):
+            routes.of_server(url, {})
+    with pytest.raises(Exception, match="cannot be reached"):
+        routes.of_server(url, {routes.KEY: "a-key-for-admins"})
+
+    assert there is not None
+    assert there["described"].startswith("canary, step 1 of 2: version 2 answers 10 %")
+    assert (there["since"], there["who"]) == ("2001-09-09T01:46:40+00:00", "Ada")
+    assert (tmp_path / state.FILE).read_bytes() == before
+    assert (asked["described"], asked["requests"]) == ("half and half", 5)
+
+
+def test_a_project_without_any_result_and_without_a_registry_is_shown(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project.path / "dvc.lock").unlink()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    Journal({}, "0" * 40, outcome={"outcome": "proposed", "branch": "retrain/a", "commit": ""}).write()
+    files.write_json(
+        Path(".mlops/alerts.json"),
+        {
+            "retraining": {
+                "told": {"log": {"level": 2, "fact": "", "at": "2026-11-01T00:00:00+00:00"}},
+                "level": 2,
+                "checked": now().timestamp(),
+                "numbers": {},
+            }
+        },
+    )
+    began = time.monotonic()
+
+    done = CliRunner().invoke(app, ["status", "--json"])
+
+    told = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert time.monotonic() - began < status.DEADLINE
+    assert not told["registry"]["available"]
+    assert "cannot be reached" in told["registry"]["why"]
+    assert told["incidents"]["open"][0]["title"] == "Retraining failed"
+    assert [one["command"] for one in told["next"]][:4] == [
+        *("python -m mlops retrain", "dvc repro", "git merge retrain/a", "git add --all && git commit")
+    ]
+    assert fits(CliRunner().invoke(app, ["status"]).stdout.splitlines())
+
+
+# ---- For real: the quick project with two versions, one of them in production
+
+
+@pytest.fixture(scope="module")
+def real(stricter: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> Team:
+    """A project whose second version is in production, committed and pushed; as `promote` does it, in one session."""
+    team = Team(bake_copy(stricter, tmp_path_factory.mktemp("real")), None)
+    path, head = team.project.path, succeeds(team.project, "git", "rev-parse", "HEAD").strip()
+    with chdir(path), pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        with registry.opened("") as client:
+            client.set_model_version_tag(team.name, "2", "commit", head)
+            newest, *_ = known = registry.versions(client, team.name)
+            facts = audit.facts("promote", newest, None, "stricter, and no worse", "Rita <rita@localhost>")
+            audit.write_copy(audit.append(client, team.name, facts, newest, []))
+            registry.set_champion(client, team.name, newest, known)
+    commit(team.project, "Promote version 2")
+    shutil.copytree(path / ".dvc" / "cache" / "files", storage_of(path) / "files", dirs_exist_ok=True)  # pushed
+    return team
+
+
+def test_a_real_project_in_order_is_healthy_and_its_status_tells_what_is_in_production(real: Team) -> None:
+    rita = real("rita")
+    files_before = rita.files
+
+    healthy = json.loads(rita.call("doctor", "--json").stdout)
+    told = json.loads(answers(rita, "status", "--json"))
+    lines = screen.text(told)
+
+    assert (healthy["faults"], healthy["warnings"]) == (0, 0), healthy["findings"]
+    production = told["production"]
+    assert (production["version"], production["who"]) == ("2", "Rita <rita@localhost>")
+    assert production["reason"] == "stricter, and no worse"
+    assert told["stale"]["stages"] == []
+    assert told["performance"]["realised"]["rows"] == 300
+    assert told["drift"]["current"]
+    assert told["next"] == []
+    assert fits(lines), "\n".join(lines)
+    assert rita.files == files_before
+
+
+def test_the_registry_is_read_as_mlflow_reads_it_from_the_file_and_from_a_server(
+    real: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(real.project.path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    name = real.name
+    with registry.opened("") as client:
+        by_mlflow = registry.versions(client, name), audit.read(client, name)
+        models = {each.name: each for each in client.search_registered_models()}
+        several = {each: registry.search_versions(client, f"name = '{each}'") for each in models}
+
+    assert stored.read("", name) == by_mlflow
+    assert stored.read("", "another") == ([], [])
+    assert [entry["action"] for entry in by_mlflow[1]] == ["promote"]
+    assert by_mlflow[0][0].aliases == ("challenger", "champion")
+
+    def of_model(path: str) -> tuple[int, Any]:
+        """What MLflow's server answers (its REST API, `registered-models/get` and `model-versions/search`)."""
+        asked = parse_qs(urlsplit(path).query)
+        if path.startswith(f"{API}/registered-models/get"):
+            model = models[asked["name"][0]]
+            aliases = [{"alias": alias, "version": str(number)} for alias, number in model.aliases.items()]
+            return 200, {"registered_model": {"aliases": aliases}}
+        found = several[asked["filter"][0].split("'")[1]]
+        told = [
+            {
+                "version": str(one.version),
+                "creation_timestamp": one.creation_timestamp,
+                "run_id": one.run_id,
+                "source": one.source,
+                "tags": [{"key": key, "value": value} for key, value in one.tags.items()],
+            }
+            for one in found
+        ]
+        page = int(asked.get("page_token", ["0"])[0] or 0)  # one version a page
+        return 200, {
+            "model_versions": told[page : page + 1],
+            **({"next_page_token": str(page + 1)} if told[page + 1 :] else {}),
+        }
+
+    with serving(of_model) as url:
+        assert stored.read(url, name) == by_mlflow
+
+
+def test_fix_mends_what_is_safe_and_touches_nothing_else(real: Team, tmp_path: Path) -> None:
+    project = Team(bake_copy(real.project, tmp_path), None)("rita")
+    shutil.rmtree(project.path / "reports" / "plots")
+    lost = project.path / "data" / "prepared" / "test.parquet"
+    lost.unlink()
+    left = [f".retrain/clones/{DEAD}/a.txt", f"reports/.metrics.json.{DEAD}.part", ".dvc/tmp/rwlock"]
+    for name in left:
+        (project.path / name).parent.mkdir(parents=True, exist_ok=True)
+    for name in left[:2]:
+        (project.path / name).write_text("half")
+    (project.path / left[2]).write_text(json.dumps({"read": {"a": [{"pid": DEAD, "cmd": "dvc"}]}}))
+    edited = project.path / "mlops" / "base" / "names.py"
+    edited.write_text(edited.read_text() + "# mine\n")
+    before = {name: (project.path / name).read_bytes() for name in project.files}
+
+    done = json.loads(project.call("doctor", "--fix", "--json").stdout)
+
+    after = {name: (project.path / name).read_bytes() for name in project.files}
+    assert len(done["repairs"]) == 4
+    assert not any(one["failure"] for one in done["repairs"])
+    assert lost.is_file()
+    own = {name for name in {*before, *after} if not name.startswith((".dvc/tmp", ".dvc/cache"))}
+    assert {name for name in own if before.get(name) != after.get(name)} == {*left[:2], "data/prepared/test.parquet"}
+    assert [one["figures"] for one in done["findings"] if one["subject"] == "machinery"] == [{"file": "base/names.py"}]

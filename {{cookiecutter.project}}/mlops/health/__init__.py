@@ -1,0 +1,1 @@
+"""Is the project well (`doctor`), and how does it stand this morning (`status`)?"""
