@@ -135,6 +135,11 @@ class Train(Section):
     calibrate: Literal["none", "isotonic", "sigmoid"] = "none"
     search: Search = Search()
 
+    @property
+    def costs(self) -> Costs | None:
+        """The costs by which the threshold is chosen; None if it is chosen otherwise."""
+        return self.threshold if isinstance(self.threshold, Costs) else None
+
 
 class Estimator(BaseModel):
     """An estimator by import path; every other key is an argument of it, checked against its `get_params`."""
