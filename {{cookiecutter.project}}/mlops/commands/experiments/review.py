@@ -235,8 +235,8 @@ def _metrics(before: Revision, now: Revision, headline: str, paired: "Paired | N
 
 def _relabelled(differences: dict[str, dict[str, Any]], reported: dict[str, Any]) -> bool:
     """Whether a metric of the earlier version is another one by the labels of now, on the same rows."""
-    both = [(found["one"], reported.get(name)) for name, found in differences.items()]
-    return any(one is not None and not math.isclose(one, then, rel_tol=ROUNDING) for one, then in both if then is not None)
+    both = [(found["one"], reported[name]) for name, found in differences.items() if reported.get(name) is not None]
+    return any(one is not None and not math.isclose(one, then, rel_tol=ROUNDING) for one, then in both)
 
 
 def _threshold(before: Revision, now: Revision, paired: "Paired | None") -> dict[str, Any]:
