@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -92,6 +93,18 @@ def test_a_table_shows_the_windows_and_says_what_they_are(log: Callable[..., Non
     assert "a window is final 14 d after its end: as asked for" in lines
     assert "left out: 50 answers of a shadow, which nobody was given" in lines
     assert "left out: cut off or damaged line of x.jsonl (1)" in lines
+
+
+def test_a_prediction_that_stands_twice_in_the_log_counts_once(log: Callable[..., None]) -> None:
+    log(GONE, "1", rows=40)
+    for path in Path("serving/predictions").iterdir():
+        shutil.copy(path, path.with_name(f"copy of {path.name}"))
+
+    found = json.loads(run("--json").stdout)
+
+    [window] = found["windows"]
+    assert (window["rows"], window["labelled"]["rows"]) == (40, 40)
+    assert found["left_out"] == {"line of a prediction that stands there before": 40}
 
 
 def test_windows_are_as_long_as_asked_for_and_begin_with_since(log: Callable[..., None]) -> None:

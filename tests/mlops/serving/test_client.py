@@ -98,7 +98,7 @@ def test_parquet_values_are_sent_as_json_has_them(project: Path, server: Server)
     ],
 )
 def test_what_json_lacks_is_sent_as_text_or_null(value: Any, sent: Any) -> None:
-    assert predict._json(value) == sent
+    assert predict.as_json_value(value) == sent
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def _answers(folder: Path, since: datetime | None, skipped: Counter[str], left_o
     """The answers in the log with the labels that have come; what is no answer that a label can come for is counted."""
     latest = time.time() + SECONDS["d"]
     with prediction_log.timed_labels(folder, skipped) as label:
-        records = prediction_log.predictions(folder, skipped, since)
+        records = prediction_log.once(prediction_log.predictions(folder, skipped, since), left_out)
         for record in console.progress(records, None, "reading the log"):
             if record.get("shadow"):
                 left_out["shadow"] += 1
