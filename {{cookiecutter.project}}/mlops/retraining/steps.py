@@ -439,7 +439,7 @@ def _text_of_request(run: Run, review: str, lines: list[str], unknown: str) -> s
     said += ["", "The gate today, with the version in production:", ""]
     said += [f"- {line.removeprefix('gate ')}" for line in lines]
     said += [f"- not known: {unknown}"] if unknown else []
-    said += ["", "Nothing is registered by the merge: `git pull && dvc pull && python -m mlops sync` does that afterwards."]
+    said += ["", "A merge registers nothing: `git pull && dvc pull && python -m mlops sync` does that afterwards."]
     return "\n".join([*said, "", review])
 
 
