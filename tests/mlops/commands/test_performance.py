@@ -134,6 +134,7 @@ def test_labels_that_are_no_numbers_and_times_that_cannot_be_are_left_out(log: C
     [
         (["--window", "a week"], "--window is a week, which is no length of time: give a number with s, m, h, d or w"),
         (["--window", "0d"], "--window is 0d, which is no length of time"),
+        (["--window", "999999w"], "--window is 999999w, which is no length of time"),  # beyond the year 9999
         (["--delay", "soon"], "such as 7d, or auto"),
         (["--since", "yesterday"], "--since is yesterday, which is no time"),
     ],
