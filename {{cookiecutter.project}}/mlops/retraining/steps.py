@@ -126,19 +126,20 @@ def take(run: Run) -> Step:
     Raises:
         ProjectError: the source cannot be read, or the delivery breaks the schema.
     """
-    incoming = run.clone / paths.INCOMING
+    incoming, is_there = run.clone / paths.INCOMING, True
     if run.request.source:
         path = run.request.source if "://" in run.request.source else str(Path(run.request.source).resolve())
         query = ["--query", run.request.query] if run.request.query else []
         origin = sources.described(run.request.source, run.request.query)
         _note_origin(run, paths.INCOMING, Path(_ingested(run, path, *query)["file"]).name, origin)
     elif run.request.from_predictions:
-        origin = _taken_from_log(run)
+        origin, is_there = _taken_from_log(run)
     else:
         origin = paths.INCOMING.as_posix()
         if run.journal.request.get("incoming"):
             _copy_incoming(run)
-    listed = deliveries.listed(incoming) if incoming.is_dir() else []
+    # A delivery that the main branch has is not the prediction log's.
+    listed = deliveries.listed(incoming) if is_there and incoming.is_dir() else []
     found = [_look(run, path) for path in listed]
     commit = run.keep("Take the newest delivery")
     content = hashlib.sha256("".join(sorted(file["digest"] for file in found)).encode()).hexdigest() if found else ""
@@ -160,8 +161,11 @@ def _note_origin(run: Run, folder: Path, name: str, origin: str) -> None:
     files.write_text(tracked, yaml.dumped(content))
 
 
-def _taken_from_log(run: Run) -> str:
-    """Ingest the log of predictions into the clone; what is taken twice, since a run was killed, is taken once."""
+def _taken_from_log(run: Run) -> tuple[str, bool]:
+    """Ingest the log of predictions into the clone; where it comes from, and whether there is anything new.
+
+    What is taken twice, since a run was killed, is taken once.
+    """
     folder = Path(params.load(params.Serving, run.clone / params.FILE).folder)
     log, link = folder.resolve(), run.clone / folder
     before = run.journal.notes.setdefault("mark", _text(log / LOG_MARK))
@@ -173,11 +177,13 @@ def _taken_from_log(run: Run) -> str:
     if not folder.is_absolute():
         link.symlink_to(log)
     try:
-        return str(_ingested(run, "--from-predictions", *until)["source"])
+        return str(_ingested(run, "--from-predictions", *until)["source"]), True
     except DataError as error:
         if not any(words in str(error) for words in delivery.NOTHING_NEW):
             raise
-        return "the prediction log, which has nothing new"  # a quiet night is no failure
+        if not (log / "predictions").is_dir():
+            return f"{folder / 'predictions'} is not here: is this the machine of the model server?", False
+        return "the prediction log has nothing new", False  # a quiet night is no failure
     finally:
         if not folder.is_absolute():
             link.unlink()

@@ -63,6 +63,8 @@ def retrain(
 
 def check(source: str | None, query: str | None, from_predictions: bool) -> None:
     """Refuse options that exclude each other."""
+    if source == "":
+        raise typer.BadParameter("--source is empty: name a delivery, or leave it out for what lies in data/incoming/")
     if (source and from_predictions) or (query and not source):
         raise typer.BadParameter("give --source, for a database with --query, or --from-predictions, or none of them")
 
