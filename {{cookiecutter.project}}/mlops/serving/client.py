@@ -5,6 +5,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -102,7 +103,8 @@ class Client:
         pauses = iter(self._pauses if repeat else ())
         while True:
             try:
-                self._connection.request(method, self._path + path, body, self._headers)
+                with suppress(BrokenPipeError, ConnectionResetError):  # it may refuse before it has read everything
+                    self._connection.request(method, self._path + path, body, self._headers)
                 answer = self._connection.getresponse()
                 text = answer.read()
             except FAILURES as error:
