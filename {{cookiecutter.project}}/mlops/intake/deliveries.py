@@ -157,6 +157,7 @@ def collected(
                     _typed(path, schema, required, derive, delivered, terms), None, f"reading {path.name}"
                 )
             ),
+            temporary=True,
         )
         if not delivered.rows:
             found = delivered.unparseable[0]
