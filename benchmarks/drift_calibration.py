@@ -22,8 +22,10 @@ import pandas as pd
 
 MOST_VALUES = 4_000_000  # of a side: the largest tables have few columns
 MOST_OF_PEER = 20_000  # rows of a side that a peer gets, since Evidently takes minutes for more
+CHUNKS = 10  # of the first side, of which NannyML learns its thresholds
 RATE, DETECTION = 0.05, 0.95  # what is asked for
 # Evidently does not import with pandas 3.1; NannyML does not declare that it needs statsmodels.
+OURS = "ours"
 PEERS = {"evidently": ["evidently", "pandas<3"], "nannyml": ["nannyml", "statsmodels"]}
 
 
@@ -158,8 +160,8 @@ def detections(count: int) -> dict[str, Any]:
 
 
 def peers(folder: Path, count: int) -> dict[str, Any]:
-    """What Evidently and NannyML say of the same pairs."""
-    found = {}
+    """What Evidently and NannyML say of the same pairs, and what is said here."""
+    found = {OURS: as_peer(OURS, count)}
     for name, packages in PEERS.items():
         python = folder / name / "bin" / "python"
         if not python.exists():
@@ -171,41 +173,71 @@ def peers(folder: Path, count: int) -> dict[str, Any]:
 
 
 def as_peer(name: str, count: int) -> dict[str, Any]:
-    """Run one peer, in its environment: a batch is drifted if any column is."""
-    drifted, judged, seconds = Counter[str](), Counter[str](), 0.0
+    """Run one peer, in its environment: the share of pairs that each of its verdicts calls drifted."""
+    ask = {"evidently": _evidently, "nannyml": _nannyml, OURS: _ours}[name]
+    found: dict[str, Any] = {}
     for kind, simulate in (("no drift", pair), ("shift of 0.3", shifted), ("correlation", correlated)):
+        drifted, judged, seconds = Counter[str](), 0, 0.0
         for seed in range(count):
-            one, other, _ = simulate(seed)
+            one, other, kinds = simulate(seed)
             if max(len(one), len(other)) > MOST_OF_PEER:
                 continue
             start = time.perf_counter()
-            drifted[kind] += (_evidently if name == "evidently" else _nannyml)(one, other)
+            drifted.update(ask(one, other, kinds))
             seconds += time.perf_counter() - start
-            judged[kind] += 1
-    shares = {kind: drifted[kind] / pairs for kind, pairs in judged.items()}
-    return {"pairs": dict(judged), **shares, "seconds a pair": seconds / max(judged.total(), 1)}
+            judged += 1
+            print(f"{name}, {kind}: {seed + 1} of {count}", file=sys.stderr, flush=True)
+        shares = {verdict: drifted[verdict] / max(judged, 1) for verdict in sorted(drifted)}
+        found[kind] = {"pairs": judged, **shares, "seconds a pair": seconds / max(judged, 1)}
+    return found
 
 
-def _evidently(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+def _ours(one: pd.DataFrame, other: pd.DataFrame, kinds: list[str]) -> dict[str, bool]:
+    verdict = judge(one, other, kinds)
+    columns, together = bool(verdict["columns"]), bool(verdict["together"])
+    return {"any column": columns, "all together": together, "drifted": columns or together}
+
+
+def _evidently(one: pd.DataFrame, other: pd.DataFrame, _: list[str]) -> dict[str, bool]:
+    """Its preset as it is: a column by a test of its choice, a table if half of the columns drifted."""
     from evidently import Report
     from evidently.presets import DataDriftPreset
 
     metrics = Report([DataDriftPreset()]).run(other, one).dict()["metrics"]
-    return any(isinstance(metric["value"], dict) and metric["value"].get("count", 0) > 0 for metric in metrics)
+    values = [metric["value"] for metric in metrics]
+    counted = [value for value in values if isinstance(value, dict) and "share" in value]
+    return {
+        "any column": any(value["count"] > 0 for value in counted),
+        "half of the columns": any(value["share"] >= 0.5 for value in counted),
+    }
 
 
-def _nannyml(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+def _nannyml(one: pd.DataFrame, other: pd.DataFrame, _: list[str]) -> dict[str, bool]:
+    """Its tests of columns and its reconstruction by principal components, with its own thresholds.
+
+    It cuts both sides into chunks of one size, and its thresholds come from those of the first side, so that it takes
+    several; without dates and constants, which it refuses. Judged is the first chunk, and any one.
+    """
     import nannyml
 
     nannyml.disable_usage_logging()
-    kept = [name for name in one if one[name].dtype.kind != "M" and one[name].min() != one[name].max()]
-    calculator = nannyml.UnivariateDriftCalculator(
-        column_names=kept, chunk_size=min(len(one) // 4, len(other)), continuous_methods=["kolmogorov_smirnov"],
-        categorical_methods=["chi2"],
-    )  # fmt: skip
-    result = calculator.fit(one[kept]).calculate(other[kept]).filter(period="analysis").to_df()
-    alerts = [column for column in result.columns if column[-1] == "alert"]
-    return bool(result[alerts].any(axis=None))
+    kept = [name for name in one if one[name].dtype.kind != "M" and len(one[name].dropna().unique()) > 1]
+    words = {name: "object" for name in kept if one[name].dtype.kind not in "fi"}
+    one, other = (side[kept].astype(words) for side in (one, other))
+    size = min(len(one) // CHUNKS, len(other))
+    columns = nannyml.UnivariateDriftCalculator(
+        column_names=kept, chunk_size=size, continuous_methods=["kolmogorov_smirnov"], categorical_methods=["chi2"]
+    )
+    numbers = [name for name in kept if one[name].dtype.kind in "fi"]
+    together = nannyml.DataReconstructionDriftCalculator(column_names=numbers, chunk_size=size)
+    verdicts = {}
+    for verdict, calculator in (("any column", columns), ("reconstruction of numbers", together)):
+        if calculator is together and len(numbers) < 2:
+            continue
+        result = calculator.fit(one).calculate(other).filter(period="analysis").to_df()
+        alerts = result[[column for column in result.columns if column[-1] == "alert"]].to_numpy(dtype=bool)
+        verdicts |= {f"{verdict}, first chunk": bool(alerts[0].any()), f"{verdict}, any chunk": bool(alerts.any())}
+    return verdicts
 
 
 def main() -> int:

@@ -124,5 +124,6 @@ def history(weeks: int = 52, names: list[str] | None = None) -> dict[str, Any]:
         ]
         if days < 7 * weeks
     ]
-    shifts = [{"column": columns[0], "percent": -12.5, "commit": "0" * 40, "time": START.isoformat()}]
+    moved = {"percent": -12.5, "deviations": -0.31}
+    shifts = [{"column": columns[0], **moved, "commit": "0" * 40, "time": START.isoformat()}]
     return {"baseline_stats": {}, "drift_history": checks, "summary": {"largest_mean_shifts": shifts}, "events": events}

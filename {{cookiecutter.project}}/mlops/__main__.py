@@ -46,6 +46,7 @@ COMMANDS: dict[str, Any] = {
     "serve": "production.serve",
     "serving": {"route": "production.serving", "status": "production.serving"},
     "predict": "production.predict",
+    "feedback": "production.feedback",
     "batch": "production.batch",
     "check-drift": "monitoring.check_drift",
     "monitor": {"history": "monitoring.history", "performance": "monitoring.performance"},

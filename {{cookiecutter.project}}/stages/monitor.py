@@ -33,8 +33,7 @@ def main(
     from project import features
 
     settings, layout = params.load(params.Monitor), tables.read_schema(schema)
-    ragged, threshold = params.load(params.Prepare).ragged, params.load(params.Train).threshold
-    costs = threshold if isinstance(threshold, params.Costs) else None
+    ragged, costs = params.load(params.Prepare).ragged, params.load(params.Train).costs
     found = shown = verdict.no_delivery()
     if deliveries.listed(incoming):
         scoring.declare(project.metrics.METRICS)
@@ -44,8 +43,7 @@ def main(
             answers = scoring.joined([fitted.predict(batch, clipped=True) for batch in table.batches()])
             labels = table[layout.target] if layout.target in table else None  # noqa: SIM401 – it lies in a file
             current, digest = profile.profile(table, layout), table.digest()
-            sides = tables.Stored(training), table
-            samples = [side.sample(domain.ROWS, domain.SEED, domain.needed(layout)) for side in sides]
+            samples = [domain.sample(side, layout) for side in (tables.Stored(training), table)]
         importances = files.read_csv(plots / "importances.csv", text=["feature"]).set_index("feature")["importance"]
         facts = {"rows": delivered.rows, **delivered.facts, "digest": digest}
         both = verdict.compare(
@@ -55,9 +53,7 @@ def main(
         found, shown = ({"delivery": facts, **content} for content in both)
     files.write_json(report, found)
     pages.write_page(page, "drift.html", **shown)
-    rows = found["delivery"]["rows"] if found["delivery"] else 0
-    unset = f"\nno minimum accuracy is set: {params.FILE}, monitor.minimum_accuracy"
-    typer.echo(f"{rows} row{'s' * (rows != 1)}: {found['verdict']}{unset if settings.minimum_accuracy is None else ''}")
+    typer.echo(verdict.sentence(found, settings))
 
 
 if __name__ == "__main__":

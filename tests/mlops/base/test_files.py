@@ -309,8 +309,11 @@ def test_a_missing_file_is_told_in_one_sentence(read: Callable[[Path], object], 
 @pytest.mark.parametrize("read", [files.read_json, tables.read, model_files.read])
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"PAR1", b"\x80\x04half a pickle", b"\x00" * 100, b"\xff\xfe\x00", gzip.compress(b"x" * 1000)[:20]],
-    ids=["empty", "brace", "parquet", "pickle", "zeros", "binary", "cut off"],
+    [
+        *(b"", b"{", b"PAR1", b"\x80\x04half a pickle", b"\x00" * 100, b"\xff\xfe\x00"),
+        *(gzip.compress(b"x" * 1000)[:20], b"[" * 9_999),
+    ],
+    ids=["empty", "brace", "parquet", "pickle", "zeros", "binary", "cut off", "deep"],
 )
 def test_a_broken_file_is_told_in_one_sentence_with_what_to_do(
     read: Callable[[Path], object], content: bytes, tmp_path: Path

@@ -112,7 +112,7 @@ def test_an_invisible_sign_is_shown_as_its_code_in_pages_and_markdown(sign: str)
         "before": "main",
         "now": f"@all{sign}",
         "headline": line,
-        "metrics": {"confidence": 0.95, "test_rows": 1, "test_rows_before": 1, "shared_rows": 0, "rows": [line]},
+        "metrics": {"confidence": 0.95, "test_rows": 1, "test_rows_before": 1, "rows": [line]},
         "gate": {"passed": True, "passed_before": None, "rules": [rule]},
         "data": {"changed": False, "columns": []},
         **dict.fromkeys(("stages", "unexplained", "not_run", "left_out", "parameters", "code", "environment"), ()),
@@ -121,7 +121,7 @@ def test_an_invisible_sign_is_shown_as_its_code_in_pages_and_markdown(sign: str)
         "threshold": {"before": None, "now": None, "costs": None},
         "figures": [{"title": f"a{sign}", "svg": f"<svg><text>{sign}</text></svg>"}],
     }
-    known["metrics"]["groups"] = []  # type: ignore[index]
+    known["metrics"] |= {"groups": [], "shared_rows": 0, "on_shared_rows": False}  # type: ignore[operator]
 
     text, page = pages.filled("review.md", **known), pages.filled("review.html", **known)
 

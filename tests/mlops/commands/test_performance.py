@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -94,6 +95,18 @@ def test_a_table_shows_the_windows_and_says_what_they_are(log: Callable[..., Non
     assert "left out: cut off or damaged line of x.jsonl (1)" in lines
 
 
+def test_a_prediction_that_stands_twice_in_the_log_counts_once(log: Callable[..., None]) -> None:
+    log(GONE, "1", rows=40)
+    for path in Path("serving/predictions").iterdir():
+        shutil.copy(path, path.with_name(f"copy of {path.name}"))
+
+    found = json.loads(run("--json").stdout)
+
+    [window] = found["windows"]
+    assert (window["rows"], window["labelled"]["rows"]) == (40, 40)
+    assert found["left_out"] == {"line of a prediction that stands there before": 40}
+
+
 def test_windows_are_as_long_as_asked_for_and_begin_with_since(log: Callable[..., None]) -> None:
     for day in (0, 0.5, 1, 9):
         log(GONE, "1", rows=20, day=day)
@@ -121,6 +134,7 @@ def test_labels_that_are_no_numbers_and_times_that_cannot_be_are_left_out(log: C
     [
         (["--window", "a week"], "--window is a week, which is no length of time: give a number with s, m, h, d or w"),
         (["--window", "0d"], "--window is 0d, which is no length of time"),
+        (["--window", "999999w"], "--window is 999999w, which is no length of time"),  # beyond the year 9999
         (["--delay", "soon"], "such as 7d, or auto"),
         (["--since", "yesterday"], "--since is yesterday, which is no time"),
     ],

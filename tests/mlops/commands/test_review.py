@@ -303,6 +303,25 @@ def test_rows_are_compared_on_those_that_both_test_splits_have(project, classifi
     assert found["rows"][0]["verdict"] == "better"
 
 
+def test_values_stand_on_the_rows_of_their_difference(project, classifier, people):
+    gained = np.where((ROW >= 300) & (ROW < 350), True, RIGHT)
+    project.result(classifier(gained).subset(slice(200, 400)), test=people(ROWS).iloc[200:400])
+
+    found, said = reviewed(), review().stdout
+
+    [line] = [row for row in found["metrics"]["rows"] if row["metric"] == "accuracy"]
+    assert (line["before"], line["now"], line["difference"]) == pytest.approx((0.8, 0.85, 0.05))
+    assert (line["before_reported"], line["now_reported"]) == pytest.approx((0.8, 0.85))
+    assert found["metrics"]["on_shared_rows"] is True
+    assert "(400 rows before, 200 now, 200 in both)" in said
+    assert "accuracy 0.8 → 0.85: better** on 200 shared test rows (" in said
+    assert "| verdict | all rows before | all rows now | without a model |" in said
+    project.result(classifier(RIGHT).subset(slice(0, 203)), test=people(ROWS).iloc[0:203])
+    [line] = [row for row in reviewed()["metrics"]["rows"] if row["metric"] == "accuracy"]
+    assert line["before"] == line["now"] == pytest.approx(RIGHT[:203].mean())
+    assert (line["before_reported"], line["now_reported"]) == pytest.approx((0.8, RIGHT[:203].mean()))
+
+
 def test_splits_without_a_shared_row_have_no_verdict(project, classifier, people):
     project.result(classifier(RIGHT), test=people(ROWS, first=1000))
 

@@ -282,6 +282,10 @@ def test_a_state_that_is_broken_or_in_the_future_is_as_at_the_first_start(
         (["--at", "25:00"], "expected a time of day such as 02:00"),
         (["--at", "02:00", "--on", "friday"], "add --every weekly"),
         ([], "Missing option"),
+        (["--at", "02:00", "--", "--nonsense"], "No such option: --nonsense"),
+        (["--at", "02:00", "--", "march.csv"], "unexpected extra argument"),
+        (["--at", "02:00", "--", "--source", ""], "--source is empty"),
+        (["--at", "02:00", "--", "--query", "SELECT 1"], "for a database with --query"),
     ],
 )
 def test_wrong_usage_is_said_at_once(options: list[str], words: str) -> None:

@@ -113,7 +113,7 @@ def test_after_a_merge_the_report_that_stands_is_the_newest_one(project: Path) -
 
     assert (done.exit_code, done.output) == (
         0,
-        "0 of 3 features drifted; 1 of the last 2 checks raised an alarm\n",
+        "0 of 3 features drifted; 1 of the last 2 deliveries raised an alarm\n",
     )
 
 
@@ -186,7 +186,7 @@ def test_the_text_names_what_drifts_and_what_is_unusual(project: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == "2 checks from 2026-01-06 to 2026-01-30, 1 with drift"
     assert lines[1] == "drift most often: age 1, level 1"
-    assert lines[2] == "largest shifts of a mean: age +40.0 % (2026-01-30), size -2.0 % (2026-01-06)"
+    assert lines[2].endswith("of the training data: age +40.0 % on 2026-01-30, size -2.0 % on 2026-01-06")
     assert lines[-2].split()[:2] == ["2026-01-30", "02:00"]
     assert " 9!" in lines[-2]
     assert " 24.0!" in lines[-2]
@@ -280,9 +280,9 @@ def test_one_odd_day_is_no_alarm_and_two_are(project: Path) -> None:
     calm = CliRunner().invoke(app, ["check-drift"])
 
     assert (odd.exit_code, drift.exit_code, retrain.exit_code, calm.exit_code) == (0, 3, 4, 0)
-    assert odd.output == "1 of 3 features drifted; 1 of the last 3 checks raised an alarm, 2 are needed\n"
+    assert odd.output == "1 of 3 features drifted; 1 of the last 3 deliveries raised an alarm, 2 are needed\n"
     assert (committed.exit_code, committed.output) == (0, odd.output)
     told = json.loads(drift.output)
     assert told["recent"]["alarms"] == told["recent"]["needed"] == 2
-    assert retrain.output == "1 of 3 features drifted; 2 of the last 3 checks raised an alarm\n"
-    assert calm.output == "0 of 3 features drifted; 1 of the last 3 checks raised an alarm\n"
+    assert retrain.output == "1 of 3 features drifted; 2 of the last 3 deliveries raised an alarm\n"
+    assert calm.output == "0 of 3 features drifted; 1 of the last 3 deliveries raised an alarm\n"

@@ -364,6 +364,34 @@ def test_some_rows_of_a_delivery_become_another_of_its_kind(ending: str, away: l
         pd.testing.assert_frame_equal(raw(path), whole[[not gone for gone in away]].reset_index(drop=True))
 
 
+def test_of_a_parquet_file_some_rows_are_in_memory_at_a_time(tmp_path: Path) -> None:
+    path, groups, rows = tmp_path / "a.parquet", 12, 20_000
+    table = pd.DataFrame(np.random.default_rng(0).random((groups * rows, 5))).add_prefix("x")
+    table.to_parquet(path, row_group_size=rows)
+    before, most, found = pa.total_allocated_bytes(), 0, []
+
+    with pq.ParquetFile(path) as file:
+        for batch in deliveries._batches(file, 15_000):
+            found.append(len(batch))
+            most = max(most, pa.total_allocated_bytes() - before)
+
+    assert found == [15_000, 5_000] * groups
+    assert most < 6 * rows * 5 * 8  # of twelve groups
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+def test_rows_come_in_order_whatever_the_groups_of_the_file(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "a.parquet"
+    table = pd.DataFrame({"x": np.arange(20.0)})
+    table.to_parquet(path, row_group_size=size)
+
+    found = list(deliveries.batches(path, cells=6))
+
+    pd.testing.assert_frame_equal(pd.concat(found), table)
+    assert max(map(len, found)) <= 6
+    assert len(found) <= 4 + 20 // max(size, 6) + 1
+
+
 def test_rows_of_parquet_keep_the_types_that_the_file_has(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     ODD.drop(columns="half").to_parquet(path)

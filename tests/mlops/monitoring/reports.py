@@ -12,12 +12,16 @@ def report(
     *,
     rows: int = 100,
     drifted: Sequence[str] = (),
-    shifts: Mapping[str, float] | None = None,
+    shifts: Mapping[str, float | None] | None = None,
+    deviations: Mapping[str, float] | None = None,
     answers: Sequence[str] = (),
     retraining: bool = False,
     metrics: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """A report on a delivery with the numbers `age` and `size`, and the category `level`."""
+    """A report on a delivery with the numbers `age` and `size`, and the category `level`.
+
+    `shifts` of means are in percent; without `deviations` it is a report of a pipeline that did not have these.
+    """
     moved = {"age": 1.0, "size": -2.0, "level": None} | dict(shifts or {})
 
     def column(name: str, kind: str) -> dict[str, Any]:
@@ -31,13 +35,14 @@ def report(
             "missing_shares": [0.2, 0.0],
             "baseline_mean": None if kind == "category" else 10.0,
             "mean_shift_percent": moved.get(name),
+            **({"mean_shift_deviations": deviations.get(name)} if deviations else {}),
         }
 
-    columns = [column("age", "number"), column("size", "number"), column("level", "category")]
+    columns = [column(name, "category" if name == "level" else "number") for name in moved]
     alarm = bool(drifted or answers or retraining)
     return {
         "delivery": {"rows": rows, "files": {"march.csv": rows}, "digest": digest},
-        "features": {"watched": 3, "drifted": list(drifted), "share": len(drifted) / 3},
+        "features": {"watched": len(columns), "drifted": list(drifted), "share": len(drifted) / 3},
         "predictions": {"count": rows, "drifted": list(answers), "metrics": dict(metrics or {})},
         "retraining": {"recommended": retraining, "reasons": ["2 of 3"] if retraining else []},
         "alarm": alarm,

@@ -55,6 +55,26 @@ def test_the_summary_counts_drifts_and_names_the_largest_shifts() -> None:
     ]
 
 
+def test_shifts_of_a_mean_are_ordered_by_standard_deviations_though_a_mean_near_0_moves_by_more_percent() -> None:
+    found = [
+        on(0, report("a", shifts={"age": 20.0, "size": 90_000.0}, deviations={"age": -1.5, "size": 0.01})),
+        on(7, report("b", shifts={"age": 30.0, "size": None}, deviations={"age": 0.5, "size": 0.4})),
+        on(14, report("of an older pipeline", shifts={"older": 500.0})),
+    ]
+
+    told = checks.history(found, [], {})
+
+    largest = told["summary"]["largest_mean_shifts"]
+    assert [(each["column"], each["deviations"], each["percent"], each["commit"]) for each in largest] == [
+        ("age", -1.5, 20.0, "c0"),
+        ("size", 0.4, None, "c7"),
+        ("older", None, 500.0, "c14"),
+    ]
+    words = [checks.shift_in_words(each) for each in largest]
+    assert words == ["-1.5 sd (+20.0 %)", "+0.4 sd", "+500.0 %"]
+    assert told["drift_history"][0]["mean_shifts_deviations"] == {"age": -1.5, "size": 0.01}
+
+
 def test_since_and_most_choose_checks_but_gaps_count_what_was_before() -> None:
     found = [on(7 * week, report(f"{week}")) for week in range(6)]
 

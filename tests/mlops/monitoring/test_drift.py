@@ -441,6 +441,15 @@ def test_the_shift_of_the_mean_is_in_percent_of_the_baseline(then: list, now: li
     assert column.baseline_mean == (np.mean(then) if then else None)
 
 
+@pytest.mark.parametrize(
+    ("then", "now", "deviations"),
+    [([10.0, 30.0], [25.0], 0.5), ([-1.0, 1.0], [-4.0], -4.0), ([2.0, 2.0], [5.0], None), ([], [5.0], None)],
+    ids=["up", "from zero", "from a constant", "from nothing"],
+)
+def test_the_shift_of_the_mean_is_in_standard_deviations_too(then: list, now: list, deviations: float | None) -> None:
+    assert compared(numbers(then), numbers(now)).mean_shift_deviations == deviations
+
+
 def test_a_category_has_no_means() -> None:
     column = compared(levels(["a", "b"]), levels(["a"]))
 

@@ -151,7 +151,7 @@ def test_fewer_rows_on_either_side_make_a_wider_interval() -> None:
         (500, 200, True, "unlike the training data"),
         (99, 200, False, "learnt from 99 test rows, and takes 100"),
         (500, 29, False, "there are 29 rows, and it takes 30"),
-        (500, 1, False, "there are 1 row"),
+        (500, 1, False, "there is 1 row"),
     ],
 )
 def test_an_estimate_is_trusted_with_enough_rows_like_those_of_the_training_data(

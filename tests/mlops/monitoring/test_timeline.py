@@ -151,7 +151,7 @@ def test_the_answers_of_the_model_are_among_the_columns() -> None:
 
     assert found is not None
     assert found["columns"][1]["title"] == "probability"
-    assert found["columns"][1]["note"] == "drifted in 4 of 4 checks · latest 0.4"
+    assert found["columns"][1]["note"] == "drifted in 4 of 4 deliveries · latest 0.4"
 
 
 def test_a_new_model_is_marked_and_its_version_is_told_if_it_has_one() -> None:
@@ -173,6 +173,24 @@ def test_long_pauses_and_unusual_deliveries_are_marked_and_told() -> None:
     assert found["deliveries"]["series"][0]["hollow"].count("M") == 1
     assert found["unusual"] == ["2026-08-31: 80"]
     assert "longest pause 28 days, usually 7" in found["deliveries"]["note"]
+
+
+def test_a_delivery_that_was_checked_again_has_a_dot_a_check_and_counts_once() -> None:
+    history = drift_pages.history(4, ["a", "b"])
+    for check, drifted in zip(history["drift_history"], (["a"], [], ["a"], ["a"]), strict=True):
+        check |= {"drifted": drifted, "alarm": bool(drifted), "delivery": {"rows": 100, "digest": "first"}}
+    history["drift_history"][0]["delivery"] = {"rows": 70, "digest": "other"}
+    latest = {"delivery": {"rows": 100}, "next_steps": [], "columns": [{"column": "a", "drifted": True}]}
+
+    found = timeline.pictures(history, {})
+    steps = timeline._steps(history["drift_history"], latest)
+
+    assert found is not None
+    assert (found["checks"], found["total_deliveries"], found["drifts"]) == (4, 2, 2)
+    assert found["columns"][1]["note"].startswith("drifted in 2 of 2 deliveries")
+    assert found["columns"][1]["series"][0]["full"].count("M") == 3
+    assert found["deliveries"]["series"][0]["line"].count("M") == 2
+    assert steps == []  # two deliveries in a row, not three
 
 
 def test_columns_come_by_how_often_they_drifted_then_by_effect_times_importance_with_their_floors() -> None:
@@ -246,7 +264,7 @@ def test_an_unusual_delivery_and_a_drift_that_stays_come_first_among_the_next_st
 
     assert len(steps) == panels.MOST_STEPS
     assert steps[0].startswith("Ask whether the delivery is complete: it has 1,185 rows")
-    assert steps[1] == f"{first} has drifted in each of the last 4 checks: this is no odd delivery."
+    assert steps[1] == f"{first} has drifted in each of the last 4 deliveries: this is no odd delivery."
 
 
 @pytest.mark.parametrize("weeks", [1, 2, 600])

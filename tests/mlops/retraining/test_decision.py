@@ -22,6 +22,10 @@ def with_metrics(**metrics: Any) -> dict[str, Any]:
     return {**STABLE, "predictions": {"metrics": metrics}}
 
 
+def labelled(rows: int, **more: Any) -> dict[str, Any]:
+    return {**STABLE, "predictions": {"metrics": {"accuracy": 0.62}, "labelled": {"rows": rows}, **more}}
+
+
 def estimate(trusted: bool, value: float, high: float) -> dict[str, Any]:
     metrics = {"accuracy": {"value": value, "low": value - 0.05, "high": high, "test": 0.8}}
     return {**STABLE, "estimated": {"metrics": metrics, "trusted": trusted, "why_not": None if trusted else "far out"}}
@@ -42,6 +46,14 @@ def estimate(trusted: bool, value: float, high: float) -> dict[str, Any]:
             "accuracy is 0.62, below the limit 0.7",
         ),
         (replace(FACTS, report=with_metrics(accuracy=0.75)), Retrain(minimum=0.7), "", "accuracy is 0.75, within"),
+        (replace(FACTS, report=labelled(29), new_rows=29), Retrain(minimum=0.7), "", "0.62, but 29 labels cannot say"),
+        (replace(FACTS, report=labelled(30), new_rows=30), Retrain(minimum=0.7), "performance", "below the limit"),
+        (
+            replace(FACTS, report=labelled(300, labels_one_sided=True), new_rows=9),
+            Retrain(minimum=0.7),
+            "",
+            "mostly for one class",
+        ),
         (replace(FACTS, report=with_metrics(accuracy=None)), Retrain(minimum=0.7), "", "not defined"),
         (
             replace(FACTS, report=with_metrics(r2=0.9, rmse=3.0), new_rows=9),

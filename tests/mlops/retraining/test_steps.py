@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from mlops.base import params, yaml
+from mlops.base.errors import DataError
 from mlops.registry import registration
 from mlops.retraining import steps, workspace
 from mlops.retraining.journal import Journal, read
@@ -57,6 +59,26 @@ def test_what_the_gate_refuses_is_not_promoted(tmp_path: Path) -> None:
     found = steps.promote(run_of(tmp_path, register={"version": None, "said": "version none: skill"}))
 
     assert found == {"promoted": False, "awaited": "no version was made: version none: skill"}
+
+
+def test_rows_are_not_new_because_the_schema_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = tmp_path / "data" / "raw"
+    raw.mkdir(parents=True)
+    for name, rows in (("a-old", 3), ("b-refused", 3), ("c-longer", 4)):
+        pd.DataFrame({"x": range(rows)}).to_parquet(raw / f"{name}.parquet")
+    asked: list[str] = []
+
+    def ingested(_: Run, path: str, *_options: str) -> dict[str, Any]:
+        asked.append(Path(path).stem)
+        if "refused" in path:
+            raise DataError("a value that is no longer allowed")
+        return {"digest": "by the schema of today" if "old" in path else "another"}
+
+    monkeypatch.setattr(steps, "_ingested", ingested)
+
+    assert steps._is_in(run_of(tmp_path), raw, "by the schema of today", 3)
+    assert not steps._is_in(run_of(tmp_path), raw, "of other rows", 3)
+    assert asked == ["a-old", "a-old", "b-refused"]
 
 
 def test_a_source_is_known_again_without_its_secrets() -> None:

@@ -1,7 +1,9 @@
 """`predict` and its client: what is sent, what is tried again, and which sentence a refusal becomes."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pandas as pd
@@ -98,7 +100,7 @@ def test_parquet_values_are_sent_as_json_has_them(project: Path, server: Server)
     ],
 )
 def test_what_json_lacks_is_sent_as_text_or_null(value: Any, sent: Any) -> None:
-    assert predict._json(value) == sent
+    assert predict.as_json_value(value) == sent
 
 
 @pytest.mark.parametrize(
@@ -189,6 +191,24 @@ def test_a_server_that_is_not_there_is_one_sentence() -> None:
     ):
         asking.predict([{}])
     assert error.value.status == 0
+
+
+def test_a_server_that_refuses_before_it_has_read_everything_is_heard() -> None:
+    def refuse(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(100)
+            detail = b'{"detail": "not ready"}'
+            connection.sendall(b"HTTP/1.1 503 Busy\r\ncontent-length: %d\r\n\r\n%s" % (len(detail), detail))
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = Thread(target=refuse, args=(listening,))
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        with Client(url, pauses=()) as asking, pytest.raises(RefusedError, match="not ready") as error:
+            asking.predict([{"x": "y" * 30_000_000}])
+        thread.join()
+    assert error.value.status == 503
 
 
 def test_a_file_is_read_as_it_is_asked_about(project: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

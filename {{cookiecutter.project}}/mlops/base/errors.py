@@ -40,9 +40,9 @@ def with_memory(said: str, code: int = 0) -> str:
     return said
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things: 1 row, 2 rows; `what` takes an s."""
-    return f"{number} {what}{'s' if number != 1 else ''}"
+def counted(number: int, what: str, several: str = "") -> str:
+    """A number of things: 1 row, 2 rows; `what` takes an s, unless the word for `several` is another one."""
+    return f"{number} {what if number == 1 else several or f'{what}s'}"
 
 
 def nearest(name: str, known: Collection[str]) -> str:

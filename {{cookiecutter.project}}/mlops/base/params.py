@@ -135,6 +135,11 @@ class Train(Section):
     calibrate: Literal["none", "isotonic", "sigmoid"] = "none"
     search: Search = Search()
 
+    @property
+    def costs(self) -> Costs | None:
+        """The costs by which the threshold is chosen; None if it is chosen otherwise."""
+        return self.threshold if isinstance(self.threshold, Costs) else None
+
 
 class Estimator(BaseModel):
     """An estimator by import path; every other key is an argument of it, checked against its `get_params`."""
@@ -305,7 +310,7 @@ class Alerts(Section):
     textfile: Annotated[Words, AfterValidator(_collected)] = ""
     email_to: list[Address] = []
     email_from: Address | Literal[""] = ""
-    cooldown_hours: Annotated[FiniteFloat, Field(ge=0)] = 24
+    cooldown_hours: Annotated[FiniteFloat, Field(ge=0, le=100_000)] = 24
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
@@ -325,7 +330,7 @@ class Retrain(Section):
     minimum: FiniteFloat | None = None
     oldest_days: Positive | None = None
     new_rows: Positive | None = 0.2
-    label_days: Annotated[FiniteFloat, Field(ge=0)] = 14
+    label_days: Annotated[FiniteFloat, Field(ge=0, le=10_000)] = 14
     search_trials: int = Field(default=0, ge=0)
     auto_merge: bool = False
 

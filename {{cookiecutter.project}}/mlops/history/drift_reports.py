@@ -91,7 +91,8 @@ def _alone(report: dict[str, Any]) -> Recent:
 
 
 def _sentence(report: dict[str, Any], recent: Recent) -> str:
-    said = f"{report['verdict']}; {recent.alarms} of the last {counted(recent.deliveries, 'check')} raised an alarm"
+    last = counted(recent.deliveries, "delivery", "deliveries")
+    said = f"{report['verdict']}; {recent.alarms} of the last {last} raised an alarm"
     if report["alarm"] and not recent.alarm:
         return f"{said}, {recent.needed} are needed"
     if report["retraining"]["recommended"] and not recent.retraining:

@@ -21,10 +21,12 @@ from mlops.intake import dialect, shapes, tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 # Values in a batch, which takes some hundred megabytes as text and typed together.
 CELLS = 4_000_000
+SELECTED = 65_536  # rows at a time that are copied from one file to another
 INTEGERS = ("Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64")
 BLOCK = 1 << 22  # bytes of CSV that are parsed at once; no row may be longer
 CONTROLS = "".join(map(chr, (*range(33), 127)))
@@ -155,6 +157,7 @@ def collected(
                     _typed(path, schema, required, derive, delivered, terms), None, f"reading {path.name}"
                 )
             ),
+            temporary=True,
         )
         if not delivered.rows:
             found = delivered.unparseable[0]
@@ -324,7 +327,7 @@ def select(path: Path, wanted: NDArray[np.bool_], goal: Path, terms: Terms = Ter
 
         start = 0
         with pq.ParquetFile(path) as file, pq.ParquetWriter(part, file.schema_arrow) as writer:
-            for batch in file.iter_batches():
+            for batch in _batches(file, SELECTED):
                 writer.write_batch(batch.filter(pa.array(wanted[start : start + len(batch)])))
                 start += len(batch)
 
@@ -458,9 +461,24 @@ def _parquet(path: Path, wanted: list[str] | None, rows: int) -> Iterator["pa.Ta
         stored = file.schema_arrow.names
         known = dict(zip(_parquet_names(stored), stored, strict=True))
         chosen = wanted or list(known)
-        for batch in file.iter_batches(rows, columns=[known[name] for name in chosen]):
+        for batch in _batches(file, rows, [known[name] for name in chosen]):
             table = pa.Table.from_batches([batch]).select([known[name] for name in chosen])
             yield pa.table([_plain(column) for column in table.columns], names=chosen)
+
+
+def _batches(file: "pq.ParquetFile", rows: int, columns: list[str] | None = None) -> Iterator["pa.RecordBatch"]:
+    """At most `rows` rows at a time; where a part of the file's row groups ends, a batch may have fewer.
+
+    Of all row groups at once, `iter_batches` would hold what it has read until its end: a wide table whole.
+    """
+    part: list[int] = []
+    held, last = 0, file.num_row_groups - 1
+    for group in range(file.num_row_groups):
+        part.append(group)
+        held += file.metadata.row_group(group).num_rows
+        if held >= rows or group == last:
+            yield from file.iter_batches(rows, row_groups=part, columns=columns)
+            part, held = [], 0
 
 
 def _parquet_names(stored: list[str]) -> list[str]:

@@ -1,13 +1,14 @@
 """The history of checks: what each report of the stage `monitor` said, and what all of them say together."""
 
+import itertools
 import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ FEWEST, EARLIER = 5, 20  # deliveries before; from fewer nothing is called unusu
 SECONDS_A_DAY = 86_400
 
 Check = dict[str, Any]
+SomeCheck = TypeVar("SomeCheck", bound=Mapping[str, Any])
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Recent:
 def check(origin: Origin, report: Any) -> Check | None:
     """What a report (`reports/drift.json`) says, in one entry of the history; None if it is about no delivery.
 
-    `mean_shifts` are in percent of the baseline's mean, and lack the columns that have no mean.
+    `mean_shifts` are in percent of the baseline's mean, `mean_shifts_deviations` in its standard deviations; both lack
+    the columns for which there is none. Reports of an older pipeline have no standard deviations.
 
     Raises:
         DataError: this is no report of the stage `monitor`.
@@ -82,6 +85,7 @@ def check(origin: Origin, report: Any) -> Check | None:
             "drifted": [str(name) for name in report["features"]["drifted"]],
             "effects": _numbers(features, "effect"),
             "mean_shifts": _numbers(features, "mean_shift_percent"),
+            "mean_shifts_deviations": _numbers(features, "mean_shift_deviations"),
             "predictions": {
                 "drifted": [str(name) for name in report["predictions"]["drifted"]],
                 "effects": _numbers(outputs, "effect"),
@@ -130,7 +134,7 @@ def recent(checks: Sequence[Check], windows: int, needed: int) -> Recent:
 
     A delivery that was checked again counts once, by its last check.
     """
-    last = _last_of_each(checks)[-windows:]
+    last = last_of_each(checks)[-windows:]
     alarms, advised = (sum(each[name] for each in last) for name in ("alarm", "retraining"))
     return Recent(
         windows=windows,
@@ -141,6 +145,29 @@ def recent(checks: Sequence[Check], windows: int, needed: int) -> Recent:
         alarm=bool(last) and last[-1]["alarm"] and alarms >= needed,
         retraining=bool(last) and last[-1]["retraining"] and advised >= needed,
     )
+
+
+def last_of_each(checks: Sequence[SomeCheck]) -> list[SomeCheck]:
+    """The last check of each delivery, in their order: one may be checked again, by another model, say."""
+    by_delivery: dict[object, SomeCheck] = {}
+    for each in checks:
+        name = delivery_of(each)
+        by_delivery.pop(name, None)  # the place in the order is that of the last check
+        by_delivery[name] = each
+    return list(by_delivery.values())
+
+
+def delivery_of(each: Mapping[str, Any]) -> object:
+    """What tells the delivery of a check from others; a report of an older pipeline has no digest."""
+    return each["delivery"]["digest"] or each["commit"]
+
+
+def shift_in_words(shift: Mapping[str, Any]) -> str:
+    """How far a mean moved: +0.42 sd (+12.5 %), or what is known of that."""
+    percent, deviations = shift["percent"], shift["deviations"]
+    if deviations is None:
+        return f"{percent:+.1f} %"
+    return f"{deviations:+.2g} sd" + ("" if percent is None else f" ({percent:+.1f} %)")
 
 
 def baseline_of_profile(profile: Profile) -> dict[str, Any]:
@@ -161,7 +188,7 @@ def baseline_of_report(report: Mapping[str, Any]) -> dict[str, Any]:
             **({} if column["kind"] == "category" else {"mean": column["baseline_mean"]}),
             "missing_share": column["missing_shares"][0],
         }
-        for column in islice(report["columns"], report["features"]["watched"])
+        for column in itertools.islice(report["columns"], report["features"]["watched"])
     }
 
 
@@ -184,7 +211,7 @@ def _with_rhythm(checks: Sequence[Check]) -> list[tuple[Check, dict[str, Any]]]:
     gaps: list[float] = []
     newest: datetime | None = None
     for each in checks:
-        if (name := _name(each)) in known:
+        if (name := delivery_of(each)) in known:
             continue
         time, size = _time(each["time"]), each["delivery"]["rows"]
         # A clock may be wrong, and a branch that is merged late brings older commits.
@@ -197,29 +224,19 @@ def _with_rhythm(checks: Sequence[Check]) -> list[tuple[Check, dict[str, Any]]]:
         rows.append(size)
         gaps += [] if gap is None else [gap]
         newest = max(time, newest or time)
-    return [(each, known[_name(each)]) for each in checks]
-
-
-def _last_of_each(checks: Sequence[Check]) -> list[Check]:
-    """The last check of each delivery: one may be checked again, by another model, say."""
-    by_delivery: dict[object, Check] = {}
-    for each in checks:
-        name = _name(each)
-        by_delivery.pop(name, None)  # the place in the order is that of the last check
-        by_delivery[name] = each
-    return list(by_delivery.values())
+    return [(each, known[delivery_of(each)]) for each in checks]
 
 
 def _summary(told: Sequence[Check]) -> dict[str, Any]:
-    times, deliveries = sorted(each["time"] for each in told), _last_of_each(told)
+    times, deliveries = sorted(each["time"] for each in told), last_of_each(told)
     drifts = Counter(name for each in deliveries for name in each["drifted"])
     by_column = sorted(drifts.items(), key=lambda pair: (-pair[1], pair[0]))
     largest: dict[str, dict[str, Any]] = {}
-    for each in deliveries:
-        for name, percent in each["mean_shifts"].items():
-            if name not in largest or abs(percent) > abs(largest[name]["percent"]):
-                largest[name] = {"column": name, "percent": percent, "commit": each["commit"], "time": each["time"]}
-    shifts = sorted(largest.values(), key=lambda shift: (-abs(shift["percent"]), shift["column"]))
+    for shift in itertools.chain.from_iterable(map(_mean_shifts, deliveries)):
+        name = shift["column"]
+        if name not in largest or _size(shift) > _size(largest[name]):
+            largest[name] = shift
+    shifts = sorted(sorted(largest.values(), key=itemgetter("column")), key=_size, reverse=True)
     return {
         "period": {"from": times[0] if times else None, "to": times[-1] if times else None},
         "total_checks": len(told),
@@ -229,6 +246,25 @@ def _summary(told: Sequence[Check]) -> dict[str, Any]:
         "most_drifted": [{"column": name, "drifts": count} for name, count in by_column[:MOST_NAMED]],
         "largest_mean_shifts": shifts[:MOST_NAMED],
     }
+
+
+def _mean_shifts(each: Check) -> list[dict[str, Any]]:
+    """The shifts of the means in a check, in percent and in standard deviations; None for what it does not say."""
+    percent, deviations = each["mean_shifts"], each["mean_shifts_deviations"]
+    where = {"commit": each["commit"], "time": each["time"]}
+    return [
+        {"column": name, "percent": percent.get(name), "deviations": deviations.get(name), **where}
+        for name in {**percent, **deviations}
+    ]
+
+
+def _size(shift: Mapping[str, Any]) -> tuple[float, float]:
+    """What shifts of a mean are ordered by: standard deviations, and, below all that have these, percent.
+
+    In percent, a column whose mean is near 0 would always lead.
+    """
+    deviations, percent = (-1.0 if shift[unit] is None else abs(shift[unit]) for unit in ("deviations", "percent"))
+    return deviations, percent
 
 
 def _drifted(each: Check) -> bool:
@@ -263,11 +299,6 @@ def _statistics(column: Distribution) -> dict[str, Any]:
         low, high = column.values[[0, -1]].tolist()
         moments = {"mean": mean, "std": math.sqrt(variance), "min": low, "max": high}
     return {"count": column.given, **moments, "missing_share": column.missing_share}
-
-
-def _name(each: Check) -> object:
-    """What tells a delivery from others; a report of an older pipeline has no digest."""
-    return each["delivery"]["digest"] or each["commit"]
 
 
 def _number(version: object) -> int | None:

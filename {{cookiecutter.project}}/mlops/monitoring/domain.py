@@ -7,7 +7,7 @@ DeLong's interval. Half and half, since DeLong's interval is too narrow for the 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -60,6 +60,18 @@ class Domain:
 def needed(schema: Schema) -> list[str]:
     """The columns that `compare` takes, where a table has them: the features, and the group of a row."""
     return [*schema.features, *schema.with_role("group")]
+
+
+class Sampled(Protocol):
+    """A table of which a sample is drawn: `mlops.intake.tables.Stored`, say."""
+
+    def sample(self, most: int, seed: int, names: list[str]) -> pd.DataFrame:
+        """At most `most` rows, drawn by `seed`, with the named columns that the table has."""
+
+
+def sample(table: Sampled, schema: Schema) -> pd.DataFrame:
+    """The rows of a side that `compare` takes: 5,000 at most, always the same ones."""
+    return table.sample(ROWS, SEED, needed(schema))
 
 
 def compare(

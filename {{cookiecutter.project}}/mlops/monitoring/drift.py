@@ -52,10 +52,11 @@ class ColumnDrift:
     """The drift of one column; pairs are (baseline, delivery).
 
     `effect` is the largest effect of the tests, and `sample_sizes` are the rows that have a value. Only numbers have
-    means; `mean_shift_percent` is relative to the baseline's mean, None where that is 0. `new_levels` names up to five
-    of the `new_level_count` levels that the baseline lacks, `vanished_levels` those that the delivery lacks. `measures`
-    are `wasserstein` (in standard deviations of the baseline) and `psi` of a number or date, `jensen_shannon` and `psi`
-    of a category; None where a side has no values.
+    means; their shift is in percent of the baseline's mean (`mean_shift_percent`, None where that is 0), and in
+    standard deviations of the baseline (`mean_shift_deviations`, None where all its values are equal). `new_levels`
+    names up to five of the `new_level_count` levels that the baseline lacks, `vanished_levels` those that the delivery
+    lacks. `measures` are `wasserstein` (in standard deviations of the baseline) and `psi` of a number or date,
+    `jensen_shannon` and `psi` of a category; None where a side has no values.
     """
 
     column: str
@@ -68,6 +69,7 @@ class ColumnDrift:
     baseline_mean: float | None
     new_mean: float | None
     mean_shift_percent: float | None
+    mean_shift_deviations: float | None
     new_levels: list[str]
     new_level_count: int
     vanished_levels: list[str]
@@ -123,11 +125,12 @@ def compare_together(
 def _column(baseline: Distribution, current: Distribution, name: str, limits: Monitor) -> ColumnDrift:
     """One column with its tests, before their p-values are adjusted."""
     kind, mean, new_mean = baseline.kind, baseline.mean, current.mean
+    spread = two_sample.standard_deviation(baseline) if mean is not None else None
     values, table = two_sample.contingency(baseline, current)
     missing = np.array([[side.given, side.missing] for side in (baseline, current)])
     note = _untestable(missing[:, 0], len(values))
     if kind == "number":
-        tests, measures = _numbers(baseline, values, table, limits, note)
+        tests, measures = _numbers(spread, values, table, limits, note)
     else:
         tests, measures = _categories(table, limits, note)
     tests.append(_missing_share(missing, limits.missing_change))
@@ -142,7 +145,8 @@ def _column(baseline: Distribution, current: Distribution, name: str, limits: Mo
         missing_shares=(baseline.missing_share, current.missing_share),
         baseline_mean=mean,
         new_mean=new_mean,
-        mean_shift_percent=100 * (new_mean - mean) / abs(mean) if mean and new_mean is not None else None,
+        mean_shift_percent=_shift(mean, new_mean, None if mean is None else abs(mean) / 100),
+        mean_shift_deviations=_shift(mean, new_mean, spread),
         new_levels=new[:EXAMPLES].tolist(),
         new_level_count=len(new),
         vanished_levels=vanished[:EXAMPLES].tolist(),
@@ -151,20 +155,27 @@ def _column(baseline: Distribution, current: Distribution, name: str, limits: Mo
     )
 
 
+def _shift(mean: float | None, new_mean: float | None, unit: float | None) -> float | None:
+    """How far a mean moved, in a unit; None without one, and where floats cannot hold it."""
+    if mean is None or new_mean is None or not unit or not math.isfinite(unit):
+        return None
+    moved = (new_mean - mean) / unit
+    return moved if math.isfinite(moved) else None
+
+
 def _numbers(
-    baseline: Distribution, values: NDArray[Any], table: NDArray[np.int64], limits: Monitor, note: str | None
+    spread: float | None, values: NDArray[Any], table: NDArray[np.int64], limits: Monitor, note: str | None
 ) -> tuple[list[Test], Measures]:
-    """The test and the measures of numbers (k,) with rows (2, k)."""
+    """The test and the measures of numbers (k,) with rows (2, k); `spread` is the baseline's standard deviation."""
     test = Test("kolmogorov_smirnov", floor=limits.ks_distance, note=note)
     if note:
         return [test], {"wasserstein": None, "psi": None} if note == ONE_SIDED else {"wasserstein": None, "psi": 0.0}
     distance, moved = two_sample.distances(values, table)
-    spread = two_sample.standard_deviation(baseline)
-    defined = 0 < spread < math.inf and moved < math.inf
+    defined = spread is not None and 0 < spread < math.inf and moved < math.inf
     psi = two_sample.population_stability_index(two_sample.deciles(table))
     p_value = two_sample.ks_p_value(table, distance)
     test = replace(test, statistic=distance, p_value=p_value, effect=distance)
-    return [test], {"wasserstein": moved / spread if defined else None, "psi": psi}
+    return [test], {"wasserstein": moved / spread if spread and defined else None, "psi": psi}
 
 
 def _categories(table: NDArray[np.int64], limits: Monitor, note: str | None) -> tuple[list[Test], Measures]:

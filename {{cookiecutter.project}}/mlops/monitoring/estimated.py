@@ -196,7 +196,7 @@ def _too_few(learnt: Learnt, answers: Answered) -> str | None:
     if test < LEAST_TEST:
         return f"it is learnt from {counted(test, 'test row')}, and takes {LEAST_TEST}"
     if rows < LEAST_ROWS:
-        return f"there are {counted(rows, 'row')}, and it takes {LEAST_ROWS}"
+        return f"there {'is' if rows == 1 else 'are'} {counted(rows, 'row')}, and it takes {LEAST_ROWS}"
     if learnt.kind == "regression":
         if answers.beyond > MOST_BEYOND * rows:
             return f"{answers.beyond / rows:.0%} of the predictions lie beyond all of those on the test split"

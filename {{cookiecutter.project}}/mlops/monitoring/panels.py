@@ -158,6 +158,9 @@ def _step(column: Mapping[str, Any]) -> str:
         what = f"{new:,} of its levels {'is' if new == 1 else 'are'} new ({', '.join(column['new_levels'])})"
     elif gone:
         what = f"{gone:,} of its levels {'is' if gone == 1 else 'are'} gone ({', '.join(column['vanished_levels'])})"
+    elif column.get("mean_shift_deviations") is not None and not column.get("date"):
+        what = f"its mean moved by {column['mean_shift_deviations']:+.2g} standard deviations"
+        what += "" if column["mean_shift_percent"] is None else f" ({column['mean_shift_percent']:+.1f}%)"
     elif column["mean_shift_percent"] is not None and not column.get("date"):
         what = f"its mean moved by {column['mean_shift_percent']:+.1f}%"
     else:

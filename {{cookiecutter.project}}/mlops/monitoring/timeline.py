@@ -15,7 +15,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from mlops.base.errors import counted
 from mlops.monitoring import panels, verdict
+from mlops.monitoring.checks import delivery_of, last_of_each, shift_in_words
 from mlops.training import metrics
 from mlops.training.metrics import title
 
@@ -28,7 +30,7 @@ AT_END = 6  # of the width: labels nearer to an end are written inwards
 EVENLY = 0.3  # of the width is shared by all checks, the rest by time
 INSET = 1  # of the width on both sides, so that the first and the last dot are whole
 ROOM = 0.08  # of the range of values, above and below
-LASTING = 3  # checks in a row, after which a drift is no accident
+LASTING = 3  # deliveries in a row, after which a drift is no accident
 LONG_GAP = 2  # in median gaps: a pause that is shown
 A_DAY = 86_400  # seconds
 
@@ -129,7 +131,7 @@ def pictures(history: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str,
     checks = _checks(history)
     if not checks:
         return None
-    newest = checks[-MOST_CHECKS:]
+    newest, deliveries = checks[-MOST_CHECKS:], last_of_each(checks)
     events = [
         {**event, "number": number, "at": moment(event["time"])}
         for number, event in enumerate(history.get("events") or [], 1)
@@ -141,17 +143,21 @@ def pictures(history: Mapping[str, Any], latest: Mapping[str, Any]) -> dict[str,
     metric = next((name for name in panels.METRICS if name in occurring), None)
     return {
         **{"checks": len(checks), "left_out": len(checks) - len(newest), "start": axis.text(times[0])},
-        **{"end": axis.text(times[-1]), "drifts": sum(bool(check["alarm"]) for check in checks)},
+        **{"end": axis.text(times[-1]), "total_deliveries": len(deliveries)},
+        "drifts": sum(bool(check["alarm"]) for check in deliveries),
         "performance": _performance(newest, axis, latest),
         "deliveries": _deliveries(newest, axis),
         "columns": _columns(newest, Axis(times), latest),
         "unusual": [
             f"{moment(check['time']):%Y-%m-%d}: {check['delivery']['rows']:,}"
-            for check in newest
+            for check in last_of_each(newest)
             if check.get("rows_unusual")
         ][-panels.SKETCH_LEVELS :],
         "metric": metric and title(metric),
-        "shifts": (history.get("summary") or {}).get("largest_mean_shifts", []),
+        "shifts": [
+            f"{shift['column']} {shift_in_words(shift)} on {shift['time'][:10]}"
+            for shift in (history.get("summary") or {}).get("largest_mean_shifts", [])
+        ],
         "rows": [_row(check, metric) for check in reversed(newest[-MOST_LISTED:])],
         "events": [{**event, "time": f"{event['at']:%Y-%m-%d %H:%M}"} for event in reversed(events[-MOST_LISTED:])],
     }
@@ -169,9 +175,10 @@ def _steps(checks: Sequence[Mapping[str, Any]], latest: Mapping[str, Any]) -> li
         rows = checks[-1]["delivery"]["rows"]
         steps.append(f"Ask whether the delivery is complete: it has {rows:,} rows, which is unusual.")
     first = next((column["column"] for column in latest["columns"] if column["drifted"]), None)
-    lasting = len(list(itertools.takewhile(lambda check: first in check["drifted"], reversed(checks))))
+    deliveries = reversed(last_of_each(checks))
+    lasting = len(list(itertools.takewhile(lambda check: first in check["drifted"], deliveries)))
     if lasting >= LASTING:
-        steps.append(f"{first} has drifted in each of the last {lasting} checks: this is no odd delivery.")
+        steps.append(f"{first} has drifted in each of the last {lasting} deliveries: this is no odd delivery.")
     return steps
 
 
@@ -353,21 +360,22 @@ def _performance(checks: Sequence[Mapping[str, Any]], axis: Axis, latest: Mappin
 
 
 def _deliveries(checks: Sequence[Mapping[str, Any]], axis: Axis) -> dict[str, Any]:
-    """The rows per delivery, from zero up, with the long pauses between deliveries."""
-    rows = [check["delivery"]["rows"] for check in checks]
-    lengths = [check["gap_days"] for check in checks if check.get("gap_days")]
+    """The rows per delivery, from zero up, where it was first checked, with the long pauses between deliveries."""
+    first = {delivery_of(check): at for at, check in reversed(list(enumerate(checks)))}
+    new = set(first.values())
+    rows = [check["delivery"]["rows"] if at in new else None for at, check in enumerate(checks)]
+    lengths = [checks[at]["gap_days"] for at in new if checks[at].get("gap_days")]
     usual = statistics.median(lengths) if lengths else math.inf
-    long = [at for at, check in enumerate(checks) if at and _is_late(check, usual)]
-    most = around([0, *rows])[1]
+    long = [at for at in sorted(new) if at and _is_late(checks[at], usual)]
+    most = around([0, *(value for value in rows if value is not None)])[1]
     part = Series("rows", "rows", rows, full=[not check.get("rows_unusual") for check in checks])
-    note = f"latest: {rows[-1]:,} rows"
+    note = f"latest: {checks[-1]['delivery']['rows']:,} rows"
     if long:
         note += f" · longest pause {max(checks[at]['gap_days'] for at in long):.0f} days, usually {usual:.0f}"
     picture = chart("Rows per delivery", axis, [part], ends=(0.0, most), gaps=long, note=note)
     # A stem per delivery, not a line: nothing lies between two deliveries.
-    picture["series"][0]["line"] = "".join(
-        f"M{_n(at)} 100V{_n(100 - 100 * value / most)}" for at, value in zip(axis.places, rows, strict=False)
-    )
+    stems = [(at, value) for at, value in zip(axis.places, rows, strict=False) if value is not None]
+    picture["series"][0]["line"] = "".join(f"M{_n(at)} 100V{_n(100 - 100 * value / most)}" for at, value in stems)
     return picture
 
 
@@ -383,7 +391,8 @@ def _columns(checks: Sequence[Mapping[str, Any]], axis: Axis, latest: Mapping[st
     predictions = [check.get("predictions") or {"drifted": [], "effects": {}} for check in checks]
     drifted = [{*check["drifted"], *of["drifted"]} for check, of in zip(checks, predictions, strict=True)]
     effects = [{**check["effects"], **of["effects"]} for check, of in zip(checks, predictions, strict=True)]
-    drifts = Counter(itertools.chain.from_iterable(drifted))
+    by_delivery = {delivery_of(check): names for check, names in zip(checks, drifted, strict=True)}
+    drifts = Counter(itertools.chain.from_iterable(by_delivery.values()))
     largest: dict[str, float] = {}
     for column, effect in itertools.chain.from_iterable(check.items() for check in effects):
         largest[column] = max(largest.get(column, 0.0), effect)
@@ -401,7 +410,7 @@ def _columns(checks: Sequence[Mapping[str, Any]], axis: Axis, latest: Mapping[st
         has_drifted = [name in check for check in drifted]
         values = [check.get(name) for check in effects]
         last = next((effect for effect in reversed(values) if effect is not None), 0.0)
-        note = f"drifted in {sum(has_drifted)} of {len(checks)} checks · latest {last:.2g}"
+        note = f"{_times(checks, has_drifted)} · latest {last:.2g}"
         note += f", floor {floor:g}" if floor else ""
         part_of = Series("effect", "actual", values, full=has_drifted)
         ends = (0.0, max(top, 1.5 * (floor or 0)))
@@ -420,9 +429,15 @@ def _together(checks: Sequence[Mapping[str, Any]], axis: Axis, latest: Mapping[s
     low, high = ([part.get(side) for part in found] for side in ("low", "high"))
     part = Series("AUC", "actual", values, has_drifted, low, high)
     floor = (latest.get("limits") or {}).get("domain_auc")
-    note = f"drifted in {sum(has_drifted)} of {len(checks)} checks · latest AUC {known[-1]:.2g}, by chance 0.5"
+    note = f"{_times(checks, has_drifted)} · latest AUC {known[-1]:.2g}, by chance 0.5"
     limits = {"floor": floor} if floor else None
     return chart("All columns at once", axis, [part], limits, (min(0.4, *known), 1.0), note=note)
+
+
+def _times(checks: Sequence[Mapping[str, Any]], has_drifted: Sequence[bool]) -> str:
+    """In how many deliveries something drifted, each by its last check."""
+    last = {delivery_of(check): drifted for check, drifted in zip(checks, has_drifted, strict=True)}
+    return f"drifted in {sum(last.values())} of {counted(len(last), 'delivery', 'deliveries')}"
 
 
 def _estimates(check: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mlops.base.errors import counted
-from mlops.base.params import Costs, Monitor
+from mlops.base.params import FILE, Costs, Monitor
 from mlops.data.profile import Profile, distribution
 from mlops.data.schema import Schema
 from mlops.evaluation import results
@@ -33,6 +33,13 @@ def no_delivery() -> dict[str, Any]:
     """The report before the first delivery, which is a normal state."""
     retraining = {"recommended": False, "reasons": []}
     return {"delivery": None, "alarm": False, "retraining": retraining, "verdict": "no delivery yet"}
+
+
+def sentence(found: Mapping[str, Any], settings: Monitor) -> str:
+    """A report in a line: the rows of the delivery and the verdict; a second line, if no minimum accuracy is set."""
+    rows = counted(found["delivery"]["rows"] if found["delivery"] else 0, "row")
+    unset = f"\nno minimum accuracy is set: {FILE}, monitor.minimum_accuracy"
+    return f"{rows}: {found['verdict']}{unset if settings.minimum_accuracy is None else ''}"
 
 
 def answer_profile(table: pd.DataFrame, task: Task) -> Profile:

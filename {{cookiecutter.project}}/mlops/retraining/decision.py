@@ -6,6 +6,7 @@ from typing import Any
 
 from mlops.base.errors import ParameterError, counted, nearest
 from mlops.base.params import Retrain
+from mlops.monitoring.estimated import LEAST_ROWS
 
 FORCED = "forced"
 
@@ -145,8 +146,18 @@ def _performance(facts: Facts, settings: Retrain) -> Reason:
     if value is None or low is None:
         return Reason("performance", False, f"{metric} is not defined for this delivery")
     worse = _is_worse(metric, low, settings.minimum)
+    if worse and measured and (doubt := _doubt(facts.report["predictions"])):
+        return Reason("performance", False, f"{name} is {value:.4g}, but {doubt}")
     side = ("below" if _higher(metric) else "above") if worse else "within"
     return Reason("performance", worse, f"{name} is {value:.4g}, {side} the limit {settings.minimum:.4g}")
+
+
+def _doubt(predictions: Mapping[str, Any]) -> str:
+    """Why the labels of a delivery say nothing of the model, as `monitor` judges them; empty if they do."""
+    rows = (predictions.get("labelled") or {}).get("rows")
+    if rows is not None and rows < LEAST_ROWS:
+        return f"{counted(rows, 'label')} cannot say that, {LEAST_ROWS} can"
+    return "the labels came mostly for one class" if predictions.get("labels_one_sided") else ""
 
 
 def _higher(metric: str) -> bool:

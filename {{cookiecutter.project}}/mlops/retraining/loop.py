@@ -147,7 +147,7 @@ def _await(now: Run, what: str) -> None:
 
 
 def _not_done(now: Run, decided: Decision, *, dry_run: bool) -> dict[str, Any]:
-    told = decided.sentences()
+    told = decided.sentences() + ([] if now["take"]["files"] else [f"no new delivery: {now['take']['origin']}"])
     if dry_run and decided.retrain:
         rows = sum(file["labelled"] for file in now["take"]["files"] if not file["known"])
         trials = f", search {counted(now.settings.search_trials, 'trial')}" if now.settings.search_trials else ""

@@ -130,19 +130,20 @@ def take(run: Run) -> Step:
     Raises:
         ProjectError: the source cannot be read, or the delivery breaks the schema.
     """
-    incoming = run.clone / paths.INCOMING
+    incoming, is_there = run.clone / paths.INCOMING, True
     if run.request.source:
         path = run.request.source if "://" in run.request.source else str(Path(run.request.source).resolve())
         query = ["--query", run.request.query] if run.request.query else []
         origin = sources.described(run.request.source, run.request.query)
         _note_origin(run, paths.INCOMING, Path(_ingested(run, path, *query)["file"]).name, origin)
     elif run.request.from_predictions:
-        origin = _taken_from_log(run)
+        origin, is_there = _taken_from_log(run)
     else:
         origin = paths.INCOMING.as_posix()
         if run.journal.request.get("incoming"):
             _copy_incoming(run)
-    listed = deliveries.listed(incoming) if incoming.is_dir() else []
+    # A delivery that the main branch has is not the prediction log's.
+    listed = deliveries.listed(incoming) if is_there and incoming.is_dir() else []
     found = [_look(run, path) for path in listed]
     commit = run.keep("Take the newest delivery")
     content = hashlib.sha256("".join(sorted(file["digest"] for file in found)).encode()).hexdigest() if found else ""
@@ -164,8 +165,11 @@ def _note_origin(run: Run, folder: Path, name: str, origin: str) -> None:
     files.write_text(tracked, yaml.dumped(content))
 
 
-def _taken_from_log(run: Run) -> str:
-    """Ingest the log of predictions into the clone; what is taken twice, since a run was killed, is taken once."""
+def _taken_from_log(run: Run) -> tuple[str, bool]:
+    """Ingest the log of predictions into the clone; where it comes from, and whether there is anything new.
+
+    What is taken twice, since a run was killed, is taken once.
+    """
     folder = Path(params.load(params.Serving, run.clone / params.FILE).folder)
     log, link = folder.resolve(), run.clone / folder
     before = run.journal.notes.setdefault("mark", _text(log / LOG_MARK))
@@ -177,11 +181,13 @@ def _taken_from_log(run: Run) -> str:
     if not folder.is_absolute():
         link.symlink_to(log)
     try:
-        return str(_ingested(run, "--from-predictions", *until)["source"])
+        return str(_ingested(run, "--from-predictions", *until)["source"]), True
     except DataError as error:
         if not any(words in str(error) for words in delivery.NOTHING_NEW):
             raise
-        return "the prediction log, which has nothing new"  # a quiet night is no failure
+        if not (log / "predictions").is_dir():
+            return f"{folder / 'predictions'} is not here: is this the machine of the model server?", False
+        return "the prediction log has nothing new", False  # a quiet night is no failure
     finally:
         if not folder.is_absolute():
             link.unlink()
@@ -228,9 +234,30 @@ def _look(run: Run, path: Path) -> Step:
         raise DataError(str(error) if path.name in str(error) else f"{path.name}: {error}") from None
     raw = run.clone / paths.RAW
     same = path == part and cache.md5(path) in _md5s(raw)
-    known = labelled > 0 and bool(same or list(raw.glob(f"*-{facts['digest'][:8]}.parquet")))
+    known = labelled > 0 and (same or _is_in(run, raw, facts["digest"], facts["rows"]))
     counts = {"rows": rows, "labelled": labelled, "incomplete": incomplete}
     return {"name": path.name, **counts, "digest": facts["digest"], "known": known}
+
+
+def _is_in(run: Run, raw: Path, digest: str, rows: int) -> bool:
+    """Whether a file of data/raw/ has this content, by the schema of today.
+
+    A file is named after its digest by the schema of its day: by another role or type of a column, or another derived
+    one, the same rows have another digest. So files with as many rows are read anew.
+    """
+    import pyarrow.parquet as pq
+
+    if list(raw.glob(f"*-{digest[:8]}.parquet")):
+        return True
+    for path in sorted(raw.glob("*.parquet")):
+        try:
+            if pq.read_metadata(path).num_rows == rows:
+                facts = _ingested(run, str(path.resolve()), "--dry-run", "--labelled")
+                if facts["digest"] == digest:
+                    return True
+        except (OSError, ValueError, DataError):  # today it could not come in
+            continue
+    return False
 
 
 def _md5s(folder: Path) -> set[str]:
@@ -422,6 +449,7 @@ def _text_of_request(run: Run, review: str, lines: list[str], unknown: str) -> s
     said += ["", "The gate today, with the version in production:", ""]
     said += [f"- {line.removeprefix('gate ')}" for line in lines]
     said += [f"- not known: {unknown}"] if unknown else []
+    said += ["", "A merge registers nothing: `git pull && dvc pull && python -m mlops sync` does that afterwards."]
     return "\n".join([*said, "", review])
 
 

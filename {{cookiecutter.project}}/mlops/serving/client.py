@@ -5,6 +5,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -75,6 +76,20 @@ class Client:
             raise RefusedError(0, f"{self.url} did not answer each of {len(rows)} rows: is it the model server?")
         return answers
 
+    def feedback(self, labels: Sequence[tuple[str, Any]]) -> int:
+        """Tell what became of predictions, each by its id and its actual value; how many the server accepted.
+
+        The same label may be sent again: it counts once, and of several values for one id the last one.
+
+        Raises:
+            RefusedError: the server cannot be reached, or refuses.
+        """
+        entries = [{"prediction_id": name, "actual": actual} for name, actual in labels]
+        found = self.request("POST", "/feedback", {"feedback": entries})
+        if not isinstance(found, dict) or found.get("accepted") != len(labels):
+            raise RefusedError(0, f"{self.url} did not accept {len(labels)} labels: is it the model server?")
+        return len(labels)
+
     def request(self, method: str, path: str, content: Any = None, *, repeat: bool = True) -> Any:
         """The JSON that the server answers with.
 
@@ -88,7 +103,8 @@ class Client:
         pauses = iter(self._pauses if repeat else ())
         while True:
             try:
-                self._connection.request(method, self._path + path, body, self._headers)
+                with suppress(BrokenPipeError, ConnectionResetError):  # it may refuse before it has read everything
+                    self._connection.request(method, self._path + path, body, self._headers)
                 answer = self._connection.getresponse()
                 text = answer.read()
             except FAILURES as error:

@@ -30,6 +30,7 @@ SHARES: Mapping[Kind, float] = {"predictions": 0.9, "feedback": 1.0}
 NEEDS: Mapping[Kind, tuple[str, type]] = {"predictions": ("features", dict), "feedback": ("actual", object)}
 ROTATED = 64_000_000  # bytes of a file
 LOOK = 2.0  # seconds between two looks at the folder, which other processes fill and people clear
+REPEATED = "line of a prediction that stands there before"
 RETRY = 1.0  # seconds without an attempt after one that failed
 
 
@@ -212,6 +213,29 @@ def predictions(
             yield record
 
 
+def once(records: Iterator[Record], repeated: Counter[str]) -> Iterator[Record]:
+    """The records, each prediction id once: a file of the log may have been copied. The others are counted.
+
+    The ids lie in a temporary file as soon as they are many, so that memory does not grow with them.
+
+    Raises:
+        StoreError: there is no room for the temporary file.
+    """
+    try:
+        with closing(sqlite3.connect("", isolation_level=None)) as store:  # "": a temporary file of SQLite's own
+            store.execute("CREATE TABLE seen (id INTEGER PRIMARY KEY)")
+            store.execute("BEGIN")
+            for record in records:
+                model, _, number = record["id"].partition("-")
+                key = (int(model, 16) ^ int(number, 16)) - 2**63  # a random number, as SQLite has it: signed
+                if store.execute("INSERT OR IGNORE INTO seen VALUES (?)", (key,)).rowcount:
+                    yield record
+                else:
+                    repeated[REPEATED] += 1
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"the predictions could not be sorted by id: {error}") from None
+
+
 @contextmanager
 def labels(folder: Path, skipped: Counter[str]) -> Iterator[Callable[[str], Any]]:
     """A function that gives the actual value of a prediction by its id, None where none has come.
@@ -227,19 +251,21 @@ def timed_labels(folder: Path, skipped: Counter[str]) -> Iterator[Callable[[str]
     """A function that gives the actual value of a prediction by its id with its time (Unix seconds); None without one.
 
     Of several values for an id, the one with the latest time counts, of those with the same time the one in the last
-    place. The labels lie in a temporary file as soon as they are many, so that memory does not grow with them. What is
-    damaged is counted in `skipped` by file.
+    place; of equal values in a row the time is that of the first one, so that a label may be sent again. The labels lie
+    in a temporary file as soon as they are many, so that memory does not grow with them. What is damaged is counted in
+    `skipped` by file.
 
     Raises:
         StoreError: a file of the log cannot be read, or there is no room for the temporary file.
     """
     try:
         with closing(sqlite3.connect("", isolation_level=None)) as store:  # "": a temporary file of SQLite's own
-            store.execute("CREATE TABLE labels (id TEXT PRIMARY KEY, time REAL, actual TEXT) WITHOUT ROWID")
+            store.execute("CREATE TABLE labels (id TEXT PRIMARY KEY, first REAL, time REAL, actual TEXT) WITHOUT ROWID")
             store.execute("BEGIN")
             store.executemany(
-                "INSERT INTO labels VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE "
-                "SET time = excluded.time, actual = excluded.actual WHERE excluded.time >= time",
+                "INSERT INTO labels VALUES (?1, ?2, ?2, ?3) ON CONFLICT (id) DO UPDATE "
+                "SET first = iif(actual = excluded.actual, first, excluded.first), "
+                "time = excluded.time, actual = excluded.actual WHERE excluded.time >= time",
                 (
                     (record["id"], moment.timestamp(), json.dumps(record["actual"]))
                     for moment, record in _records(folder, "feedback", skipped)
@@ -247,7 +273,7 @@ def timed_labels(folder: Path, skipped: Counter[str]) -> Iterator[Callable[[str]
             )
 
             def label(prediction: str) -> tuple[Any, float] | None:
-                found = store.execute("SELECT actual, time FROM labels WHERE id = ?", (prediction,)).fetchone()
+                found = store.execute("SELECT actual, first FROM labels WHERE id = ?", (prediction,)).fetchone()
                 return (json.loads(found[0]), found[1]) if found else None
 
             yield label

@@ -166,7 +166,7 @@ def learn(
         week=week,
         model=model,
         reference=reference,
-        sample=tables.Stored(sides["train"]).sample(domain.ROWS, domain.SEED, domain.needed(schema)),
+        sample=domain.sample(tables.Stored(sides["train"]), schema),
         trained_rows=len(train),
         test=test,
         test_weeks=weeks[split.test],

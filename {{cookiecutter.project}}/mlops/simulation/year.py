@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import DataError
-from mlops.base.params import Costs, Serving
+from mlops.base.params import Serving
 from mlops.data import checks, parsing, profile
 from mlops.data.deriving import Derive, derived
 from mlops.data.schema import Schema
@@ -212,7 +212,6 @@ def _receive(loop: Loop, week: int) -> Answered | None:
         metrics = [routing.events(canary.route, label, ms=None) for label in given.tolist()]
         for metric in sorted({name for row in metrics for name in row}):
             canary.count(metric, challenged[[metric in row for row in metrics]])
-    threshold = loop.settings.train.threshold
     drift, _ = verdict.compare(
         loop.champion.reference,
         profile.profile(table, loop.schema),
@@ -223,7 +222,7 @@ def _receive(loop: Loop, week: int) -> Answered | None:
         "classification",
         loop.settings.monitor,
         pd.Series(dtype=np.float64),
-        threshold if isinstance(threshold, Costs) else None,
+        loop.settings.train.costs,
         [loop.champion.sample, table[domain.needed(loop.schema)]],
     )
     number = canary.version.number if canary else 0

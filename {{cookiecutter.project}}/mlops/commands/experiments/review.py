@@ -1,5 +1,6 @@
 """`review`: what a change did to the metrics, as Markdown for a pull request and as a page with plots."""
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +20,13 @@ if TYPE_CHECKING:
 
     from mlops.data.schema import Schema
     from mlops.evaluation.changes import Rows
+    from mlops.evaluation.comparison import Pairs
+    from mlops.training.metrics import Predictions
+
+    Paired = tuple[Pairs, tuple[Predictions, Predictions]]
 
 LABELS = {"confusion": ("actual", "predicted")}  # columns of a plot that hold words
+ROUNDING = 1e-9  # reports have 12 digits
 CODE = ("*.py", "mlops/base/templates/*", "dvc.yaml")
 
 
@@ -71,7 +77,8 @@ def facts(before: Revision, now: Revision, *, strict: bool = False) -> dict[str,
 
     _check_reports(now, strict=strict)
     gate, passed_before = now.json(paths.REGISTRATION), _read(before, paths.REGISTRATION).get("passed")
-    metrics, note = _metrics(before, now, _headline(now))
+    paired, note = _paired(before, now)
+    metrics = _metrics(before, now, _headline(now), paired)
     headline = metrics["rows"][0]
     return {
         "before": before.short,
@@ -79,7 +86,7 @@ def facts(before: Revision, now: Revision, *, strict: bool = False) -> dict[str,
         "left_out": _left_out(before, now),
         "headline": headline,
         "metrics": metrics,
-        "threshold": _threshold(before, now),
+        "threshold": _threshold(before, now, paired),
         "note": note,
         "gate": {"passed": gate["passed"], "passed_before": passed_before, "rules": gate["rules"]},
         "regression": headline["verdict"] == "worse" or bool(passed_before and not gate["passed"]),
@@ -167,32 +174,49 @@ def _changes(before: Revision, now: Revision, values: Callable[[Revision], dict[
     return changes.of_values(values(before), values(now))
 
 
-def _metrics(before: Revision, now: Revision, headline: str) -> tuple[dict[str, Any], str | None]:
-    """Every metric of both versions, the headline first, and the groups that got worse; a note if there is no test."""
+def _paired(before: Revision, now: Revision) -> "tuple[Paired | None, str | None]":
+    """The test rows that both versions have, with the predictions of both on them; None with the reason in a note."""
+    try:
+        return revisions.paired_predictions(before, now), None
+    except StoreError as error:
+        return None, f"no interval and no verdict: {error}"
+
+
+def _metrics(before: Revision, now: Revision, headline: str, paired: "Paired | None") -> dict[str, Any]:
+    """Every metric of both versions, the headline first, and the groups that got worse.
+
+    If the test rows are not the same, or their labels, the values of both versions are those on the shared rows as they
+    are now; those that the reports have, each on its own rows, are `before_reported` and `now_reported`.
+    """
     from mlops.evaluation import changes, comparison
     from mlops.training.metrics import HIGHER_IS_BETTER, title
 
     settings = params.load(params.Evaluate)
-    note, differences, groups, shared = None, {}, [], None
-    try:
-        pairs, sides = revisions.paired_predictions(before, now)
-        shared = len(pairs.one)
+    differences, groups = {}, []
+    if paired:
+        pairs, sides = paired
         bootstrap = comparison.paired_bootstrap(*sides, settings.resamples, settings.confidence, settings.seed)
         differences = {difference.metric: difference.as_dict() for difference in bootstrap}
         if sensitive := now.schema().sensitive:
             table = tables.read(now.kept(paths.TEST), sensitive).iloc[pairs.other]
             groups = changes.of_groups(*sides, table, headline, settings.resamples, settings.confidence, settings.seed)
-    except StoreError as error:
-        note = f"no interval and no verdict: {error}"
     earlier, current, without = _read(before, paths.METRICS), now.json(paths.METRICS), _read(now, paths.BASELINE)
+    counts = _read(before, paths.DATASET).get("split", {}).get("test"), now.json(paths.DATASET)["split"]["test"]
+    shared = len(paired[0].one) if paired else None
+    others = shared is not None and (counts != (shared, shared) or _relabelled(differences, earlier))
     rows = []
     for name in dict.fromkeys([headline, *current, *earlier]):
         test = differences.get(name, {})  # it also has a metric of the project that is newer than the base
-        values = {"before": earlier.get(name, test.get("one")), "now": current.get(name, test.get("other"))}
+        reported = {"before_reported": earlier.get(name), "now_reported": current.get(name)}
+        values: dict[str, Any] = {"before": test.get("one"), "now": test.get("other")}
+        if not others:
+            values = {"before": earlier.get(name, values["before"]), "now": current.get(name, values["now"])}
         difference = None if None in values.values() else values["now"] - values["before"]
         outcome = {"difference": difference, "low": None, "high": None, "verdict": None}
         outcome |= {key: value for key, value in test.items() if key in outcome}
-        rows.append({"metric": name, "title": title(name), **values, **outcome, "baseline": without.get(name)})
+        rows.append(
+            {"metric": name, "title": title(name), **values, **outcome, **reported, "baseline": without.get(name)}
+        )
     sign = 1 if HIGHER_IS_BETTER[headline] else -1
     rose = rows[0]["verdict"] == "better"
     fell = [
@@ -201,28 +225,36 @@ def _metrics(before: Revision, now: Revision, headline: str) -> tuple[dict[str, 
     return {
         "rows": rows,
         "confidence": settings.confidence,
-        "test_rows_before": _read(before, paths.DATASET).get("split", {}).get("test"),
-        "test_rows": now.json(paths.DATASET)["split"]["test"],
+        "test_rows_before": counts[0],
+        "test_rows": counts[1],
         "shared_rows": shared,
+        "on_shared_rows": others,
         "groups": fell,
-    }, note
+    }
 
 
-def _threshold(before: Revision, now: Revision) -> dict[str, Any]:
+def _relabelled(differences: dict[str, dict[str, Any]], reported: dict[str, Any]) -> bool:
+    """Whether a metric of the earlier version is another one by the labels of now, on the same rows."""
+    both = [(found["one"], reported[name]) for name, found in differences.items() if reported.get(name) is not None]
+    return any(one is not None and not math.isclose(one, then, rel_tol=ROUNDING) for one, then in both)
+
+
+def _threshold(before: Revision, now: Revision, paired: "Paired | None") -> dict[str, Any]:
     """The thresholds of both versions, None where there is none; and, if it is chosen by costs, the cost a test row.
 
-    The costs are those of now for both versions. Without their predictions there is no cost.
+    The costs are those of now for both versions, on the test rows that both have, if these are known. Without their
+    predictions there is no cost.
     """
     from mlops.training import decision
 
     earlier, current = (_read(side, paths.TRAINING).get("decision") or {} for side in (before, now))
     by = current.get("costs")
     found: dict[str, Any] = {"before": earlier.get("threshold"), "now": current.get("threshold"), "costs": by}
-    for name, side in (("cost_before", before), ("cost", now)):
+    for at, (name, side) in enumerate((("cost_before", before), ("cost", now))):
         if by is None:
             continue
         try:
-            predictions = side.predictions()[1]
+            predictions = paired[1][at] if paired else side.predictions()[1]
         except StoreError:
             continue
         if predictions.positive is not None:

@@ -90,13 +90,15 @@ def _print(told: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from mlops.monitoring import checks
+
     summary, found = told["summary"], told["drift_history"]
     if not found:
         typer.echo("no check of a delivery yet: `dvc repro` makes one as soon as data/incoming has a file")
         return
     first, last = (summary["period"][side][:10] for side in ("from", "to"))
     number = summary["total_deliveries"]
-    again = f" of {number} {'delivery' if number == 1 else 'deliveries'}" if number < len(found) else ""
+    again = f" of {counted(number, 'delivery', 'deliveries')}" if number < len(found) else ""
     typer.echo(f"{counted(len(found), 'check')}{again} from {first} to {last}, {summary['total_drifts']} with drift")
     drifts = summary["drifts_by_column"]
     often = [f"{each['column']} {each['drifts']}" for each in summary["most_drifted"]]
@@ -107,10 +109,11 @@ def _print(told: dict[str, Any]) -> None:
             f"drifts of the others: {', '.join(f'{name} {n}' for name, n in list(drifts.items())[len(often) :])}"
         )
     shifts = [
-        f"{each['column']} {each['percent']:+.1f} % ({each['time'][:10]})" for each in summary["largest_mean_shifts"]
+        f"{each['column']} {checks.shift_in_words(each)} on {each['time'][:10]}"
+        for each in summary["largest_mean_shifts"]
     ]
     if shifts:
-        typer.echo(f"largest shifts of a mean: {', '.join(shifts)}")
+        typer.echo(f"largest shifts of a mean, by standard deviations (sd) of the training data: {', '.join(shifts)}")
     table = Table(box=None, pad_edge=False)
     for name in ("when", "commit", "version", "rows", "gap in days"):
         table.add_column(name, no_wrap=True, justify="left" if name in ("when", "commit") else "right")

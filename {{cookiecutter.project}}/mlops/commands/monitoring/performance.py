@@ -32,6 +32,7 @@ from mlops.training.metrics import title
 
 LENGTH = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)([smhdw])", re.ASCII)
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+LONGEST = 1000 * SECONDS["w"]
 AUTO = "auto"
 WIDTH = 160  # columns of text, for whoever reads it in a file
 NOTHING: dict[str, Any] = {"metrics": {}}
@@ -91,7 +92,7 @@ def _answers(folder: Path, since: datetime | None, skipped: Counter[str], left_o
     """The answers in the log with the labels that have come; what is no answer that a label can come for is counted."""
     latest = time.time() + SECONDS["d"]
     with prediction_log.timed_labels(folder, skipped) as label:
-        records = prediction_log.predictions(folder, skipped, since)
+        records = prediction_log.once(prediction_log.predictions(folder, skipped, since), left_out)
         for record in console.progress(records, None, "reading the log"):
             if record.get("shadow"):
                 left_out["shadow"] += 1
@@ -158,10 +159,10 @@ def _results(model: str, folder: Path, aside: Path) -> tuple[Path, Path]:
 def _seconds(option: str, text: str) -> float:
     parts = LENGTH.fullmatch(text.strip())
     seconds = float(parts[1]) * SECONDS[parts[2]] if parts else 0.0
-    if seconds < 1:
+    if not 1 <= seconds <= LONGEST:
         also = f", or {AUTO}" if option == "--delay" else ""
         raise ParameterError(
-            f"{option} is {text}, which is no length of time: give a number with s, m, h, d or w (at least 1s), such "
+            f"{option} is {text}, which is no length of time: give a number with s, m, h, d or w (1s to 1000w), such "
             f"as 7d{also}"
         )
     return seconds

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mlops.base import console, pages, params
+from mlops.base.errors import ParameterError
 from mlops.commands.options import AsJson
 from mlops.history import paths
 from project import features
@@ -37,8 +38,11 @@ def simulate(
     for the page.
 
     Raises:
+        ParameterError: the page cannot be written where it should go.
         ProjectError: there is no data, its target is a number, or no model can be trained on it.
     """
+    if html.is_dir():  # known only after the year otherwise
+        raise ParameterError(f"--html {html} is a folder: name a file for the page")
     import project.estimators  # params.yaml may name its classes
     import project.metrics
     from mlops.simulation import chart, learning, world, year

@@ -85,7 +85,7 @@ def _parts(file: Path, wanted: list[str], rows: int, terms: Terms, findings: Fin
 
 
 def _answers(asking: Client, part: "pd.DataFrame", file: Path, terms: Terms) -> list[dict[str, Any]]:
-    columns = [[_json(value) for value in part[name].tolist()] for name in part]
+    columns = [[as_json_value(value) for value in part[name].tolist()] for name in part]
     records = [dict(zip(part.columns, values, strict=True)) for values in zip(*columns, strict=True)]
     try:
         return asking.predict(records)
@@ -106,7 +106,7 @@ def _from(part: "pd.DataFrame") -> str:
     return f"rows {part.index[0] + 1} to {part.index[-1] + 1}"
 
 
-def _json(value: Any) -> Any:
+def as_json_value(value: Any) -> Any:
     """A value as JSON has it; a time in ISO 8601, and as text what JSON lacks."""
     import pandas as pd
 

@@ -43,8 +43,7 @@ def retrain(
     from mlops.retraining import loop
     from mlops.retraining.steps import Request
 
-    if (source and from_predictions) or (query and not source):
-        raise typer.BadParameter("give --source, for a database with --query, or --from-predictions, or none of them")
+    check(source, query, from_predictions)
     request = Request(source, query, from_predictions, force)
     settings = params.load(params.Alerts)
     if not dry_run:
@@ -63,6 +62,14 @@ def retrain(
     if outcome.get("again"):
         typer.echo("this was done already, and nothing is new since (delete .retrain/state.json to do it again):")
     typer.echo("\n".join(outcome["told"]))
+
+
+def check(source: str | None, query: str | None, from_predictions: bool) -> None:
+    """Refuse options that exclude each other."""
+    if source == "":
+        raise typer.BadParameter("--source is empty: name a delivery, or leave it out for what lies in data/incoming/")
+    if (source and from_predictions) or (query and not source):
+        raise typer.BadParameter("give --source, for a database with --query, or --from-predictions, or none of them")
 
 
 def alarm(sentence: str) -> None:

@@ -13,6 +13,7 @@ import typer
 
 from mlops.base import files, locks
 from mlops.base.errors import StoreError, with_memory
+from mlops.commands.production import retrain
 
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
@@ -40,6 +41,7 @@ def schedule(
     """
     if on and every == "daily":
         raise typer.BadParameter("--on is the day of a weekly run: add --every weekly, or leave --on out")
+    _check(options or [])
     weekday = get_args(Weekday).index(on or "monday") if every == "weekly" else None
     zone = UTC if utc else None
     following = partial(next_time, at=_time_of_day(at), weekday=weekday, zone=zone)
@@ -107,6 +109,14 @@ def due_times(
             show(due, timedelta())
         yield due
         done = max(due, now())  # a clock that was put back does not make a time due again
+
+
+def _check(options: list[str]) -> None:
+    """Refuse options that retrain does not have, now and not at night."""
+    command = typer.Typer(add_completion=False)
+    command.command("retrain")(retrain.retrain)
+    with typer.main.get_command(command).make_context("python -m mlops retrain", [*options]) as context:
+        retrain.check(*(context.params[name] for name in ("source", "query", "from_predictions")))
 
 
 def _time_of_day(text: str) -> time:
