@@ -1,6 +1,5 @@
 """What stands before the endpoints of the server: who asks, how often, and what is written down of it."""
 
-import json
 import logging
 import re
 import secrets
@@ -16,22 +15,18 @@ from mlops.serving import keys
 from mlops.serving.metrics import Metrics
 from mlops.serving.prediction_log import timestamp
 from mlops.serving.request import JSON
+from mlops.serving.to_json import to_json
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 # Asked by machines that have no key; they tell nothing of a row.
 OPEN = {"/health", "/ready", "/metrics", "/docs", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready"}
 IDENTITY = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of a request, if the client gives one
 SAYS = logging.getLogger("mlops.serving")
-_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def answer(content: Any, status: int = 200) -> Response:
     """A response with JSON."""
-    return Response(
-        _ENCODE(content).encode("utf-8", "replace"),
-        status,
-        media_type=JSON,
-    )
+    return Response(to_json(content), status, media_type=JSON)
 
 
 class Access:
@@ -55,7 +50,8 @@ class Access:
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"").decode("ascii", "replace")
         identity = given if IDENTITY.fullmatch(given) else secrets.token_hex(8)
-        scope["identity"], status = identity, 500
+        scope["identity"], scope["content_type"] = identity, headers.get(b"content-type", b"").decode("latin-1")
+        status = 500
         began = False
 
         async def tell(message: Any) -> None:
@@ -123,4 +119,4 @@ class Access:
             "client": scope["client"][0] if scope["client"] else None,
             "key": who,
         }
-        sys.stdout.write(_ENCODE(line) + "\n")
+        sys.stdout.write(to_json(line).decode() + "\n")

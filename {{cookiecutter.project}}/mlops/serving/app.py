@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def create() -> Access:
 def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tuple[str, str], Endpoint]:
     """Add all endpoints to an application; returns them by method and path."""
     most = int(settings.body_megabytes * 1_000_000)
+    media_type = lru_cache(64)(request.media_type)
 
     async def body(asked: Request) -> bytes:
         """The body of a request, read as long as it is not too large or too slow."""
@@ -101,7 +103,7 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
         return guarded
 
     async def predict(asked: Request) -> Response:
-        kind = request.media_type(asked.headers.get("content-type"), (JSON, request.ARROW, request.PARQUET))
+        kind = media_type(asked.scope["content_type"], (JSON, request.ARROW, request.PARQUET))
         champion, content = current(asked), await body(asked)
         if kind != JSON:
             table = await worker.in_thread(bulk.table, content, kind, champion.reader, TABLE_BYTES)
@@ -116,7 +118,7 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
         return answer(found[0] if given.single else {"predictions": found})
 
     async def infer(asked: Request) -> Response:
-        request.media_type(asked.headers.get("content-type"))
+        media_type(asked.scope["content_type"])
         champion, content = current(asked), await body(asked)
         given = inference_protocol.inference(content, champion.reader)
         found = await worker.answers(given.rows, asked.scope["identity"])
@@ -139,7 +141,7 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
         return worker.champion
 
     async def feedback(asked: Request) -> Response:
-        request.media_type(asked.headers.get("content-type"))
+        media_type(asked.scope["content_type"])
         champion, content = current(asked), await body(asked)
         given = champion.reader.feedback(content, champion.classes)
         if not worker.feedback(given):
@@ -169,7 +171,7 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
         return answer(await worker.routes())
 
     async def change_route(asked: Request) -> Response:
-        request.media_type(asked.headers.get("content-type"))
+        media_type(asked.scope["content_type"])
         try:
             changed, reason, challenger = _wanted(request.parsed(await body(asked)), settings)
             new = await worker.change_route(changed, asked.scope["who"], reason, challenger)
