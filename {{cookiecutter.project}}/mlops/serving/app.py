@@ -18,11 +18,12 @@ from starlette.responses import Response
 from mlops.base import params, yaml
 from mlops.base.errors import ParameterError, StoreError
 from mlops.base.params import Serving
-from mlops.serving import bulk, inference_protocol, keys, openapi, request, routing
+from mlops.serving import bulk, docs_page, inference_protocol, keys, openapi, request, routing
 from mlops.serving.access import Access, Endpoint, answer
 from mlops.serving.metrics import Metrics
 from mlops.serving.options import VARIABLE, Options
 from mlops.serving.request import JSON, RequestError
+from mlops.serving.versions import Copy
 from mlops.serving.worker import Loaded, UnavailableError, Worker
 
 # Of what is asked without a body.
@@ -55,10 +56,16 @@ def create() -> Access:
         orphaned.cancel()
         await worker.close()
 
-    app = FastAPI(title=params.load(params.Register).name, lifespan=lifespan, redoc_url=None)
-    endpoints = _add_endpoints(app, worker, settings)
+    # FastAPI's own pages load their scripts from the web.
+    app = FastAPI(title=params.load(params.Register).name, lifespan=lifespan, redoc_url=None, docs_url=None)
     with_keys = bool(keys.named(keys.API_KEYS))
-    app.openapi = lambda: _description(app, worker, with_keys=with_keys)  # type: ignore[method-assign]
+
+    @lru_cache(1)  # anybody may ask for it, and it takes a while
+    def description(_: Copy | None) -> dict[str, Any]:
+        return _description(app, worker, with_keys=with_keys)
+
+    app.openapi = lambda: description(worker.champion and worker.champion.copy)  # type: ignore[method-assign]
+    endpoints = _add_endpoints(app, worker, settings)
     straight = {key: endpoints[key] for key in (("POST", "/predict"), ("POST", "/feedback"))}
     return Access(app, straight, metrics, settings.rate_limit / options.workers)
 
@@ -167,6 +174,14 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
     async def metrics(asked: Request) -> Response:
         return Response(worker.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    @lru_cache(1)
+    def page(_: Copy | None) -> str:
+        return docs_page.page(app.openapi())
+
+    async def docs(asked: Request) -> Response:
+        html = await worker.in_other(page, worker.champion and worker.champion.copy)
+        return Response(html, media_type="text/html", headers=docs_page.HEADERS)
+
     async def routes(asked: Request) -> Response:
         return answer(await worker.routes())
 
@@ -189,6 +204,7 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
         ("/ready", ready, "GET", PLAIN),
         ("/version", version, "GET", PLAIN),
         ("/metrics", metrics, "GET", None),
+        ("/docs", docs, "GET", None),
         ("/admin/route", routes, "GET", None),
         ("/admin/route", change_route, "POST", None),
         ("/v2/health/live", health, "GET", PLAIN),
