@@ -66,9 +66,10 @@ class Follower:
         Raises:
             StoreError: the folder of the server cannot be used.
         """
-        before = self.served
         if self.uri is None:
-            self.served = replace(before, store="the registry is not asked (--offline)")
+            # Another server of the folder may have fetched another version meanwhile.
+            found = versions.read(self.folder) or self.served
+            self.served = replace(found, store="the registry is not asked (--offline)")
         else:
             try:
                 self._refuse_to_make_a_store(self.uri)

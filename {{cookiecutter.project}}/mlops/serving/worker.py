@@ -477,6 +477,8 @@ class Worker:
         served = await self.in_other(versions.read, self.folder)
         if served is None:
             return
+        if self.served and self.served.checked:  # another server that begins in this folder has not looked yet
+            served = replace(served, checked=1)
         if served.champion and (self.champion is None or served.champion != self.champion.copy):
             try:
                 self.champion = await self.in_other(self._load, served.champion)
