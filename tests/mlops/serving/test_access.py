@@ -6,7 +6,9 @@ import os
 from typing import Any
 
 import pytest
-from mlops.serving import access
+from mlops.base.errors import ParameterError
+from mlops.base.params import Serving
+from mlops.serving import access, app
 
 from tests.mlops.serving.bodies import ROW
 
@@ -69,3 +71,11 @@ def test_a_log_that_nobody_reads_or_that_is_full_costs_lines_and_no_answer(monke
         monkeypatch.setattr(access.sys, "stdout", io.StringIO())
         with pytest.raises(OSError, match="No space"):
             full.close()
+
+
+@pytest.mark.parametrize("challenger", ["../../etc", "4 ", "-1", "٤", 4, None])
+def test_a_challenger_is_a_number(challenger: Any) -> None:
+    with pytest.raises(ParameterError, match="challenger has to be the number of a version"):
+        app._wanted({"route": "ab", "reason": "to try it", "challenger": challenger}, Serving())
+
+    assert app._wanted({"route": "ab", "reason": "to try it", "challenger": "4"}, Serving())[2] == "4"

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,6 +33,7 @@ ROUTING = ("route", "share", "key", "steps", "slow_ms", *routing.JUDGING)
 LONGEST_REASON = 500  # characters; it goes into the audit log
 TABLE_ROWS = 100  # times max_rows, in one Arrow or Parquet body
 TABLE_BYTES = 100_000_000  # of a table in memory
+NUMBER = re.compile("[0-9]{0,9}")  # of a version
 LARGE = 200_000  # bytes of a body that takes milliseconds to read: others are answered meanwhile
 
 
@@ -262,8 +264,8 @@ def _wanted(found: Any, settings: Serving) -> tuple[Serving, str, str]:
         raise ParameterError(
             f"{len(unknown)} names in the body are unknown: known are reason, challenger, {', '.join(ROUTING)}"
         )
-    if not isinstance(found.get("challenger", ""), str):
-        raise ParameterError("challenger has to be the number of a version, as a text")
+    if not isinstance(found.get("challenger", ""), str) or not NUMBER.fullmatch(found.get("challenger", "")):
+        raise ParameterError('challenger has to be the number of a version, as a text: "4"')
     wanted = {**settings.model_dump(), **{name: found[name] for name in ROUTING if name in found}}
     return (
         yaml.validate(Serving, wanted, "the body", ParameterError),
