@@ -1,8 +1,10 @@
 """The model server as people run it: a real process, a real registry, requests over HTTP."""
 
+import html
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -180,9 +182,11 @@ def test_the_documents_of_the_interface_have_the_columns_of_the_schema(
 ) -> None:
     status, described = server.ask("/openapi.json")
     assert status == 200
-    text = json.dumps(described)
-    assert all(json.dumps(name) in text for name in rows[0] if name != "customer_id")
-    assert b"swagger" in server.ask("/docs")[1]
+    text, page = json.dumps(described), html.unescape(server.ask("/docs")[1].decode())
+    assert all(json.dumps(name) in text and name in page for name in rows[0] if name != "customer_id")
+    assert 'Known are "Month-to-month", "One year", "Two year"' in page
+    assert json.dumps(described["components"]["schemas"]["PredictRequest"]["examples"][1]) in page
+    assert not re.search("<script|https?://", page)  # it is read where there is no web
 
 
 def test_requests_that_are_made_from_its_own_description_get_the_answers_that_it_describes(

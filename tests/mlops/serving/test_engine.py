@@ -4,6 +4,7 @@ import io
 import pickle
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -387,10 +388,13 @@ def test_scikit_learn_answers_for_what_has_no_engine_or_a_wrong_one(
 def test_scikit_learn_answers_where_treelite_is_wrong(
     monkeypatch: pytest.MonkeyPatch, change: float, reason: str
 ) -> None:
-    predict = treelite.gtil.predict
-    monkeypatch.setattr(
-        treelite.gtil, "predict", lambda *given, **more: predict(*given, **more) + np.array([0, change])
-    )
+    made = engine._interpreter
+
+    def wrong(*given: Any) -> engine.Evaluate:
+        ask = made(*given)
+        return lambda encoded: ask(encoded) + np.array([0, change])
+
+    monkeypatch.setattr(engine, "_interpreter", wrong)
 
     chosen = engine.choose(shipped_model("random_forest", "binary"), check())
 
@@ -471,17 +475,20 @@ def test_derived_columns_and_sources_are_computed_by_the_version_s_own_code() ->
 
 
 @pytest.mark.parametrize("many", [engine.SEVERAL_ROWS, engine.MANY_ROWS])
-def test_several_rows_are_scikit_learn_s(monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+def test_several_rows_are_scikit_learn_s(many: int) -> None:
     model = made(RandomForestClassifier(20, random_state=1), threshold=0.2)
-    chosen = engine.choose(model, check())
-    monkeypatch.setattr(treelite.gtil, "predict", None)
+
+    def fail(encoded: Any) -> Any:
+        raise AssertionError
+
+    chosen = replace(engine.choose(model, check()), evaluate=fail)
     asked = [rows()[number % len(rows())] for number in range(many)]
 
     found, right = chosen.predict(asked), model._predictions(asked)
 
     agree(found, right)
     assert found.probabilities.tobytes() == right.probabilities.tobytes()
-    with pytest.raises(TypeError):
+    with pytest.raises(AssertionError):
         chosen.predict(asked[:9])
 
 

@@ -1,5 +1,6 @@
 """The description of the server says what it takes and gives, whatever the columns are called."""
 
+import html
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlops.data import rows
 from mlops.data.schema import Schema
-from mlops.serving import openapi
+from mlops.serving import docs_page, openapi
 from mlops.serving.request import Reader, RequestError
 from openapi_spec_validator import validate
 
@@ -54,6 +55,25 @@ def test_a_column_is_described_by_what_is_known_of_it() -> None:
     assert 'the text "1,5" (with or without EUR)' in said["preis"]
     assert 'Known are "A", "B"; another text is a level that was never seen' in said["$ref"]
     assert 'or as "%d/%m/%Y". Missing is null or one of "01/01/1900".' in said['tag "№"']
+
+
+def test_the_page_for_people_has_each_column_and_runs_nothing_that_a_name_says() -> None:
+    schema = SCHEMA.model_copy(
+        update={"columns": {"<script>alert(1)</script>": SCHEMA.columns["tenure"], **SCHEMA.columns}}
+    )
+    parts = openapi.components(schema, ("No", "<b>Yes"), 3, None, known=True)
+
+    page = docs_page.page(document(parts))
+
+    assert "<script" not in page
+    assert "<b>" not in page
+    said = html.unescape(page)
+    assert all(f"<td>{name}</td>" in said for name in schema.needed)
+    assert 'Known are "A", "B"' in said
+    assert 'one of "No", "<b>Yes"' in said
+    assert 'null or one of "01/01/1900"' in said  # a word for missing of that column alone
+    assert "422: Values or columns are wrong" in said
+    assert "No version is loaded" in docs_page.page({**document({}), "components": {}})
 
 
 def test_the_examples_are_answered() -> None:

@@ -332,17 +332,55 @@ def test_a_period_has_its_start_and_not_its_end(tmp_path: Path) -> None:
     log.close()
 
 
-def test_the_last_label_wins_by_its_time_and_then_by_its_place(tmp_path: Path) -> None:
-    log = PredictionLog(tmp_path, "feedback")
-    log.append([told(1, "late", 9), told(1, "early", 2), told(2, "first", 3), told(2, "second", 3), told(3, 0)])
-    log.append([told(4, "Yes"), told(4, None, 5)])  # withdrawn
+def newest(folder: Path, *numbers: int) -> list[Any]:
+    """The labels of these predictions."""
     skipped: Counter[str] = Counter()
-
-    with prediction_log.labels(tmp_path, skipped) as label:
-        found = [label(name_of(number)) for number in (1, 2, 3, 4, 5)]
-
-    assert found == ["late", "second", 0, None, None]
+    with prediction_log.labels(folder, skipped) as label:
+        found = [label(name_of(number)) for number in numbers]
     assert skipped.total() == 0
+    return found
+
+
+def test_the_last_label_wins(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, "feedback")
+    log.append([told(1, "first", 3), told(1, "second", 3), told(2, 0)])
+    log.append([told(3, "Yes"), told(3, None, 5)])  # withdrawn
+
+    assert newest(tmp_path, 1, 2, 3, 4) == ["second", 0, None, None]
+    log.close()
+
+
+def test_the_last_label_wins_over_workers_and_a_restart_while_the_clock_is_set_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are read by their names, which begin with the wall clock: neither they nor times may decide."""
+    workers = [PredictionLog(tmp_path, "feedback") for _ in range(2)]
+    clock = iter(range(10**18, 0, -(10**15)))
+    monkeypatch.setattr(prediction_log.time, "time_ns", lambda: next(clock))
+    for number, log in enumerate([*workers, workers[0], workers[1]]):
+        log.append([told(1, number, -number), told(2, number, -number)])
+    assert newest(tmp_path, 1, 2) == [3, 3]
+
+    (tmp_path / prediction_log.ORDER).write_text("no number")  # the file is damaged: a process still knows its own
+    workers[1].append([told(1, 4, -4)])
+    again = PredictionLog(tmp_path, "feedback")
+    again._start = "19700101T000000Z"
+    again.append([told(1, 5, -5)])
+
+    assert newest(tmp_path, 1, 2) == [5, 3]
+    assert prediction_log.find(tmp_path, name_of(1)) is None  # such a prediction was never made
+    for log in (*workers, again):
+        log.close()
+
+
+def test_labels_of_an_older_server_have_the_order_of_their_times(tmp_path: Path) -> None:
+    (tmp_path / "feedback").mkdir()
+    lines = [told(1, "late", 9), told(1, "early", 2), told(2, "first", 3), told(2, "second", 3), told(3, "old")]
+    (tmp_path / "feedback" / "1.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    log = PredictionLog(tmp_path, "feedback")
+    log.append([told(3, "new", -5)])
+
+    assert newest(tmp_path, 1, 2, 3) == ["late", "second", "new"]
     log.close()
 
 
@@ -351,8 +389,9 @@ def test_one_prediction_is_found_with_its_newest_label(tmp_path: Path) -> None:
     log.append([asked(1, request=name_of(2)), asked(2)])
     assert prediction_log.find(tmp_path, name_of(2)) == (asked(2), None)
 
-    labels.append([told(2, "No", 4), told(2, "Yes", 3), told(1, "No", 5)])
-    assert prediction_log.find(tmp_path, name_of(2)) == (asked(2), told(2, "No", 4))
+    labels.append([told(2, "Yes", 4), told(2, "No", 3), told(1, "No", 5)])
+    found, label = prediction_log.find(tmp_path, name_of(2)) or ({}, None)
+    assert (found, label and label.pop("order") > 0, label) == (asked(2), True, told(2, "No", 3))
     assert prediction_log.find(tmp_path, name_of(3)) is None
     log.close()
     labels.close()

@@ -334,6 +334,20 @@ def test_a_locked_file_is_one_sentence_and_can_be_read_meanwhile(
         assert state.totals(connection, "a1") == {0: {"champion": 1}}
 
 
+def test_what_waits_for_a_full_disk_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "MOST_WAITING", 3)
+    waiting = Batch()
+    for number in range(5):
+        later = answered(f"a-{number}", "Yes").joined(batch(("challenger", [ERROR], number)))
+        later.actuals[f"a-{number}"] = "No"
+        waiting = waiting.joined(later)
+
+    assert [name for name, *_ in waiting.answered] == ["a-2", "a-3", "a-4"]
+    assert [unit for _, _, unit in waiting.first] == [0, 1, 2]
+    assert list(waiting.actuals) == ["a-0", "a-1", "a-2"]
+    assert waiting.requests.total() == 5  # numbers take no room
+
+
 def test_a_file_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / state.FILE)) as later:
         later.execute("PRAGMA user_version = 2")

@@ -247,6 +247,25 @@ def test_the_last_good_champion_goes_on_when_the_next_one_is_damaged(tmp_path: P
     assert "is not whole" in described["refused"]["champion"]
 
 
+def test_another_server_that_begins_in_the_folder_changes_nothing(tmp_path: Path) -> None:
+    champion, newer = a_version(tmp_path, "good"), a_version(tmp_path, "good")
+
+    async def check(one: Worker) -> Served | None:
+        versions.write(tmp_path, Served("demo", champion))  # it has not asked the registry yet
+        await one._look()
+        return one.served
+
+    served = in_a_worker(tmp_path, Served("demo", champion, checked=1), check)
+
+    assert served == Served("demo", champion, checked=1)  # so that it stays ready
+    offline = following.Follower(tmp_path, SETTINGS, Register(name="demo"), None)
+    versions.write(tmp_path, Served("demo", newer, checked=1))  # a server that asks has fetched another champion
+    offline.look()
+    found = versions.read(tmp_path)
+    assert found is not None
+    assert found.champion == newer  # and one that does not ask does not take it back
+
+
 def test_before_any_route_the_version_that_answers_is_named(tmp_path: Path) -> None:
     champion = a_version(tmp_path, "good")
 

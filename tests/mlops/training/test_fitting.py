@@ -6,6 +6,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -541,3 +542,31 @@ def test_boosting_of_many_rows_is_to_the_byte_what_it_would_be_with_its_own_earl
     assert pickle.dumps(found) == pickle.dumps(expected)
     assert held
     assert sum(map(len, held)) == 0, "encoded rows were kept beside their bins"
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        HistGradientBoostingClassifier(max_iter=20, random_state=1),
+        HistGradientBoostingClassifier(max_iter=5, max_bins=16, early_stopping=True, random_state=1),
+        HistGradientBoostingRegressor(max_iter=20, random_state=1),
+        HistGradientBoostingRegressor(loss="poisson", max_iter=20, random_state=1),
+    ],
+    ids=["classes", "few bins", "numbers", "counts"],
+)
+@pytest.mark.parametrize("labels", [2, 3])
+def test_rows_as_bins_get_the_bits_of_scikit_learn(estimator: Any, labels: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.normal(size=2000), rng.integers(0, 2, 2000), rng.integers(0, 900, 2000) / 7])
+    rows[rng.random(rows.shape) < 0.05] = np.nan
+    target = rng.integers(0, labels, 2000) * np.nan_to_num(np.abs(rows[:, 0]) > 0.3)
+    estimator = clone(estimator).fit(rows, target)
+    limits = [limit for limits in estimator._bin_mapper.bin_thresholds_ for limit in limits.tolist()]
+    edges = [*limits, *np.nextafter(limits, np.inf), *np.nextafter(limits, -np.inf), np.inf, -np.inf, 1e300, -0.0]
+    asked = np.concatenate([rows, rng.choice(edges, (5000, 3))])
+    ask = "predict_proba" if hasattr(estimator, "predict_proba") else "predict"
+
+    found = fitting._trees(estimator, ask, asked)
+
+    assert found.tobytes() == getattr(estimator, ask)(asked).tobytes()
+    assert not hasattr(estimator, "_in_fit")

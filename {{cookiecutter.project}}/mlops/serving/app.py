@@ -4,9 +4,11 @@ import asyncio
 import gc
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ from starlette.responses import Response
 from mlops.base import params, yaml
 from mlops.base.errors import ParameterError, StoreError
 from mlops.base.params import Serving
-from mlops.serving import bulk, inference_protocol, keys, openapi, request, routing
+from mlops.serving import bulk, docs_page, inference_protocol, keys, openapi, request, routing
 from mlops.serving.access import Access, Endpoint, answer
 from mlops.serving.metrics import Metrics
 from mlops.serving.options import VARIABLE, Options
 from mlops.serving.request import JSON, RequestError
+from mlops.serving.versions import Copy
 from mlops.serving.worker import Loaded, UnavailableError, Worker
 
 # Of what is asked without a body.
@@ -30,6 +33,7 @@ ROUTING = ("route", "share", "key", "steps", "slow_ms", *routing.JUDGING)
 LONGEST_REASON = 500  # characters; it goes into the audit log
 TABLE_ROWS = 100  # times max_rows, in one Arrow or Parquet body
 TABLE_BYTES = 100_000_000  # of a table in memory
+NUMBER = re.compile("[0-9]{0,9}")  # of a version
 LARGE = 200_000  # bytes of a body that takes milliseconds to read: others are answered meanwhile
 
 
@@ -54,10 +58,16 @@ def create() -> Access:
         orphaned.cancel()
         await worker.close()
 
-    app = FastAPI(title=params.load(params.Register).name, lifespan=lifespan, redoc_url=None)
-    endpoints = _add_endpoints(app, worker, settings)
+    # FastAPI's own pages load their scripts from the web.
+    app = FastAPI(title=params.load(params.Register).name, lifespan=lifespan, redoc_url=None, docs_url=None)
     with_keys = bool(keys.named(keys.API_KEYS))
-    app.openapi = lambda: _description(app, worker, with_keys=with_keys)  # type: ignore[method-assign]
+
+    @lru_cache(1)  # anybody may ask for it, and it takes a while
+    def description(_: Copy | None) -> dict[str, Any]:
+        return _description(app, worker, with_keys=with_keys)
+
+    app.openapi = lambda: description(worker.champion and worker.champion.copy)  # type: ignore[method-assign]
+    endpoints = _add_endpoints(app, worker, settings)
     straight = {key: endpoints[key] for key in (("POST", "/predict"), ("POST", "/feedback"))}
     return Access(app, straight, metrics, settings.rate_limit / options.workers)
 
@@ -65,6 +75,7 @@ def create() -> Access:
 def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tuple[str, str], Endpoint]:
     """Add all endpoints to an application; returns them by method and path."""
     most = int(settings.body_megabytes * 1_000_000)
+    media_type = lru_cache(64)(request.media_type)
 
     async def body(asked: Request) -> bytes:
         """The body of a request, read as long as it is not too large or too slow."""
@@ -101,7 +112,7 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
         return guarded
 
     async def predict(asked: Request) -> Response:
-        kind = request.media_type(asked.headers.get("content-type"), (JSON, request.ARROW, request.PARQUET))
+        kind = media_type(asked.scope["content_type"], (JSON, request.ARROW, request.PARQUET))
         champion, content = current(asked), await body(asked)
         if kind != JSON:
             table = await worker.in_thread(bulk.table, content, kind, champion.reader, TABLE_BYTES)
@@ -116,7 +127,7 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
         return answer(found[0] if given.single else {"predictions": found})
 
     async def infer(asked: Request) -> Response:
-        request.media_type(asked.headers.get("content-type"))
+        media_type(asked.scope["content_type"])
         champion, content = current(asked), await body(asked)
         given = inference_protocol.inference(content, champion.reader)
         found = await worker.answers(given.rows, asked.scope["identity"])
@@ -139,7 +150,7 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
         return worker.champion
 
     async def feedback(asked: Request) -> Response:
-        request.media_type(asked.headers.get("content-type"))
+        media_type(asked.scope["content_type"])
         champion, content = current(asked), await body(asked)
         given = champion.reader.feedback(content, champion.classes)
         if not worker.feedback(given):
@@ -165,11 +176,19 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
     async def metrics(asked: Request) -> Response:
         return Response(worker.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    @lru_cache(1)
+    def page(_: Copy | None) -> str:
+        return docs_page.page(app.openapi())
+
+    async def docs(asked: Request) -> Response:
+        html = await worker.in_other(page, worker.champion and worker.champion.copy)
+        return Response(html, media_type="text/html", headers=docs_page.HEADERS)
+
     async def routes(asked: Request) -> Response:
         return answer(await worker.routes())
 
     async def change_route(asked: Request) -> Response:
-        request.media_type(asked.headers.get("content-type"))
+        media_type(asked.scope["content_type"])
         try:
             changed, reason, challenger = _wanted(request.parsed(await body(asked)), settings)
             new = await worker.change_route(changed, asked.scope["who"], reason, challenger)
@@ -187,6 +206,7 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
         ("/ready", ready, "GET", PLAIN),
         ("/version", version, "GET", PLAIN),
         ("/metrics", metrics, "GET", None),
+        ("/docs", docs, "GET", None),
         ("/admin/route", routes, "GET", None),
         ("/admin/route", change_route, "POST", None),
         ("/v2/health/live", health, "GET", PLAIN),
@@ -244,8 +264,8 @@ def _wanted(found: Any, settings: Serving) -> tuple[Serving, str, str]:
         raise ParameterError(
             f"{len(unknown)} names in the body are unknown: known are reason, challenger, {', '.join(ROUTING)}"
         )
-    if not isinstance(found.get("challenger", ""), str):
-        raise ParameterError("challenger has to be the number of a version, as a text")
+    if not isinstance(found.get("challenger", ""), str) or not NUMBER.fullmatch(found.get("challenger", "")):
+        raise ParameterError('challenger has to be the number of a version, as a text: "4"')
     wanted = {**settings.model_dump(), **{name: found[name] for name in ROUTING if name in found}}
     return (
         yaml.validate(Serving, wanted, "the body", ParameterError),

@@ -1,7 +1,9 @@
 """What answers raw rows: a fast engine that has shown to agree with scikit-learn, or scikit-learn itself."""
 
+import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -89,6 +91,10 @@ class Fast:
     classes: tuple[Label, ...]
     reason: str = ""
 
+    @cached_property
+    def _labels(self) -> NDArray[Any]:
+        return np.array(self.classes, dtype=object)
+
     def predict(self, rows: Sequence[Mapping[str, Any]]) -> Predictions:
         """The predictions for n raw rows; the model as it is answers for rows that are unusual."""
         if 0 < len(rows) < MANY_ROWS:
@@ -103,15 +109,16 @@ class Fast:
 
     def answers(self, found: NDArray[Any]) -> Predictions:
         """The predictions for n rows from what an evaluator `found`, made as in `training.fitting.predict`."""
-        positive = self.model.model.positive
+        positive, threshold = self.model.model.positive, getattr(self.model.model, "threshold", None)
         if found.ndim == 1:
             predicted = found.astype(object) if self.classes else found
             return Predictions(predicted, predicted, None, self.classes, positive)
-        predicted = np.array(self.classes, dtype=object)[found.argmax(axis=1)]
-        answers = Predictions(predicted, predicted, found, self.classes, positive)
-        threshold = getattr(self.model.model, "threshold", None)
-        answers = answers if threshold is None else answers.at(threshold)
-        return replace(answers, actual=answers.predicted)
+        if threshold is None:
+            predicted = self._labels[found.argmax(axis=1)]
+        else:  # the positive class stands at 0 or 1
+            place = self.classes.index(positive)
+            predicted = self._labels[np.where(found[:, place] >= threshold, place, 1 - place)]
+        return Predictions(predicted, predicted, found, self.classes, positive, threshold)
 
     def _asked(self, encoded: NDArray[np.float64]) -> Predictions:
         """What scikit-learn itself gives for n encoded rows."""
@@ -189,14 +196,10 @@ def _trees(estimator: "BaseEstimator") -> tuple[Evaluate, Evaluate]:
     ensemble = treelite.sklearn.import_model(estimator)
     # Scikit-learn compares with numbers of 32 bits, but for HistGradientBoosting.
     dtype = np.float64 if kind.startswith("Hist") else np.float32
-
-    def ask(encoded: NDArray[np.float64], margin: bool) -> NDArray[np.float64]:
-        found = treelite.gtil.predict(ensemble, encoded.astype(dtype), nthread=1, pred_margin=margin)
-        one: NDArray[np.float64] = found[:, 0, :]
-        return one
+    ask, ask_margin = (_interpreter(ensemble, estimator.n_features_in_, dtype, kind) for kind in ("default", "raw"))
 
     def evaluate(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
-        found = ask(encoded, has_margin and many)
+        found = (ask_margin if has_margin and many else ask)(encoded)
         if not is_class:
             return found[:, 0]
         if not many:
@@ -207,11 +210,39 @@ def _trees(estimator: "BaseEstimator") -> tuple[Evaluate, Evaluate]:
         return found
 
     def scores(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
-        return ask(encoded, has_margin)[:, -1]
+        return (ask_margin if has_margin else ask)(encoded)[:, -1]
 
     is_class, has_margin = is_classifier(estimator), hasattr(estimator, "decision_function")
     many = is_class and len(estimator.classes_) > 2
     return evaluate, scores
+
+
+def _interpreter(ensemble: Any, width: int, dtype: Any, kind: str) -> Evaluate:
+    """What GTIL gives for n encoded rows with so many columns, shape (n, k), by treelite's C interface.
+
+    For one row the Python function takes longer than the trees: it makes the same settings anew in each call.
+    """
+    import treelite.gtil
+    from treelite.core import _LIB
+
+    settings = treelite.gtil.gtil.GTILConfig(nthread=1, predict_type=kind)
+    taken, given, name = np.dtype(ensemble.input_type), np.dtype(ensemble.output_type), ensemble.input_type.encode()
+    rows = treelite.gtil.predict(ensemble, np.zeros((1, width)), nthread=1, pred_margin=kind == "raw")
+    if ensemble.num_feature != width or rows.shape[:2] != (1, 1):
+        raise ValueError("treelite took it for another model")
+
+    def ask(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
+        if encoded.shape[1] != width:  # it reads on behind the end
+            raise ValueError(f"{width} columns were expected")
+        source = np.ascontiguousarray(encoded.astype(dtype), taken)
+        found = np.zeros((len(encoded), rows.shape[2]), given)
+        places = (ctypes.c_void_p(source.ctypes.data), ctypes.c_void_p(found.ctypes.data))
+        count = ctypes.c_uint64(len(encoded))
+        if _LIB.TreeliteGTILPredict(ensemble.handle, places[0], name, count, places[1], settings.handle):
+            raise RuntimeError("treelite could not evaluate the trees")
+        return found
+
+    return ask
 
 
 def _itself(estimator: "BaseEstimator") -> tuple[Evaluate, Evaluate]:

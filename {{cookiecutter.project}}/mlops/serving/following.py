@@ -44,7 +44,7 @@ class Follower:
         self._waits = ""  # why a canary that has passed is not promoted yet
 
     def run(self, stop: threading.Event, every: float = POLL) -> None:
-        """Look until `stop` is set."""
+        """Look until `stop` is set, or the first look has not found the `only` version."""
         while True:
             try:
                 self.look()
@@ -52,8 +52,13 @@ class Follower:
                 self._tell(str(error))
             except Exception:  # of a bug, workers must not die
                 SAYS.exception("a look at the registry failed")
-            if stop.wait(every):
+            if self.is_in_vain or stop.wait(every):
                 return
+
+    @property
+    def is_in_vain(self) -> bool:
+        """Whether it has looked for the `only` version, and there is none to serve."""
+        return bool(self.only and self.served.checked and self.served.champion is None)
 
     def look(self) -> None:
         """See what is in production, fetch what is missing, and carry out what is decided.
@@ -61,9 +66,10 @@ class Follower:
         Raises:
             StoreError: the folder of the server cannot be used.
         """
-        before = self.served
         if self.uri is None:
-            self.served = replace(before, store="the registry is not asked (--offline)")
+            # Another server of the folder may have fetched another version meanwhile.
+            found = versions.read(self.folder) or self.served
+            self.served = replace(found, store="the registry is not asked (--offline)")
         else:
             try:
                 self._refuse_to_make_a_store(self.uri)

@@ -35,6 +35,7 @@ class Metrics:
         )
         self.log_drops = counter("log_drops_total", "Predictions that were not logged: the disk is full, say.")
         self.shadow_drops = counter("shadow_drops_total", "Shadow rows that were left out: the challenger is behind.")
+        self.access_drops = counter("access_log_drops_total", "Lines of the access log that nobody would have read.")
         self.queue = Gauge("mlops_queue_rows", "Rows that wait.", registry=mine, multiprocess_mode="livesum")
         # To look a series up by its labels takes longer than to count.
         self.requests = lru_cache(1024)(self._requests.labels)

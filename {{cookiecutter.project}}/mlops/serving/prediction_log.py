@@ -4,7 +4,8 @@ Below the server's folder, `predictions/` and `feedback/` have the files of each
 `<UTC start>-<process>-<n>.jsonl`; the next one (n) begins at 64 MB. A prediction is `{"id", "time", "version",
 "variant", "features": the raw row, "prediction", "probability", "ms", "request"}`, with `"masked"`, the names of
 features whose values were left out, and `"shadow": true` if nobody was given the answer. Feedback is `{"id", "time",
-"actual"}`; the last one of an id counts. Times are ISO 8601 in UTC.
+"actual", "order"}`; the last one of an id counts. Times are ISO 8601 in UTC. The order is in microseconds since 1970,
+too, but it never goes back, whatever happens to the clock, and all processes share it.
 """
 
 import errno
@@ -16,12 +17,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from mlops.base import locks
 from mlops.base.errors import StoreError
+from mlops.serving.to_json import finite, to_json
 
 Kind = Literal["predictions", "feedback"]
 Record = dict[str, Any]
@@ -29,6 +32,9 @@ Record = dict[str, Any]
 SHARES: Mapping[Kind, float] = {"predictions": 0.9, "feedback": 1.0}
 NEEDS: Mapping[Kind, tuple[str, type]] = {"predictions": ("features", dict), "feedback": ("actual", object)}
 ROTATED = 64_000_000  # bytes of a file
+ORDER = "feedback.order"  # the file with the order of the last label
+ORDER_BYTES, LAST = 19, 2**62  # of its text, and what no place comes near
+ORDER_SECONDS = 0.05  # to wait for another process that takes its place in the order
 LOOK = 2.0  # seconds between two looks at the folder, which other processes fill and people clear
 REPEATED = "line of a prediction that stands there before"
 RETRY = 1.0  # seconds without an attempt after one that failed
@@ -67,6 +73,7 @@ class PredictionLog:
         self._size = self._total = 0  # bytes of that file; of all files of the log
         self._look_at = self._retry_at = -math.inf
         self._unsynced = self._is_new = False
+        self._last = 0  # in the order of labels
         self._retired: list[int] = []  # descriptors that are to be synced and closed
 
     def append(self, records: Sequence[Record]) -> None:
@@ -76,6 +83,7 @@ class PredictionLog:
         what came after the last `sync`.
         """
         try:
+            records = self._ordered(records) if self._kind == "feedback" else records
             lines = b"".join([self._line(record) for record in records])
         except Exception as error:  # whatever it is, the answer has to go out
             with self._lock:
@@ -121,10 +129,26 @@ class PredictionLog:
     def _line(self, record: Record) -> bytes:
         if self._masked and (masked := [name for name in record["features"] if name in self._masked]):
             record = {**record, "features": {**record["features"], **dict.fromkeys(masked)}, "masked": masked}
-        try:
-            return f"{_ENCODE(record)}\n".encode()
-        except ValueError:  # a number that is not finite, or half a surrogate pair
-            return f"{_ENCODE(_finite(record))}\n".encode(errors="replace")
+        return to_json(record, _plain) + b"\n"
+
+    def _ordered(self, labels: Sequence[Record]) -> list[Record]:
+        """The labels with their places in the order: after all labels of all processes so far."""
+        place, file = self._folder / ORDER, None
+        with self._lock, ExitStack() as stack:
+            try:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                stack.enter_context(locks.exclusive(self._folder / f"{ORDER}.lock", "it is taken", ORDER_SECONDS))
+                file = os.open(place, os.O_RDWR | os.O_CREAT, 0o600)
+                stack.callback(os.close, file)
+                self._last = max(self._last, _number(os.read(file, ORDER_BYTES)))
+            except (OSError, StoreError):
+                pass  # then they are at least after those of this process
+            first = max(time.time_ns() // 1000, self._last + 1)
+            self._last = first + len(labels) - 1
+            if file is not None:
+                with suppress(OSError):
+                    os.pwrite(file, b"%0*d" % (ORDER_BYTES, self._last), 0)
+        return [{**label, "order": first + number} for number, label in enumerate(labels)]
 
     def _write(self, lines: bytes, count: int) -> None:
         now = time.monotonic()
@@ -250,24 +274,23 @@ def labels(folder: Path, skipped: Counter[str]) -> Iterator[Callable[[str], Any]
 def timed_labels(folder: Path, skipped: Counter[str]) -> Iterator[Callable[[str], tuple[Any, float] | None]]:
     """A function that gives the actual value of a prediction by its id with its time (Unix seconds); None without one.
 
-    Of several values for an id, the one with the latest time counts, of those with the same time the one in the last
-    place; of equal values in a row the time is that of the first one, so that a label may be sent again. The labels lie
-    in a temporary file as soon as they are many, so that memory does not grow with them. What is damaged is counted in
-    `skipped` by file.
+    Of several values for an id, the last one in their order counts; of equal values in a row the time is that of the
+    first one, so that a label may be sent again. The labels lie in a temporary file as soon as they are many, so that
+    memory does not grow with them. What is damaged is counted in `skipped` by file.
 
     Raises:
         StoreError: a file of the log cannot be read, or there is no room for the temporary file.
     """
     try:
         with closing(sqlite3.connect("", isolation_level=None)) as store:  # "": a temporary file of SQLite's own
-            store.execute("CREATE TABLE labels (id TEXT PRIMARY KEY, first REAL, time REAL, actual TEXT) WITHOUT ROWID")
+            store.execute("CREATE TABLE labels (id TEXT PRIMARY KEY, first REAL, actual TEXT, place INT) WITHOUT ROWID")
             store.execute("BEGIN")
             store.executemany(
-                "INSERT INTO labels VALUES (?1, ?2, ?2, ?3) ON CONFLICT (id) DO UPDATE "
+                "INSERT INTO labels VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE "
                 "SET first = iif(actual = excluded.actual, first, excluded.first), "
-                "time = excluded.time, actual = excluded.actual WHERE excluded.time >= time",
+                "actual = excluded.actual, place = excluded.place WHERE excluded.place >= place",
                 (
-                    (record["id"], moment.timestamp(), json.dumps(record["actual"]))
+                    (record["id"], moment.timestamp(), json.dumps(record["actual"]), _order(moment, record))
                     for moment, record in _records(folder, "feedback", skipped)
                 ),
             )
@@ -290,11 +313,9 @@ def find(folder: Path, prediction: str) -> tuple[Record, Record | None] | None:
     found = next((record for _, record in _records(folder, "predictions", Counter(), prediction)), None)
     if found is None:
         return None
-    newest, feedback = None, None
-    for moment, record in _records(folder, "feedback", Counter(), prediction):
-        if newest is None or moment >= newest:
-            newest, feedback = moment, record
-    return found, feedback
+    labels = [(_order(*label), label[1]) for label in _records(folder, "feedback", Counter(), prediction)]
+    newest = max(labels[::-1], key=lambda label: label[0], default=(0, None))  # of equal ones that in the last place
+    return found, newest[1]
 
 
 def _records(
@@ -331,28 +352,27 @@ def _record(line: bytes, kind: Kind) -> tuple[datetime, Record] | None:
     return (moment, record) if whole else None
 
 
+def _order(moment: datetime, record: Record) -> int:
+    """The place of a label in the order of all; its time, where the server that wrote it knew no order."""
+    order = record.get("order")
+    return order if type(order) is int and 0 < order < LAST else int(moment.timestamp() * 1_000_000)
+
+
+def _number(text: bytes) -> int:
+    """The place that a file has, 0 if it has none."""
+    return found if text.isdigit() and (found := int(text)) < LAST else 0
+
+
 def _plain(value: Any) -> Any:
     """What JSON has no form for, as from Arrow: a scalar of numpy as its value, all else (a date, say) as text."""
     if hasattr(value, "item"):
-        return _finite(value.item())
+        return finite(value.item())
     text = value.isoformat() if hasattr(value, "isoformat") else str(value)
     return None if text in ("NaT", "<NA>", "NaN") else text
-
-
-def _finite(value: Any) -> Any:
-    """The same value with None for each number in it that is not finite."""
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON")
 
 
-_ENCODE = json.JSONEncoder(
-    ensure_ascii=False, check_circular=False, allow_nan=False, separators=(",", ":"), default=_plain
-).encode
 _DECODE = json.JSONDecoder(parse_constant=_refuse).decode

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ BUSY_SECONDS = 2.0  # to wait for another process's transaction
 OPENING_SECONDS = 30.0
 LONGEST_GAP = 5.0  # seconds between two additions; of a longer one, such as a server that stood still, only this counts
 MOST_ANSWERED = 2_000_000  # answered ids that are kept for feedback, about 100 bytes each
+MOST_WAITING = 200_000  # answers, keys and labels that one worker keeps while the file cannot be written
 TIDIED = 5_000  # old rows that one call removes
 CLAIM_SECONDS = 120.0  # for which a worker has a decision to itself
 
@@ -99,14 +101,18 @@ class Batch:
             self.answered.append((answer.id, route.id, answer.variant, part, answer.unit, prediction))
 
     def joined(self, later: "Batch") -> "Batch":
-        """This batch and a later one as one."""
+        """This batch and a later one as one; while nothing can be written, it has a bound.
+
+        Of the answers that feedback may come for, the latest are kept; of keys and of feedback the first.
+        """
+        actuals = self.actuals | later.actuals
         return Batch(
             self.versions + later.versions,
             self.requests + later.requests,
             self.events + later.events,
-            later.first | self.first,
-            [*self.answered, *later.answered],
-            self.actuals | later.actuals,
+            dict(islice((self.first | later.first | self.first).items(), MOST_WAITING)),
+            [*self.answered, *later.answered][-MOST_WAITING:],
+            dict(islice(actuals.items(), MOST_WAITING)),
         )
 
     def __bool__(self) -> bool:

@@ -1,7 +1,9 @@
 """What one worker answers with, and what it writes down: versions, routing, counts and the log."""
 
 import asyncio
+import importlib
 import logging
+import math
 import random
 import secrets
 import time
@@ -13,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import pandas as pd
 
 from mlops.base.errors import ParameterError, ProjectError, StoreError
@@ -44,6 +45,10 @@ LARGEST = 3.4e38  # of 32 bits
 WAITING_ROWS = 20_000  # that may wait for a slow model; a request that would wait longer is refused
 COLD_SLOW = 250.0  # milliseconds: the limit of slow answers where the champion has given too few to tell
 SHADOW_ROWS = 1000  # that may wait for the challenger
+EARLY = (
+    "pyarrow.parquet", "sklearn.calibration", "sklearn.compose", "sklearn.ensemble", "sklearn.impute",
+    "sklearn.linear_model", "sklearn.pipeline", "treelite.sklearn",
+)  # fmt: skip
 TRIES = 5  # to find the prediction of feedback
 
 
@@ -358,8 +363,8 @@ class Worker:
                 self._batch.remember(route, known)
         if tested:
             self._batch.count(route, unit.variant, sorted(events), unit.key)
-        self._count(parts, champion)
         self._log(records)
+        asyncio.get_running_loop().call_soon(self._count, parts, champion)  # after the answer, which need not wait
 
     async def _of_challenger(self, challenger: Challenger, rows: Rows) -> list[dict[str, Any]]:
         """The challenger's answers.
@@ -384,7 +389,11 @@ class Worker:
             self.metrics.errors("champion").inc()
             raise _blamed(error, rows) from None
         given = None if predictions.probabilities is None else predictions.probabilities.tolist()
-        return _parts(predictions.predicted.tolist(), given, champion.classes, champion.positive)
+        parts = _parts(predictions.predicted.tolist(), given, champion.classes, champion.positive)
+        if not all(map(_is_plain, parts)):
+            self.metrics.errors("champion").inc()
+            raise ValueError(f"version {champion.copy.number} gave an answer that is not finite")
+        return parts
 
     async def _predict(self, champion: Loaded, rows: Rows) -> "Predictions":
         if champion.batcher:
@@ -468,6 +477,8 @@ class Worker:
         served = await self.in_other(versions.read, self.folder)
         if served is None:
             return
+        if self.served and self.served.checked:  # another server that begins in this folder has not looked yet
+            served = replace(served, checked=1)
         if served.champion and (self.champion is None or served.champion != self.champion.copy):
             try:
                 self.champion = await self.in_other(self._load, served.champion)
@@ -551,7 +562,8 @@ class Worker:
 
 def _import_early() -> None:
     """Import what a model takes, while the parent process looks at the registry."""
-    import treelite.gtil  # noqa: F401
+    for name in EARLY:
+        importlib.import_module(name)
 
 
 def _parts(
@@ -610,8 +622,8 @@ def _record(answer: Mapping[str, Any], row: Mapping[str, Any], ms: float, reques
 
 
 def _is_plain(answer: Mapping[str, Any]) -> bool:
-    numbers = [value for value in (answer["prediction"], answer.get("probability")) if isinstance(value, float)]
-    return all(np.isfinite(numbers))
+    numbers = (answer["prediction"], answer.get("probability"))
+    return all(math.isfinite(number) for number in numbers if isinstance(number, float))
 
 
 def _ms(start: float) -> float:

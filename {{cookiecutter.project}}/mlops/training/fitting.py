@@ -4,6 +4,7 @@ What that takes: seeds for everything that draws; a fixed number of threads belo
 floating-point sums depends on it; parallel work over whole folds only; and no trace of it (`n_jobs`) in the model.
 """
 
+import copy
 import re
 import threading
 import warnings
@@ -363,7 +364,13 @@ def _clipped(encoded: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _trees(estimator: "BaseEstimator", ask: str, encoded: NDArray[np.float64]) -> NDArray[Any]:
     """What trees answer to n encoded rows; a random forest is added up here as scikit-learn does, with less ado."""
-    kind, rows = type(estimator).__name__, encoded.astype(np.float32)
+    kind = type(estimator).__name__
+    if kind.startswith("Hist") and getattr(estimator, "_preprocessor", None) is None:
+        # Its thresholds are the limits of bins: a byte for each value takes the same way, in half the time.
+        of_bins = copy.copy(estimator)
+        of_bins._in_fit = True  # as scikit-learn says that rows are binned
+        return getattr(of_bins, ask)(estimator._bin_mapper.transform(encoded))  # type: ignore[no-any-return]
+    rows = encoded.astype(np.float32)
     if not kind.startswith(FORESTS) or not np.isfinite(rows).all():  # it says what is wrong with them
         return getattr(estimator, ask)(encoded)  # type: ignore[no-any-return]
     total = np.zeros((len(rows), estimator.estimators_[0].tree_.value.shape[2]))

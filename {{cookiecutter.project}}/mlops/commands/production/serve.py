@@ -62,10 +62,6 @@ def serve(
         folder, settings, register, None if offline else params.load(params.Tracking).uri, version
     )
     versions.write(folder, follower.served)
-    if version:
-        follower.look()
-        if follower.served.champion is None:
-            raise StoreError(follower.served.refused.get("champion") or follower.served.store)
     if fetch:
         _fetch(follower)
         return
@@ -94,11 +90,20 @@ def serve(
     )
     stop = threading.Event()
     listening = _bound(host, port)
+    parent = Multiprocess(config, sockets=[listening])
+
+    def follow() -> None:
+        follower.run(stop, poll)
+        parent.should_exit.set()  # a version that was asked for and cannot be had
+
     try:
-        threading.Thread(target=follower.run, args=(stop, poll), daemon=True).start()
+        # The registry is asked while the workers import what they need: both take more than a second.
+        threading.Thread(target=follow, daemon=True).start()
         place = f"http{'s' if certificate else ''}://{host}:{listening.getsockname()[1]}"
         typer.echo(f"{place} answers as soon as {place}/ready does; {place}/docs says what to ask", err=True)
-        Multiprocess(config, sockets=[listening]).run()
+        parent.run()
+        if follower.is_in_vain:
+            raise _nothing(follower)
     finally:
         stop.set()
         listening.close()
@@ -109,8 +114,13 @@ def _fetch(follower: "Follower") -> None:
     follower.look()
     served = follower.served
     if served.champion is None:
-        raise StoreError(served.refused.get("champion") or served.store or f"{served.name} has nothing in production")
+        raise _nothing(follower)
     typer.echo(f"version {served.champion.number} of {served.name} is in {served.champion.folder}")
+
+
+def _nothing(follower: "Follower") -> StoreError:
+    served = follower.served
+    return StoreError(served.refused.get("champion") or served.store or f"{served.name} has nothing in production")
 
 
 def _check_certificate(certificate: Path | None, key: Path | None) -> None:
