@@ -1,5 +1,7 @@
 """How far a retraining goes by itself, and where its commits and the tags of its model come from."""
 
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,13 @@ import pandas as pd
 import pytest
 from mlops.base import params, yaml
 from mlops.base.errors import DataError
+from mlops.history.commands import Done
 from mlops.registry import registration
-from mlops.retraining import steps, workspace
+from mlops.retraining import loop, steps, workspace
 from mlops.retraining.journal import Journal, read
 from mlops.retraining.steps import Request, Run
 from mlops.retraining.workspace import Start
+from mlops.rollout.release import Released
 
 MODEL = "a" * 64
 
@@ -53,6 +57,47 @@ def test_without_the_address_of_the_server_its_canary_is_left_to_deliver(
 
     assert not found["promoted"]
     assert found["awaited"].startswith("version 3 is the challenger: its canary is begun by `python -m mlops deliver`")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "told"),
+    [
+        ("rolled back", "rolled back", "main has its result: revert cccccccc there"),
+        ("promoted", "in production", "as the server says"),
+        ("waiting", "merged", "awaited: as the server says"),
+        ("undecided", "merged", "awaited: as the server says"),
+    ],
+)
+def test_a_retraining_ends_as_its_canary_does(
+    outcome: Any, state: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "release", lambda *_: Released(outcome, "as the server says", "2"))
+    monkeypatch.setattr(steps.clones, "restore", lambda *_: None)
+    monkeypatch.setattr(steps.registry, "configured", lambda: nullcontext((None, params.Register())))
+    monkeypatch.setattr(steps.audit, "read", lambda *_: [])
+    monkeypatch.setattr(steps.audit, "write_copy", lambda _: None)
+    monkeypatch.setattr(workspace, "head", lambda _: "d" * 40)
+    monkeypatch.setattr(workspace, "keep", lambda *_, **__: "e" * 40)
+    monkeypatch.setattr(workspace, "push", lambda *_: Done(0, ""))
+    (tmp_path / "params.yaml").write_text("serving: {route: champion}\n", encoding="utf-8")
+    made: dict[str, dict[str, Any]] = {
+        "take": {"origin": "", "digest": "", "files": []},
+        "watch": {"verdict": ""},
+        "decide": {"trigger": "new rows"},
+        "train": {"same": False, "gate": True, "model": MODEL},
+        "review": {"headline": "better", "regression": False},
+        "branch": {"name": "retrain/ab", "commit": "c" * 40},
+        "propose": {},
+        "accept": {"merged": True, "refused": False, "why": ""},
+        "register": {"version": "3", "said": ""},
+    }
+    run = replace(run_of(tmp_path, **made), settings=params.Retrain(auto_merge=True))
+
+    loop._accept(run, lambda _: None)
+    found = loop._outcome(run)
+
+    assert (found["outcome"], found["left"] == []) == (state, state != "merged")
+    assert told in " ".join(found["told"])
 
 
 def test_what_the_gate_refuses_is_not_promoted(tmp_path: Path) -> None:
