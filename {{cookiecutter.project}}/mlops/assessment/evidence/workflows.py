@@ -1,0 +1,338 @@
+"""What continuous integration really starts, when, and what came of it: GitHub Actions and GitLab CI, parsed.
+
+A job counts by its commands, those of the scripts, targets of make, local actions and reusable workflows that it calls
+among them. What is switched off, commented out, only echoed, or may fail without anybody noticing is not done.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any
+
+from mlops.assessment.evidence import documents
+from mlops.assessment.evidence.commands import Command, commands
+from mlops.assessment.evidence.documents import UnreadableError
+from mlops.assessment.evidence.repository import Repository
+
+# Other providers: their files are seen, and not judged.
+OTHERS: tuple[str, ...] = (
+    "Jenkinsfile",
+    "azure-pipelines.yml",
+    ".travis.yml",
+    ".drone.yml",
+    "bitbucket-pipelines.yml",
+    "buildspec.yml",
+)
+OTHERS += (".circleci/config.yml", ".buildkite/pipeline.yml", "cloudbuild.yaml", ".woodpecker.yml", "appveyor.yml")
+GITLAB_WORDS = {"default", "include", "stages", "variables", "workflow", "image", "services", "cache", "before_script"}
+GITLAB_WORDS |= {"after_script", "pages:deploy", "spec"}
+CODE_CHANGES = frozenset({"push", "pull_request", "pull_request_target", "merge_group", "merge_request_event"})
+DEEPEST = 5  # scripts that call scripts
+# Actions that do what a command would.
+ACTIONS = {
+    "docker/build-push-action": "docker push",
+    "azure/k8s-deploy": "kubectl apply",
+    "azure/webapps-deploy": "az webapp deploy",
+    "google-github-actions/deploy-cloudrun": "gcloud run deploy",
+    "aws-actions/amazon-ecs-deploy-task-definition": "aws ecs update-service",
+    "superfly/flyctl-actions": "flyctl deploy",
+    "pypa/gh-action-pypi-publish": "",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that a job runs, and the file and line that start it."""
+
+    command: Command
+    path: str
+    line: int
+
+    @property
+    def deed(self) -> str:
+        """What it does (see `commands.DEEDS`)."""
+        return self.command.deed
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job: its names, when it starts, what it runs, and the variable of the host that switches it on ("" if none)."""
+
+    provider: str
+    path: str
+    line: int
+    workflow: str
+    name: str
+    triggers: frozenset[str]
+    steps: tuple[Step, ...]
+    environment: str = ""
+    switch: str = ""
+    by_hand: bool = False  # of GitLab: somebody has to press a button
+
+    @property
+    def on_change(self) -> bool:
+        """Whether a change of code starts it."""
+        return bool(self.triggers & CODE_CHANGES) and not self.by_hand
+
+    @property
+    def on_schedule(self) -> bool:
+        """Whether time starts it."""
+        return "schedule" in self.triggers and not self.by_hand
+
+    @property
+    def on_request(self) -> bool:
+        """Whether a person can start it."""
+        return "workflow_dispatch" in self.triggers or self.by_hand
+
+    def doing(self, *deeds: str) -> list[Step]:
+        """The steps that do one of these things, and whose failure is noticed."""
+        return [step for step in self.steps if step.deed in deeds and not step.command.tolerated]
+
+
+@dataclass
+class Workflows:
+    """All jobs of a repository, the files of providers that are not supported, and those that cannot be read."""
+
+    repository: Repository
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """Every job of GitHub Actions and GitLab CI that is not switched off."""
+        return [*self._github(), *self._gitlab()]
+
+    @cached_property
+    def unsupported(self) -> list[str]:
+        """Files of other providers."""
+        return [path for path in OTHERS if path in self.repository.files]
+
+    @cached_property
+    def unreadable(self) -> dict[str, str]:
+        """Workflows that are no YAML, and why."""
+        _ = self.jobs
+        return self._unreadable
+
+    @cached_property
+    def _unreadable(self) -> dict[str, str]:
+        return {}
+
+    def doing(self, *deeds: str) -> list[tuple[Job, Step]]:
+        """The first step of every job that does one of these things."""
+        return [(job, steps[0]) for job in self.jobs if (steps := job.doing(*deeds))]
+
+    @cached_property
+    def scripts(self) -> set[str]:
+        """The files of the repository that any job runs."""
+        found = (file_of(self.repository, step.command.script) for job in self.jobs for step in job.steps)
+        return {path for path in found if path}
+
+    def _parsed(self, path: str) -> Any:
+        try:
+            return documents.from_yaml(self.repository.text(path) or "")
+        except UnreadableError as error:
+            self._unreadable[path] = str(error)
+            return None
+
+    def _github(self) -> Iterator[Job]:
+        paths = [path for path in self.repository.below(".github/workflows") if path.endswith((".yml", ".yaml"))]
+        contents = {path: content for path in paths if isinstance(content := self._parsed(path), dict)}
+        callers: dict[str, set[str]] = {}
+        for content in contents.values():
+            for job in _mapping(content.get("jobs")).values():
+                used = str(_mapping(job).get("uses", ""))
+                callers.setdefault(used.removeprefix("./"), set()).update(_triggers(content))
+        for path, content in contents.items():
+            triggers = _triggers(content)
+            if "workflow_call" in triggers:
+                triggers |= callers.get(path, set())
+            name = str(content.get("name") or path)
+            for key, raw in _mapping(content.get("jobs")).items():
+                job = _mapping(raw)
+                condition = f"{job.get('if', '')}"
+                if _is_never(condition):
+                    continue
+                environment = job.get("environment", "")
+                yield Job(
+                    "GitHub Actions",
+                    path,
+                    getattr(key, "line", 1),
+                    name,
+                    str(key),
+                    frozenset(triggers),
+                    tuple(self._steps(path, job.get("steps"))),
+                    str(_mapping(environment).get("name", "") if isinstance(environment, dict) else environment),
+                    next(iter(re.findall(r"\bvars\.(\w+)", condition)), ""),
+                )
+
+    def _steps(self, path: str, raw: Any, depth: int = 0) -> Iterator[Step]:
+        for each in raw if isinstance(raw, list) else []:
+            step = _mapping(each)
+            if _is_never(f"{step.get('if', '')}"):
+                continue
+            tolerated = step.get("continue-on-error") is True
+            if isinstance(step.get("run"), str):
+                for found in self._commands(path, step["run"], depth):
+                    yield replace(found, command=replace(found.command, tolerated=True)) if tolerated else found
+            uses = step.get("uses")
+            if isinstance(uses, str) and uses.startswith("./") and depth < DEEPEST:
+                folder = uses.removeprefix("./").rstrip("/")
+                for name in ("action.yml", "action.yaml"):
+                    action = f"{folder}/{name}" if folder else name
+                    if action in self.repository.files:
+                        runs = _mapping(_mapping(self._parsed(action)).get("runs"))
+                        for found in self._steps(action, runs.get("steps"), depth + 1):
+                            yield replace(found, path=path, line=getattr(uses, "line", 1))
+            elif isinstance(uses, str) and (does := ACTIONS.get(uses.partition("@")[0])):
+                if "docker/build-push" in uses and _mapping(step.get("with")).get("push") in (None, False):
+                    continue
+                line = getattr(uses, "line", 1)
+                yield Step(Command(tuple(does.split()), line, tolerated), path, line)
+
+    def _commands(self, path: str, script: str, depth: int = 0) -> Iterator[Step]:
+        """The commands of a script, and those of the scripts and targets that they call, at the line of the caller."""
+        for command in commands(script, getattr(script, "line", 1)):
+            yield Step(command, path, command.line)
+            if depth < DEEPEST:
+                for found in self._called(command, depth):
+                    kept = replace(found.command, tolerated=found.command.tolerated or command.tolerated)
+                    yield Step(kept, path, command.line)
+
+    def _called(self, command: Command, depth: int) -> Iterator[Step]:
+        repository = self.repository
+        if (script := file_of(repository, command.script)) and not script.endswith((".py", ".ipynb")):
+            yield from self._commands(script, repository.text(script) or "", depth + 1)
+        if command.target or command.words[0] in ("make", "just", "task"):
+            yield from self._commands("Makefile", self._recipe(command.target), depth + 1)
+
+    def _recipe(self, target: str) -> str:
+        """The recipe of a target and of what it needs, in a Makefile or justfile."""
+        rules: dict[str, tuple[list[str], str]] = {}
+        for path in self.repository.named("Makefile", "makefile", "justfile", "GNUmakefile")[:1]:
+            for name, needs, body in RULE.findall(self.repository.text(path) or ""):
+                for one in name.split():
+                    rules.setdefault(one, (needs.split(), body))
+        target = target or next((name for name in rules if not name.startswith(".")), "")
+        found, seen, waiting = [], set(), [target]
+        while waiting:
+            name = waiting.pop()
+            if name in rules and name not in seen:
+                seen.add(name)
+                needs, body = rules[name]
+                waiting += needs
+                found.append("\n".join(line.strip().lstrip("@") for line in body.splitlines()))
+        return "\n".join(found)
+
+    def _gitlab(self) -> Iterator[Job]:
+        path = ".gitlab-ci.yml"
+        if path not in self.repository.files:
+            return
+        content, homes = self._included(path, 0)
+        for key, raw in content.items():
+            if key in GITLAB_WORDS or str(key).startswith(".") or not isinstance(raw, dict):
+                continue
+            job = self._extended(raw, content, 0)
+            rules = [_mapping(rule) for rule in job.get("rules", []) if isinstance(rule, dict)]
+            if (job.get("when") == "never") or (rules and all(rule.get("when") == "never" for rule in rules)):
+                continue
+            home = homes.get(str(key), path)
+            steps = [
+                step
+                for part in ("before_script", "script")
+                for one in _scripts(job.get(part, content.get(part) if part == "before_script" else None))
+                for step in self._commands(home, one)
+            ]
+            if job.get("allow_failure") is True:
+                steps = [replace(step, command=replace(step.command, tolerated=True)) for step in steps]
+            environment = job.get("environment", "")
+            yield Job(
+                "GitLab CI",
+                home,
+                getattr(key, "line", 1),
+                str(key),
+                str(key),
+                _gitlab_triggers(job, rules),
+                tuple(steps),
+                str(_mapping(environment).get("name", "") if isinstance(environment, dict) else environment),
+                by_hand=job.get("when") == "manual" or (bool(rules) and all(r.get("when") == "manual" for r in rules)),
+            )
+
+    def _included(self, path: str, depth: int) -> tuple[dict[Any, Any], dict[str, str]]:
+        """The content of a file and of the local ones that it includes, and the file that each job comes from."""
+        own = _mapping(self._parsed(path))
+        content: dict[Any, Any] = {}
+        homes: dict[str, str] = {}
+        included = own.get("include", [])
+        for one in included if isinstance(included, list) else [included]:
+            local = one if isinstance(one, str) else _mapping(one).get("local")
+            if isinstance(local, str) and local.lstrip("/") in self.repository.files and depth < DEEPEST:
+                more, where = self._included(local.lstrip("/"), depth + 1)
+                content |= more
+                homes |= where
+        return content | own, homes | {str(key): path for key in own}
+
+    def _extended(self, job: Mapping[Any, Any], content: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
+        parents = job.get("extends", [])
+        found: dict[Any, Any] = {}
+        for name in parents if isinstance(parents, list) else [parents]:
+            if depth < DEEPEST and isinstance(parent := content.get(name), dict):
+                found |= self._extended(parent, content, depth + 1)
+        return found | dict(job)
+
+
+# A target with what it needs, and its indented recipe.
+RULE = re.compile(r"^([A-Za-z_.][\w .-]*?)\s*:(?!=)[ \t]*([^\n#=]*)[^\n]*\n((?:(?:\t| {2,})[^\n]*\n?|\n(?=\t))*)", re.M)
+
+
+def file_of(repository: Repository, script: str) -> str:
+    """The tracked file behind a path or a module; "" if there is none."""
+    if not script:
+        return ""
+    path = str(PurePosixPath(script))
+    module = script.replace(".", "/")
+    choices = (path, f"{module}.py", f"{module}/__main__.py", f"src/{module}.py", f"src/{module}/__main__.py")
+    if found := next((choice for choice in choices if choice in repository.files), ""):
+        return found
+    if path.endswith((".py", ".sh", ".ipynb")):  # named from another folder, such as by `working-directory`
+        ends = [known for known in repository.named(PurePosixPath(path).name) if known.endswith(f"/{path}")]
+        return ends[0] if len(ends) == 1 else ""
+    return ""
+
+
+def _mapping(value: Any) -> dict[Any, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _triggers(content: Mapping[Any, Any]) -> set[str]:
+    raw = content.get("on")
+    return {str(one) for one in (raw if isinstance(raw, list | dict) else [raw])}
+
+
+def _is_never(condition: str) -> bool:
+    inner = re.sub(r"^\$\{\{|\}\}$", "", condition.strip()).strip()  # GitHub's braces
+    return inner.lower() == "false" or bool(re.fullmatch(r"false\s*&&.*", inner, re.I))
+
+
+def _scripts(raw: Any) -> Iterable[str]:
+    if isinstance(raw, str):
+        yield raw
+    for one in raw if isinstance(raw, list) else []:
+        yield from _scripts(one)
+
+
+def _gitlab_triggers(job: Mapping[Any, Any], rules: list[dict[Any, Any]]) -> frozenset[str]:
+    conditions = [str(rule.get("if", "")) for rule in rules if rule.get("when") != "never"]
+    only = job.get("only")
+    words = {str(one) for one in only} if isinstance(only, list) else {str(only)} if isinstance(only, str) else set()
+    if words:
+        found = {"schedule" if word == "schedules" else "push" for word in words}
+        return frozenset({"merge_request_event" if "merge_requests" in words else "push", *found})
+    positive = [text for text in conditions if not re.search(r'PIPELINE_SOURCE\s*!=\s*"schedule"', text)]
+    if conditions and all(re.search(r'PIPELINE_SOURCE\s*==\s*"schedule"', text) for text in conditions):
+        return frozenset({"schedule"})
+    if conditions and all(re.search(r'PIPELINE_SOURCE\s*==\s*"web"', text) for text in conditions):
+        return frozenset({"workflow_dispatch"})
+    found = {"push", "merge_request_event"}
+    if any(re.search(r'PIPELINE_SOURCE\s*==\s*"schedule"', text) for text in positive):
+        found.add("schedule")
+    return frozenset(found)
