@@ -12,6 +12,7 @@ from mlops.assessment.finding import Finding, Outcome, Source, Text
 SENTENCES = Path(__file__).with_name("sentences.yaml")
 SHARED = "any"  # the predicate whose cases all others have, too
 LANGUAGES = ("en", "ja")
+OPPOSITE: dict[Outcome, Outcome] = {"true": "false", "false": "true"}
 
 
 @dataclass(frozen=True)
@@ -54,23 +55,27 @@ def inapplicable(case: str, *sources: Source, **values: Any) -> Answer:
     return Answer("not_applicable", case, sources, values=values)
 
 
-def finding(predicate: str, answer: Answer, criteria: tuple[str, ...], told: str = "") -> Finding:
-    """The finding of a predicate, in words; `told` is the predicate whose words it takes, by default its own."""
-    words = {**sentences()[SHARED], **sentences().get(told or predicate, {})}
+def finding(predicate: str, answer: Answer, criteria: tuple[str, ...]) -> Finding:
+    """The finding of a predicate, in words."""
+    words = {**sentences()[SHARED], **sentences().get(predicate, {})}
     case = words[answer.case]
-    remedy = None
-    if answer.outcome != "true" or "remedy" in case:
-        found = case.get("remedy") or words.get("remedy")
-        remedy = _filled(found, answer.values) if found else None
+    remedy = case.get("remedy") or (words.get("remedy") if answer.outcome != "true" else None)
     return Finding(
         predicate,
         answer.outcome,
         _filled(case, answer.values),
         answer.sources[:MOST_SOURCES],
-        remedy,
+        _filled(remedy, answer.values) if remedy else None,
         criteria,
         answer.automatic and answer.outcome == "true",
     )
+
+
+def opposite(found: Finding, predicate: str, criterion: str) -> Finding:
+    """The finding of a predicate that says the contrary, of the same words and sources; its remedy makes it false."""
+    outcome = OPPOSITE.get(found.outcome, found.outcome)
+    remedy = None if found.outcome == "true" else found.remedy
+    return Finding(predicate, outcome, found.sentence, found.sources, remedy, (criterion,))
 
 
 MOST_SOURCES = 5

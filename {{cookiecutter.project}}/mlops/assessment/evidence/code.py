@@ -52,6 +52,7 @@ class Code:
     """The code of a repository, parsed as far as it mentions a tool or something asks for it."""
 
     repository: Repository
+    aside: str = ""  # a folder that is left out: the machinery of a generated project, which comes with it
     _modules: dict[str, Module | None] = field(default_factory=dict)
 
     @cached_property
@@ -62,7 +63,8 @@ class Code:
     @cached_property
     def scripts(self) -> list[str]:
         """The Python files."""
-        return [path for path in self.repository.ending(".py") if not ASIDE.search(path)]
+        found = [path for path in self.repository.ending(".py") if not ASIDE.search(path)]
+        return [path for path in found if not self.aside or not path.startswith(self.aside)]
 
     @cached_property
     def tests(self) -> list[str]:

@@ -1,9 +1,11 @@
-"""What the predicates look at: the repository, its code, workflows, pipelines and systems, and a project of this kind."""
+"""What the predicates look at: a repository, its code, workflows, pipelines and systems, and a project of ours."""
 
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -58,6 +60,10 @@ class Own:
             line, found = getattr(key, "line", line), found[key]
         return self.repository.source(self.at("params.yaml"), line)
 
+    def content(self, name: str) -> dict[str, Any]:
+        """A YAML file of the project; empty if there is none or it cannot be read."""
+        return _read(self.repository, self.at(name), dict)
+
     def report(self, name: str) -> dict[str, Any]:
         """A committed report; empty if there is none or it is no JSON."""
         return _read(self.repository, self.at(name), dict)
@@ -98,13 +104,9 @@ class Own:
 
     def audit_source(self, entry: Mapping[str, Any]) -> Source:
         """An entry of the audit log as a source."""
-        from datetime import datetime
-
         age = None
-        try:
+        with suppress(ValueError, OverflowError):
             age = self.repository.days(datetime.fromisoformat(str(entry.get("when"))).timestamp())
-        except (ValueError, OverflowError):
-            pass
         line = self.audit.index(dict(entry)) + 1
         return Source("report", self.at(paths.AUDIT.as_posix()), line, age)
 
@@ -136,7 +138,7 @@ class Facts:
         return self.asked.result()
 
     def uses(self, kind: str) -> list[Use]:
-        """The uses of tools of a kind, without the machinery of a generated project."""
+        """The uses of tools of a kind; those in notebooks and scripts alike."""
         return self.code.uses[kind]
 
     @cached_property
@@ -196,6 +198,8 @@ class Facts:
             case = "job_unknown" if self.repository.remote else "job_unpushed"
             return Answer("not_available", case, (source,), values=words)
         run = self.newest(job)
+        if run is None and len(self.runs) >= systems.RUNS:  # it may be an older one
+            return Answer("not_available", "job_unknown", (source,), values=words)
         if run is None:
             return Answer("false", "job_never", (source,), values=words)
         age = self.repository.days(run.started)

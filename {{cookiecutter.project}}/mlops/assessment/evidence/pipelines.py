@@ -81,9 +81,8 @@ class Pipelines:
         found = []
         for path in self.repository.ending(".dvc"):
             content = self._parsed(path)
-            for out in _entries(content, "outs"):
-                if _digest(out) and isinstance(out.get("path"), str):
-                    found.append((str(PurePosixPath(path).parent / out["path"]), path))
+            outs = [out for out in _entries(content, "outs") if _digest(out)]
+            found += [(str(PurePosixPath(path).parent / str(out.get("path"))), path) for out in outs]
         return found
 
     @cached_property
@@ -155,7 +154,7 @@ class Pipelines:
             return ""
         if _squeezed(stage.content.get("cmd")) != _squeezed(entry.get("cmd")):
             return f"the command of {stage.name} has changed"
-        names = {name for name in _names(stage.content.get("deps"))}
+        names = set(_names(stage.content.get("deps")))
         known = {str(dep.get("path")): _digest(dep) for dep in _entries(entry, "deps")}
         if missing := sorted(names - known.keys()):
             return f"{stage.name} depends on {missing[0]}, which dvc.lock does not know"

@@ -27,7 +27,7 @@ MOST_STEPS = 2_000_000  # of SQLite's machine: a database of a stranger may hold
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a workflow (GitHub) or of a job (GitLab) that has ended: its result, start (Unix seconds) and address."""
+    """A run of a workflow (GitHub) or of a job (GitLab) that has ended: its result, start (Unix seconds) and URL."""
 
     name: str
     event: str
@@ -71,7 +71,7 @@ def _known(environment: Mapping[str, str], default: str, *names: str) -> set[str
 
 
 def _said(tool: str, *arguments: str) -> str:
-    """What a tool of the host prints; it stands in an empty folder, so that no configuration of the repository counts."""
+    """What a tool of the host prints. It stands in an empty folder, where no configuration of a repository counts."""
     if shutil.which(tool) is None:
         raise OSError(f"{tool} is not installed")
     settings = {"GH_PROMPT_DISABLED": "1", "NO_COLOR": "1", "GLAB_CHECK_UPDATE": "false", "GH_NO_UPDATE_NOTIFIER": "1"}

@@ -215,6 +215,7 @@ FITS: Mapping[str, Calls] = {
 }
 KINDS: Mapping[str, Mapping[str, Calls]] = {
     "tracker": TRACKERS,
+    "record": {root: parameters | metrics for root, (parameters, metrics) in RECORDS.items()},
     "registry": REGISTRIES,
     "packager": PACKAGERS,
     "check": CHECKS,
