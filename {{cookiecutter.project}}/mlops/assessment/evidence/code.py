@@ -5,7 +5,8 @@ import json
 import re
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -14,7 +15,9 @@ from mlops.assessment.evidence.documents import UnreadableError
 from mlops.assessment.evidence.repository import Repository
 from mlops.assessment.evidence.workflows import file_of
 
-MENTIONS = re.compile(rf"\b(?:{'|'.join(sorted(tools.ROOTS))})\b")
+# An import of a tool, in a script or a cell. A word boundary at the start would take twenty times as long.
+MENTIONS = re.compile(rf"(?:import|from)[ \t]+[^\n]*?\b({'|'.join(sorted(tools.ROOTS))})\b")
+PARSED = 20  # files that import the same tool; what the others of a large repository do is the same
 TEST = re.compile(r"(?:^|/)(?:tests?/.*|test_[^/]*|[^/]*_test)\.py$")
 # A folder of code that was copied into the repository, of examples or of documentation, is not what is practised there.
 ASIDE = re.compile(r"(?:^|/)(?:\.?venv|node_modules|site-packages|third_party|vendor|\.tox)/")
@@ -52,6 +55,7 @@ class Code:
     """The code of a repository, parsed as far as it mentions a tool or something asks for it."""
 
     repository: Repository
+    starts: Callable[[], set[str]]  # the files that workflows and pipelines run
     aside: str = ""  # a folder that is left out: the machinery of a generated project, which comes with it
     _modules: dict[str, Module | None] = field(default_factory=dict)
 
@@ -86,13 +90,19 @@ class Code:
         """The uses of tools by what the tool is for (a key of `tools.KINDS`), those in tests left out."""
         found: dict[str, list[Use]] = {kind: [] for kind in tools.KINDS}
         self._local: list[tuple[str, int]] = []
-        own = [path for path in self.scripts if not TEST.search(path)]
+        parsed: Counter[str] = Counter()
+        # First what is practised, last the notebooks, which are large.
+        own = sorted(
+            (path for path in self.scripts if not TEST.search(path)), key=lambda path: path not in self.practised
+        )
         for path, text in self.repository.read([*own, *self.notebooks]):
             if local := LOCAL_PATH.search(text):
                 self._local.append((path, text.count("\n", 0, local.start()) + 1))
-            if not MENTIONS.search(text):
+            mentioned = set(MENTIONS.findall(text))
+            if all(parsed[root] >= PARSED for root in mentioned):  # or there is none
                 self.repository.forget(path)
                 continue
+            parsed.update(mentioned)
             if module := self.module(path):
                 for kind, known in tools.KINDS.items():
                     found[kind] += _uses(module, known, path)
@@ -100,6 +110,11 @@ class Code:
                 self.repository.truncated = True
                 break
         return found
+
+    @cached_property
+    def practised(self) -> set[str]:
+        """The files that a workflow or a stage of a pipeline runs, directly or by an import."""
+        return self.reached(self.starts())
 
     def module(self, path: str) -> Module | None:
         """What a Python file or a notebook imports and calls; None if it is neither."""

@@ -141,10 +141,10 @@ class Facts:
         """The uses of tools of a kind; those in notebooks and scripts alike."""
         return self.code.uses[kind]
 
-    @cached_property
+    @property
     def practised(self) -> set[str]:
         """The files that a workflow or a stage of a pipeline runs, directly or by an import."""
-        return self.code.reached(self.workflows.scripts | self.pipelines.scripts)
+        return self.code.practised
 
     def use_source(self, use: Use) -> Source:
         """A use as a source."""
@@ -182,7 +182,7 @@ class Facts:
             path, reason = next(iter(self.workflows.unreadable.items()))
             source = self.repository.source(path, kind="workflow")
             return Answer("error", "unreadable", (source,), values={"path": path, "reason": reason})
-        return self.absent(case)
+        return answers.no(case)  # workflows are read first, whatever the size of the repository
 
     def absent(self, case: str, *sources: Source, **values: Any) -> Answer:
         """It was not found; a repository that was not read to its end may have it all the same."""

@@ -39,8 +39,9 @@ def facts_of(repository: Repository) -> Facts:
     pool = ThreadPoolExecutor(1)  # the host is asked while files are read
     asked = pool.submit(systems.runs, repository.remote)
     pool.shutdown(wait=False)
-    code = Code(repository, own.at("mlops/") if own else "")
-    return Facts(repository, code, Workflows(repository), pipelines, own, asked)
+    workflows = Workflows(repository)
+    code = Code(repository, lambda: workflows.scripts | pipelines.scripts, own.at("mlops/") if own else "")
+    return Facts(repository, code, workflows, pipelines, own, asked)
 
 
 def findings(facts: Facts) -> list[Finding]:

@@ -12,8 +12,8 @@ from mlops.assessment.finding import Source
 
 DRIFT = "reports/drift.json"
 TELLS = re.compile(
-    r"slackapi/slack-github-action|hooks\.slack\.com|pagerduty|opsgenie|sns publish|sendmail|smtplib|"
-    r"dawidd6/action-send-mail|alertmanagers?:|on_failure|EmailMessage|chat_postMessage|email_notifications"
+    r"slackapi/slack-github-action|hooks\.slack\.com|pagerduty|opsgenie|sns publish|dawidd6/action-send-mail|"
+    r"^\s*alertmanagers?:|^\s*-?\s*alert:\s*\S+|^\s*(?:on_failure|email_notifications):"
 )
 ALERT_RULE = re.compile(r"^\s*-?\s*alert:\s*\S+")
 DASHBOARD = re.compile(r'"(?:panels|schemaVersion)"\s*:')
@@ -156,11 +156,11 @@ def nobody_is_told(facts: Facts) -> Answer:
             "own_told" if _alerts(own) else "own_log", own.param_source("alerts.channels")
         )
     repository = facts.repository
-    for path in repository.ending(".yml", ".yaml", ".py"):
-        if (line := line_of(facts, path, TELLS)) or (
-            path.endswith("ml") and (line := line_of(facts, path, ALERT_RULE))
-        ):
+    for path in repository.ending(".yml", ".yaml"):
+        if line := line_of(facts, path, TELLS):
             return no("told", repository.source(path, line), path=path)
+    if used := facts.uses("alert"):
+        return no("told", facts.use_source(used[0]), path=used[0].path)
     return unknown("too_large") if repository.truncated else yes("nobody")
 
 

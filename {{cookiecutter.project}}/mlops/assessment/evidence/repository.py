@@ -21,6 +21,7 @@ from mlops.base.errors import StoreError
 MOST_BYTES = 1_000_000  # of a file; a larger one is data, or was generated
 MOST_COMMITS = 3_000  # that are looked at for the age of files
 SECONDS = 4.0  # for reading files; what is left then is not looked at
+GRACE = 2.0  # more, for single files
 AT_ONCE = 100  # objects asked for before the first answer is read: their names fit into a pipe
 DAY = 86_400.0
 # Whatever the configuration of the repository says, these win.
@@ -68,16 +69,21 @@ class Repository:
 
     def text(self, path: str) -> str | None:
         """The text of a tracked file; None without one, or if it is a link, too large or no text."""
-        if path not in self._texts:
+        if path not in self._texts and path in self.files:
+            if time.monotonic() > self.deadline + GRACE:
+                self.truncated = True
+                return None
             list(self.read([path]))
         return self._texts.get(path)
 
     def read(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """The text of each of these files that has one and was not read before; what is read is kept.
+        """The text of each of these files that has one, those that were read before first; what is read is kept.
 
         It ends early when the time is over, and notes so.
         """
-        wanted = [path for path in paths if path in self.files and path not in self._texts]
+        asked = [path for path in paths if path in self.files]
+        yield from [(path, text) for path in asked if (text := self._texts.get(path)) is not None]
+        wanted = [path for path in asked if path not in self._texts]
         small = [path for path in wanted if not self.files[path].is_link and self.files[path].size <= MOST_BYTES]
         self._texts.update(dict.fromkeys(set(wanted) - set(small)))
         for start in range(0, len(small), AT_ONCE):

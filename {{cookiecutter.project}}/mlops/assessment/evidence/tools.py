@@ -199,6 +199,17 @@ FAIRNESS: Mapping[str, Calls] = {
     "aequitas": _calls("Audit get_crosstabs"),
 }
 BASELINES: Mapping[str, Calls] = {"sklearn": _calls("DummyClassifier DummyRegressor")}
+ALERTS: Mapping[str, Calls] = {
+    "smtplib": _calls("sendmail send_message"),
+    "slack_sdk": _calls("chat_postMessage send"),
+    "pymsteams": _calls("send"),
+    "pdpyras": _calls("trigger"),
+    "pagerduty": _calls("trigger"),
+    "twilio": _calls("create"),
+    "apprise": _calls("notify"),
+    "opsgenie_sdk": _calls("create_alert"),
+    "sentry_sdk": _calls("init"),
+}
 FITS: Mapping[str, Calls] = {
     name: _calls("fit fit_transform train fit_predict")
     for name in (
@@ -230,6 +241,7 @@ KINDS: Mapping[str, Mapping[str, Calls]] = {
     "explainer": EXPLAINERS,
     "fairness": FAIRNESS,
     "baseline": BASELINES,
+    "alert": ALERTS,
     "fit": FITS,
 }
 ROOTS = frozenset(root for kind in KINDS.values() for root in kind)
