@@ -61,9 +61,18 @@ def facts(
     contents = {path: text if isinstance(text, bytes) else text.encode() for path, text in files.items()}
     blobs = {path: Blob(path, len(content)) for path, content in contents.items()}
     repository = InMemory(
-        Path("nowhere"), NOW, "0" * 40, is_bare=False, is_shallow=more.pop("is_shallow", False), remote=remote, files=blobs,
-        contents=contents, history=history or {}, subjects=subjects, **more,
-    )  # fmt: skip
+        Path("nowhere"),
+        NOW,
+        "0" * 40,
+        is_bare=False,
+        is_shallow=more.pop("is_shallow", False),
+        remote=remote,
+        files=blobs,
+        contents=contents,
+        history=history or {},
+        subjects=subjects,
+        **more,
+    )
     changed = {path: NOW.timestamp() - (ages or {}).get(path, 1) * DAY for path in files}
     vars(repository)["changes"] = changed
     found = gathering.facts_of(repository)
@@ -156,6 +165,7 @@ PARAMS: dict[str, Any] = {
     "alerts": {"channels": ["log"], "issue": "none", "textfile": ""},
     "retrain": {"oldest_days": None, "search_trials": 0, "auto_merge": False},
     "serving": {"route": "champion", "mask": "none"},
+    "features": {},
 }
 
 
@@ -223,16 +233,19 @@ def _locked(stage: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any
     }
 
 
+def digest(text: str) -> dict[str, str]:
+    """What DVC writes down of a file."""
+    return {"md5": hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}
+
+
 def _digest(path: str, files: Mapping[str, str]) -> dict[str, Any]:
     if path in files:
-        return {"md5": hashlib.md5(files[path].encode()).hexdigest()}  # noqa: S324
+        return digest(files[path])
     inside = {name.removeprefix(f"{path}/"): text for name, text in files.items() if name.startswith(f"{path}/")}
     if not inside:
         return {"md5": f"{1:032}.dir" if path == "data/raw" else f"{2:032}"}
-    entries = [
-        {"md5": hashlib.md5(text.encode()).hexdigest(), "relpath": name} for name, text in sorted(inside.items())
-    ]
-    return {"md5": hashlib.md5(json.dumps(entries).encode()).hexdigest() + ".dir", "nfiles": len(inside)}  # noqa: S324
+    entries = [{**digest(text), "relpath": name} for name, text in sorted(inside.items())]
+    return {"md5": digest(json.dumps(entries))["md5"] + ".dir", "nfiles": len(inside)}
 
 
 def entry(action: str, *, days: float = 1, **more: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from mlops.assessment.evidence import answers, gathering
 from mlops.assessment.evidence.facts import Facts
 from mlops.assessment.evidence.systems import Version
 
-from tests.mlops.assessment.evidence_of import NOW, asked, entry, facts, project, run, workflow
+from tests.mlops.assessment.evidence_of import NOW, asked, digest, entry, facts, project, run, workflow
 
 CI = ".github/workflows/ci.yml"
 NIGHTLY = workflow(
@@ -42,21 +42,23 @@ def in_ci(*commands: str, **more: Any) -> dict[str, str]:
     return {CI: workflow(*commands, **more)}
 
 
-def dvc(lock: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """A project with a pipeline of two stages that somebody made by hand."""
-    stage = {"cmd": "python train.py", "deps": ["train.py"], "metrics": [{"metrics.json": {"cache": False}}]}
-    digest = "dd26a6a9ca1a7ee9d1dfc6a6b2e0ab72"
-    entries = {"fit": {"cmd": stage["cmd"], "deps": [{"path": "train.py", "md5": digest, "hash": "md5"}]}}
-    entries["check_data"] = {"cmd": "python check.py"}
-    made = {
-        "dvc.yaml": json.dumps({"stages": {"fit": stage, "check_data": {"cmd": "python check.py"}}}),
-        "dvc.lock": json.dumps({"stages": {**entries, **(lock or {})}}),
-    }
-    import hashlib
+def notebook(*lines: str) -> str:
+    """A notebook with one cell."""
+    return json.dumps({"cells": [{"cell_type": "code", "source": lines}]}, indent=1)
 
-    text = "print()\n"
-    made["dvc.lock"] = made["dvc.lock"].replace(digest, hashlib.md5(text.encode()).hexdigest())  # noqa: S324
-    return {**made, "train.py": text, "check.py": "", "requirements.txt": "numpy==2.0\n"}
+
+def dvc() -> dict[str, str]:
+    """A project with a pipeline of two stages that somebody made by hand."""
+    code, check = "print()\n", {"cmd": "python check.py"}
+    fit = {"cmd": "python train.py", "deps": ["train.py"], "metrics": [{"metrics.json": {"cache": False}}]}
+    ran = {"cmd": "python train.py", "deps": [{"path": "train.py", "hash": "md5", **digest(code)}]}
+    return {
+        "dvc.yaml": json.dumps({"stages": {"fit": fit, "check_data": check}}),
+        "dvc.lock": json.dumps({"stages": {"fit": ran, "check_data": check}}),
+        "train.py": code,
+        "check.py": "",
+        "requirements.txt": "numpy==2.0\n",
+    }
 
 
 MLFLOW = "import mlflow\n\nmlflow.log_param('a', 1)\nmlflow.log_metric('b', 2)\n"
@@ -99,8 +101,14 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("data_arrives_by_itself", own(), "false", "own"),
     ("data_arrives_by_itself", other({"f.py": "from airflow import DAG\nDAG('x')\n"}), "not_available", "scheduler"),
     ("data_arrives_by_itself", other({}), "false", "none"),
-    ("feature_store", own(params={"serving": {}}), "false", "own_off"),
-    ("feature_store", own(params={"features": {}}, after={}), "false", "own_off"),
+    ("feature_store", own(), "false", "own_off"),
+    ("feature_store", own(params={"features": {"tables": {"orders": {}}}}), "true", "own"),
+    (
+        "feature_store",
+        own(params={"features": {"tables": {"orders": {}}}}, after={"schema.yaml": "columns: {}\n"}),
+        "false",
+        "own_stale",
+    ),
     ("feature_store", other({"f.py": "import feast\nfeast.FeatureStore().get_online_features([])\n"}), "true", "tool"),
     ("feature_store", other({"feature_store.yaml": "project: x\n", "f.py": "import feast\n"}), "false", "unused"),
     ("feature_store", other({}), "false", "none"),
@@ -135,23 +143,10 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("feature_code_is_tested", own(**in_ci("pytest"), with_facts={"runs": [run("ci", "failure")]}), "false", "job_red"),
     (
         "notebooks",
-        other(
-            {
-                "n.ipynb": json.dumps(
-                    {
-                        "cells": [
-                            {
-                                "cell_type": "code",
-                                "source": ["%matplotlib inline\n", "import sklearn\n", "sklearn.A().fit(1)"],
-                            }
-                        ]
-                    }
-                )
-            }
-        ),
+        other({"n.ipynb": notebook("%matplotlib inline\n", "import sklearn\n", "sklearn.A().fit(1)")}),
         "true",
         "notebooks",
-    ),  # fmt: skip
+    ),
     ("notebooks", other({"t.py": "import sklearn\nsklearn.A().fit(1)\n"}), "false", "scripts"),
     ("notebooks", own(), "false", "pipeline"),
     ("tracker", own(with_facts={"versions": [Version("1", NOW.timestamp(), ())]}), "true", "own"),
@@ -160,6 +155,12 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("tracker", other({"t.py": MLFLOW}), "true", "tool"),
     ("tracker", other({"t.py": "import wandb\nwandb.init()\n"}), "true", "tool"),
     ("tracker", other({"t.py": "import neptune\nneptune.init_run()\n"}), "true", "tool"),
+    (
+        "tracker",
+        other({"t.py": "import wandb\nimport logging\nlogger = logging.getLogger()\nlogger.log(1)\nlog(2)\n"}),
+        "false",
+        "none",
+    ),
     ("tracker", other({"t.py": '"""import mlflow\nmlflow.autolog()\n"""\nimport mlflow\n'}), "false", "none"),
     ("results_are_recorded", own(), "true", "dvc"),
     ("results_are_recorded", own(after={"reports/metrics.json": '{"accuracy": 1}'}), "false", "report_outdated"),
@@ -240,6 +241,7 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("search", other({"t.py": "import optuna\noptuna.create_study().optimize(f)\n"}), "true", "tool"),
     ("search", other({"t.py": "from sklearn.model_selection import GridSearchCV as G\nG(1)\n"}), "true", "tool"),
     ("search", other({"t.py": "import optuna\n"}), "false", "none"),
+    ("search", other({"t.py": "import optuna\n\noptimize(1)\nscipy.optimize(1)\n"}), "false", "none"),
     ("specifications_are_reviewed", own(audit=[entry("approve")]), "true", "approved"),
     (
         "specifications_are_reviewed",
@@ -582,16 +584,68 @@ def test_tests_are_found_wherever_a_workflow_calls_them(files: dict[str, str]) -
     assert (answer.outcome, answer.automatic) == ("true", True)
 
 
+def test_repositories_of_other_kinds_are_judged_by_what_they_do() -> None:
+    notebooks = {"eda.ipynb": notebook("import sklearn\n", "sklearn.A().fit(1)"), "data/all.csv": "1,2\n" * 9000}
+    science = {  # as cookiecutter-data-science begins
+        "Makefile": "data: requirements\n\tpython src/dataset.py\n\ntrain:\n\tpython src/modeling/train.py\n",
+        "src/dataset.py": "import typer\n\napp = typer.Typer()\n",
+        "src/modeling/train.py": "import typer\n\napp = typer.Typer()\n",
+        "tests/test_data.py": "def test_code_is_tested():\n    assert False\n",
+        "requirements.txt": "typer\n",
+    }
+    stack = {  # as mlops-stacks does it
+        "databricks.yml": "bundle: {name: churn}\ninclude: [resources/*.yml]\n",
+        "resources/model.yml": "resources:\n  registered_models:\n    model: {name: churn}\n",
+        "training/train.py": "import mlflow\n\nmlflow.autolog()\nmlflow.lightgbm.log_model(1, 'model')\n",
+        "features/compute.py": "from databricks.feature_engineering import FeatureEngineeringClient\n\nFeatureEngineeringClient()\n",
+        "tests/training/train_test.py": "def test_train():\n    pass\n",
+        ".github/workflows/tests.yml": workflow("pytest", "databricks bundle run train -t test", name="tests"),
+        ".github/workflows/staging.yml": workflow(
+            "databricks bundle deploy -t staging", on="{push: {branches: [main]}}", name="cd"
+        ),
+    }
+    handmade = {
+        **dvc(),
+        "train.py": "print()\n",
+        "log.py": MLFLOW,
+        **in_ci("dvc pull", "dvc repro", "pytest"),
+        "raw.dvc": "outs: [{md5: a, path: raw}]",
+    }
+
+    def true(found: Facts) -> set[str]:
+        return {
+            criterion
+            for finding in gathering.findings(found)
+            for criterion in finding.criteria
+            if finding.outcome == "true" and criterion[0] in "012"
+        }
+
+    assert true(facts({})) == {
+        name for name in true(facts(notebooks)) if "local" not in name and "notebooks" not in name
+    }
+    assert {"0.data.local_files", "0.model.notebooks"} <= true(facts(notebooks))
+    assert {name for name in true(facts(science)) if name[0] in "12"} == set()
+    assert {name for name in true(facts(stack, runs=[run("tests"), run("cd")])) if name[0] in "12"} == {
+        *("1.model.tracker", "1.model.recorded", "1.model.registry"),
+        *("1.deployment.pipeline", "1.deployment.packaged", "1.deployment.staging", "1.monitoring.retraining_by_hand"),
+        *("2.data.feature_store", "2.model.ci", "2.deployment.automatic"),
+    }
+    assert {name for name in true(facts(handmade, runs=GREEN)) if name[0] in "12"} == {
+        *("1.data.versioning", "1.data.checks", "1.data.lineage", "1.model.tracker", "1.model.recorded"),
+        *("1.deployment.pipeline", "1.monitoring.retraining_by_hand", "2.model.ci"),
+    }
+
+
 def test_sources_have_the_path_the_line_and_the_age() -> None:
     files = project(**{CI: workflow("ruff check", "dvc repro")})
     found = facts(files, ages={CI: 12})
 
     [source] = asked("training_is_in_ci", found).sources
-    assert (source.kind, source.what, source.line, source.age_days) == ("workflow", CI, 9, 12)
-    assert files[CI].splitlines()[8].strip() == '- run: "dvc repro"'
+    assert (source.kind, source.what, source.line, source.age_days) == ("workflow", CI, 8, 12)
+    assert files[CI].splitlines()[7].strip() == '- run: "dvc repro"'
     [source] = asked("canary", found).sources
     assert files["params.yaml"].splitlines()[source.line - 1].strip() == "route: champion"
-    book = json.dumps({"cells": [{"cell_type": "code", "source": ["import mlflow\n", "mlflow.autolog()"]}]}, indent=1)
+    book = notebook("import mlflow\n", "mlflow.autolog()")
     [source] = asked("tracker", facts({"n.ipynb": book})).sources
     assert "mlflow.autolog()" in book.splitlines()[source.line - 1]
 

@@ -235,11 +235,12 @@ def _dotted(node: ast.AST, names: dict[str, str]) -> str:
 def _uses(module: Module, known: Mapping[str, tools.Calls], path: str) -> Iterator[Use]:
     imported = {name.partition(".")[0] for name in module.imports}
     for root in imported & known.keys():
+        # A method of some object is taken for the tool's only where the tool itself is called, too.
+        is_called = any(call.startswith(f"{root}.") and ":" not in call for call, _ in module.calls)
         for call, line in module.calls:
-            last = call.rpartition(".")[2]
-            own = call.partition(".")[0]
-            # A method of some object is taken for the tool's only if the file imports the tool.
-            if own not in ("", root):
+            own, _, rest = call.partition(".")
+            if own != root and (own or "." not in rest or not is_called):
                 continue
+            last = call.rpartition(".")[2]
             if last in known[root] or any(call.endswith(f".{word}") for word in known[root] if "." in word):
                 yield Use(root, call, path, line)
