@@ -55,9 +55,10 @@ def facts(
     history: Mapping[str, Sequence[float]] | None = None,
     subjects: Sequence[str] = (),
     versions: list[Version] | None = None,
+    log: list[Version] | None = None,
     **more: Any,
 ) -> Facts:
-    """What is known of a repository with these files; `ages` (days) and `history` are its commits."""
+    """What is known of a repository with these files, commits (`ages` in days, `history`) and audit log (`log`)."""
     contents = {path: text if isinstance(text, bytes) else text.encode() for path, text in files.items()}
     blobs = {path: Blob(path, len(content)) for path, content in contents.items()}
     repository = InMemory(
@@ -79,6 +80,7 @@ def facts(
     vars(found)["runs"] = runs
     if found.own:
         vars(found.own)["versions"] = versions
+        vars(found.own)["_registered"] = lambda _: log
     return found
 
 

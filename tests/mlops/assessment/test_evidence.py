@@ -63,6 +63,18 @@ def dvc() -> dict[str, str]:
 
 MLFLOW = "import mlflow\n\nmlflow.log_param('a', 1)\nmlflow.log_metric('b', 2)\n"
 CANARY = [entry("promote", evidence={"errors": 1}, route="r")]
+LOG = [Version("1", NOW.timestamp(), (), {"entry": json.dumps(CANARY[0])})]
+# As the generated project delivers: after the checks, of a push, if a variable says so.
+AFTER = """name: deliver
+on: {workflow_run: {workflows: [ci], branches: [main]}}
+jobs:
+  package:
+    if: vars.DELIVER == 'on' && github.event.workflow_run.event == 'push'
+    steps: [{run: python -m mlops sync}]
+  production:
+    needs: package
+    steps: [{run: python -m mlops deliver --limit 240 > x || code=$?}]
+"""
 MANIFEST = {"k8s/model.yaml": "kind: InferenceService\nspec:\n  predictor:\n    canaryTrafficPercent: 10\n"}
 # Predicate, what is given, and the outcome and case that are expected.
 CASES: list[tuple[str, Given, str, str]] = [
@@ -315,9 +327,40 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("delivery_is_automatic", own(**in_ci("python -m mlops deliver"), with_facts={"runs": GREEN}), "true", "job_green"),
     ("delivery_is_automatic", own(**in_ci("python -m mlops deliver"), audit=CANARY), "true", "delivered"),
     ("delivery_is_automatic", own(audit=CANARY), "false", "own"),
+    (
+        "delivery_is_automatic",
+        own(**{CI: workflow("make", name="ci"), ".github/workflows/d.yml": AFTER}),
+        "not_available",
+        "job_unpushed",
+    ),
+    (
+        "delivery_is_automatic",
+        other({CI: workflow("make", on="schedule"), ".github/workflows/d.yml": AFTER}),
+        "false",
+        "none",
+    ),
+    (
+        "delivery_is_automatic",
+        other(in_ci("kubectl apply -f x", on="{push: {tags: [v*]}}"), runs=GREEN),
+        "false",
+        "none",
+    ),
+    (
+        "delivery_is_automatic",
+        other(in_ci("kubectl apply -f x", more="    if: github.event_name == 'schedule'\n"), runs=GREEN),
+        "false",
+        "none",
+    ),
+    (
+        "delivery_is_automatic",
+        other(in_ci("kubectl apply -f x", more="    continue-on-error: true\n")),
+        "false",
+        "none",
+    ),
     ("delivery_is_automatic", other(in_ci("kubectl apply -f x"), runs=GREEN), "true", "job_green"),
     ("delivery_is_automatic", other(in_ci("echo kubectl apply -f x"), runs=GREEN), "false", "none"),
     ("canary", own(audit=CANARY), "true", "decided"),
+    ("canary", own(with_facts={"log": LOG}), "true", "decided"),
     ("canary", own(audit=[entry("promote", days=400, evidence={"x": 1})]), "false", "own_off"),
     ("canary", own(params={"serving": {"route": "canary"}}), "false", "own_configured"),
     ("canary", other({**MANIFEST, **in_ci("kubectl apply -f k8s")}, runs=GREEN), "true", "job_green"),
@@ -597,7 +640,7 @@ def test_repositories_of_other_kinds_are_judged_by_what_they_do() -> None:
         "databricks.yml": "bundle: {name: churn}\ninclude: [resources/*.yml]\n",
         "resources/model.yml": "resources:\n  registered_models:\n    model: {name: churn}\n",
         "training/train.py": "import mlflow\n\nmlflow.autolog()\nmlflow.lightgbm.log_model(1, 'model')\n",
-        "features/compute.py": "from databricks.feature_engineering import FeatureEngineeringClient\n\nFeatureEngineeringClient()\n",
+        "features/compute.py": "import databricks.feature_engineering as f\n\nf.FeatureEngineeringClient()\n",
         "tests/training/train_test.py": "def test_train():\n    pass\n",
         ".github/workflows/tests.yml": workflow("pytest", "databricks bundle run train -t test", name="tests"),
         ".github/workflows/staging.yml": workflow(
@@ -648,6 +691,26 @@ def test_sources_have_the_path_the_line_and_the_age() -> None:
     book = notebook("import mlflow\n", "mlflow.autolog()")
     [source] = asked("tracker", facts({"n.ipynb": book})).sources
     assert "mlflow.autolog()" in book.splitlines()[source.line - 1]
+
+
+def test_a_project_in_a_folder_is_one_of_this_kind_too() -> None:
+    files = {f"team/churn/{path}": text for path, text in project().items()} | in_ci("pytest")
+
+    found = gathering.findings(facts(files))
+
+    assert {one.outcome for one in found if one.criteria[0].startswith("1.")} == {"true"}
+    [drift] = [one for one in found if one.predicate == "drift"]
+    assert drift.sources[0].what == "team/churn/reports/drift.json"
+
+
+def test_what_switches_a_job_on_is_named() -> None:
+    files = project(**{CI: workflow("make", name="ci"), ".github/workflows/deliver.yml": AFTER})
+    found = gathering.findings(facts(files, runs=[run("deliver", "skipped")]))
+
+    [delivery] = [one for one in found if one.predicate == "delivery_is_automatic"]
+    assert "DELIVER" in delivery.sentence["en"]
+    assert delivery.remedy is not None
+    assert "DELIVER" in delivery.remedy["ja"]
 
 
 def test_every_way_in_which_a_lock_is_stale_is_found() -> None:

@@ -276,7 +276,7 @@ def test_a_registry_is_read_and_one_that_cannot_be_read_is_not_available(tmp_pat
     (tmp_path / "link.db").symlink_to(local)
     assert systems.versions("churn", tmp_path / "link.db", {}) is None
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
-    endless = f"{numbers} SELECT 'churn' AS name, i AS version, 1 AS creation_time FROM n"
+    endless = f"{numbers} SELECT 'churn' AS name, i AS version, 1 AS creation_time FROM n"  # noqa: S608
     assert (
         systems.versions("churn", store(tmp_path / "endless.db", f"CREATE VIEW model_versions AS {endless}"), {})
         is None

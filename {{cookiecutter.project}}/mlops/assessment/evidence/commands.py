@@ -11,6 +11,8 @@ WRAPPERS |= {"conda run": 0, "micromamba run": 0, "sudo": 0, "time": 0, "exec": 
 WRAPPERS |= {"if": 0, "then": 0, "else": 0, "do": 0, "!": 0, "coverage run": 0, "uvx": 0, "pipx run": 0, "{": 0, "(": 0}
 WRAPPERS |= {"timeout": 1, "-n": 1, "--name": 1, "-p": 1, "--with": 1, "--group": 1, "--extra": 1, "--python": 1}
 PYTHON = re.compile(r"(?:.*/)?python[0-9.]*(?:\.exe)?$")
+# What a container is started with, up to a command that is known.
+CONTAINER = re.compile(r"^docker(?:-| )(?:compose )?(?:run|exec) .*?(?=\b(?:pytest|tox|nox|dvc repro)\b)")
 SILENT = ("echo", "printf", ":", "true", "false", "cat", "grep", "which", "command", "exit", "fi", "done")
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=\S*$")
 TRAINS = re.compile(
@@ -21,7 +23,7 @@ TRAINS = re.compile(
 DEEDS: list[tuple[str, re.Pattern[str]]] = [
     (kind, re.compile(rf"(?:{pattern})(?:\s|$)"))
     for kind, pattern in [
-        ("test", r"pytest|py\.test|tox|nox|unittest|ward|nose2?|hatch test|papermill-test"),
+        ("test", r"pytest|py\.test|tox|nox|unittest|ward|nose2?|(?:hatch|poe) tests?|tests?$"),
         ("retrain", r"mlops retrain"),
         ("deliver", r"mlops (?:deliver|promote|serve)"),
         ("watch", r"mlops (?:check-drift|alert|monitor)"),
@@ -77,8 +79,9 @@ class Command:
     @property
     def deed(self) -> str:
         """What it does: test, pipeline, retrain, deliver, watch, check, …; "" if that is not known."""
+        text = CONTAINER.sub("", self.text)
         for kind, pattern in DEEDS:
-            if pattern.match(self.text):
+            if pattern.match(text):
                 return kind
         if (script := self.script) and not self.text.startswith(("bash ", "sh ")) and TRAINS.search(script):
             return "pipeline"

@@ -1,6 +1,7 @@
 """What the predicates look at: a repository, its code, workflows, pipelines and systems, and a project of ours."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -33,6 +34,7 @@ class Own:
     repository: Repository
     pipelines: Pipelines
     folder: str
+    _audit_is_copy: bool = True
 
     def at(self, path: str) -> str:
         """A path of the project as one of the repository."""
@@ -87,16 +89,12 @@ class Own:
 
     @cached_property
     def audit(self) -> list[dict[str, Any]]:
-        """The entries of the audit log in Git, oldest first; what is no entry is left out."""
-        found = []
-        for line in (self.repository.text(self.at(paths.AUDIT.as_posix())) or "").splitlines():
-            try:
-                entry = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(entry, dict) and isinstance(entry.get("action"), str):
-                found.append(entry)
-        return found
+        """The entries of the audit log, oldest first: that of the registry, or its copy in Git if that has more."""
+        lines = (self.repository.text(self.at(paths.AUDIT.as_posix())) or "").splitlines()
+        listed = [each.tags.get("entry", "") for each in reversed(self._registered(audit_log(self.name)) or ())]
+        copy, kept = _entries(lines), _entries(listed)
+        self._audit_is_copy = len(copy) >= len(kept)
+        return copy if self._audit_is_copy else kept
 
     def audited(self, *actions: str) -> list[dict[str, Any]]:
         """The entries about one of these actions, newest first."""
@@ -107,8 +105,10 @@ class Own:
         age = None
         with suppress(ValueError, OverflowError):
             age = self.repository.days(datetime.fromisoformat(str(entry.get("when"))).timestamp())
-        line = self.audit.index(dict(entry)) + 1
-        return Source("report", self.at(paths.AUDIT.as_posix()), line, age)
+        number = self.audit.index(dict(entry)) + 1
+        if self._audit_is_copy:
+            return Source("report", self.at(paths.AUDIT.as_posix()), number, age)
+        return Source("version", f"{audit_log(self.name)} version {number}", None, age)
 
     @cached_property
     def name(self) -> str:
@@ -118,7 +118,12 @@ class Own:
     @cached_property
     def versions(self) -> list[Version] | None:
         """The versions in the registry; None where it cannot be read."""
-        return systems.versions(self.name, self.repository.path / self.folder / "mlflow.db")
+        return self._registered(self.name)
+
+    def _registered(self, name: str) -> list[Version] | None:
+        found = systems.versions(name, self.repository.path / self.folder / "mlflow.db")
+        # The variable may lead to the registry of another project, where nothing being there says nothing.
+        return None if not found and os.environ.get("MLFLOW_TRACKING_URI") else found
 
 
 @dataclass
@@ -250,6 +255,24 @@ class Facts:
     def _is_automatic(self, *deeds: str) -> bool:
         found = self.workflows.doing(*deeds)
         return bool(found) and self.judged(found).case in ("job_green", "job_unknown", "job_unpushed")
+
+
+def audit_log(name: str) -> str:
+    """The name of the registered model that holds the audit log (as `registry.audit.log_of`, which imports more)."""
+    return f"{name}.audit"
+
+
+def _entries(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """The entries in these texts; what is none is left out."""
+    found = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("action"), str):
+            found.append(entry)
+    return found
 
 
 def _read(repository: Repository, path: str, kind: type[dict[str, Any]]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import socket
 import sqlite3
 import subprocess
 import tempfile
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from mlops.retraining import hosting
 
 SECONDS = 4.0  # for the host to answer
 REACHED = 1.0  # for a connection to the tracking server
+HURRY = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 RUNS = 100
 RUN_FIELDS = "workflowName,event,conclusion,createdAt,url,headBranch"
 MOST_STEPS = 2_000_000  # of SQLite's machine: a database of a stranger may hold a view that never ends
@@ -137,13 +138,28 @@ def _of_server(name: str, address: str) -> list[Version] | None:
     from mlops.registry import registry
 
     try:
-        with registry.opened(address) as client:
+        with _in_a_hurry(), registry.opened(address) as client:
             return [
                 Version(each.number, datetime.fromisoformat(each.created).timestamp(), each.aliases, each.tags)
                 for each in registry.versions(client, name)
             ]
     except ProjectError:
         return None
+
+
+@contextmanager
+def _in_a_hurry() -> Iterator[None]:
+    """Let MLflow give up soon, where it would try again for minutes."""
+    before = {name: os.environ.get(name) for name in HURRY}
+    os.environ.update(HURRY)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _of_database(name: str, database: Path) -> list[Version] | None:

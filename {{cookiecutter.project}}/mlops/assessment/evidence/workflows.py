@@ -29,6 +29,7 @@ OTHERS += (".circleci/config.yml", ".buildkite/pipeline.yml", "cloudbuild.yaml",
 GITLAB_WORDS = {"default", "include", "stages", "variables", "workflow", "image", "services", "cache", "before_script"}
 GITLAB_WORDS |= {"after_script", "pages:deploy", "spec"}
 CODE_CHANGES = frozenset({"push", "pull_request", "pull_request_target", "merge_group", "merge_request_event"})
+EVENT = re.compile(r"github\.event(?:_name|\.workflow_run\.event)\s*==\s*'(\w+)'")
 DEEPEST = 5  # scripts that call scripts
 # Actions that do what a command would.
 ACTIONS = {
@@ -137,8 +138,9 @@ class Workflows:
     def _github(self) -> Iterator[Job]:
         paths = [path for path in self.repository.below(".github/workflows") if path.endswith((".yml", ".yaml"))]
         contents = {path: content for path in paths if isinstance(content := self._parsed(path), dict)}
-        callers: dict[str, set[str]] = {}
-        for content in contents.values():
+        callers: dict[str, set[str]] = {}  # by the path or the name of what they start: their triggers
+        for path, content in contents.items():
+            callers.setdefault(f"after {content.get('name') or path}", set()).update(_triggers(content))
             for job in _mapping(content.get("jobs")).values():
                 used = str(_mapping(job).get("uses", ""))
                 callers.setdefault(used.removeprefix("./"), set()).update(_triggers(content))
@@ -146,11 +148,13 @@ class Workflows:
             triggers = _triggers(content)
             if "workflow_call" in triggers:
                 triggers |= callers.get(path, set())
+            for before in _scripts(_mapping(_mapping(content.get("on")).get("workflow_run")).get("workflows")):
+                triggers |= callers.get(f"after {before}", set())
             name = str(content.get("name") or path)
             for key, raw in _mapping(content.get("jobs")).items():
                 job = _mapping(raw)
-                condition = f"{job.get('if', '')}"
-                if _is_never(condition):
+                conditions = list(_conditions(job, _mapping(content.get("jobs"))))
+                if any(map(_is_never, conditions)):
                     continue
                 environment = job.get("environment", "")
                 yield Job(
@@ -159,21 +163,21 @@ class Workflows:
                     getattr(key, "line", 1),
                     name,
                     str(key),
-                    frozenset(triggers),
-                    tuple(self._steps(path, job.get("steps"))),
+                    frozenset(_narrowed(triggers, conditions)),
+                    tuple(self._steps(path, job.get("steps"), tolerated=job.get("continue-on-error") is True)),
                     str(_mapping(environment).get("name", "") if isinstance(environment, dict) else environment),
-                    next(iter(re.findall(r"\bvars\.(\w+)", condition)), ""),
+                    next(iter(re.findall(r"\bvars\.(\w+)", " ".join(conditions))), ""),
                 )
 
-    def _steps(self, path: str, raw: Any, depth: int = 0) -> Iterator[Step]:
+    def _steps(self, path: str, raw: Any, depth: int = 0, *, tolerated: bool = False) -> Iterator[Step]:
         for each in raw if isinstance(raw, list) else []:
             step = _mapping(each)
             if _is_never(f"{step.get('if', '')}"):
                 continue
-            tolerated = step.get("continue-on-error") is True
+            may_fail = tolerated or step.get("continue-on-error") is True
             if isinstance(step.get("run"), str):
                 for found in self._commands(path, step["run"], depth):
-                    yield replace(found, command=replace(found.command, tolerated=True)) if tolerated else found
+                    yield replace(found, command=replace(found.command, tolerated=True)) if may_fail else found
             uses = step.get("uses")
             if isinstance(uses, str) and uses.startswith("./") and depth < DEEPEST:
                 folder = uses.removeprefix("./").rstrip("/")
@@ -181,13 +185,13 @@ class Workflows:
                     action = f"{folder}/{name}" if folder else name
                     if action in self.repository.files:
                         runs = _mapping(_mapping(self._parsed(action)).get("runs"))
-                        for found in self._steps(action, runs.get("steps"), depth + 1):
+                        for found in self._steps(action, runs.get("steps"), depth + 1, tolerated=may_fail):
                             yield replace(found, path=path, line=getattr(uses, "line", 1))
             elif isinstance(uses, str) and (does := ACTIONS.get(uses.partition("@")[0])):
                 if "docker/build-push" in uses and _mapping(step.get("with")).get("push") in (None, False):
                     continue
                 line = getattr(uses, "line", 1)
-                yield Step(Command(tuple(does.split()), line, tolerated), path, line)
+                yield Step(Command(tuple(does.split()), line, may_fail), path, line)
 
     def _commands(self, path: str, script: str, depth: int = 0) -> Iterator[Step]:
         """The commands of a script, and those of the scripts and targets that they call, at the line of the caller."""
@@ -305,7 +309,28 @@ def _mapping(value: Any) -> dict[Any, Any]:
 
 def _triggers(content: Mapping[Any, Any]) -> set[str]:
     raw = content.get("on")
-    return {str(one) for one in (raw if isinstance(raw, list | dict) else [raw])}
+    found = {str(one) for one in (raw if isinstance(raw, list | dict) else [raw])}
+    push = _mapping(_mapping(raw).get("push"))
+    if "tags" in push and "branches" not in push:  # somebody sets a tag: that is no change of code
+        found = found - {"push"} | {"tag"}
+    return found
+
+
+def _conditions(job: Mapping[Any, Any], jobs: Mapping[Any, Any], depth: int = 0) -> Iterator[str]:
+    """The condition of a job, and those of the jobs that it needs."""
+    yield f"{job.get('if', '')}"
+    for needed in _scripts(job.get("needs")):
+        if depth < DEEPEST:
+            yield from _conditions(_mapping(jobs.get(needed)), jobs, depth + 1)
+
+
+def _narrowed(triggers: set[str], conditions: Iterable[str]) -> set[str]:
+    """The triggers that conditions let through, of those whose every alternative names one."""
+    for condition in conditions:
+        parts = [EVENT.findall(part) for part in condition.split("||")]
+        if all(parts):
+            triggers = triggers & {name for part in parts for name in part}
+    return triggers
 
 
 def _is_never(condition: str) -> bool:
