@@ -530,6 +530,31 @@ def test_level_1_is_all_true_in_a_project_whose_results_are_current() -> None:
     assert set(level.values()) == {"true"}
 
 
+def test_level_2_is_all_true_in_a_project_where_all_of_it_runs() -> None:
+    files = project(
+        params={
+            "features": {"tables": {"orders": {}}},
+            "alerts": {"channels": ["slack"]},
+            "serving": {"route": "canary"},
+            "retrain": {"auto_merge": True, "search_trials": 20},
+        },
+        audit=[*CANARY, entry("reject", evidence={"errors": 9})],
+        **{
+            CI: workflow("pytest", "dvc repro"),
+            ".github/workflows/nightly.yml": NIGHTLY,
+            ".github/workflows/deliver.yml": AFTER,
+        },
+    )
+    history = {"--grep=^Retrain-Delivery: ": [2, 9]}
+    found = gathering.findings(
+        facts(files, runs=[*GREEN, run("deliver")], remote="git@github.com:a/b", history=history)
+    )
+
+    level = {one.criteria[0]: (one.outcome, one.automatic) for one in found if one.criteria[0].startswith("2.")}
+    assert len(level) == 12
+    assert set(level.values()) == {("true", True)}
+
+
 def test_an_opposite_says_the_contrary_with_the_same_words() -> None:
     found = {finding.predicate: finding for finding in gathering.findings(facts({}))}
 

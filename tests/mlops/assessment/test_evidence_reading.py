@@ -17,7 +17,7 @@ from mlops.base import yaml
 from mlops.base.errors import StoreError
 
 from tests.conftest import PROJECT, TEMPLATE, BakedProject
-from tests.mlops.assessment.evidence_of import NOW, committed, git, workflow
+from tests.mlops.assessment.evidence_of import NOW, committed, git, project, workflow
 
 TODAY = datetime.now(UTC)
 TRAINS = {
@@ -51,6 +51,20 @@ def test_what_is_not_committed_does_not_count(trained: Path) -> None:
     git(trained, "add", "search.py")
     git(trained, "commit", "--quiet", "--message", "Search")
     assert gather(trained)["search"].outcome == "true"
+
+
+def test_a_retraining_that_is_proposed_and_not_merged_counts(tmp_path: Path) -> None:
+    place = committed(tmp_path / "repository", project())
+    git(place, "checkout", "--quiet", "-b", "retrain/1")
+    git(place, "commit", "--quiet", "--allow-empty", "--message", "Retrain\n\nRetrain-Delivery: abc")
+    git(place, "checkout", "--quiet", "main")
+
+    found = gather(place)["retraining_by_itself"]
+
+    assert (found.outcome, [source.what for source in found.sources]) == (
+        "true",
+        [git(place, "rev-parse", "retrain/1")],
+    )
 
 
 @pytest.mark.parametrize("kind", ["bare", "shallow", "worktree", "submodule"])

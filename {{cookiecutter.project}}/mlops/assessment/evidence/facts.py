@@ -218,21 +218,19 @@ class Facts:
 
     def history(self, path: str) -> list[tuple[str, float]]:
         """The commits that changed a file, newest first, each with its time (Unix seconds)."""
-        return self._log("--", path)
+        return self._log(self.repository.commit, "--", path)
 
     @cached_property
     def retrained(self) -> list[tuple[str, float]]:
-        """The commits that `retrain` made, newest first, each with its time (Unix seconds)."""
-        return self._log(f"--grep=^{RETRAIN_MARK}")
+        """The commits that `retrain` made, merged or proposed, newest first, each with its time (Unix seconds)."""
+        proposed = ("--branches=retrain/*", "--remotes=*/retrain/*")
+        return self._log(f"--grep=^{RETRAIN_MARK}", self.repository.commit, *proposed, "--")
 
     def _log(self, *arguments: str) -> list[tuple[str, float]]:
         if not self.repository.commit:
             return []
         try:
-            head, *rest = arguments
-            options = [head] if head != "--" else []
-            shown = ("--format=%H %ct", "--max-count=200", *options, self.repository.commit)
-            log = self.repository.git("log", *shown, "--", *(rest if head == "--" else ()))
+            log = self.repository.git("log", "--format=%H %ct", "--max-count=200", *arguments)
         except StoreError:
             return []
         return [(line.split()[0], float(line.split()[1])) for line in log.splitlines() if line]
