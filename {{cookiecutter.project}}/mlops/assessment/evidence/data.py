@@ -119,7 +119,7 @@ def feature_store(facts: Facts) -> Answer:
     if own := facts.own:
         tables = own.param("features.tables")
         source = own.param_source("features.tables")
-        if not tables:
+        if not isinstance(tables, dict) or not tables:
             return no("own_off", source)
         stale = {name: reason for (_, name), reason in facts.pipelines.stale.items()}
         if "prepare" in stale:

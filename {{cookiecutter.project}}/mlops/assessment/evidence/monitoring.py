@@ -39,7 +39,7 @@ def performance(facts: Facts) -> Answer:
         source = own.report_source(DRIFT)
         predictions, estimated = report.get("predictions"), report.get("estimated")
         automatic = facts.runs_pipeline
-        if isinstance(predictions, dict) and predictions.get("metrics"):
+        if isinstance(predictions, dict) and isinstance(predictions.get("metrics"), dict) and predictions["metrics"]:
             return yes("measured", source, automatic=automatic, count=predictions.get("count", 0))
         if isinstance(estimated, dict) and estimated.get("trusted"):
             return yes("estimated", source, automatic=automatic)

@@ -236,7 +236,8 @@ class Workflows:
             if key in GITLAB_WORDS or str(key).startswith(".") or not isinstance(raw, dict):
                 continue
             job = self._extended(raw, content, 0)
-            rules = [_mapping(rule) for rule in job.get("rules", []) if isinstance(rule, dict)]
+            raw_rules = job.get("rules")
+            rules = [rule for rule in raw_rules if isinstance(rule, dict)] if isinstance(raw_rules, list) else []
             if (job.get("when") == "never") or (rules and all(rule.get("when") == "never" for rule in rules)):
                 continue
             home = homes.get(str(key), path)
@@ -279,7 +280,7 @@ class Workflows:
         parents = job.get("extends", [])
         found: dict[Any, Any] = {}
         for name in parents if isinstance(parents, list) else [parents]:
-            if depth < DEEPEST and isinstance(parent := content.get(name), dict):
+            if depth < DEEPEST and isinstance(name, str) and isinstance(parent := content.get(name), dict):
                 found |= self._extended(parent, content, depth + 1)
         return found | dict(job)
 
