@@ -1,6 +1,7 @@
 """Each predicate, both ways: what counts, and what only looks as if it did."""
 
 import json
+import random
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from mlops.assessment.evidence import answers, gathering
 from mlops.assessment.evidence.facts import Facts
 from mlops.assessment.evidence.systems import Version
 
-from tests.mlops.assessment.evidence_of import NOW, asked, digest, entry, facts, project, run, workflow
+from tests.mlops.assessment.evidence_of import NOW, PARAMS, REPORTS, asked, digest, entry, facts, project, run, workflow
 
 CI = ".github/workflows/ci.yml"
 NIGHTLY = workflow(
@@ -716,6 +717,56 @@ def test_sources_have_the_path_the_line_and_the_age() -> None:
     book = notebook("import mlflow\n", "mlflow.autolog()")
     [source] = asked("tracker", facts({"n.ipynb": book})).sources
     assert "mlflow.autolog()" in book.splitlines()[source.line - 1]
+
+
+def test_texts_and_loops_that_would_take_forever_do_not() -> None:
+    needs = ", ".join(f"job{n}" for n in range(100))
+    calls = "".join(f"bash s{n}.sh\n" for n in range(50))
+    includes = ", ".join(f"{{local: i{n}.yml}}" for n in range(50))
+    files = {
+        "Makefile": "a" + " " * 500_000 + "\n" + "b: \n" * 1000,
+        "Dockerfile": "\n" * 500_000 + "RUN x \\\n" * 50_000,
+        "train.py": "import " * 100_000 + "\n# import mlflow",
+        "k8s.yml": "kind: InferenceService\n" + " " * 500_000 + "\n",
+        CI: "on: push\njobs:\n"
+        + "".join(f"  job{n}: {{needs: [{needs}], steps: [{{run: bash s0.sh}}, {{run: make}}]}}\n" for n in range(100)),
+        **{f"s{n}.sh": calls for n in range(50)},
+        ".gitlab-ci.yml": f"include: [{includes}]\n",
+        **{f"i{n}.yml": f"include: [{includes}]\nj{n}: {{extends: [{needs}], script: [x]}}\n" for n in range(50)},
+        ".github/workflows/long.yml": workflow("sudo " * 200_000),
+    }
+
+    found = gathering.findings(facts(files))
+
+    assert {one.outcome for one in found} <= {"true", "false", "not_available"}
+
+
+def test_values_of_any_shape_are_no_fault_of_a_predicate() -> None:
+    odd: list[Any] = [None, 5, -1.5, "text", [], [1], {}, {"a": {}}, True, [[1]]]
+    draw = random.Random(7)
+
+    def changed(value: Any) -> Any:
+        if draw.random() < 0.12:
+            return draw.choice(odd)
+        if isinstance(value, dict):
+            return {name: changed(one) for name, one in value.items()}
+        return [changed(one) for one in value] if isinstance(value, list) else value
+
+    audit = [*CANARY, entry("reject", evidence=1), entry("approve"), entry("rollback")]
+    for _ in range(25):
+        reports = {name: changed(report) for name, report in REPORTS.items()}
+        params = {name: {key: changed(one) for key, one in section.items()} for name, section in PARAMS.items()}
+        files = project(reports=reports, params=params, audit=[changed(one) for one in audit])
+        ci = json.dumps(
+            changed({"on": ["push"], "jobs": {"a": {"needs": ["b"], "if": "x", "steps": [{"run": "pytest"}]}}})
+        )
+        lab = json.dumps(
+            changed({"include": [{"local": "x"}], "a": {"rules": [{"if": "x"}], "extends": ["b"], "script": ["x"]}})
+        )
+
+        found = gathering.findings(facts({**files, CI: ci, ".gitlab-ci.yml": lab}))
+
+        assert [one.sentence["en"] for one in found if "could not be judged" in one.sentence["en"]] == []
 
 
 def test_a_project_in_a_folder_is_one_of_this_kind_too() -> None:

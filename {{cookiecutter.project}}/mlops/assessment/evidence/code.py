@@ -16,7 +16,8 @@ from mlops.assessment.evidence.repository import Repository
 from mlops.assessment.evidence.workflows import file_of
 
 # An import of a tool, in a script or a cell. A word boundary at the start would take twenty times as long.
-MENTIONS = re.compile(rf"(?:import|from)[ \t]+[^\n]*?\b({'|'.join(sorted(tools.ROOTS))})\b")
+MENTIONS = re.compile(r"(?:import|from)[ \t][^\n]{0,200}?\b(" + "|".join(sorted(tools.ROOTS)) + r")\b")
+MOST_CHARACTERS = 300_000  # of a file that is parsed
 PARSED = 20  # files that import the same tool; what the others of a large repository do is the same
 TEST = re.compile(r"(?:^|/)(?:tests?/.*|test_[^/]*|[^/]*_test)\.py$")
 # A folder of code that was copied into the repository, of examples or of documentation, is not what is practised there.
@@ -76,7 +77,7 @@ class Code:
         found = [path for path in self.scripts if TEST.search(path)]
         list(self.repository.read(found))
         return [
-            path for path in found if re.search(r"^\s*(?:async )?def test_", self.repository.text(path) or "", re.M)
+            path for path in found if re.search(r"^[ \t]*(?:async )?def test_", self.repository.text(path) or "", re.M)
         ]
 
     @cached_property
@@ -151,7 +152,7 @@ class Code:
             return None
         if path.endswith(".ipynb"):
             return _notebook(text)
-        return _module(text)
+        return _module(text) if len(text) <= MOST_CHARACTERS else None
 
 
 def _module(text: str, offset: int = 0) -> Module | None:
@@ -200,7 +201,7 @@ def _notebook(text: str) -> Module | None:
         cells = documents.from_json(text)["cells"]
     except (UnreadableError, KeyError, TypeError):
         return None
-    whole, place = Module(), 0
+    whole, place, offset = Module(), 0, 0
     for cell in cells if isinstance(cells, list) else []:
         if not isinstance(cell, dict) or cell.get("cell_type") != "code":
             continue
@@ -209,9 +210,9 @@ def _notebook(text: str) -> Module | None:
         plain = ["pass" if line.lstrip().startswith(("%", "!", "?")) else line for line in lines]
         module = _module("\n".join(plain))
         first = next((line for line in lines if line.strip()), "")
-        found = text.find(json.dumps(first, ensure_ascii=False)[1:-1], place)
-        place = max(found, place)
-        offset = text.count("\n", 0, place)
+        found = max(text.find(json.dumps(first, ensure_ascii=False)[1:-1], place), place)
+        offset += text.count("\n", place, found)
+        place = found
         if module is not None:
             one_line = isinstance(source, str)
             whole.imports |= {name: offset + (1 if one_line else at) for name, at in module.imports.items()}

@@ -13,6 +13,7 @@ WRAPPERS |= {"timeout": 1, "-n": 1, "--name": 1, "-p": 1, "--with": 1, "--group"
 PYTHON = re.compile(r"(?:.*/)?python[0-9.]*(?:\.exe)?$")
 # What a container is started with, up to a command that is known.
 CONTAINER = re.compile(r"^docker(?:-| )(?:compose )?(?:run|exec) .*?(?=\b(?:pytest|tox|nox|dvc repro)\b)")
+LONGEST = 10_000  # characters of a command; a longer one is data
 SILENT = ("echo", "printf", ":", "true", "false", "cat", "grep", "which", "command", "exit", "fi", "done")
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=\S*$")
 TRAINS = re.compile(
@@ -130,7 +131,7 @@ def commands(script: str, line: int = 1) -> Iterator[Command]:
 
 
 def _simple(text: str, line: int) -> Iterator[Command]:
-    parts = re.split(r"(&&|\|\||;|\|)", _without_comment(text))
+    parts = re.split(r"(&&|\|\||;|\|)", _without_comment(text)) if len(text) <= LONGEST else []
     for place in range(0, len(parts), 2):
         words = _words(parts[place])
         after = parts[place + 1] if place + 1 < len(parts) else ""

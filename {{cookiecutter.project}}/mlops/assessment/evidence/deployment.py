@@ -17,18 +17,19 @@ CANARY = re.compile(
     r"^\s*-?\s*(?:canaryTrafficPercent|canary|traffic|trafficPercent|kind:\s*Canary|trafficSplit|weight)\b(?!.*:\s*(?:0|100)\s*$)"
 )
 ROLLOUT_KIND = re.compile(
-    r"^\s*kind:\s*(?:Rollout|Canary|InferenceService|SeldonDeployment|VirtualService|TrafficSplit|HTTPRoute)\s*$", re.M
+    r"^[ \t]*kind:[ \t]*(?:Rollout|Canary|InferenceService|SeldonDeployment|VirtualService|TrafficSplit|HTTPRoute)[ \t]*$",
+    re.M,
 )
-ANALYSIS_KIND = re.compile(r"^\s*kind:\s*(?:AnalysisTemplate|ClusterAnalysisTemplate|Canary|AnalysisRun)\s*$", re.M)
+ANALYSIS_KIND = re.compile(
+    r"^[ \t]*kind:[ \t]*(?:AnalysisTemplate|ClusterAnalysisTemplate|Canary|AnalysisRun)[ \t]*$", re.M
+)
 DELIVERED_BY_CLUSTER = re.compile(
-    r"^\s*apiVersion:\s*(?:argoproj\.io/v1alpha1|(?:kustomize|helm)\.toolkit\.fluxcd\.io/\S+)", re.M
+    r"^[ \t]*apiVersion:[ \t]*(?:argoproj\.io/v1alpha1|(?:kustomize|helm)\.toolkit\.fluxcd\.io/\S+)", re.M
 )
 SPLITS = re.compile(r"--traffic\b|update-traffic|--canary|canary|--to-tags|set-traffic|blue.?green", re.I)
 ROLLS_BACK = re.compile(r"rollout undo|helm (?:upgrade .*--atomic|rollback)|--rollback|rollback|--auto-rollback", re.I)
-SERVES = re.compile(
-    r"^\s*(?:CMD|ENTRYPOINT)\b.*(?:uvicorn|gunicorn|serv|api|app|predict|bentoml|flask|mlflow)", re.M | re.I
-)
-INSTALLS = re.compile(r"^\s*RUN\b[^\n]*(?:\\\n[^\n]*)*\b(?:pip|uv|poetry|conda|mamba|pdm)\b", re.M)
+SERVES = re.compile(r"(?:CMD|ENTRYPOINT)\b.*(?:uvicorn|gunicorn|serv|api|app|predict|bentoml|flask|mlflow)", re.I)
+INSTALLS = re.compile(r"RUN\b.*\b(?:pip|uv|poetry|conda|mamba|pdm)\b")
 PINS = ("requirements.txt", "poetry.lock", "uv.lock", "pdm.lock", "Pipfile.lock", "conda-lock.yml", "pixi.lock")
 PINNED = re.compile(r"^[\w.\[\]-]+==", re.M)
 
@@ -69,8 +70,8 @@ def packaged(facts: Facts) -> Answer:
         return yes("tool", facts.use_source(use), tool=use.tool)
     images = [path for path in facts.repository.files if path.rpartition("/")[2].startswith("Dockerfile")]
     for path in images:
-        text = facts.repository.text(path) or ""
-        if SERVES.search(text) and INSTALLS.search(text):
+        lines = (facts.repository.text(path) or "").replace("\\\n", " ").splitlines()
+        if any(map(SERVES.match, lines)) and any(map(INSTALLS.match, lines)):
             return yes("image", facts.repository.source(path, line_of(facts, path, SERVES)), path=path)
     if images:
         return facts.absent("image_without", facts.repository.source(images[0]), path=images[0])

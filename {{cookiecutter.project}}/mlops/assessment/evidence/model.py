@@ -19,6 +19,7 @@ SUBJECTS = {
 }
 REVIEWED = re.compile(r"\(#\d+\)$|^Merge pull request |^Merge branch .* into |See merge request ")
 LOOKED_AT, ENOUGH = 20, 3  # commits: so many at most, and no judgement on fewer
+LONGEST_LINE = 500
 CLOSE = 0.1  # two metrics on data of different times, in points
 CHECKS_OVER_TIME = 3
 GTO_TAG = re.compile(r"^[\w/.-]+(?:@v?\d|#\w+)")
@@ -273,9 +274,9 @@ def version_source(own: Own) -> Source:
 
 
 def line_of(facts: Facts, path: str, pattern: re.Pattern[str]) -> int | None:
-    """The first line of a file that fits."""
+    """The first line of a file that fits, by its beginning."""
     lines = enumerate((facts.repository.text(path) or "").splitlines(), 1)
-    return next((at for at, line in lines if pattern.search(line)), None)
+    return next((at for at, line in lines if pattern.search(line[:LONGEST_LINE])), None)
 
 
 def _rule(facts: Facts, own: Own, names: tuple[str, ...], without: str) -> Answer:

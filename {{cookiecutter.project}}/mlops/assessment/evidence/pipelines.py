@@ -16,6 +16,8 @@ from mlops.assessment.evidence.repository import Repository
 from mlops.assessment.evidence.workflows import file_of
 from mlops.history import paths
 
+MOST_TRACKED = 2_000  # .dvc files that are read
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -79,7 +81,7 @@ class Pipelines:
     def tracked(self) -> list[tuple[str, str]]:
         """The files and folders that a .dvc file tracks with a digest, each with the .dvc file."""
         found = []
-        for path in self.repository.ending(".dvc"):
+        for path in self.repository.ending(".dvc")[:MOST_TRACKED]:
             content = self._parsed(path)
             outs = [out for out in _entries(content, "outs") if _digest(out)]
             found += [(str(PurePosixPath(path).parent / str(out.get("path"))), path) for out in outs]
@@ -93,7 +95,7 @@ class Pipelines:
             for out in _entries(entry, "outs"):
                 if _digest(out):
                     found[str(PurePosixPath(folder, str(out.get("path"))))] = _digest(out)
-        for path in self.repository.ending(".dvc"):
+        for path in self.repository.ending(".dvc")[:MOST_TRACKED]:
             for out in _entries(self._parsed(path), "outs"):
                 if _digest(out):
                     found[str(PurePosixPath(path).parent / str(out.get("path")))] = _digest(out)

@@ -31,6 +31,8 @@ GITLAB_WORDS |= {"after_script", "pages:deploy", "spec"}
 CODE_CHANGES = frozenset({"push", "pull_request", "pull_request_target", "merge_group", "merge_request_event"})
 EVENT = re.compile(r"github\.event(?:_name|\.workflow_run\.event)\s*==\s*'(\w+)'")
 DEEPEST = 5  # scripts that call scripts
+MOST_STEPS = 20_000  # of all jobs; scripts that call each other would never end
+LONGEST_LINE = 2_000  # of a Makefile
 # Actions that do what a command would.
 ACTIONS = {
     "docker/build-push-action": "docker push",
@@ -97,6 +99,7 @@ class Workflows:
     """All jobs of a repository, the files of providers that are not supported, and those that cannot be read."""
 
     repository: Repository
+    _steps_left: int = MOST_STEPS
 
     @cached_property
     def jobs(self) -> list[Job]:
@@ -153,7 +156,7 @@ class Workflows:
             name = str(content.get("name") or path)
             for key, raw in _mapping(content.get("jobs")).items():
                 job = _mapping(raw)
-                conditions = list(_conditions(job, _mapping(content.get("jobs"))))
+                conditions = list(_conditions(key, _mapping(content.get("jobs"))))
                 if any(map(_is_never, conditions)):
                     continue
                 environment = job.get("environment", "")
@@ -171,6 +174,9 @@ class Workflows:
 
     def _steps(self, path: str, raw: Any, depth: int = 0, *, tolerated: bool = False) -> Iterator[Step]:
         for each in raw if isinstance(raw, list) else []:
+            self._steps_left -= 1
+            if self._steps_left < 0:
+                return
             step = _mapping(each)
             if _is_never(f"{step.get('if', '')}"):
                 continue
@@ -196,6 +202,9 @@ class Workflows:
     def _commands(self, path: str, script: str, depth: int = 0) -> Iterator[Step]:
         """The commands of a script, and those of the scripts and targets that they call, at the line of the caller."""
         for command in commands(script, getattr(script, "line", 1)):
+            self._steps_left -= 1
+            if self._steps_left < 0:
+                return
             yield Step(command, path, command.line)
             if depth < DEEPEST:
                 for found in self._called(command, depth):
@@ -213,7 +222,8 @@ class Workflows:
         """The recipe of a target and of what it needs, in a Makefile or justfile."""
         rules: dict[str, tuple[list[str], str]] = {}
         for path in self.repository.named("Makefile", "makefile", "justfile", "GNUmakefile")[:1]:
-            for name, needs, body in RULE.findall(self.repository.text(path) or ""):
+            lines = (self.repository.text(path) or "").splitlines(keepends=True)
+            for name, needs, body in RULE.findall("".join(line for line in lines if len(line) < LONGEST_LINE)):
                 for one in name.split():
                     rules.setdefault(one, (needs.split(), body))
         target = target or next((name for name in rules if not name.startswith(".")), "")
@@ -231,11 +241,11 @@ class Workflows:
         path = ".gitlab-ci.yml"
         if path not in self.repository.files:
             return
-        content, homes = self._included(path, 0)
+        content, homes = self._included(path, set())
         for key, raw in content.items():
             if key in GITLAB_WORDS or str(key).startswith(".") or not isinstance(raw, dict):
                 continue
-            job = self._extended(raw, content, 0)
+            job = self._extended(raw, content, set())
             raw_rules = job.get("rules")
             rules = [rule for rule in raw_rules if isinstance(rule, dict)] if isinstance(raw_rules, list) else []
             if (job.get("when") == "never") or (rules and all(rule.get("when") == "never" for rule in rules)):
@@ -262,31 +272,36 @@ class Workflows:
                 by_hand=job.get("when") == "manual" or (bool(rules) and all(r.get("when") == "manual" for r in rules)),
             )
 
-    def _included(self, path: str, depth: int) -> tuple[dict[Any, Any], dict[str, str]]:
+    def _included(self, path: str, seen: set[str]) -> tuple[dict[Any, Any], dict[str, str]]:
         """The content of a file and of the local ones that it includes, and the file that each job comes from."""
+        seen.add(path)
         own = _mapping(self._parsed(path))
         content: dict[Any, Any] = {}
         homes: dict[str, str] = {}
         included = own.get("include", [])
         for one in included if isinstance(included, list) else [included]:
             local = one if isinstance(one, str) else _mapping(one).get("local")
-            if isinstance(local, str) and local.lstrip("/") in self.repository.files and depth < DEEPEST:
-                more, where = self._included(local.lstrip("/"), depth + 1)
+            name = local.lstrip("/") if isinstance(local, str) else ""
+            if name in self.repository.files and name not in seen:
+                more, where = self._included(name, seen)
                 content |= more
                 homes |= where
         return content | own, homes | {str(key): path for key in own}
 
-    def _extended(self, job: Mapping[Any, Any], content: Mapping[Any, Any], depth: int) -> dict[Any, Any]:
+    def _extended(self, job: Mapping[Any, Any], content: Mapping[Any, Any], seen: set[str]) -> dict[Any, Any]:
         parents = job.get("extends", [])
         found: dict[Any, Any] = {}
         for name in parents if isinstance(parents, list) else [parents]:
-            if depth < DEEPEST and isinstance(name, str) and isinstance(parent := content.get(name), dict):
-                found |= self._extended(parent, content, depth + 1)
+            if isinstance(name, str) and name not in seen and isinstance(parent := content.get(name), dict):
+                seen.add(name)
+                found |= self._extended(parent, content, seen)
         return found | dict(job)
 
 
 # A target with what it needs, and its indented recipe.
-RULE = re.compile(r"^([A-Za-z_.][\w .-]*?)\s*:(?!=)[ \t]*([^\n#=]*)[^\n]*\n((?:(?:\t| {2,})[^\n]*\n?|\n(?=\t))*)", re.M)
+RULE = re.compile(
+    r"^([A-Za-z_.][\w .-]*)[ \t]*:(?!=)[ \t]*([^\n#=]*)[^\n]*\n((?:(?:\t| {2,})[^\n]*\n?|\n(?=\t))*)", re.M
+)
 
 
 def file_of(repository: Repository, script: str) -> str:
@@ -317,12 +332,15 @@ def _triggers(content: Mapping[Any, Any]) -> set[str]:
     return found
 
 
-def _conditions(job: Mapping[Any, Any], jobs: Mapping[Any, Any], depth: int = 0) -> Iterator[str]:
+def _conditions(name: str, jobs: Mapping[Any, Any]) -> Iterator[str]:
     """The condition of a job, and those of the jobs that it needs."""
-    yield f"{job.get('if', '')}"
-    for needed in _scripts(job.get("needs")):
-        if depth < DEEPEST:
-            yield from _conditions(_mapping(jobs.get(needed)), jobs, depth + 1)
+    seen, waiting = set(), [name]
+    while waiting:
+        if (name := waiting.pop()) not in seen:
+            seen.add(name)
+            job = _mapping(jobs.get(name))
+            yield f"{job.get('if', '')}"
+            waiting += _scripts(job.get("needs"))
 
 
 def _narrowed(triggers: set[str], conditions: Iterable[str]) -> set[str]:
