@@ -17,6 +17,7 @@ from mlops.assessment.evidence.repository import Blob, Repository
 from mlops.assessment.evidence.systems import Run, Version
 from mlops.base import yaml
 from mlops.base.errors import StoreError
+from mlops.registry import ledger
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = 86_400
@@ -206,7 +207,7 @@ def project(
     found |= {path: json.dumps(content) for path, content in written.items() if content is not None}
     found |= {path.replace("__", "/"): text for path, text in files.items()}
     if audit:
-        found["reports/audit.jsonl"] = "".join(f"{json.dumps(entry)}\n" for entry in audit)
+        found["reports/audit.jsonl"] = "".join(f"{json.dumps(one)}\n" for one in linked(audit))
     outs = [path for path in written if path in found] + ["reports/search.csv", "reports/slices.csv"]
     stages = {
         "prepare": {"cmd": "python -m stages.prepare", "deps": ["schema.yaml"], "outs": ["data/prepared.parquet"]},
@@ -248,6 +249,14 @@ def _digest(path: str, files: Mapping[str, str]) -> dict[str, Any]:
         return {"md5": f"{1:032}.dir" if path == "data/raw" else f"{2:032}"}
     entries = [{**digest(text), "relpath": name} for name, text in sorted(inside.items())]
     return {"md5": digest(json.dumps(entries))["md5"] + ".dir", "nfiles": len(inside)}
+
+
+def linked(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Entries as the audit log has them, each with the hash of the one before."""
+    found: list[dict[str, Any]] = []
+    for one in entries:
+        found.append(ledger.linked(one, found))
+    return found
 
 
 def entry(action: str, *, days: float = 1, **more: Any) -> dict[str, Any]:

@@ -11,7 +11,19 @@ from mlops.assessment.evidence import answers, gathering
 from mlops.assessment.evidence.facts import Facts
 from mlops.assessment.evidence.systems import Version
 
-from tests.mlops.assessment.evidence_of import NOW, PARAMS, REPORTS, asked, digest, entry, facts, project, run, workflow
+from tests.mlops.assessment.evidence_of import (
+    NOW,
+    PARAMS,
+    REPORTS,
+    asked,
+    digest,
+    entry,
+    facts,
+    linked,
+    project,
+    run,
+    workflow,
+)
 
 CI = ".github/workflows/ci.yml"
 NIGHTLY = workflow(
@@ -64,7 +76,7 @@ def dvc() -> dict[str, str]:
 
 MLFLOW = "import mlflow\n\nmlflow.log_param('a', 1)\nmlflow.log_metric('b', 2)\n"
 CANARY = [entry("promote", evidence={"errors": 1}, route="r")]
-LOG = [Version("1", NOW.timestamp(), (), {"entry": json.dumps(CANARY[0])})]
+LOG = [Version("1", NOW.timestamp(), (), {"entry": json.dumps(linked(CANARY)[0])})]
 # As the generated project delivers: after the checks, of a push, if a variable says so.
 AFTER = """name: deliver
 on: {workflow_run: {workflows: [ci], branches: [main]}}
@@ -190,6 +202,7 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("registry", own(with_facts={"versions": [Version("1", NOW.timestamp(), ())]}), "true", "own"),
     ("registry", own(), "true", "own_passed"),
     ("registry", own(with_facts={"versions": []}), "false", "own_none"),
+    ("registry", own(params={"register": {"mode": "dry_run"}}), "false", "own_none"),
     (
         "registry",
         own(reports={"reports/registration.json": {"rules": [{"rule": "skill", "passed": False}]}}),
@@ -362,6 +375,7 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("delivery_is_automatic", other(in_ci("echo kubectl apply -f x"), runs=GREEN), "false", "none"),
     ("canary", own(audit=CANARY), "true", "decided"),
     ("canary", own(with_facts={"log": LOG}), "true", "decided"),
+    ("canary", own(**{"reports/audit.jsonl": json.dumps({**linked(CANARY)[0], "who": "Eve"})}), "error", "tampered"),
     ("canary", own(audit=[entry("promote", days=400, evidence={"x": 1})]), "false", "own_off"),
     ("canary", own(params={"serving": {"route": "canary"}}), "false", "own_configured"),
     ("canary", other({**MANIFEST, **in_ci("kubectl apply -f k8s")}, runs=GREEN), "true", "job_green"),
@@ -720,7 +734,7 @@ def test_sources_have_the_path_the_line_and_the_age() -> None:
 
 
 def test_texts_and_loops_that_would_take_forever_do_not() -> None:
-    needs = ", ".join(f"job{n}" for n in range(100))
+    needs = ", ".join(f"job{n}" for n in range(30))
     calls = "".join(f"bash s{n}.sh\n" for n in range(50))
     includes = ", ".join(f"{{local: i{n}.yml}}" for n in range(50))
     files = {
@@ -729,7 +743,7 @@ def test_texts_and_loops_that_would_take_forever_do_not() -> None:
         "train.py": "import " * 100_000 + "\n# import mlflow",
         "k8s.yml": "kind: InferenceService\n" + " " * 500_000 + "\n",
         CI: "on: push\njobs:\n"
-        + "".join(f"  job{n}: {{needs: [{needs}], steps: [{{run: bash s0.sh}}, {{run: make}}]}}\n" for n in range(100)),
+        + "".join(f"  job{n}: {{needs: [{needs}], steps: [{{run: bash s0.sh}}, {{run: make}}]}}\n" for n in range(30)),
         **{f"s{n}.sh": calls for n in range(50)},
         ".gitlab-ci.yml": f"include: [{includes}]\n",
         **{f"i{n}.yml": f"include: [{includes}]\nj{n}: {{extends: [{needs}], script: [x]}}\n" for n in range(50)},

@@ -16,7 +16,7 @@ from mlops.assessment.evidence.repository import Repository
 from mlops.assessment.evidence.workflows import file_of
 
 # An import of a tool, in a script or a cell. A word boundary at the start would take twenty times as long.
-MENTIONS = re.compile(r"(?:import|from)[ \t][^\n]{0,200}?\b(" + "|".join(sorted(tools.ROOTS)) + r")\b")
+MENTIONS = re.compile(r"(?:import|from)[ \t]+(?:[\w.]+,[ \t]*){0,3}(" + "|".join(sorted(tools.ROOTS)) + r")\b")
 MOST_CHARACTERS = 300_000  # of a file that is parsed
 PARSED = 20  # files that import the same tool; what the others of a large repository do is the same
 TEST = re.compile(r"(?:^|/)(?:tests?/.*|test_[^/]*|[^/]*_test)\.py$")

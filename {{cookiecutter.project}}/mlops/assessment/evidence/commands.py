@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 # Words before a command that only say where or how it runs; with the number of words that they take along.
 WRAPPERS = {"poetry run": 0, "uv run": 0, "pipenv run": 0, "pdm run": 0, "rye run": 0, "hatch run": 0, "pixi run": 0}
@@ -72,12 +73,12 @@ class Command:
     line: int
     tolerated: bool = False
 
-    @property
+    @cached_property
     def text(self) -> str:
         """The command without what only says how it runs."""
         return " ".join(self.words)
 
-    @property
+    @cached_property
     def deed(self) -> str:
         """What it does: test, pipeline, retrain, deliver, watch, check, …; "" if that is not known."""
         text = CONTAINER.sub("", self.text)
@@ -88,7 +89,7 @@ class Command:
             return "pipeline"
         return ""
 
-    @property
+    @cached_property
     def script(self) -> str:
         """The file or module of the repository that it runs, such as `src/train.py` or `package.train`; else ""."""
         words = [word for word in self.words if not word.startswith("-")]

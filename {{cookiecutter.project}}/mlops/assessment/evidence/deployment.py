@@ -3,7 +3,7 @@
 import re
 
 from mlops.assessment.evidence.answers import Answer, no, unknown, yes
-from mlops.assessment.evidence.facts import OUTDATED, Facts
+from mlops.assessment.evidence.facts import OUTDATED, Facts, Own
 from mlops.assessment.evidence.model import failed_rules, line_of, version_source
 from mlops.assessment.evidence.workflows import Job, Step
 from mlops.assessment.finding import Source
@@ -14,10 +14,10 @@ STAGING = re.compile(
 )
 # How a share of the requests goes to a new version, in manifests and in commands; a comment is none.
 CANARY = re.compile(
-    r"^\s*-?\s*(?:canaryTrafficPercent|canary|traffic|trafficPercent|kind:\s*Canary|trafficSplit|weight)\b(?!.*:\s*(?:0|100)\s*$)"
+    r"^\s*-?\s*(?:canaryTrafficPercent|canary|traffic|trafficPercent|trafficSplit|weight|setWeight|stepWeight|maxWeight)\b(?!.*:\s*(?:0|100)\s*$)"
 )
 ROLLOUT_KIND = re.compile(
-    r"^[ \t]*kind:[ \t]*(?:Rollout|Canary|InferenceService|SeldonDeployment|VirtualService|TrafficSplit|HTTPRoute)[ \t]*$",
+    r"^[ \t]*kind:[ \t]*(?:Rollout|Canary|InferenceService|SeldonDeployment|VirtualService|TrafficSplit|HTTPRoute)\b",
     re.M,
 )
 ANALYSIS_KIND = re.compile(
@@ -116,6 +116,8 @@ def delivery_is_automatic(facts: Facts) -> Answer:
 def canary(facts: Facts) -> Answer:
     """A new version answers a part of the requests first."""
     if own := facts.own:
+        if own.tampered:
+            return tampered_with(own)
         if decided := _recent(facts, "promote", "reject", evidence=True):
             sources = [own.audit_source(entry) for entry in decided]
             return yes("decided", *sources, automatic=True, count=len(decided))
@@ -128,6 +130,8 @@ def canary(facts: Facts) -> Answer:
 def rollback(facts: Facts) -> Answer:
     """A version that turns out worse is rolled back by a program."""
     if own := facts.own:
+        if own.tampered:
+            return tampered_with(own)
         if decided := _recent(facts, "reject", evidence=True):
             return yes(
                 "rolled_back", *(own.audit_source(entry) for entry in decided), automatic=True, count=len(decided)
@@ -143,6 +147,8 @@ def rollback(facts: Facts) -> Answer:
 def can_be_rolled_back(facts: Facts) -> Answer:
     """To take a version back was done, by a program or by hand with a record of it."""
     if own := facts.own:
+        if own.tampered:
+            return tampered_with(own)
         if decided := _recent(facts, "reject", evidence=True):
             return yes("automatic", *(own.audit_source(entry) for entry in decided), automatic=True)
         if done := own.audited("rollback"):
@@ -154,6 +160,8 @@ def can_be_rolled_back(facts: Facts) -> Answer:
 def deployed_rarely(facts: Facts) -> Answer:
     """Months lie between two versions in production."""
     if own := facts.own:
+        if own.tampered:
+            return tampered_with(own)
         if facts.repository.is_shallow and not own.audit:
             return unknown("shallow")
         changes = own.audited("promote", "rollback")
@@ -225,6 +233,11 @@ def model_is_debuggable(facts: Facts) -> Answer:
     if used := facts.uses("explainer"):
         return yes("tool", facts.use_source(used[0]), tool=used[0].tool)
     return facts.absent("none")
+
+
+def tampered_with(own: Own) -> Answer:
+    """An audit log that somebody has changed proves nothing."""
+    return Answer("error", "tampered", (own.audit_source(own.audit[-1]),), values={"reason": own.tampered})
 
 
 def _recent(facts: Facts, *actions: str, evidence: bool = False) -> list[dict[str, object]]:

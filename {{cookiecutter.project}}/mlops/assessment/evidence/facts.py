@@ -21,6 +21,7 @@ from mlops.assessment.evidence.workflows import Job, Step, Workflows
 from mlops.assessment.finding import Source
 from mlops.base.errors import StoreError
 from mlops.history import paths
+from mlops.registry import ledger
 
 OUTDATED = 92  # days; an older run or check says nothing of today
 RETRAIN_MARK = "Retrain-Delivery: "  # in the message of a commit that `retrain` makes
@@ -96,8 +97,15 @@ class Own:
         self._audit_is_copy = len(copy) >= len(kept)
         return copy if self._audit_is_copy else kept
 
+    @cached_property
+    def tampered(self) -> str:
+        """What shows that somebody has changed the audit log; "" if its entries follow each other."""
+        return next(iter(ledger.broken(self.audit)), "")
+
     def audited(self, *actions: str) -> list[dict[str, Any]]:
-        """The entries about one of these actions, newest first."""
+        """The entries about one of these actions, newest first; none of a log that somebody has changed."""
+        if self.tampered:
+            return []
         return [entry for entry in reversed(self.audit) if entry["action"] in actions]
 
     def audit_source(self, entry: Mapping[str, Any]) -> Source:

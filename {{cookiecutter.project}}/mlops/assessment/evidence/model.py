@@ -74,7 +74,7 @@ def registry(facts: Facts) -> Answer:
             return outdated
         if failed := failed_rules(own):
             return no("gate_failed", own.report_source(report), rules=failed)
-        if own.versions is None:
+        if own.versions is None and own.param("register.mode") != "dry_run":
             return yes("own_passed", own.report_source(report), automatic=True)
         return no("own_none", own.report_source(report), name=own.name)
     if used := facts.uses("registry"):

@@ -31,7 +31,7 @@ GITLAB_WORDS |= {"after_script", "pages:deploy", "spec"}
 CODE_CHANGES = frozenset({"push", "pull_request", "pull_request_target", "merge_group", "merge_request_event"})
 EVENT = re.compile(r"github\.event(?:_name|\.workflow_run\.event)\s*==\s*'(\w+)'")
 DEEPEST = 5  # scripts that call scripts
-MOST_STEPS = 20_000  # of all jobs; scripts that call each other would never end
+MOST_STEPS = 5_000  # of all jobs; scripts that call each other would never end
 LONGEST_LINE = 2_000  # of a Makefile
 # Actions that do what a command would.
 ACTIONS = {
@@ -218,21 +218,26 @@ class Workflows:
         if command.target or command.words[0] in ("make", "just", "task"):
             yield from self._commands("Makefile", self._recipe(command.target), depth + 1)
 
-    def _recipe(self, target: str) -> str:
-        """The recipe of a target and of what it needs, in a Makefile or justfile."""
+    @cached_property
+    def _rules(self) -> dict[str, tuple[list[str], str]]:
+        """What each target of the Makefile or justfile needs, and its recipe."""
         rules: dict[str, tuple[list[str], str]] = {}
         for path in self.repository.named("Makefile", "makefile", "justfile", "GNUmakefile")[:1]:
             lines = (self.repository.text(path) or "").splitlines(keepends=True)
             for name, needs, body in RULE.findall("".join(line for line in lines if len(line) < LONGEST_LINE)):
                 for one in name.split():
                     rules.setdefault(one, (needs.split(), body))
-        target = target or next((name for name in rules if not name.startswith(".")), "")
+        return rules
+
+    def _recipe(self, target: str) -> str:
+        """The recipe of a target and of what it needs."""
+        target = target or next((name for name in self._rules if not name.startswith(".")), "")
         found, seen, waiting = [], set(), [target]
         while waiting:
             name = waiting.pop()
-            if name in rules and name not in seen:
+            if name in self._rules and name not in seen:
                 seen.add(name)
-                needs, body = rules[name]
+                needs, body = self._rules[name]
                 waiting += needs
                 found.append("\n".join(line.strip().lstrip("@") for line in body.splitlines()))
         return "\n".join(found)
