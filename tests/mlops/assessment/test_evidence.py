@@ -75,8 +75,13 @@ def dvc() -> dict[str, str]:
 
 
 MLFLOW = "import mlflow\n\nmlflow.log_param('a', 1)\nmlflow.log_metric('b', 2)\n"
+LATE = entry("promote")
 CANARY = [entry("promote", evidence={"errors": 1}, route="r")]
-LOG = [Version("1", NOW.timestamp(), (), {"entry": json.dumps(linked(CANARY)[0])})]
+# In the registry, a change that came too late has the number of the one before it.
+LOG = [
+    Version(n, NOW.timestamp(), (), {"entry": json.dumps(linked([one])[0])})
+    for n, one in (("2", LATE), ("1", CANARY[0]))
+]
 # As the generated project delivers: after the checks, of a push, if a variable says so.
 AFTER = """name: deliver
 on: {workflow_run: {workflows: [ci], branches: [main]}}
@@ -770,7 +775,8 @@ def test_values_of_any_shape_are_no_fault_of_a_predicate() -> None:
     for _ in range(25):
         reports = {name: changed(report) for name, report in REPORTS.items()}
         params = {name: {key: changed(one) for key, one in section.items()} for name, section in PARAMS.items()}
-        files = project(reports=reports, params=params, audit=[changed(one) for one in audit])
+        entries = [made for one in audit if isinstance(made := changed(one), dict)]
+        files = project(reports=reports, params=params, audit=entries)
         ci = json.dumps(
             changed({"on": ["push"], "jobs": {"a": {"needs": ["b"], "if": "x", "steps": [{"run": "pytest"}]}}})
         )

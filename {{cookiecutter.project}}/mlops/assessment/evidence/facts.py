@@ -93,7 +93,10 @@ class Own:
         """The entries of the audit log, oldest first: that of the registry, or its copy in Git if that has more."""
         lines = (self.repository.text(self.at(paths.AUDIT.as_posix())) or "").splitlines()
         listed = [each.tags.get("entry", "") for each in reversed(self._registered(audit_log(self.name)) or ())]
-        copy, kept = _entries(lines), _entries(listed)
+        first: dict[Any, dict[str, Any]] = {}
+        for each in _entries(listed):  # of two changes at once, the registry has kept both, and the first one counts
+            first.setdefault(str(each.get("number")), each)
+        copy, kept = _entries(lines), list(first.values())
         self._audit_is_copy = len(copy) >= len(kept)
         return copy if self._audit_is_copy else kept
 
