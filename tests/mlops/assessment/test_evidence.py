@@ -168,7 +168,8 @@ CASES: list[tuple[str, Given, str, str]] = [
         "took",
     ),
     ("features_come_quickly", own(), "not_available", "no_feature"),
-    ("feature_code_is_tested", own(**in_ci("pytest")), "true", "tests_run"),
+    ("feature_code_is_tested", own(**in_ci("pytest"), with_facts={"runs": GREEN}), "true", "tests_run"),
+    ("feature_code_is_tested", own(**in_ci("pytest")), "not_available", "job_unpushed"),
     ("feature_code_is_tested", own(), "false", "tests_unrun"),
     ("feature_code_is_tested", own(**in_ci("pytest"), with_facts={"runs": [run("ci", "failure")]}), "false", "job_red"),
     (
@@ -309,7 +310,7 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("inclusion", own(), "true", "rule"),
     ("inclusion", own(reports={"reports/fairness.json": {"gaps": {"x": None}}}), "not_applicable", "no_groups"),
     ("inclusion", other({}), "false", "none"),
-    ("model_code_is_tested", own(**in_ci("tox")), "true", "tests_run"),
+    ("model_code_is_tested", own(**in_ci("tox"), with_facts={"runs": GREEN}), "true", "tests_run"),
     ("model_code_is_tested", own(**in_ci("ruff check")), "false", "tests_unrun"),
     ("deployed_rarely", own(), "true", "never"),
     ("deployed_rarely", own(audit=[entry("promote", days=300)]), "true", "newest"),
@@ -454,7 +455,13 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("response", own(audit=[entry("reject", evidence={"errors": 1})]), "true", "rolled_back"),
     ("response", own(params={"retrain": {"auto_merge": True}}), "not_available", "own_unseen"),
     ("response", own(), "false", "own_off"),
-    ("dependencies_notify", own(**{".github/dependabot.yml": "version: 2\n"}), "true", "updates"),
+    (
+        "dependencies_notify",
+        other({".github/dependabot.yml": "", "a": ""}, remote="git@github.com:a/b"),
+        "true",
+        "updates",
+    ),
+    ("dependencies_notify", own(**{".github/dependabot.yml": "version: 2\n"}), "not_available", "unpushed"),
     ("dependencies_notify", own(), "false", "none"),
     ("invariants_hold", own(), "true", "own"),
     ("invariants_hold", own(reports={"reports/drift.json": {"verdict": ""}}), "false", "no_delivery"),
@@ -573,6 +580,24 @@ def test_level_2_is_all_true_in_a_project_where_all_of_it_runs() -> None:
     level = {one.criteria[0]: (one.outcome, one.automatic) for one in found if one.criteria[0].startswith("2.")}
     assert len(level) == 12
     assert set(level.values()) == {("true", True)}
+
+
+def test_a_point_of_the_test_score_needs_a_system_that_runs_it() -> None:
+    files = project(**in_ci("dvc repro"))
+    github = "git@github.com:a/b"
+
+    def automatic(**more: Any) -> bool:
+        """Of what the pipeline does; all of it is the same."""
+        found = [asked(name, facts(files, **more)) for name in ("data_checks", "slices", "numerically_stable", "drift")]
+        assert {answer.outcome for answer in found} == {"true"}
+        [same] = {answer.automatic for answer in found}
+        return same
+
+    assert automatic(runs=GREEN, remote=github)
+    assert automatic(remote=github)  # nobody knows, and that is no fault
+    assert automatic(history={"--grep=^Retrain-Delivery: ": [3]})
+    assert not automatic()  # there is no host that could run it
+    assert not automatic(runs=[run("ci", "failure")], remote=github)
 
 
 def test_an_opposite_says_the_contrary_with_the_same_words() -> None:

@@ -176,7 +176,9 @@ def features_keep_rules(facts: Facts) -> Answer:
     source = facts.repository.source(own.at("schema.yaml"), getattr(next(iter(ruled), None), "line", None))
     if not ruled:
         return no("none", facts.repository.source(own.at("schema.yaml")))
-    return own.outdated("reports/validation.json") or yes("own", source, automatic=True, count=len(ruled))
+    return own.outdated("reports/validation.json") or yes(
+        "own", source, automatic=facts.runs_pipeline, count=len(ruled)
+    )
 
 
 def privacy(facts: Facts) -> Answer:
@@ -217,7 +219,7 @@ def feature_code_is_tested(facts: Facts) -> Answer:
 
 
 def tests_run(facts: Facts, tests: list[str]) -> Answer:
-    """Whether a workflow runs these tests: known to be green, or at least not known to be red."""
+    """Whether a workflow runs these tests, and its newest run is green."""
     source = facts.repository.source(tests[0])
     found = facts.workflows.doing("test")
     if not found:
@@ -226,7 +228,7 @@ def tests_run(facts: Facts, tests: list[str]) -> Answer:
             answer.outcome, answer.case, (source, *answer.sources), values={"path": tests[0], **answer.values}
         )
     answer = facts.judged(found)
-    if answer.outcome == "false":
+    if answer.outcome != "true":
         return answer
     return yes("tests_run", source, *answer.sources, automatic=True, count=len(tests), path=tests[0])
 

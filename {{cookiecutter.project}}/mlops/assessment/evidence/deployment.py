@@ -216,7 +216,7 @@ def quality_is_judged_before_serving(facts: Facts) -> Answer:
         failed = failed_rules(own)
         source = own.report_source(report)
         # The gate has done what it is for, whether it let the model pass or not.
-        return yes("refused", source, automatic=True, rules=failed) if failed else yes("passed", source, automatic=True)
+        return yes("refused" if failed else "passed", source, automatic=facts.runs_pipeline, rules=failed)
     found = facts.workflows.doing("review")
     return facts.judged(found).by_hand() if found else facts.nothing("none")
 

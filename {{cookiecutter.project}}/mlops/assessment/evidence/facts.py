@@ -253,17 +253,10 @@ class Facts:
 
     @cached_property
     def runs_pipeline(self) -> bool:
-        """Whether a workflow runs the pipeline, and its newest known run is not red."""
-        return self._is_automatic("pipeline", "retrain")
-
-    @cached_property
-    def runs_tests(self) -> bool:
-        """Whether a workflow runs the tests, and its newest known run is not red."""
-        return self._is_automatic("test")
-
-    def _is_automatic(self, *deeds: str) -> bool:
-        found = self.workflows.doing(*deeds)
-        return bool(found) and self.judged(found).case in ("job_green", "job_unknown", "job_unpushed")
+        """Whether a system runs the pipeline: a workflow at a host that is not known to be red, or `retrain`."""
+        found = self.workflows.doing("pipeline", "retrain")
+        judged = bool(found) and self.judged(found).case in ("job_green", "job_unknown")
+        return judged or bool(self.own and self.recent(self.retrained))
 
 
 def audit_log(name: str) -> str:

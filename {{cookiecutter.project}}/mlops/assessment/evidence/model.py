@@ -127,7 +127,9 @@ def search(facts: Facts) -> Answer:
         rows = rows_of(facts, own.at(name))
         if len(rows) > 1:
             source = own.report_source(name)
-            return own.outdated("reports/training.json") or yes("own", source, automatic=True, count=len(rows))
+            return own.outdated("reports/training.json") or yes(
+                "own", source, automatic=facts.runs_pipeline, count=len(rows)
+            )
         trials = own.param("retrain.search_trials", 0)
         if isinstance(trials, int) and trials > 0 and (recent := facts.recent(facts.retrained)):
             return yes("own_loop", *recent, automatic=True, count=trials)
@@ -291,7 +293,12 @@ def _rule(facts: Facts, own: Own, names: tuple[str, ...], without: str) -> Answe
             values = {"rule": str(rule.get("rule")), "measured": str(rule.get("measured")), "limit": rule.get("limit")}
             values |= {"comparison": str(rule.get("comparison")), "actual": _short(rule.get("actual"))}
             source = own.report_source(report)
-            return yes("rule", source, automatic=True, **values) if rule.get("passed") else no("rule", source, **values)
+            automatic = facts.runs_pipeline
+            return (
+                yes("rule", source, automatic=automatic, **values)
+                if rule.get("passed")
+                else no("rule", source, **values)
+            )
     return no(without, own.param_source("register.gate"))
 
 

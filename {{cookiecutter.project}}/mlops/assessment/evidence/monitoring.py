@@ -169,6 +169,8 @@ def dependencies_notify(facts: Facts) -> Answer:
     repository = facts.repository
     for path in UPDATES:
         if path in repository.files:
+            if not repository.remote:
+                return unknown("unpushed", repository.source(path), path=path)
             return yes("updates", repository.source(path), automatic=True, path=path)
     audits = [(job, step) for job in facts.workflows.jobs for step in job.steps if AUDITS.match(step.command.text)]
     scheduled = [(job, step) for job, step in audits if job.on_schedule]
@@ -192,7 +194,7 @@ def invariants_hold(facts: Facts) -> Answer:
 
 def training_and_serving_agree(facts: Facts) -> Answer:
     """A row gets the same features and the same answer in training and in the server."""
-    return _behaves(facts.own, EQUAL_KINDS) if facts.own else feature_store_serves(facts)
+    return _behaves(facts, facts.own, EQUAL_KINDS) if facts.own else feature_store_serves(facts)
 
 
 def feature_store_serves(facts: Facts) -> Answer:
@@ -220,12 +222,16 @@ def models_are_fresh(facts: Facts) -> Answer:
     age = facts.repository.days(seconds)
     sources = (source, Source("commit", commit, None, age))
     values = {"days": round(age), "limit": oldest}
-    return no("too_old", *sources, **values) if age > oldest else yes("fresh", *sources, automatic=True, **values)
+    return (
+        no("too_old", *sources, **values)
+        if age > oldest
+        else yes("fresh", *sources, automatic=facts.runs_pipeline, **values)
+    )
 
 
 def numerically_stable(facts: Facts) -> Answer:
     """Odd input gives no NaN, no infinity and no wild answer."""
-    return _behaves(facts.own, STABLE_KINDS) if facts.own else _stable_elsewhere(facts)
+    return _behaves(facts, facts.own, STABLE_KINDS) if facts.own else _stable_elsewhere(facts)
 
 
 def computing_has_not_got_worse(facts: Facts) -> Answer:
@@ -297,7 +303,7 @@ def _watched(facts: Facts, kind: str) -> Answer:
     return facts.absent("none")
 
 
-def _behaves(own: Own, kinds: tuple[str, ...]) -> Answer:
+def _behaves(facts: Facts, own: Own, kinds: tuple[str, ...]) -> Answer:
     """What the behaviour tests of these kinds gave."""
     name = "reports/behaviour.json"
     if outdated := own.outdated(name):
@@ -312,7 +318,7 @@ def _behaves(own: Own, kinds: tuple[str, ...]) -> Answer:
         return no("behaviour_failed", source, test=failed[0])
     if not any(one.get("passed") for one in found):
         return no("behaviour_none", source, kind=kinds[0])
-    return yes("behaviour", source, automatic=True, test=str(found[0].get("name")))
+    return yes("behaviour", source, automatic=facts.runs_pipeline, test=str(found[0].get("name")))
 
 
 def _stable_elsewhere(facts: Facts) -> Answer:
