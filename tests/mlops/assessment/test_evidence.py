@@ -824,6 +824,21 @@ def test_a_project_in_a_folder_is_one_of_this_kind_too() -> None:
     assert drift.sources[0].what == "team/churn/reports/drift.json"
 
 
+def test_a_step_that_a_green_run_has_skipped_was_not_done() -> None:
+    text = workflow("dvc repro").replace("- run:", "- name: Stale\n        if: secrets\n        run:")
+
+    def outcome(steps: dict[tuple[str, str], str] | None) -> tuple[str, str]:
+        found = facts(project(**{CI: text}), runs=GREEN, remote="git@github.com:a/b")
+        vars(found)["steps"] = lambda _: steps
+        answer = asked("training_is_in_ci", found)
+        return answer.outcome, answer.case
+
+    assert outcome({("work", "Stale"): "success", ("work", ""): "success"}) == ("true", "job_green")
+    assert outcome({("work", "Stale"): "skipped", ("work", ""): "success"}) == ("false", "job_skipped")
+    assert outcome({("work", ""): "skipped"}) == ("false", "job_skipped")
+    assert outcome(None) == ("not_available", "job_unknown")
+
+
 def test_what_switches_a_job_on_is_named() -> None:
     files = project(**{CI: workflow("make", name="ci"), ".github/workflows/deliver.yml": AFTER})
     found = gathering.findings(facts(files, runs=[run("deliver", "skipped")]))

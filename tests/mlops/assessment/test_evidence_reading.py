@@ -243,7 +243,7 @@ def test_runs_are_asked_for_at_known_hosts_only(tmp_path: Path, monkeypatch: pyt
         "createdAt": "2026-05-30T00:00:00Z",
         "url": "u",
     }
-    host(tmp_path / "bin", "gh", [{**run, "headBranch": "main"}])
+    host(tmp_path / "bin", "gh", [{**run, "headBranch": "main", "databaseId": 7}])
     job = {"name": "test", "status": "failed", "created_at": "2026-05-30T00:00:00.5Z", "web_url": "u", "ref": "main"}
     host(tmp_path / "bin", "glab", [{**job, "pipeline": {"source": "schedule"}}])
 
@@ -256,8 +256,14 @@ def test_runs_are_asked_for_at_known_hosts_only(tmp_path: Path, monkeypatch: pyt
         assert systems.runs(stranger, {}) is None
     assert (tmp_path / "bin" / "asked").read_text(encoding="utf-8") == asked
     assert systems.runs("https://github.acme.example/a/b", {"GH_HOST": "github.acme.example"})
+    jobs = [{"name": "work", "conclusion": "success", "steps": [{"name": "Run pytest", "conclusion": "skipped"}]}]
+    host(tmp_path / "bin", "gh", {"jobs": jobs})
+    done = {("work", ""): "success", ("work", "Run pytest"): "skipped"}
+    assert systems.steps("git@github.com:ada/churn.git", found, {}) == done
+    assert systems.steps("https://github.evil.example/a/b", found, {}) is None
     host(tmp_path / "bin", "gh", "no list")
     assert systems.runs("git@github.com:ada/churn.git", {}) is None
+    assert systems.steps("git@github.com:ada/churn.git", found, {}) is None
 
 
 def store(path: Path, view: str = "") -> Path:

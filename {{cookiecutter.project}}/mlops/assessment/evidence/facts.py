@@ -225,7 +225,23 @@ class Facts:
             return Answer("false", "job_red", (source, proof), values=words)
         if age > OUTDATED:
             return Answer("false", "job_outdated", (source, proof), values=words)
+        if job.provider == "GitHub Actions" and (job.conditional or step.conditional):
+            done = self.steps(run)
+            if done is None:
+                return Answer("not_available", "job_unknown", (source, proof), values=words)
+            if "skipped" in (done.get((job.title, "")), done.get((job.title, step.name))):
+                return Answer("false", "job_skipped", (source, proof), values=words)
         return Answer("true", "job_green", (source, proof), automatic=True, values=words)
+
+    def steps(self, run: Run) -> dict[tuple[str, str], str] | None:
+        """What came of each step of a run, by the names of the job and the step; None without access."""
+        if run.url not in self._steps:
+            self._steps[run.url] = systems.steps(self.repository.remote, run)
+        return self._steps[run.url]
+
+    @cached_property
+    def _steps(self) -> dict[str, dict[tuple[str, str], str] | None]:
+        return {}
 
     def history(self, path: str) -> list[tuple[str, float]]:
         """The commits that changed a file, newest first, each with its time (Unix seconds)."""

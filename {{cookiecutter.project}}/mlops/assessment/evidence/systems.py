@@ -22,13 +22,13 @@ SECONDS = 4.0  # for the host to answer
 REACHED = 1.0  # for a connection to the tracking server
 HURRY = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
 RUNS = 100
-RUN_FIELDS = "workflowName,event,conclusion,createdAt,url,headBranch"
+RUN_FIELDS = "databaseId,workflowName,event,conclusion,createdAt,url,headBranch"
 MOST_STEPS = 2_000_000  # of SQLite's machine: a database of a stranger may hold a view that never ends
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a workflow (GitHub) or of a job (GitLab) that has ended: its result, start (Unix seconds) and URL."""
+    """A run of a workflow (GitHub) or of a job (GitLab): its result ("": not yet), start (Unix seconds) and URL."""
 
     name: str
     event: str
@@ -36,6 +36,7 @@ class Run:
     started: float
     url: str
     branch: str
+    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,27 @@ def _said(tool: str, *arguments: str) -> str:
 
 def _github(run: Mapping[str, str]) -> Run:
     started = datetime.fromisoformat(run["createdAt"]).timestamp()
-    return Run(run["workflowName"], run["event"], run["conclusion"], started, run["url"], run["headBranch"])
+    facts = (run["workflowName"], run["event"], run["conclusion"], started, run["url"], run["headBranch"])
+    return Run(*facts, str(run["databaseId"]))
+
+
+def steps(remote: str, run: Run, environment: Mapping[str, str] = os.environ) -> dict[tuple[str, str], str] | None:
+    """What came of each step of a run at GitHub, by the names of the job and the step; None without access.
+
+    The step "" stands for the job itself.
+    """
+    host = hosting.host_of(remote, environment)
+    if host.kind != "github" or host.name not in _known(environment, "github.com", "GH_HOST", "GITHUB_SERVER_URL"):
+        return None
+    found = {}
+    try:
+        said = _said("gh", "run", "view", run.id, "--repo", f"{host.name}/{host.repository}", "--json", "jobs")
+        for job in json.loads(said)["jobs"]:
+            found[job["name"], ""] = job["conclusion"]
+            found |= {(job["name"], step["name"]): step["conclusion"] for step in job["steps"]}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, subprocess.SubprocessError):
+        return None
+    return found
 
 
 def _gitlab(job: Mapping[str, Any]) -> Run:

@@ -47,11 +47,16 @@ ACTIONS = {
 
 @dataclass(frozen=True)
 class Step:
-    """A command that a job runs, and the file and line that start it."""
+    """A command that a job runs, and the file and line that start it.
+
+    `name` is that of the step in a run; `conditional` says that the step can be skipped in a run that is green.
+    """
 
     command: Command
     path: str
     line: int
+    name: str = ""
+    conditional: bool = False
 
     @property
     def deed(self) -> str:
@@ -73,6 +78,8 @@ class Job:
     environment: str = ""
     switch: str = ""
     by_hand: bool = False  # of GitLab: somebody has to press a button
+    title: str = ""  # the name that a run shows
+    conditional: bool = False  # of GitHub: it can be skipped in a run that is green
 
     @property
     def on_change(self) -> bool:
@@ -170,6 +177,8 @@ class Workflows:
                     tuple(self._steps(path, job.get("steps"), tolerated=job.get("continue-on-error") is True)),
                     str(_mapping(environment).get("name", "") if isinstance(environment, dict) else environment),
                     next(iter(re.findall(r"\bvars\.(\w+)", " ".join(conditions))), ""),
+                    title=str(job.get("name") or key),
+                    conditional=any(conditions),
                 )
 
     def _steps(self, path: str, raw: Any, depth: int = 0, *, tolerated: bool = False) -> Iterator[Step]:
@@ -182,8 +191,11 @@ class Workflows:
                 continue
             may_fail = tolerated or step.get("continue-on-error") is True
             if isinstance(step.get("run"), str):
+                first = next(iter(step["run"].strip().splitlines()), "")
+                name = str(step.get("name") or f"Run {first}")
                 for found in self._commands(path, step["run"], depth):
-                    yield replace(found, command=replace(found.command, tolerated=True)) if may_fail else found
+                    kept = replace(found.command, tolerated=True) if may_fail else found.command
+                    yield replace(found, command=kept, name=name, conditional="if" in step)
             uses = step.get("uses")
             if isinstance(uses, str) and uses.startswith("./") and depth < DEEPEST:
                 folder = uses.removeprefix("./").rstrip("/")
