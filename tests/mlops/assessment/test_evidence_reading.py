@@ -142,15 +142,27 @@ def test_nothing_of_a_hostile_repository_is_run(tmp_path: Path) -> None:
             "core.repositoryFormatVersion": "1",
         },
     )
+    head, body = git(place, "cat-file", "commit", "HEAD").split("\n\n", 1)
+    signed = f"{head}\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n x\n -----END PGP SIGNATURE-----\n\n{body}\n"
+    (tmp_path / "commit").write_text(signed, encoding="utf-8")
+    git(
+        place,
+        "update-ref",
+        "refs/heads/main",
+        git(place, "hash-object", "-t", "commit", "-w", str(tmp_path / "commit")),
+    )
     lost = git(place, "rev-parse", "HEAD:data.dvc")
     (place / ".git" / "objects" / lost[:2] / lost[2:]).unlink()  # Git would fetch it by the command of the remote
     (place / "train.py").write_text("changed\n", encoding="utf-8")
+    marker.unlink(missing_ok=True)  # to set the traps has released some
 
     assert gather(place)["tracker"].outcome == "true"
     assert not marker.exists()
 
-    git(place, "status", check=False)
-    assert marker.exists(), "the trap was not armed"
+    for usual in (("status",), ("log", "-1"), ("cat-file", "-p", "HEAD:data.dvc")):
+        marker.unlink(missing_ok=True)
+        git(place, *usual, check=False)
+        assert marker.exists(), f"the trap of git {usual[0]} was not armed"
 
 
 def test_links_and_large_or_binary_files_are_not_read(tmp_path: Path) -> None:
