@@ -34,7 +34,8 @@ def main(
 
     scoring.declare(project.metrics.METRICS)
     settings, judging = params.load(params.Register), params.load(params.Evaluate)
-    tracking, layout = params.load(params.Tracking), tables.read_schema(schema)
+    tracking = params.load(params.Tracking)
+    layout = tables.read_schema(schema).with_history(params.load(params.Features))
     named = {path.stem: path for path in reports if path.suffix == ".json"}
     facts = {name: files.read_json(path) for name, path in named.items()}
     groups = files.read_csv(slices, text=("column", "level")).to_dict(orient="records")

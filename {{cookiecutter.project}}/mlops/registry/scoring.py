@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base import model_files
-from mlops.base.errors import ProjectError
+from mlops.base.errors import ProjectError, StoreError
 from mlops.data import rows
 from mlops.data.deriving import Derive
 from mlops.data.schema import ColumnType, Schema
 from mlops.evaluation import results
+from mlops.intake.event_store import Stored
 from mlops.training import encoding
 from mlops.training.metrics import Predictions
 from mlops.training.model import FittedModel
@@ -38,12 +40,13 @@ class RawModel:
     MLflow lets a scikit-learn model have another method for that, of a few names. Raw rows are those of `rows.typed`.
 
     Every method raises an MlflowException with one sentence where the rows cannot be read, which MLflow's server hands
-    on.
+    on. Columns of history are made of the events in the online store (see `mlops.intake.event_store`); where that does
+    not answer, the error has the code TEMPORARILY_UNAVAILABLE.
     """
 
     def __init__(self, content: bytes, derive: Derive, load: "Callable[[bytes], RawModel]") -> None:
         self.model: FittedModel = model_files.in_package(content, PACKAGE)
-        self.schema, self.derive = self.model.schema, derive
+        self.schema, self.derive, self.events = self.model.schema, derive, Stored()
         # In a pickle it is its model's file, byte by byte, and what makes it of that.
         self._parts: tuple[Any, ...] | None = (load, (content,))
         if hasattr(self.model.pipeline, "predict_proba"):
@@ -78,7 +81,10 @@ class RawModel:
     def typed(self, given: rows.Rows) -> pd.DataFrame:
         """The typed table of n raw rows, derived columns included, by this version's own code."""
         with _sentences():
-            return rows.typed(given, self.schema, self.derive)
+            return self._typed(given)
+
+    def _typed(self, given: rows.Rows) -> pd.DataFrame:
+        return rows.typed(given, self.schema, self.derive, self.events, datetime.now(UTC))
 
     def encoded(self, typed: pd.DataFrame) -> NDArray[np.float64]:
         """What the estimator gets for a typed table of n rows, shape (n, encoded columns)."""
@@ -98,7 +104,7 @@ class RawModel:
 
     def _predictions(self, given: rows.Rows) -> Predictions:
         with _sentences():
-            return self.model.predict(rows.typed(given, self.schema, self.derive))
+            return self.model.predict(self._typed(given))
 
 
 @contextmanager
@@ -108,8 +114,10 @@ def _sentences() -> Iterator[None]:
         yield
     except ProjectError as error:
         from mlflow.exceptions import MlflowException
+        from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 
-        raise MlflowException.invalid_parameter_value(str(error)) from None
+        code = TEMPORARILY_UNAVAILABLE if isinstance(error, StoreError) else INVALID_PARAMETER_VALUE
+        raise MlflowException(str(error), code) from None
 
 
 def inputs(schema: Schema) -> dict[str, str]:
