@@ -1,5 +1,6 @@
 """Events in files, typed: what `features` in params.yaml makes columns of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,33 +99,43 @@ def read(name: str, schema: Schema, folder: Path) -> Rows:
     Raises:
         DataError: the file is missing, cannot be read or lacks a column, or a value in it is not of its type.
     """
-    table = schema.history.tables[name]
-    path = folder / Path(table.file).name
+    path = path_of(name, schema, folder)
+    return read_file(path, name, schema.history.tables[name], schema)
+
+
+def path_of(name: str, schema: Schema, folder: Path) -> Path:
+    """The file of a table of `schema.history`.
+
+    Raises:
+        DataError: it is missing.
+    """
+    path = folder / Path(schema.history.tables[name].file).name
     if not path.is_file():
         raise DataError(
             f"{path} is missing, of which params.yaml makes columns: `dvc pull` fetches it, or put it there and "
             f"`dvc add {folder}`"
         )
-    return read_file(path, name, table, schema)
+    return path
 
 
-def read_file(path: Path, name: str, table: EventTable, schema: Schema) -> Rows:
-    """The events of a table in some file.
+def read_file(path: Path, name: str, table: EventTable, schema: Schema, columns: Sequence[str] | None = None) -> Rows:
+    """The events of a table in some file, with the values of `columns`, those of the table if None.
 
     Raises:
         DataError: as `read`.
     """
     if not path.name.lower().endswith(deliveries.ENDINGS):
         raise DataError(f"{path} is none of {', '.join(deliveries.ENDINGS)}: convert it")
+    columns = table.columns if columns is None else columns
     there = deliveries.columns(path)
-    wanted = list(dict.fromkeys([table.entity, table.time, *table.columns]))
+    wanted = list(dict.fromkeys([table.entity, table.time, *columns]))
     for column in wanted:
         if column not in there:
             raise DataError(
                 f"{path} lacks the column {column}, which params.yaml names below features.tables.{name}: "
                 f"{nearest(column, there)}"
             )
-    kinds: dict[str, Any] = {column: parsing.Spelling("number", table.decimal) for column in table.columns}
+    kinds: dict[str, Any] = {column: parsing.Spelling("number", table.decimal) for column in columns}
     kinds[table.time] = parsing.Spelling("datetime", format=table.format)
     kinds[table.entity] = schema.columns[table.entity]
     parts: dict[str, list[pd.Series]] = {column: [] for column in wanted}
@@ -139,7 +150,7 @@ def read_file(path: Path, name: str, table: EventTable, schema: Schema) -> Rows:
     return Rows(
         whole[table.entity],
         whole[table.time].to_numpy(dtype="datetime64[us]"),
-        {column: whole[column].to_numpy(dtype=np.float64) for column in table.columns},
+        {column: whole[column].to_numpy(dtype=np.float64) for column in columns},
         rows,
         rows - kept,
     )
