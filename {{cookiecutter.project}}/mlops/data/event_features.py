@@ -189,9 +189,8 @@ def _reduced(function: np.ufunc, values: NDArray[np.float64], start: Places, end
 
 def columns(table: pd.DataFrame, history: Features, source: Source) -> pd.DataFrame:
     """The columns of history for the n rows of a typed table, which has the entities and the time of each; float64."""
-    times = table[history.time].to_numpy(dtype="datetime64[us]")
     found: dict[str, NDArray[np.float64]] = {}
     for name, one in history.tables.items():
-        entities = table[one.entity]
+        entities, times = table[one.entity], table[history.time].to_numpy(dtype="datetime64[us]")
         found |= aggregate(source.events(name, one.columns, entities), entities, times, one.aggregates, name)
     return pd.DataFrame(found, index=table.index)
