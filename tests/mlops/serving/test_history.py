@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlops.base import params
 from mlops.base.params import Features
 from mlops.data import parsing
-from mlops.data.deriving import derived
+from mlops.data.deriving import Derive, derived
 from mlops.data.schema import Schema
 from mlops.intake import deliveries, event_files, event_store
 from mlops.intake.deliveries import Terms
@@ -65,18 +65,23 @@ COLUMNS: dict[str, Any] = {
     "y": {"type": "category", "role": "target"},
 }
 SCHEMA = Schema.model_validate({"columns": COLUMNS}).with_history(HISTORY)
+# Without own columns, a server looks all others up.
+ALONE = Schema.model_validate({"columns": {**COLUMNS, "a_week": {"type": "number", "role": "ignore"}}}).with_history(
+    HISTORY
+)
 ROWS, EVENTS = 300, 4000
 START = datetime(2024, 1, 1)
 
 
 def derive(table: pd.DataFrame) -> pd.DataFrame:
     """Own columns may be made of history, too."""
+    assert set(HISTORY.names) <= set(table)
     return table.assign(a_week=table["orders_sum_amount_7d"] / (1 + table["orders_sum_amount_30d"]))
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with rows and events in files, which share instants, and have spellings, and missing and unknown keys."""
+    """A folder with rows and events in files, which share instants; some have no key, or one that nobody knows."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(event_store.VARIABLE, str(tmp_path / "events.sqlite"))
     rng = np.random.default_rng(1)
@@ -110,11 +115,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def collected(required: list[str]) -> pd.DataFrame:
+def as_it_is(table: pd.DataFrame) -> pd.DataFrame:
+    return table
+
+
+def collected(required: list[str], schema: Schema = SCHEMA) -> pd.DataFrame:
     """What `prepare` and `monitor` make of the rows."""
-    layout, events = event_files.with_history(SCHEMA, HISTORY, Path("data/events"))
+    layout, events = event_files.with_history(schema, HISTORY, Path("data/events"))
     aside = Path("aside.parquet")
-    with deliveries.collected(Path("data/raw"), layout, required, derive, aside, events=events) as delivered:
+    with deliveries.collected(Path("data/raw"), layout, required, own(layout), aside, events=events) as delivered:
         return pd.concat(delivered.table.batches())
 
 
@@ -126,14 +135,18 @@ def loaded() -> None:
         assert list(rows.values) == table.columns
 
 
-def raw_model(table: pd.DataFrame) -> tuple[FittedModel, RawModel]:
-    inputs = encoding.inputs(table, SCHEMA)
-    pipeline = fitting.pipeline(encoding.encoder(SCHEMA, [], 5, "classification", 1), LogisticRegression())
+def own(schema: Schema) -> Derive:
+    return derive if "a_week" in schema.derived else as_it_is
+
+
+def raw_model(table: pd.DataFrame, schema: Schema = SCHEMA) -> tuple[FittedModel, RawModel]:
+    inputs = encoding.inputs(table, schema)
+    pipeline = fitting.pipeline(encoding.encoder(schema, [], 5, "classification", 1), LogisticRegression())
     fitting.fit(pipeline, inputs, table["y"].to_numpy(dtype=object), 1)
-    fitted = fitted_model(pipeline, SCHEMA, "classification", "yes", 1)
+    fitted = fitted_model(pipeline, schema, "classification", "yes", 1)
     content = io.BytesIO()
     joblib.dump(fitted, content, compress=1)
-    return fitted, RawModel(content.getvalue(), derive, pickle.loads)
+    return fitted, RawModel(content.getvalue(), own(schema), pickle.loads)
 
 
 def records() -> list[dict[str, Any]]:
@@ -144,30 +157,33 @@ def records() -> list[dict[str, Any]]:
 
 
 def bits(table: pd.DataFrame) -> list[list[bytes]]:
-    names = [*HISTORY.names, "a_week"]
+    names = [*HISTORY.names, *(["a_week"] if "a_week" in table else [])]
     return [[value.tobytes() for value in row] for row in table[names].to_numpy(dtype=np.float64, na_value=np.nan)]
 
 
-def test_training_server_monitor_and_batch_have_the_same_bits(project: Path) -> None:
-    training, monitor = collected(SCHEMA.delivered), collected(SCHEMA.needed)
-    fitted, model = raw_model(training)
+@pytest.mark.parametrize("schema", [SCHEMA, ALONE], ids=["with own columns", "history alone"])
+def test_training_server_monitor_and_batch_have_the_same_bits(project: Path, schema: Schema) -> None:
+    training, monitor = collected(schema.delivered, schema), collected(schema.needed, schema)
+    fitted, model = raw_model(training, schema)
     loaded()
-    reader = Reader(SCHEMA, model.read, ROWS)
+    reader = Reader(schema, model.read, ROWS)
     asked = reader.body(json.dumps({"rows": records()}).encode()).rows
+    fast = engine.choose(model, training.head(20))
+    assert not fast.reason
 
-    server = pd.concat([model.typed([row]) for row in asked], ignore_index=True)
+    server = pd.concat([model.typed([row]) for row in asked[:40]], ignore_index=True)
     together = model.typed(asked)
-    batch = pd.concat(
-        table.to_pandas()
-        for table in offline.score(model, "3", [Path("data/raw/rows.csv")], Terms(), Scored(), skip=False, named=False)
-    )
-    answers = engine.choose(model).predict(asked)
+    tables = offline.score(model, "3", [Path("data/raw/rows.csv")], Terms(), Scored(), skip=False, named=False)
+    batch = pd.concat(table.to_pandas() for table in tables)
+    encoded = np.concatenate([fast.encode([row]) for row in asked[:40]])  # type: ignore[attr-defined]
 
-    assert bits(server) == bits(together) == bits(training) == bits(monitor)
+    assert bits(together) == bits(training) == bits(monitor)
+    assert bits(server) == bits(training)[:40]
+    assert encoded.tobytes() == model.encoded(training)[:40].tobytes()
     assert training[HISTORY.names].notna().any().all()
     probabilities = fitted.predict(training).positive_probability
     assert probabilities is not None
-    assert batch["probability"].tolist() == probabilities.tolist() == answers.positive_probability.tolist()
+    assert batch["probability"].tolist() == probabilities.tolist() == fast.predict(asked).positive_probability.tolist()
 
 
 def test_later_events_and_those_of_the_very_time_change_no_row(project: Path) -> None:
@@ -247,9 +263,9 @@ def test_columns_of_history_that_the_schema_lacks_are_named_with_what_adds_them(
     _, events = event_files.with_history(layout, HISTORY, Path("data/events"))
     table = parsing.parse(next(deliveries.batches(Path("data/raw/rows.csv"))), layout, "rows", layout.delivered).table
 
-    with pytest.raises(Exception, match="orders_days_since of events, which schema.yaml lacks: .*infer --update"):
+    with pytest.raises(Exception, match=r"orders_days_since of events, which schema.yaml lacks: .*infer --update"):
         derived(table, layout, derive, events)
-    with pytest.raises(Exception, match="are made of events, and none are given here"):
+    with pytest.raises(Exception, match=r"are made of events, and none are given here"):
         derived(table, SCHEMA, derive)
 
 

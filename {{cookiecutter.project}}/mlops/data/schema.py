@@ -192,6 +192,14 @@ class Schema(BaseModel):
             self._refuse_as_key(name, at_time=name == history.time)
         return self.model_copy(update={"history": history.definition})
 
+    def given_history(self) -> "Schema":
+        """The same schema for rows in which the columns of history stand; what only those were made of is left out."""
+        made = set(self.history.names)
+        keys = set() if set(self.derived) - made else set(self.with_role("source"))
+        changes = {name: {"derived": False} for name in made} | {name: {"role": "ignore"} for name in keys}
+        columns = {name: column.model_copy(update=changes.get(name, {})) for name, column in self.columns.items()}
+        return self.model_copy(update={"columns": columns, "history": Features()})
+
     def _refuse_as_key(self, name: str, *, at_time: bool) -> None:
         use = "features.time" if at_time else "an entity of features"
         if name not in self.columns:

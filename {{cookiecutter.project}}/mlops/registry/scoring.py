@@ -1,6 +1,6 @@
 """A version's model as MLflow has it: raw rows in, answers out. `packaging` copies this module into every version."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base import model_files
-from mlops.base.errors import ProjectError, StoreError
-from mlops.data import rows
+from mlops.base.errors import DataError, ProjectError, StoreError
+from mlops.data import event_features, rows
 from mlops.data.deriving import Derive
 from mlops.data.schema import ColumnType, Schema
 from mlops.evaluation import results
@@ -85,6 +85,32 @@ class RawModel:
 
     def _typed(self, given: rows.Rows) -> pd.DataFrame:
         return rows.typed(given, self.schema, self.derive, self.events, datetime.now(UTC))
+
+    def given_history(self) -> "RawModel":
+        """The same model for raw rows in which the columns of history stand as numbers, as `history` makes them."""
+        model = object.__new__(type(self))  # not by `copy`, which would pickle it
+        vars(model).update(vars(self), schema=self.schema.given_history())
+        return model
+
+    def history(self, given: Sequence[Mapping[str, Any]]) -> list[dict[str, float | None]]:
+        """The columns of history for n raw rows, each of which says when it is asked about; None is missing.
+
+        Raises:
+            DataError: a value cannot be read.
+            StoreError: the store of events does not answer.
+        """
+        keys = {}
+        for name in self.schema.history.keys:
+            keys[name], wrong = self.read(pd.Series([row[name] for row in given], dtype=object), name)
+            if wrong.any():
+                raise DataError(f"{name} is no {self.schema.columns[name].type}")
+        made = event_features.columns(pd.DataFrame(keys), self.schema.history, self.events)
+        whole = {name for name in made if self.schema.columns[name].type == "integer"}
+        values = [
+            [None if value != value else int(value) if name in whole else value for value in made[name].tolist()]
+            for name in self.schema.history.names
+        ]
+        return [dict(zip(self.schema.history.names, row, strict=True)) for row in zip(*values, strict=True)]
 
     def encoded(self, typed: pd.DataFrame) -> NDArray[np.float64]:
         """What the estimator gets for a typed table of n rows, shape (n, encoded columns)."""
