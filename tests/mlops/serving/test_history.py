@@ -69,7 +69,7 @@ SCHEMA = Schema.model_validate({"columns": COLUMNS}).with_history(HISTORY)
 ALONE = Schema.model_validate({"columns": {**COLUMNS, "a_week": {"type": "number", "role": "ignore"}}}).with_history(
     HISTORY
 )
-ROWS, EVENTS = 300, 4000
+ROWS, EVENTS = 150, 3000
 START = datetime(2024, 1, 1)
 
 
@@ -171,15 +171,15 @@ def test_training_server_monitor_and_batch_have_the_same_bits(project: Path, sch
     fast = engine.choose(model, training.head(20))
     assert not fast.reason
 
-    server = pd.concat([model.typed([row]) for row in asked[:40]], ignore_index=True)
+    server = pd.concat([model.typed([row]) for row in asked[:25]], ignore_index=True)
     together = model.typed(asked)
     tables = offline.score(model, "3", [Path("data/raw/rows.csv")], Terms(), Scored(), skip=False, named=False)
     batch = pd.concat(table.to_pandas() for table in tables)
-    encoded = np.concatenate([fast.encode([row]) for row in asked[:40]])  # type: ignore[attr-defined]
+    encoded = np.concatenate([fast.encode([row]) for row in asked[:25]])  # type: ignore[attr-defined]
 
     assert bits(together) == bits(training) == bits(monitor)
-    assert bits(server) == bits(training)[:40]
-    assert encoded.tobytes() == model.encoded(training)[:40].tobytes()
+    assert bits(server) == bits(training)[:25]
+    assert encoded.tobytes() == model.encoded(training)[:25].tobytes()
     assert training[HISTORY.names].notna().any().all()
     probabilities = fitted.predict(training).positive_probability
     assert probabilities is not None
