@@ -1,4 +1,4 @@
-"""Columns that are made of events in a real project: drafted, trained with, watched, listed and brought to the server."""
+"""Columns made of events in a real project: drafted, trained with, watched, listed and brought to the server."""
 
 import csv
 import json
