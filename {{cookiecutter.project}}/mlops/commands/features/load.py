@@ -82,7 +82,8 @@ def _loaded(
 
 
 def _sentence(name: str, facts: dict[str, Any], there: Path, *, whole: bool, dry_run: bool) -> str:
-    has = f"{there} has {facts['events']:,}, the newest of {facts['last'] or 'no time'}"
+    shown = there.relative_to(Path.cwd()) if there.is_relative_to(Path.cwd()) else there
+    has = f"{shown} has {facts['events']:,}, the newest of {facts['last'] or 'no time'}"
     if facts["rows"] is None:
         return f"{name}: {facts['file']} is loaded; {has}"
     left = f", {facts['left_out']:,} of them without entity or time left out" if facts["left_out"] else ""

@@ -99,7 +99,7 @@ def definition(one: Aggregate, days: float | None, table: str) -> str:
     with_value = f" with {one.column}" if one.column else ""
     if one.function == "days_since":
         return f"days since the last event of {table}{with_value}"
-    when = "before" if days is None else f"in the {days:g} days before"
+    when = "at any time before" if days is None else f"in the {days:g} days before"
     if one.function == "count":
         return f"events of {table}{with_value} {when}"
     return f"{WORDS[one.function]} {one.column} of {table} {when}"
