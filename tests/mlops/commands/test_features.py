@@ -67,7 +67,7 @@ def test_a_load_says_what_is_new_and_what_only_the_store_has(project: Path) -> N
     assert "serving/events.sqlite has 1, the newest of 2024-01-01T00:00:00.000000Z" in said[0]
     assert "data/events/orders.csv is loaded; " in said[1]
     assert "2 events in more.csv, 1 new; " in said[2]
-    assert "has 2, the newest of 2024-02-01T00:00:00.000000Z; 1 of them are not in the file: --replace" in said[3]
+    assert "has 2, the newest of 2024-02-01T00:00:00.000000Z; 1 of them is not in the file: --replace" in said[3]
     assert "serving/events.sqlite has 1, " in said[4]
 
 

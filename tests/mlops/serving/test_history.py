@@ -190,7 +190,7 @@ def test_later_events_and_those_of_the_very_time_change_no_row(project: Path) ->
     before = collected(SCHEMA.delivered)
     rows, orders = pd.read_csv("data/raw/rows.csv", dtype=str), pd.read_csv("data/events/orders.csv", dtype=str)
     # At the time of the newest row of each customer, and a day later.
-    newest = rows.dropna().groupby("customer")["asked"].max()
+    newest = rows.dropna(subset=["customer", "asked"]).groupby("customer")["asked"].max()
     at = newest.reset_index().rename(columns={"asked": "ordered"}).assign(amount="9999")
     later = at.assign(ordered=(pd.to_datetime(at["ordered"]) + pd.Timedelta(days=1)).dt.strftime("%Y-%m-%dT%H:%M:%S"))
     shuffled = pd.concat([later, orders, at]).sample(frac=1, random_state=0)

@@ -91,5 +91,6 @@ def _sentence(name: str, facts: dict[str, Any], there: Path, *, whole: bool, dry
         return f"{name}: {facts['file']} has {facts['rows']:,} events{left}; nothing was changed; {has}"
     anew = " (its table was made anew, since its columns or types changed)" if facts["anew"] else ""
     more = facts["events"] - (facts["rows"] - facts["left_out"])
-    other = f"; {more:,} of them are not in the file: --replace removes them" if whole and more > 0 else ""
+    verb = "is" if more == 1 else "are"
+    other = f"; {more:,} of them {verb} not in the file: --replace removes them" if whole and more > 0 else ""
     return f"{name}: {facts['rows']:,} events in {facts['file']}{left}, {facts['new']:,} new{anew}; {has}{other}"
