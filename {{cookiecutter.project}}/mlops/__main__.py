@@ -47,7 +47,7 @@ COMMANDS: dict[str, Any] = {
 GROUPS = {
     "data": "List the versions of the data, and get one of them.",
     "schema": "Draft schema.yaml from the data.",
-    "features": "Columns that are made of events: bring events to the server, and list all features.",
+    "features": "Bring events to the server, and list all features.",
     "registry": "List the versions of the model, and who promoted which.",
     "audit": "Check the log of promotions, and bring it back from Git.",
     "serving": "Change which versions answer on a running server.",

@@ -117,6 +117,19 @@ def test_whoever_reads_sees_the_events_before_or_after_and_none_in_between() -> 
     assert len(source.events("orders", ["amount"], ask).every) == 4
 
 
+def test_a_store_that_was_deleted_and_made_anew_is_seen_by_who_has_read_the_old_one(there: Path) -> None:
+    add([1], [1], [5.0])
+    source, ask = Stored(), pd.Series([1], dtype="int64")
+    assert len(source.events("orders", ["amount"], ask).every) == 1
+
+    there.rename(there.with_name("old"))
+    with pytest.raises(StoreError, match="is missing"):
+        source.events("orders", ["amount"], ask)
+    add([1, 1], [1, 2], [5.0, 6.0])
+
+    assert len(source.events("orders", ["amount"], ask).every) == 2
+
+
 def test_a_load_that_is_killed_leaves_the_store_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     add([1], [1], [5.0])
     monkeypatch.setattr(event_store, "ROWS", 10)

@@ -103,14 +103,17 @@ class Stored:
         )
 
     def _connection(self) -> sqlite3.Connection:
-        """A connection of this thread to the file as it is called now."""
+        """A connection of this thread to the file that is there now: it may have been deleted and made anew."""
         there = path()
-        if getattr(self._open, "path", None) != there:
-            if not there.is_file():
-                raise StoreError(f"{there}, the store of events, is missing: {MAKE}")
+        try:
+            found = there.stat()
+        except FileNotFoundError:
+            raise StoreError(f"{there}, the store of events, is missing: {MAKE}") from None
+        file = (found.st_dev, found.st_ino)
+        if getattr(self._open, "file", None) != file:
             address = f"file:{quote(str(there))}?mode=ro"
             self._open.connection = sqlite3.connect(address, BUSY_SECONDS, isolation_level=None, uri=True)
-            self._open.path = there
+            self._open.file = file
         connection: sqlite3.Connection = self._open.connection
         return connection
 

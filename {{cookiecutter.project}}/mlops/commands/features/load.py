@@ -25,9 +25,9 @@ def load(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring events into the online store, of which a server makes the history of a row.
+    """Bring events into the store that the model server asks.
 
-    It adds what the store lacks, so that to load a file again changes nothing. Servers read meanwhile, and see all of a
+    The server makes the history of a row of them (docs/features.md). The command adds what the store lacks, so that to load a file again changes nothing. Servers read meanwhile, and see all of a
     table's new events at once. The store is serving/events.sqlite (below serving.folder in params.yaml), or where
     MLOPS_EVENTS says.
 

@@ -21,9 +21,10 @@ def page(
     html: Annotated[Path, typer.Option(help="Where the page goes.")] = PAGE,
     as_json: AsJson = False,
 ) -> None:
-    """Write a page that says of each feature what it is, whose, how fresh, how important, and whether it drifts.
+    """Write a page of all features.
 
-    It tells what the reports of the last run say; with --json it writes no page.
+    It says of each what it is, whose, how fresh, how important, and whether it drifts, as the reports of the last run
+    have it; with --json it writes no page.
 
     Raises:
         ProjectError: schema.yaml, params.yaml or a report cannot be read.
