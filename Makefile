@@ -38,7 +38,7 @@ bench: .venv/ready
 	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.rows && $(BIN)/python -m benchmarks.columns \
 		&& $(BIN)/python -m benchmarks.experiments && $(BIN)/python -m benchmarks.readers \
 		&& $(BIN)/python -m benchmarks.canary && $(BIN)/python -m benchmarks.estimated && $(BIN)/python -m benchmarks.serving \
-		&& $(BIN)/python -m benchmarks.round_trip
+		&& $(BIN)/python -m benchmarks.round_trip && $(BIN)/python -m benchmarks.event_features
 
 clean:
 	rm -rf .venv .demo .cache demo bench

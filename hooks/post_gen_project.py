@@ -31,6 +31,7 @@ Command = list[str]
 
 RAW = Path("data", "raw")
 INCOMING = Path("data", "incoming")
+EVENTS = Path("data", "events")
 EXAMPLE = (RAW / "telco-churn.csv", INCOMING / "telco-churn-next.csv")
 MACHINERY = Path("mlops")
 MANIFEST = MACHINERY / "MANIFEST"
@@ -48,7 +49,7 @@ INIT = (["git", "init", "--quiet"], ["git", "symbolic-ref", "HEAD", "refs/heads/
 FIRST_COMMIT = "Start from cookiecutter-dvc-mlops"
 # What DVC and the pipeline write for Git; it may be there already, when a generation is tried again.
 WRITTEN = re.compile(
-    r"dvc\.lock|\.dvc/.*|data/(raw|incoming)\.dvc|(data|data/prepared|models|reports)/\.gitignore"
+    r"dvc\.lock|\.dvc/.*|data/(raw|incoming|events)\.dvc|(data|data/prepared|models|reports)/\.gitignore"
     r"|reports/(plots/)?\w+\.(csv|json|md)|mlops/MANIFEST"
 )
 LAST_LINES = 15
@@ -187,7 +188,7 @@ def make_way(goal: Path) -> None:
 def set_aside(foreign: set[str]) -> str:
     """Move the data that an older project left in this folder out of the new project's way; a remark, or nothing."""
     moved = []
-    for folder in (RAW, INCOMING):
+    for folder in (RAW, INCOMING, EVENTS):
         for file in folder.iterdir() if folder.is_dir() else ():
             if file.as_posix() in foreign:
                 goal = folder.with_name(f"{folder.name}-before") / file.name
@@ -426,7 +427,7 @@ def plan(answers: Answers, foreign: set[str]) -> list[Step]:
         names = {name.partition("/")[0] for name in rendered(answers)} | {"dvc.lock", "models", "reports"}
         everything = parts = ["--", *sorted(names)]
     dvc = ["python", "-m", "dvc"]
-    add = [*dvc, "add", "data/raw", "data/incoming"]
+    add = [*dvc, "add", "data/raw", "data/incoming", "data/events"]
     schema = command_step("schema", infer, needs=("data", "environment"), show=True)
     schema = replace(schema, after_failure=shell_line(again))
     described = (*ready, "schema") if own else ready  # without it, schema.yaml is that of the example
@@ -519,6 +520,7 @@ def main(answers: Answers) -> None:
         if answers["data"] != "example":
             remove_example()
         return
+    EVENTS.mkdir(parents=True, exist_ok=True)  # Git has no empty folders, and so neither has the template
     folder = scripts_folder(answers)
     activate(folder)
     foreign = lying_here(answers)

@@ -36,6 +36,7 @@ HALF_WRITTEN = (
     ".git/index.lock",
     "data/raw.dvc",
     "data/incoming.dvc",
+    "data/events.dvc",
     "data/.gitignore",
     "data/raw/telco-churn.csv",
     "data/incoming/telco-churn-next.csv",

@@ -308,7 +308,7 @@ def stub(template: Path, tmp_path_factory: pytest.TempPathFactory) -> BakedProje
         space = {"models.logistic_regression.C": {"low": 0.01, "high": 10.0, "log": True}}
         change(project, "sweep", "space", space)
         succeeds(project, "git", "init", "--quiet", "--initial-branch", "main")
-        succeeds(project, *DVC, "add", "--quiet", "data/raw", "data/incoming")
+        succeeds(project, *DVC, "add", "--quiet", "data/raw", "data/incoming", "data/events")
         succeeds(project, *DVC, "repro", "--quiet")
         commit(project, "A stub")
         return project

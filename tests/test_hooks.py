@@ -238,7 +238,7 @@ def test_data_that_cannot_be_fetched_leaves_nothing_half_written_and_its_command
     assert (result["data"], result["repository"], result["data versions"]) == ("failed", "done", "left")
     assert result["pipeline"] == result["storage"] == result["first commit"] == "left"
     assert project.printed.index(f"  {by_hand}\n") < project.printed.index(
-        "  python -m dvc add data/raw data/incoming\n"
+        "  python -m dvc add data/raw data/incoming data/events\n"
     )
 
 
@@ -291,7 +291,7 @@ def test_an_environment_that_cannot_be_made_leaves_the_project_and_all_later_com
         f"cd {project.path}",
         by_hand[1],
         f"source {project.path}/.venv/bin/activate",
-        "python -m dvc add data/raw data/incoming",
+        "python -m dvc add data/raw data/incoming data/events",
         "python -m dvc repro",
         "python -m dvc push",
         "git add --all && git commit --message 'Start from cookiecutter-dvc-mlops'",

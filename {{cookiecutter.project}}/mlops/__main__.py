@@ -25,6 +25,7 @@ COMMANDS: dict[str, Any] = {
     "ingest": "data.ingest",
     "data": {"log": "data.versions", "get": "data.versions", "hold-back": "data.hold_back"},
     "schema": {"infer": "data.draft_schema"},
+    "features": {"load": "features.load", "page": "features.page"},
     "lock": "lock",
     "sweep": "experiments.sweep",
     "compare": "experiments.compare",
@@ -58,6 +59,7 @@ COMMANDS: dict[str, Any] = {
 GROUPS = {
     "data": "List the versions of the data, and get one of them.",
     "schema": "Draft schema.yaml from the data.",
+    "features": "Bring events to the server, and list all features.",
     "registry": "List the versions of the model, and who promoted which.",
     "audit": "Check the log of promotions, and bring it back from Git.",
     "serving": "Change which versions answer on a running server.",

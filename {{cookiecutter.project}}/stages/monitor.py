@@ -13,6 +13,7 @@ from mlops.base import console
 
 def main(
     incoming: Annotated[Path, typer.Argument(help="Folder of the newest delivery; it may be empty.")],
+    events: Annotated[Path, typer.Argument(help="Folder of events that columns are made of; it may be empty.")],
     schema: Annotated[Path, typer.Argument(help="What a valid row is.")],
     reference: Annotated[Path, typer.Argument(help="Profile of the training split (Parquet).")],
     training: Annotated[Path, typer.Argument(help="The training split (Parquet), of which a sample is read.")],
@@ -23,22 +24,21 @@ def main(
     page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
 ) -> None:
     """Test every watched feature and the predictions for drift."""
-    import project.estimators  # the model may be one of its classes
-    import project.metrics
     from mlops.base import files, model_files, pages, params
     from mlops.data import profile
-    from mlops.intake import deliveries, tables
+    from mlops.intake import deliveries, event_files, tables
     from mlops.monitoring import domain, verdict
     from mlops.training import metrics as scoring
-    from project import features
+    from project import estimators, features, metrics  # noqa: F401 – the model may be one of the estimators
 
-    settings, layout = params.load(params.Monitor), tables.read_schema(schema)
+    settings, history = params.load(params.Monitor), params.load(params.Features)
+    layout, source = event_files.with_history(tables.read_schema(schema), history, events)
     ragged, costs = params.load(params.Prepare).ragged, params.load(params.Train).costs
     found = shown = verdict.no_delivery()
     if deliveries.listed(incoming):
-        scoring.declare(project.metrics.METRICS)
+        scoring.declare(metrics.METRICS)
         fitted, aside = model_files.read(model), report.with_name(".delivered.parquet")
-        with deliveries.collected(incoming, layout, layout.needed, features.derive, aside, ragged) as delivered:
+        with deliveries.collected(incoming, layout, layout.needed, features.derive, aside, ragged, source) as delivered:
             table = delivered.table
             answers = scoring.joined([fitted.predict(batch, clipped=True) for batch in table.batches()])
             labels = table[layout.target] if layout.target in table else None  # noqa: SIM401 – it lies in a file

@@ -13,6 +13,7 @@ from mlops.base import console
 
 def main(
     raw: Annotated[Path, typer.Argument(help="Folder of labelled deliveries (CSV, TSV, Parquet).")],
+    events: Annotated[Path, typer.Argument(help="Folder of events that columns are made of; it may be empty.")],
     schema: Annotated[Path, typer.Argument(help="What a valid row is.")],
     train: Annotated[Path, typer.Option(help="Where the training split goes (Parquet).")],
     test: Annotated[Path, typer.Option(help="Where the test split goes (Parquet).")],
@@ -22,12 +23,15 @@ def main(
     """Read, type, derive, clean and split the raw data."""
     from mlops.base import files, params
     from mlops.data import preparation, profile
-    from mlops.intake import deliveries, tables, zones
+    from mlops.intake import deliveries, event_files, tables, zones
     from project import features
 
-    settings, layout = params.load(params.Prepare), tables.read_schema(schema)
+    settings, history = params.load(params.Prepare), params.load(params.Features)
+    layout, source = event_files.with_history(tables.read_schema(schema), history, events)
     aside = train.with_name(".delivered.parquet")
-    with deliveries.collected(raw, layout, layout.delivered, features.derive, aside, settings.ragged) as delivered:
+    with deliveries.collected(
+        raw, layout, layout.delivered, features.derive, aside, settings.ragged, source
+    ) as delivered:
         rows = preparation.split(delivered.table, delivered.rejected, layout, settings)
         tables.write_batches(train, delivered.table.batches(rows.train))
         tables.write_batches(test, delivered.table.batches(rows.test))
@@ -35,11 +39,13 @@ def main(
     tables.write(reference, profile.to_frame(profile.profile(tables.Stored(train), layout)))
     columns = {"columns": len(layout.kept), "ignored": layout.with_role("ignore")}
     zoned = zones.of(raw / name for name in delivered.files)
-    files.write_json(report, {"digest": digest, **columns, **delivered.facts, "zones": zoned, **rows.facts})
+    of_events = {"events": source.facts} if source.facts else {}
+    facts = {"digest": digest, **columns, **delivered.facts, **of_events, "zones": zoned, **rows.facts}
+    files.write_json(report, facts)
     split = rows.facts["split"]
     found = f"{rows.facts['rows']} rows: {split['train']} to train, {split['test']} to test"
     told = [f"{name}: {zones.sentence(zone)}" for name, zone in zoned.items()]
-    typer.echo("\n".join([found, *told, *delivered.findings.sentences()]))
+    typer.echo("\n".join([found, *told, *delivered.findings.sentences(), *source.sentences()]))
 
 
 if __name__ == "__main__":

@@ -22,19 +22,21 @@ def main(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, but record and write nothing.")] = False,
 ) -> None:
     """Judge, describe, record, and outside a sweep register."""
-    import project.estimators  # the model may be one of its classes
-    import project.features  # a version brings it along
-    import project.metrics
     from mlops.base import files, pages, params
     from mlops.data import profile
     from mlops.history import provenance
     from mlops.intake import tables
     from mlops.registry import recording, registration
     from mlops.training import metrics as scoring
+    from project import estimators, features, metrics  # noqa: F401 – a version brings them along
 
-    scoring.declare(project.metrics.METRICS)
-    settings, judging = params.load(params.Register), params.load(params.Evaluate)
-    tracking, layout = params.load(params.Tracking), tables.read_schema(schema)
+    scoring.declare(metrics.METRICS)
+    settings, judging, tracking = (
+        params.load(params.Register),
+        params.load(params.Evaluate),
+        params.load(params.Tracking),
+    )
+    layout = tables.read_schema(schema).with_history(params.load(params.Features))
     named = {path.stem: path for path in reports if path.suffix == ".json"}
     facts = {name: files.read_json(path) for name, path in named.items()}
     groups = files.read_csv(slices, text=("column", "level")).to_dict(orient="records")

@@ -28,7 +28,7 @@ def main(
     settings, models, split = params.load(params.Train), params.load(params.Models), params.load(params.Prepare).split
     headline = params.load(params.Evaluate).metric
     environment.require_locked(models.paths(settings.model))
-    layout = tables.read_schema(schema)
+    layout = tables.read_schema(schema).with_history(params.load(params.Features))
     trained = selection.train(tables.read(train), layout, settings, models, console.progress, split, headline)
     model_files.write(model, trained.model)
     files.write_json(metrics, trained.metrics)

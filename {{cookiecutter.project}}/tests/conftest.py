@@ -6,10 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mlops.base import files, model_files
+from mlops.base import files, model_files, params
 from mlops.data import parsing
 from mlops.data.schema import Schema
 from mlops.intake import deliveries, tables
+from mlops.intake.event_files import Files
 from mlops.training.model import FittedModel
 
 ROOT = Path(__file__).parent.parent
@@ -19,7 +20,16 @@ ROWS = 200  # that are looked at
 @pytest.fixture(scope="session")
 def schema() -> Schema:
     """What a valid row is."""
-    return tables.read_schema(ROOT / "schema.yaml")
+    return tables.read_schema(ROOT / "schema.yaml").with_history(params.load(params.Features, ROOT / "params.yaml"))
+
+
+@pytest.fixture(scope="session")
+def events(schema: Schema) -> Files:
+    """The events that columns of history are made of."""
+    names = [Path(table.file).name for table in schema.history.tables.values()]
+    if not all((ROOT / "data" / "events" / name).is_file() for name in names):
+        pytest.skip("data/events has no data here: `dvc pull` brings it")
+    return Files(schema, ROOT / "data" / "events")
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,22 @@ GOOD = {
         "smallest_class_warning": 0.05,
         "overlap_warning": 0.05,
     },
+    "features": {
+        "time": "asked",
+        "tables": {
+            "orders": {
+                "file": "data/events/orders.csv",
+                "entity": "customer",
+                "time": "ordered",
+                "decimal": ",",
+                "owner": "shop",
+                "aggregates": [
+                    {"function": "sum", "column": "amount", "days": [7, 0.5]},
+                    {"function": "days_since"},
+                ],
+            },
+        },
+    },
     "train": {
         "task": "auto",
         "positive": None,
@@ -142,6 +158,50 @@ def test_every_section_is_read_as_it_is_written(section: str, tmp_path: Path) ->
 
     dumped = loaded.model_dump(exclude_unset=True)
     assert dumped == GOOD[section]
+
+
+ORDERS = GOOD["features"]["tables"]["orders"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"time": ""}, "params.yaml: features: time is empty: name the column of the rows"),
+        ({"tables": {"Orders": ORDERS}}, "Orders is no name of a table"),
+        ({"tables": {"orders": ORDERS | {"time": "customer"}}}, "entity and time are both customer"),
+        ({"tables": {"orders": ORDERS | {"aggregates": []}}}, "features.tables.orders.aggregates is []"),
+        ({"tables": {"orders": ORDERS | {"windows": [7]}}}, "features.tables.orders.windows is unknown"),
+        ({"tables": {"orders": ORDERS | {"aggregates": [{"function": "sum"}]}}}, "sum needs a column of the events"),
+        (
+            {"tables": {"orders": ORDERS | {"aggregates": [{"function": "days_since", "days": [7]}]}}},
+            "days_since has no window: leave out days",
+        ),
+        (
+            {"tables": {"orders": ORDERS | {"aggregates": [{"function": "count", "days": [7, 7.0]}]}}},
+            "orders_count_7d would be made twice",
+        ),
+        (
+            {"tables": {"orders": ORDERS | {"aggregates": [{"function": "max", "column": "ordered"}]}}},
+            "ordered says whose an event is or when it was",
+        ),
+    ],
+)
+def test_history_that_makes_no_sense_is_refused_in_a_sentence(
+    changes: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ParameterError) as error:
+        params.load(params.Features, written(tmp_path, "features", **changes))
+
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_columns_of_history_are_called_by_table_function_column_and_window(tmp_path: Path) -> None:
+    features = params.load(params.Features, written(tmp_path))
+
+    assert features.names == ["orders_sum_amount_7d", "orders_sum_amount_0.5d", "orders_days_since"]
+    assert features.keys == ["asked", "customer"]
+    assert features.definition.tables["orders"].owner == ""
 
 
 def test_an_estimator_has_paths_and_everything_else_is_an_argument(tmp_path: Path) -> None:
@@ -398,7 +458,8 @@ def test_parameters_cannot_be_changed_after_reading(tmp_path: Path) -> None:
 def test_what_a_model_depends_on_is_recorded_and_where_runs_are_kept_is_not(tmp_path: Path) -> None:
     recorded = params.recorded(written(tmp_path))
 
-    assert recorded == {name: GOOD[name] for name in params.RECORDED}
+    assert recorded == {name: GOOD[name] for name in (*params.RECORDED, "features")}
+    assert params.recorded(written(tmp_path, "features", tables={})).keys() == set(params.RECORDED)  # as ever
     assert "tracking" not in recorded
     assert "monitor" not in recorded
 

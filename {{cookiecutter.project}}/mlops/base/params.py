@@ -6,7 +6,7 @@ effect without DVC knowing. Every parameter has a default, so that an older `par
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -85,6 +85,113 @@ class Range(Section):
 
 Choices = Annotated[list[bool | int | float | str | None], Field(min_length=1)]
 Space = dict[str, Range | Choices]
+
+
+Positive = Annotated[FiniteFloat, Field(gt=0)]
+Days = Annotated[FiniteFloat, Field(gt=0, le=100_000)]
+
+
+class Aggregate(Section):
+    """One function of the events in windows of so many days before a row's time; without any, of all before it."""
+
+    function: Literal["count", "sum", "mean", "max", "last", "days_since"]
+    column: Annotated[str, AfterValidator(visible)] = ""
+    days: list[Days] = []
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if not self.column and self.function not in ("count", "days_since"):
+            raise ValueError(f"{self.function} needs a column of the events: name it as column")
+        if self.days and self.function == "days_since":
+            raise ValueError("days_since has no window: leave out days")
+        return self
+
+    @property
+    def windows(self) -> list[float | None]:
+        """The lengths of the windows in days; None is all of the history."""
+        return [*self.days] or [None]
+
+    def name(self, table: str, days: float | None) -> str:
+        """The name of the column for one window, such as orders_sum_amount_30d."""
+        parts = (table, self.function, self.column, "" if days is None else f"{days:g}d")
+        return "_".join(filter(None, parts))
+
+
+class EventTable(Section):
+    """A file of events: whose each is (`entity`, a column of the rows, too) and when it was, and what is made of them.
+
+    `format` and `decimal` are those of the file's times and numbers, as in schema.yaml. `owner` and `source` are words
+    for the page of features.
+    """
+
+    file: Annotated[Words, Field(min_length=1)]
+    entity: Annotated[str, AfterValidator(visible), Field(min_length=1)]
+    time: Annotated[str, AfterValidator(visible), Field(min_length=1)]
+    format: str | None = None
+    decimal: Literal[".", ","] = "."
+    owner: Words = ""
+    source: Words = ""
+    aggregates: Annotated[list[Aggregate], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _different_columns(self) -> Self:
+        if self.entity == self.time:
+            raise ValueError(f"entity and time are both {self.entity}: they have to be two columns of the events")
+        if odd := [one.column for one in self.aggregates if one.column in (self.entity, self.time)]:
+            raise ValueError(f"{odd[0]} says whose an event is or when it was: aggregate another column")
+        return self
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of events whose values are used."""
+        return list(dict.fromkeys(one.column for one in self.aggregates if one.column))
+
+
+def _lower(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ValueError(f"{name} is no name of a table: give lower-case letters, digits and _, such as orders")
+    return name
+
+
+class Features(Section):
+    """History: the columns that are made from events before each row's time, which stands in its column `time`."""
+
+    time: Annotated[str, AfterValidator(visible)] = ""
+    tables: dict[Annotated[str, AfterValidator(_lower)], EventTable] = {}
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.tables and not self.time:
+            raise ValueError("time is empty: name the column of the rows that says when each is asked about")
+        names = [name for name, _, _, _ in self.columns()]
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise ValueError(f"{', '.join(twice)} would be made twice: give each function and window once")
+        return self
+
+    def columns(self) -> Iterator[tuple[str, str, Aggregate, float | None]]:
+        """Each column that is made: its name, its table, the function, and the window in days."""
+        for name, table in self.tables.items():
+            for one in table.aggregates:
+                for days in one.windows:
+                    yield one.name(name, days), name, one, days
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns that are made."""
+        return [name for name, _, _, _ in self.columns()]
+
+    @property
+    def keys(self) -> list[str]:
+        """The columns of a row that a question is made of: its time, and its entities; none without tables."""
+        return (
+            list(dict.fromkeys([self.time, *(table.entity for table in self.tables.values())])) if self.tables else []
+        )
+
+    @property
+    def definition(self) -> "Features":
+        """The same without words that change no value."""
+        bare = {name: table.model_copy(update={"owner": "", "source": ""}) for name, table in self.tables.items()}
+        return Features(time=self.time, tables=bare) if bare else Features()
 
 
 class Search(Section):
@@ -319,9 +426,6 @@ class Alerts(Section):
         return self
 
 
-Positive = Annotated[FiniteFloat, Field(gt=0)]
-
-
 class Retrain(Section):
     """When `python -m mlops retrain` trains again, and how far it goes by itself. No stage reads it."""
 
@@ -399,6 +503,7 @@ class Tracking(Section):
 
 KINDS = (
     Prepare,
+    Features,
     Validate,
     Train,
     Models,
@@ -439,13 +544,21 @@ def load(section: type[Kind], path: Path = FILE, *, missing_ok: bool = False) ->
 
 def recorded(path: Path = FILE) -> dict[str, Any]:
     """The sections that a registered model depends on, as they are written; its digest is made of them."""
-    content = _content(path)
-    return {name: content.get(name) for name in RECORDED}
+    return recorded_of(_content(path))
+
+
+def recorded_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """These sections in the content of a `params.yaml`; features among them only where there are any."""
+    return {name: content.get(name) for name in _recorded(content)}
+
+
+def _recorded(content: Mapping[str, Any]) -> tuple[str, ...]:
+    return (*RECORDED, "features") if (content.get("features") or {}).get("tables") else RECORDED
 
 
 def effective(path: Path = FILE) -> dict[str, Any]:
     """The same sections with every default filled in, as plain values: the parameters of a run."""
-    return {name: load(SECTIONS[name], path).model_dump(mode="json") for name in RECORDED}
+    return {name: load(SECTIONS[name], path).model_dump(mode="json") for name in _recorded(_content(path))}
 
 
 def _content(path: Path) -> dict[str, Any]:

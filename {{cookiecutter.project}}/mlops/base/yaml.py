@@ -13,6 +13,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 # With every alias (`*name`) written out; a few lines of aliases of aliases can stand for millions of values.
 MOST_VALUES = 100_000
+LONGEST = 100  # characters of a value in a sentence
 
 
 def read(path: Path) -> Any:
@@ -129,4 +130,6 @@ def _sentence(issue: Any, where: str, known: list[str]) -> str:
         return f"{place} is unknown: " + (nearest(name, known) if len(issue["loc"]) == 1 else "remove or correct it")
     if issue["type"] == "missing":
         return f"{place} is missing"
-    return f"{place} is {issue['input']!r}: {issue['msg'].removeprefix('Value error, ')}"
+    found = f" is {issue['input']!r}"
+    found = found if len(found) <= LONGEST else ""  # a whole section
+    return f"{place}{found}: {issue['msg'].removeprefix('Value error, ')}"

@@ -1,31 +1,37 @@
-"""The columns that the project's own `derive` adds to a typed table; the one place where it is called."""
+"""The columns that are made of events, and those that the project's own `derive` adds: the one place for both."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 
-from mlops.base.errors import counted
-from mlops.data import parsing
+from mlops.base.errors import DataError, SchemaError, counted
+from mlops.data import event_features, parsing
+from mlops.data.event_features import Source
 from mlops.data.own import OwnCodeError, failure, place
 from mlops.data.schema import Schema
 
 Derive = Callable[[pd.DataFrame], pd.DataFrame]
 
 
-def derived(table: pd.DataFrame, schema: Schema, derive: Derive) -> pd.DataFrame:
+def derived(table: pd.DataFrame, schema: Schema, derive: Derive, events: Source | None = None) -> pd.DataFrame:
     """The columns of a typed table (n rows) that prepared data has, the derived ones among them, in schema order.
 
-    `derive` gets the columns that a prediction needs (`schema.needed`), never the target, so that it computes the same
-    in training, server and monitor. A derived column is given the type that `schema` says.
+    First those of `schema.history` are made of `events`. `derive` gets them, and the columns that a prediction needs
+    (`schema.needed`), never the target, so that it computes the same in training, server and monitor. A derived column
+    is given the type that `schema` says.
 
     Raises:
+        DataError: there are columns of history, and no events are given.
+        SchemaError: a column of history is none that `schema` calls derived.
         OwnCodeError: `derive` fails, drops or moves rows, changes a column that it was given, leaves out a column that
             `schema` calls derived, adds one that `schema` does not have, or a column is not of its type.
     """
     given = table[[name for name in schema.needed if name in table]]
+    made = history(given, schema, events)
+    given = pd.DataFrame({**given, **made}, index=table.index)
     added = new_columns(given, derive)
-    if lacking := [name for name in schema.derived if name not in added]:
+    if lacking := [name for name in schema.derived if name not in added and name not in made]:
         raise OwnCodeError(
             f"{place(derive)} does not add {', '.join(lacking)}, which schema.yaml calls derived: add that column, or "
             "remove its line from schema.yaml"
@@ -39,9 +45,39 @@ def derived(table: pd.DataFrame, schema: Schema, derive: Derive) -> pd.DataFrame
             f"{place(derive)} adds {', '.join(unknown)}, which schema.yaml does not call derived: `python -m mlops "
             "schema infer --update` adds what it lacks"
         )
-    columns = {name: _typed(added[name], name, schema, derive) for name in schema.derived}
+    own = [name for name in schema.derived if name not in made]
+    columns = {**made, **{name: _typed(added[name], name, schema, derive) for name in own}}
     table = pd.DataFrame({**table, **columns}, index=table.index)  # not assign: a column may be called `self`
     return table[[name for name in schema.kept if name in table]]
+
+
+def history(given: pd.DataFrame, schema: Schema, events: Source | None) -> dict[str, pd.Series]:
+    """The columns that are made of events for a typed table (n rows), in the types of `schema`.
+
+    Raises:
+        DataError: no events are given.
+        SchemaError: a column is none that `schema` calls derived, or is of a type that cannot hold its values.
+    """
+    names = schema.history.names
+    if not names:
+        return {}
+    if events is None:
+        raise DataError(f"{', '.join(names)} are made of events, and none are given here: see docs/features.md")
+    if lacking := [name for name in names if name not in schema.columns]:
+        raise SchemaError(
+            f"params.yaml makes {', '.join(lacking)} of events, which schema.yaml lacks: `python -m mlops schema infer "
+            "--update` adds what it lacks"
+        )
+    for name, _, one, _ in schema.history.columns():
+        column = schema.columns[name]
+        wanted = "integer" if one.function == "count" else "number"
+        if not column.derived or column.type not in ("number", wanted):
+            raise SchemaError(
+                f"schema.yaml has {name}, which params.yaml makes of events: it has to be derived: true and of the "
+                f"type {wanted}"
+            )
+    made = event_features.columns(given, schema.history, events)
+    return {name: parsing.typed(made[name], schema.columns[name]) for name in names}
 
 
 def new_columns(given: pd.DataFrame, derive: Derive) -> pd.DataFrame:

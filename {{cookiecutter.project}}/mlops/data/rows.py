@@ -1,6 +1,7 @@
 """Raw rows of a client, as CSV or JSON has them, in the types and with the columns that prepared data has."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from numbers import Number
 from typing import Any, TypeAlias
 
@@ -11,13 +12,16 @@ from numpy.typing import NDArray
 from mlops.base.errors import DataError
 from mlops.data import parsing, times
 from mlops.data.deriving import Derive, derived
+from mlops.data.event_features import Source
 from mlops.data.schema import Column, Schema
 
 SAMPLE = 1000  # values that show whether a column repeats its texts
 Rows: TypeAlias = pd.DataFrame | pd.Series | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
-def typed(rows: Rows, schema: Schema, derive: Derive) -> pd.DataFrame:
+def typed(
+    rows: Rows, schema: Schema, derive: Derive, events: Source | None = None, now: datetime | None = None
+) -> pd.DataFrame:
     """The typed table (n rows, numbered from 0) of raw rows, its derived columns included, as `prepare` makes it.
 
     `rows` are a table, one row by the names of its columns, whole columns by their names, or a list of rows. What no
@@ -25,13 +29,22 @@ def typed(rows: Rows, schema: Schema, derive: Derive) -> pd.DataFrame:
     it: a number is a number whatever the decimal sign, and a date may be one of ISO 8601 or of Python. What a value of
     rows or lists is read as depends on that value alone, not on those beside it.
 
+    Columns of history are made of `events`. A row that does not say when it is asked about is asked about `now`.
+
     Raises:
         DataError: there is no row, a needed column is not there, or a value is not of its column's type.
         OwnCodeError: `derive` fails or does not keep its contract.
     """
     table = _table(rows)
     records = [] if isinstance(rows, pd.DataFrame | pd.Series | Mapping) else rows
-    lacking = [name for name in schema.needed if name not in table or any(name not in row for row in records)]
+    asked_now = schema.history.time if now and schema.history.tables else ""
+    if now and asked_now:
+        given = np.array([asked_now in row for row in records] or [asked_now in table] * len(table))
+        moments = table[asked_now] if asked_now in table else pd.Series(None, table.index, dtype=object)
+        if not given.all():
+            table = pd.DataFrame({**table, asked_now: moments.where(given, as_text(now))})
+    needed = [name for name in schema.needed if name != asked_now]
+    lacking = [name for name in needed if name not in table or any(name not in row for row in records)]
     if lacking:
         raise DataError(
             f"the row lacks {', '.join(lacking)}, which the model needs: give every feature, and null (in CSV nothing) "
@@ -50,7 +63,12 @@ def typed(rows: Rows, schema: Schema, derive: Derive) -> pd.DataFrame:
                 f"{name} is {str(value)!r} in row {found[0] + 1} of {len(table)}{others}, which is no {column.type}: "
                 "correct the value, or give null where it is not known"
             )
-    return derived(pd.DataFrame(columns), schema, derive)
+    return derived(pd.DataFrame(columns), schema, derive, events)
+
+
+def as_text(now: datetime) -> str:
+    """A time as rows of JSON have it: in UTC, without a zone, in ISO 8601 to the microsecond."""
+    return now.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
 def read(values: pd.Series, column: Column, missing: tuple[str, ...]) -> tuple[pd.Series, NDArray[np.bool_]]:

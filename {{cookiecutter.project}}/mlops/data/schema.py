@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
+from mlops.base.errors import SchemaError, nearest
 from mlops.base.names import visible
+from mlops.base.params import Features
 
 ColumnType = Literal["number", "integer", "category", "boolean", "datetime", "text"]
 Role = Literal["feature", "target", "id", "time", "group", "source", "ignore"]
@@ -29,8 +31,8 @@ POINT_ZERO = re.compile(r"^([+-]?\d+)\.0$")
 class Column(BaseModel):
     """What one column may hold.
 
-    A column that is `derived` is in no delivery: `project/features.py` computes it. A column of the role `source` is
-    delivered for `project/features.py` to compute from, and is not kept.
+    A column that is `derived` is in no delivery: it is made of events, or `project/features.py` computes it. A column
+    of the role `source` is delivered to compute from, and is not kept.
 
     `max_missing` is a share of the rows (0 to 1); `min` and `max` are inclusive and in the column's own unit.
 
@@ -105,12 +107,16 @@ class Column(BaseModel):
 
 
 class Schema(BaseModel):
-    """All columns of the data, in the order in which they are kept, and the spellings of a missing value."""
+    """All columns of the data, in the order in which they are kept, and the spellings of a missing value.
+
+    `history` says which derived columns are made of events. It stands in params.yaml, and goes with a model.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     columns: dict[Annotated[str, AfterValidator(visible)], Column]
     missing: tuple[str, ...] = MISSING
+    history: Features = Features()
 
     @model_validator(mode="after")
     def _one_target_and_something_to_learn_from(self) -> Self:
@@ -141,12 +147,12 @@ class Schema(BaseModel):
     @property
     def needed(self) -> list[str]:
         """The delivered columns that a prediction needs, and the only ones that `project/features.py` computes from."""
-        inputs = set(self.inputs)
+        inputs = {*self.inputs, *self.history.keys}
         return [name for name in self.delivered if name in inputs or self.columns[name].role == "source"]
 
     @property
     def derived(self) -> list[str]:
-        """The columns that `project/features.py` adds."""
+        """The columns that are made of events, or that `project/features.py` adds."""
         return [name for name, column in self.columns.items() if column.derived and column.role != "ignore"]
 
     @property
@@ -175,3 +181,41 @@ class Schema(BaseModel):
     def sensitive(self) -> list[str]:
         """The columns along which results are compared between groups."""
         return [name for name, column in self.columns.items() if column.sensitive]
+
+    def with_history(self, history: Features) -> "Schema":
+        """The same schema, and which of its derived columns are made of events.
+
+        Raises:
+            SchemaError: a column that says whose row it is, or when it is asked about, is not there or no such column.
+        """
+        for name in history.keys:
+            self._refuse_as_key(name, at_time=name == history.time)
+        return self.model_copy(update={"history": history.definition})
+
+    def given_history(self) -> "Schema":
+        """The same schema for rows in which the columns of history stand; what only those were made of is left out."""
+        made = set(self.history.names)
+        keys = set() if set(self.derived) - made else set(self.with_role("source"))
+        changes = {name: {"derived": False} for name in made} | {name: {"role": "ignore"} for name in keys}
+        columns = {name: column.model_copy(update=changes.get(name, {})) for name, column in self.columns.items()}
+        return self.model_copy(update={"columns": columns, "history": Features()})
+
+    def _refuse_as_key(self, name: str, *, at_time: bool) -> None:
+        use = "features.time" if at_time else "an entity of features"
+        if name not in self.columns:
+            raise SchemaError(
+                f"params.yaml: {use} is {name}, which schema.yaml lacks: {nearest(name, self.from_outside)}"
+            )
+        column = self.columns[name]
+        if column.derived or column.role in ("ignore", "target"):
+            what = "a derived column" if column.derived else f"of the role {column.role}"
+            better = "time or source" if at_time else "id or source"
+            raise SchemaError(
+                f"params.yaml: {use} is {name}, which is {what} in schema.yaml: name a delivered column, with the role "
+                f"{better} if no model is to learn from it"
+            )
+        if (column.type == "datetime") != at_time or column.type in ("number", "boolean"):
+            wanted = "datetime" if at_time else "integer, category or text"
+            raise SchemaError(
+                f"params.yaml: {use} is {name}, whose type in schema.yaml is {column.type}: it has to be {wanted}"
+            )

@@ -11,6 +11,7 @@ REQUIREMENTS = Path("requirements.txt")
 
 RAW = Path("data/raw")
 INCOMING = Path("data/incoming")
+EVENTS = Path("data/events")
 TRAIN = Path("data/prepared/train.parquet")
 TEST = Path("data/prepared/test.parquet")
 REFERENCE = Path("data/prepared/reference.parquet")

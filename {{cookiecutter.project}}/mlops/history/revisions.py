@@ -333,7 +333,7 @@ def _holds(revision: Revision, digests: Mapping[str, str]) -> bool:
         report, settings = revision.json(paths.REGISTRATION), revision.yaml(params.FILE)
         if (report["model_digest"], report["data_digest"]) != (digests["model"], digests["data"]):
             return False
-        found = provenance.digest({name: settings.get(name) for name in params.RECORDED})
+        found = provenance.digest(params.recorded_of(settings))
         return digests["params"] in ("", found)
     except (StoreError, AttributeError, TypeError):  # such as merge marks that were committed
         return False

@@ -16,6 +16,7 @@ from mlops.base import console, files, names, params
 from mlops.base.errors import DataError
 from mlops.data import parsing, round_trip
 from mlops.data.deriving import Derive, derived
+from mlops.data.event_features import Source
 from mlops.data.schema import Schema
 from mlops.intake import dialect, shapes, tables
 
@@ -133,12 +134,18 @@ class Delivered:
 
 @contextmanager
 def collected(
-    folder: Path, schema: Schema, required: list[str], derive: Derive, aside: Path, ragged: Ragged = "refuse"
+    folder: Path,
+    schema: Schema,
+    required: list[str],
+    derive: Derive,
+    aside: Path,
+    ragged: Ragged = "refuse",
+    events: Source | None = None,
 ) -> Iterator[Delivered]:
     """Convert all files of a folder, in the order of their names, to typed rows in the temporary Parquet file `aside`.
 
-    `derive` adds the project's own columns. A file without a header has the columns of `schema`. Memory holds one batch
-    at a time. The file `aside` is deleted afterwards.
+    `derive` adds the project's own columns, and `schema.history` says which are made of `events`. A file without a
+    header has the columns of `schema`. Memory holds one batch at a time. The file `aside` is deleted afterwards.
 
     Raises:
         DataError: the folder has no file; or a file cannot be read, lacks a `required` column or has an unknown column;
@@ -154,7 +161,7 @@ def collected(
                 _completed(table, schema, [name for name in schema.kept if name in known])
                 for path in paths
                 for table in console.progress(
-                    _typed(path, schema, required, derive, delivered, terms), None, f"reading {path.name}"
+                    _typed(path, schema, required, derive, delivered, terms, events), None, f"reading {path.name}"
                 )
             ),
             temporary=True,
@@ -172,7 +179,13 @@ def collected(
 
 
 def _typed(
-    path: Path, schema: Schema, required: list[str], derive: Derive, delivered: Delivered, terms: Terms
+    path: Path,
+    schema: Schema,
+    required: list[str],
+    derive: Derive,
+    delivered: Delivered,
+    terms: Terms,
+    events: Source | None,
 ) -> Iterator[pd.DataFrame]:
     """The typed batches of one file; its facts are added to `delivered`."""
     found: dict[str, dict[str, Any]] = {}
@@ -189,7 +202,7 @@ def _typed(
                 {"at": row, "value": value} for row, value in zip(places, wrong.values, strict=False)
             ][: parsing.EXAMPLES - len(known["examples"])]
         rows += len(raw)
-        yield derived(parsed.table, schema, derive)
+        yield derived(parsed.table, schema, derive, events)
     delivered.files[path.name] = rows
     lines = locate(path, [example["at"] for known in found.values() for example in known["examples"]], terms)
     for known in found.values():

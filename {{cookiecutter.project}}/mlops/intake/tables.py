@@ -219,4 +219,7 @@ def read_schema(path: Path) -> Schema:
     Raises:
         SchemaError: the schema contradicts itself or has an unknown name; the sentence names all mistakes.
     """
-    return yaml.validate(Schema, yaml.read(path), str(path), SchemaError)
+    content = yaml.read(path)
+    if isinstance(content, dict) and "history" in content:
+        raise SchemaError(f"{path}: history is unknown: columns that are made of events stand in params.yaml, features")
+    return yaml.validate(Schema, content, str(path), SchemaError)

@@ -1,7 +1,8 @@
 """A version's model as MLflow has it: raw rows in, answers out. `packaging` copies this module into every version."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base import model_files
-from mlops.base.errors import ProjectError
-from mlops.data import rows
+from mlops.base.errors import DataError, ProjectError, StoreError
+from mlops.data import event_features, rows
 from mlops.data.deriving import Derive
 from mlops.data.schema import ColumnType, Schema
 from mlops.evaluation import results
+from mlops.intake.event_store import Stored
 from mlops.training import encoding
 from mlops.training.metrics import Predictions
 from mlops.training.model import FittedModel
@@ -38,12 +40,13 @@ class RawModel:
     MLflow lets a scikit-learn model have another method for that, of a few names. Raw rows are those of `rows.typed`.
 
     Every method raises an MlflowException with one sentence where the rows cannot be read, which MLflow's server hands
-    on.
+    on. Columns of history are made of the events in the online store (see `mlops.intake.event_store`); where that does
+    not answer, the error has the code TEMPORARILY_UNAVAILABLE.
     """
 
     def __init__(self, content: bytes, derive: Derive, load: "Callable[[bytes], RawModel]") -> None:
         self.model: FittedModel = model_files.in_package(content, PACKAGE)
-        self.schema, self.derive = self.model.schema, derive
+        self.schema, self.derive, self.events = self.model.schema, derive, Stored()
         # In a pickle it is its model's file, byte by byte, and what makes it of that.
         self._parts: tuple[Any, ...] | None = (load, (content,))
         if hasattr(self.model.pipeline, "predict_proba"):
@@ -78,7 +81,36 @@ class RawModel:
     def typed(self, given: rows.Rows) -> pd.DataFrame:
         """The typed table of n raw rows, derived columns included, by this version's own code."""
         with _sentences():
-            return rows.typed(given, self.schema, self.derive)
+            return self._typed(given)
+
+    def _typed(self, given: rows.Rows) -> pd.DataFrame:
+        return rows.typed(given, self.schema, self.derive, self.events, datetime.now(UTC))
+
+    def given_history(self) -> "RawModel":
+        """The same model for raw rows in which the columns of history stand as numbers, as `history` makes them."""
+        model = object.__new__(type(self))  # not by `copy`, which would pickle it
+        vars(model).update(vars(self), schema=self.schema.given_history())
+        return model
+
+    def history(self, given: Sequence[Mapping[str, Any]]) -> list[dict[str, float | None]]:
+        """The columns of history for n raw rows, each of which says when it is asked about; None is missing.
+
+        Raises:
+            DataError: a value cannot be read.
+            StoreError: the store of events does not answer.
+        """
+        keys = {}
+        for name in self.schema.history.keys:
+            keys[name], wrong = self.read(pd.Series([row[name] for row in given], dtype=object), name)
+            if wrong.any():
+                raise DataError(f"{name} is no {self.schema.columns[name].type}")
+        made = event_features.columns(pd.DataFrame(keys), self.schema.history, self.events)
+        whole = {name for name in made if self.schema.columns[name].type == "integer"}
+        values = [
+            [None if value != value else int(value) if name in whole else value for value in made[name].tolist()]
+            for name in self.schema.history.names
+        ]
+        return [dict(zip(self.schema.history.names, row, strict=True)) for row in zip(*values, strict=True)]
 
     def encoded(self, typed: pd.DataFrame) -> NDArray[np.float64]:
         """What the estimator gets for a typed table of n rows, shape (n, encoded columns)."""
@@ -98,7 +130,7 @@ class RawModel:
 
     def _predictions(self, given: rows.Rows) -> Predictions:
         with _sentences():
-            return self.model.predict(rows.typed(given, self.schema, self.derive))
+            return self.model.predict(self._typed(given))
 
 
 @contextmanager
@@ -108,8 +140,10 @@ def _sentences() -> Iterator[None]:
         yield
     except ProjectError as error:
         from mlflow.exceptions import MlflowException
+        from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
 
-        raise MlflowException.invalid_parameter_value(str(error)) from None
+        code = TEMPORARILY_UNAVAILABLE if isinstance(error, StoreError) else INVALID_PARAMETER_VALUE
+        raise MlflowException(str(error), code) from None
 
 
 def inputs(schema: Schema) -> dict[str, str]:

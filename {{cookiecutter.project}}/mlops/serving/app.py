@@ -166,9 +166,12 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
         if worker.champion is None or not (worker.served and worker.served.checked):
             return answer({"status": "not ready", "reason": worker.why_not()}, 503)
         store = worker.served.store
-        return answer(
-            {"status": "ready", "store": f"running on the last good model: {store}" if store else "reachable"}
-        )
+        try:
+            events = await worker.events()
+        except (UnavailableError, StoreError) as error:
+            return answer({"status": "not ready", "reason": str(error)}, 503)
+        found = {"status": "ready", "store": f"running on the last good model: {store}" if store else "reachable"}
+        return answer(found | ({"events": events} if events else {}))
 
     async def version(asked: Request) -> Response:
         return answer(worker.described())

@@ -48,6 +48,8 @@ def table(content: bytes, media: str, reader: Reader, largest: int = LARGEST) ->
         raise RequestError(400, f"the body is no {name} that can be read: write it again") from None
     if frame.empty:
         raise RequestError(422, "the table has no row: give at least one")
+    if reader.asked_at and reader.asked_at not in frame:
+        frame[reader.asked_at] = reader.now()
     reader.check(frame)
     for name in reader.beside:
         if name in frame and (wrong := reader.read(frame[name], name)[1]).any():
@@ -133,11 +135,11 @@ def _names(schema: "pa.Schema", reader: Reader) -> dict[str, str]:
         elif not _is_plain(field.type):
             said = "the column is neither text nor numbers, truth values or times: write it as one of them"
             faults.append(Fault(-1, said, known))
-    lacking = [name for name in reader.needed if name not in times]
+    lacking = [name for name in reader.needed if name not in times and name != reader.asked_at]
     faults += [Fault(-1, "the column is not there: give it, and null where it is not known", name) for name in lacking]
     if faults:
         raise refusal(faults)
-    chosen = list(dict.fromkeys([*reader.needed, *(name for name in (reader.key, *reader.beside) if name in times)]))
+    chosen = [name for name in dict.fromkeys([*reader.needed, reader.key, *reader.beside]) if name in times]
     at = dict(zip(given, schema.names, strict=True))
     return {name: at[name] for name in chosen}
 

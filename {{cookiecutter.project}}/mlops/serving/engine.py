@@ -142,9 +142,13 @@ def choose(model: RawModel, check: pd.DataFrame | None = None) -> Engine:
     try:
         rows = _made_up(model) if check is None or check.empty else check.head(CHECKED_ROWS).reset_index(drop=True)
         typed = rows if _is_typed(rows, model) else model.typed(rows)
-        raw = _raw(typed, model)
-        by_itself = Fast("scikit-learn", model, lookup.encoder(model, raw), None, model.model.classes)
-        reason = _wrong_bits(by_itself.encode, raw, model.encoded(typed))
+        has_history = hasattr(model, "history") and bool(model.schema.history.tables)
+        plain = model.given_history() if has_history else model
+        raw = _raw(typed, plain)
+        encode = lookup.encoder(plain, raw)
+        reason = _wrong_bits(encode, raw, model.encoded(typed))
+        encode = lookup.with_history(encode, model) if has_history else encode
+        by_itself = Fast("scikit-learn", model, encode, None, model.model.classes)
     except Exception as error:  # other people's code; whatever it is, scikit-learn answers
         reason = _failure(error)
     if reason:

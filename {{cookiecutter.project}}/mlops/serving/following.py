@@ -15,6 +15,7 @@ from mlops.base.params import Register, Serving
 from mlops.history import paths
 from mlops.registry import audit, backend, registry, sqlite_store
 from mlops.serving import routing, state, versions
+from mlops.serving.request import asked_at
 from mlops.serving.routing import Route
 from mlops.serving.state import Pending
 from mlops.serving.versions import Copy, Served
@@ -146,10 +147,10 @@ class Follower:
         if not champion or not challenger or challenger == before:
             return served
         try:
-            needed = [versions.load(copy).schema.needed for copy in (champion, challenger)]
+            schemas = [versions.load(copy).schema for copy in (champion, challenger)]
         except StoreError as error:
             return replace(served, challenger=None, refused={**served.refused, "challenger": str(error)})
-        if lacking := set(needed[1]) - set(needed[0]):
+        if lacking := set(schemas[1].needed) - set(schemas[0].needed) - {asked_at(schemas[1])}:
             reason = (
                 f"version {challenger.number} needs {', '.join(sorted(lacking))}, which the requests to version "
                 f"{champion.number} do not have: promote it by hand, when clients send that"

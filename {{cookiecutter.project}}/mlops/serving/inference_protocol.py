@@ -57,7 +57,7 @@ def inference(content: bytes, reader: Reader) -> Inference:
         else:
             columns[name], said = _values(tensor)
             faults += [Fault(-1, f"input {number} {said}", column)] if said else []
-    lacking = [name for name in reader.needed if name not in columns]
+    lacking = [name for name in reader.needed if name not in columns and name != reader.asked_at]
     faults += [Fault(-1, "no input has this name: give null for values that are not known", name) for name in lacking]
     sizes = {len(values) for values in columns.values()}
     if not faults and (len(sizes) > 1 or sizes == {0}):

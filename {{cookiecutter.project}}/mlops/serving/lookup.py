@@ -121,6 +121,19 @@ def encoder(model: RawModel, examples: Rows) -> Encode:
     return encode
 
 
+def with_history(encode: Encode, model: RawModel) -> Encode:
+    """The encoder of rows without columns of history, from that of rows in which they stand."""
+
+    def encode_all(rows: Rows) -> NDArray[np.float64]:
+        try:
+            made = model.history(rows)
+        except Exception as error:  # whatever it is: the model is asked for the rows, and says so itself
+            raise UnusualRowError from error
+        return encode([{**row, **columns} for row, columns in zip(rows, made, strict=True)])
+
+    return encode_all
+
+
 def levels(transformer: "ColumnTransformer") -> dict[str, list[str]]:
     """The levels that a fitted encoder knows, by the names of the categories; missing is none of them."""
     found: dict[str, list[str]] = {}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 
 from mlops.base import console
 from mlops.base.errors import DataError, StoreError
+from mlops.data.rows import as_text
 from mlops.evaluation import results
 from mlops.intake import deliveries
 from mlops.intake.deliveries import Findings, Terms
 from mlops.registry import registry
 from mlops.serving import answer_files, versions
+from mlops.serving.request import asked_at
 from mlops.serving.versions import Copy, Served
 
 if TYPE_CHECKING:
@@ -74,16 +77,16 @@ def score(
 
     Columns: `file` if asked for by `named`; the columns of the role id; `prediction`, `probability` (of the positive
     class, or of many classes that of the predicted one, and then that of each class) and `model_version`. With `skip`,
-    a row that cannot be read has no prediction.
+    a row that cannot be read has no prediction. Rows that do not say when they are asked about are asked about now.
 
     Raises:
         DataError: a file cannot be read, lacks a column, or without `skip` has a value that cannot be read.
         OwnCodeError: `derive` of the project fails.
     """
-    ids = model.schema.with_role("id")
+    ids, time, now = model.schema.with_role("id"), asked_at(model.schema), as_text(datetime.now(UTC))
     for path in paths:
         there = deliveries.columns(path, terms)
-        if lacking := [name for name in model.schema.needed if name not in there]:
+        if lacking := [name for name in model.schema.needed if name not in (*there, time)]:
             raise DataError(
                 f"{path} lacks {', '.join(lacking)}, which version {number} needs (it has {', '.join(there)}): "
                 "deliver all columns, empty where a value is not known"
@@ -92,6 +95,8 @@ def score(
         findings = scored.findings.setdefault(path.name, Findings())
         batches = deliveries.batches(path, wanted, CELLS, terms, findings)
         for batch in console.progress(batches, None, f"scoring {path.name}"):
+            if time and time not in batch:
+                batch[time] = now
             answers = _scored(model, batch, path, terms, scored, skip=skip)
             answers["model_version"] = _same(number, len(batch))
             table = answer_files.beside(batch[[name for name in ids if name in batch]], answers)

@@ -11,7 +11,7 @@ import pandas as pd
 from mlops.data import numbers, parsing
 from mlops.data.schema import NUMERIC, Column, Schema
 from mlops.serving.inference_protocol import DATATYPES, OUTPUTS
-from mlops.serving.request import ARROW, JSON, PARQUET, expected
+from mlops.serving.request import ARROW, JSON, PARQUET, asked_at, expected
 from mlops.training.task import Label
 
 Described = dict[str, Any]  # of JSON Schema (2020-12), or of OpenAPI 3.1
@@ -67,7 +67,12 @@ def components(
     entry = _object({"prediction_id": _ID, "actual": _actual(schema.columns[schema.target], labels)})
     entries = _object({"feedback": {"type": "array", "items": entry, "minItems": 1, "maxItems": max_rows}})
     return {
-        "Row": {**_object(columns), "properties": {**columns, **others}, "examples": [row]},
+        "Row": {
+            **_object(columns),
+            "properties": {**columns, **others},
+            "required": [name for name in columns if name != asked_at(schema)],
+            "examples": [row],
+        },
         "PredictRequest": {
             "anyOf": [rows, features],
             "examples": [{"rows": [row]}, {"features": [row[name] for name in columns]}],

@@ -5,7 +5,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from itertools import islice
 from types import NoneType
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mlops.base.errors import ProjectError
 from mlops.data.digest import PREDICTION
+from mlops.data.rows import as_text
 from mlops.data.schema import NUMERIC, Column, ColumnType, Schema
 from mlops.training.task import Label
 
@@ -173,11 +174,14 @@ class Reader:
     `read` reads raw values of a column as the model does (`RawModel.read`). A request has `max_rows` at most. Beside
     what a prediction needs, a row keeps the column `key`, and those that training needs from outside, such as an id, if
     their values can be read: what is predicted may be trained on one day. Other columns of the schema are left out.
+
+    A row without the column `asked_at`, which says when it is asked about, gets the time at which it is read, and so
+    the log of predictions has it.
     """
 
     def __init__(self, schema: Schema, read: Read, max_rows: int, key: str = "") -> None:
         self.schema, self.read, self.max_rows, self.key = schema, read, max_rows, key
-        self.needed = schema.needed
+        self.needed, self.asked_at = schema.needed, asked_at(schema)
         self.beside = [name for name in schema.delivered if name not in (*self.needed, schema.target)]
         self._columns = [_Known(name, number, schema.columns[name]) for number, name in enumerate(self.needed)]
         self._beside = {name: _Known(name, -1, schema.columns[name]) for name in self.beside}
@@ -220,7 +224,9 @@ class Reader:
                 kind = value.__class__
                 if kind in column.usual or (kind in column.numbers and -EXACT < value < EXACT):
                     continue
-                if kind not in SCALARS:
+                if value is _ABSENT and column.name == self.asked_at:
+                    row[column.name] = self.now()
+                elif kind not in SCALARS:
                     said = column.lacking if value is _ABSENT else column.nested
                     faults.append(Fault(number, said, column.name, column.position))
                 elif (readable := column.readable.get((kind, value))) is None:
@@ -236,6 +242,10 @@ class Reader:
         if faults:
             raise refusal(faults)
         return rows
+
+    def now(self) -> str:
+        """The present time as a row of JSON has it."""
+        return as_text(datetime.now(UTC))
 
     def check(self, table: pd.DataFrame) -> None:
         """Refuse a table (n rows) of the needed columns that has a value which cannot be read.
@@ -358,6 +368,12 @@ class Reader:
         listed = ", ".join(json.dumps(label, ensure_ascii=False) for label in classes[:MOST_CLASSES])
         more = f" and {len(classes) - MOST_CLASSES} more" if len(classes) > MOST_CLASSES else ""
         return f"the value is none of the model's classes: give one of {listed}{more}"
+
+
+def asked_at(schema: Schema) -> str:
+    """The column that says when a row is asked about, "" without one; the schema may be that of an older version."""
+    history = getattr(schema, "history", None)
+    return history.time if history and history.tables else ""
 
 
 def an_object(found: Any, *names: str) -> dict[str, Any]:

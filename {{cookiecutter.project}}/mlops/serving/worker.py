@@ -19,6 +19,7 @@ import pandas as pd
 
 from mlops.base.errors import ParameterError, ProjectError, StoreError
 from mlops.base.params import Serving
+from mlops.intake import event_store
 from mlops.serving import routing, state, versions
 from mlops.serving.batching import Batcher, Rows
 from mlops.serving.challenging import Challenger, ChallengerError
@@ -236,6 +237,21 @@ class Worker:
     def _number(self) -> str:
         """The number of the champion; empty if none is loaded."""
         return self.champion.copy.number if self.champion else ""
+
+    async def events(self) -> dict[str, Any]:
+        """By table, how fresh the events are of which the champion makes columns; nothing if it makes none.
+
+        Raises:
+            UnavailableError: the store of events is missing, or lacks a table.
+            StoreError: it cannot be read.
+        """
+        history = getattr(self.champion and self.champion.schema, "history", None)
+        if not history or not history.tables:
+            return {}
+        fresh = await self.in_other(event_store.freshness, event_store.path())
+        if lacking := [name for name in history.tables if name not in fresh]:
+            raise UnavailableError(f"{event_store.path()} has no events of {', '.join(lacking)}: {event_store.MAKE}")
+        return {name: fresh[name] for name in history.tables}
 
     async def routes(self) -> dict[str, Any]:
         """The route in force, its counts, and what its step waits for."""
@@ -507,8 +523,9 @@ class Worker:
         model.forget_file()
         check = versions.check_rows(copy)
         chosen = engine.choose(model, check)
-        if check is not None:
-            chosen.predict(check.head(WARM_ROWS)[model.schema.needed].to_dict(orient="records"))
+        if check is not None and set(model.schema.needed) <= set(check):
+            with suppress(Exception):  # as long as the store of events is not there, say; a request says why
+                chosen.predict(check.head(WARM_ROWS)[model.schema.needed].to_dict(orient="records"))
         slow = chosen.name == "scikit-learn"
         self._mask(model.schema)
         return Loaded(
@@ -590,10 +607,12 @@ def _parts(
 
 
 def _blamed(error: Exception, rows: Rows) -> Exception:
-    """What to raise for a failure of the model: a refusal, if a number is too large for it."""
+    """What to raise for a failure of the model: a refusal, if a number is too large or there are no events for it."""
     if any(isinstance(value, float) and abs(value) > LARGEST for row in rows for value in row.values()):
         # Forests compute with 32 bits, and scikit-learn refuses what is too large for that.
         return RequestError(422, f"a number is larger than the model takes ({LARGEST:.2g}): give null if not known")
+    if getattr(error, "error_code", "") == "TEMPORARILY_UNAVAILABLE":  # the store of events
+        return UnavailableError(str(getattr(error, "message", error)))
     return error
 
 

@@ -8,16 +8,16 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from mlops.base import files, yaml
+from mlops.base import files, params, yaml
 from mlops.base.errors import DataError, ParameterError, SchemaError, nearest
 from mlops.base.names import visible
 from mlops.commands.options import DryRun
-from mlops.data import parsing
+from mlops.data import event_features, parsing
 from mlops.data.deriving import new_columns
 from mlops.data.schema import Schema
 from mlops.drafting import draft, spelling
 from mlops.history import paths
-from mlops.intake import deliveries, dialect, tables, zones
+from mlops.intake import deliveries, dialect, event_files, tables, zones
 
 # Values in memory at once: some whole columns.
 CELLS = 15_000_000
@@ -42,7 +42,7 @@ def infer(
         ParameterError: neither the command line nor, with `update`, the schema gives a target.
         SchemaError: `out` has a different content, and neither `force` nor `update` is given.
     """
-    sources = deliveries.present(data)
+    sources, history = deliveries.present(data), params.load(params.Features, missing_ok=True)
     given = tuple(map(visible, header.split(","))) if header else ()
     if "" in given or len(set(given)) < len(given):
         raise ParameterError(f"--header {header} has an empty name, or one twice: give each column a name of its own")
@@ -65,7 +65,7 @@ def infer(
     columns = {name: guess.column for name, guess in guesses.items()}
     if update:
         columns |= tables.read_schema(out).columns
-    guesses |= _derived_guesses(sources, Schema(columns=columns), terms)
+    guesses |= _derived_guesses(sources, Schema(columns=columns), terms, history)
     text, added = draft.to_yaml(guesses), list(guesses)
     if update:
         text, added = _updated(out, guesses)
@@ -114,20 +114,28 @@ def _guesses(
     return draft.infer(frames, goal, commas=spelling.commas(start, separators), year=date.today().year)
 
 
-def _derived_guesses(paths: list[Path], schema: Schema, terms: deliveries.Terms) -> dict[str, draft.Guess]:
-    """The guesses for the columns that `project/features.py` adds and the schema lacks."""
+def _derived_guesses(
+    sources: list[Path], schema: Schema, terms: deliveries.Terms, history: params.Features
+) -> dict[str, draft.Guess]:
+    """The guesses for the columns that are made of events or `project/features.py` adds, and the schema lacks."""
     from project import features
 
     parts = []
-    for path in paths:
+    counts = [name for name, _, one, _ in history.columns() if one.function == "count"]
+    schema, events = event_files.with_history(schema, history, paths.EVENTS)
+    for path in sources:
         for raw in deliveries.batches(path, terms=terms):
             needed = {name: schema.columns[name] for name in schema.needed if name in raw}
             typed = {name: parsing.column(raw[name], column, schema.missing) for name, column in needed.items()}
-            added = new_columns(pd.DataFrame(typed, index=raw.index), features.derive)
+            table = pd.DataFrame(typed, index=raw.index)
+            made = event_features.columns(table, schema.history, events)
+            made = made.astype(dict.fromkeys(counts, "Int64"))
+            table = pd.DataFrame({**table, **made}, index=table.index)
+            added = pd.DataFrame({**made, **new_columns(table, features.derive)}, index=table.index)
             parts.append(added[[name for name in added if name not in schema.columns]])
             if parts[0].columns.empty:
                 return {}
-    target = _whole(paths, [schema.target], terms)[schema.target]
+    target = _whole(sources, [schema.target], terms)[schema.target]
     return draft.infer_derived(pd.concat(parts, ignore_index=True), target, commas=False)
 
 

@@ -19,7 +19,7 @@ from mlops.commands.data import ingest_predictions
 from mlops.data import checks, parsing
 from mlops.data.schema import Schema
 from mlops.history import dvc, paths
-from mlops.intake import deliveries, sources, tables, zones
+from mlops.intake import deliveries, event_files, sources, tables, zones
 from mlops.serving import delivery
 from project import features
 
@@ -63,7 +63,8 @@ def ingest(
     """
     asked = {"--since": since, "--until": until, "--variant": variant}
     _refuse_options(source, {"--query": query, "--labelled": labelled} if from_predictions else asked, from_predictions)
-    layout = tables.read_schema(schema)
+    history = params.load(params.Features, missing_ok=True)
+    layout, events = event_files.with_history(tables.read_schema(schema), history, paths.EVENTS)
     folder, taken = FOLDERS[labelled], None
     log = Path(params.load(params.Serving, missing_ok=True).folder)
     if not Path(".dvc").is_dir():
@@ -83,7 +84,7 @@ def ingest(
             terms = deliveries.terms(layout.from_outside)
             _refuse_columns(path, layout, required, terms)
             with deliveries.collected(
-                inbox, layout, required, features.derive, Path(aside, "typed.parquet"), terms.ragged
+                *(inbox, layout, required, features.derive, Path(aside, "typed.parquet"), terms.ragged, events)
             ) as delivered:
                 _refuse(delivered, layout, ids_may_repeat=from_predictions)
                 facts, zoned = _facts(delivered, layout), zones.of([path])

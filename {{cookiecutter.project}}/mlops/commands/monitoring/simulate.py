@@ -77,6 +77,11 @@ def _read(scratch: Path, settings: params.Prepare, seed: int) -> Any:
     from mlops.data import cleaning, deriving, parsing
     from mlops.intake import deliveries, tables
 
+    if params.load(params.Features).tables:
+        raise ParameterError(
+            f"{params.FILE}: the year is one of made-up customers, who have no events: empty features.tables, and take "
+            "its columns out of schema.yaml, to simulate one"
+        )
     schema, parts = tables.read_schema(paths.SCHEMA), []
     terms = deliveries.Terms(tuple(schema.from_outside), settings.ragged)
     for path in deliveries.present(paths.RAW):

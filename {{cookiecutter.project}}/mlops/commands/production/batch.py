@@ -7,7 +7,7 @@ import typer
 
 from mlops.base import params
 from mlops.base.errors import ParameterError
-from mlops.intake import deliveries
+from mlops.intake import deliveries, event_store
 from mlops.serving import answer_files
 
 
@@ -35,6 +35,7 @@ def batch(
     from mlops.serving import offline as scoring
     from mlops.serving import versions
 
+    event_store.beside(Path(params.load(params.Serving).folder))
     copy = scoring.version(version, Path(params.load(params.Serving).folder), offline=offline)
     model, scored = versions.load(copy), scoring.Scored()
     terms = deliveries.terms(())

@@ -9,11 +9,12 @@ import typer
 
 from mlops.base import console, files, model_files
 from mlops.base.errors import DataError, ParameterError
+from mlops.base.params import Features
 from mlops.commands.options import AsJson
 from mlops.data.schema import Schema
 from mlops.history import paths, revisions
 from mlops.history.revisions import Revision
-from mlops.intake import deliveries, tables
+from mlops.intake import deliveries, event_files, tables
 from mlops.registry import registry
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def explain(
 
     revision, sha256 = _model(version)
     layout = revision.schema()
-    table = _test_rows(ids, revision, layout) if ids else _delivered_rows(delivery, rows, layout)
     model = model_files.read(revision.kept(paths.MODEL), sha256)
+    history = model.schema.history
+    table = _test_rows(ids, revision, layout) if ids else _delivered_rows(delivery, rows, layout, history)
     parts = explanation.explain(model.pipeline, table, layout, revision.profile(), model.positive, model.threads)
     explained = parts.rows(table)
     predictions = model.predict(table)
@@ -109,12 +111,13 @@ def _test_rows(ids: list[str], revision: Revision, layout: Schema) -> "pd.DataFr
     return table.loc[[known.eq(value).idxmax() for value in ids]]
 
 
-def _delivered_rows(delivery: Path, rows: int, layout: Schema) -> "pd.DataFrame":
+def _delivered_rows(delivery: Path, rows: int, layout: Schema, history: Features) -> "pd.DataFrame":
     """The first rows of the first file of a delivery, typed."""
     from mlops.data import parsing
     from mlops.data.deriving import derived
     from project import features
 
+    layout, events = event_files.with_history(layout, history, paths.EVENTS)
     path = deliveries.present(delivery)[0] if delivery.is_dir() else delivery
     if not path.is_file():
         raise DataError(f"{path} is missing: name a delivery, a CSV or Parquet file")
@@ -129,7 +132,7 @@ def _delivered_rows(delivery: Path, rows: int, layout: Schema) -> "pd.DataFrame"
         result = features.derive(table)
         return result.drop(columns=[name for name in result if name not in layout.columns], errors="ignore")
 
-    table = derived(typed, layout, derive)
+    table = derived(typed, layout, derive, events)
     if table.empty:
         raise DataError(
             f"{path}: each of its first {len(raw.head(rows))} rows is rejected: see `unparseable` in schema.yaml"

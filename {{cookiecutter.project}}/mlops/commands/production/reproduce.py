@@ -36,7 +36,8 @@ def reproduce(
             environment of its commit.
     """
     revision = _revision(what)
-    data = {f"{folder}.dvc": revision.data(folder) for folder in data_versions.FOLDERS}
+    folders = (*data_versions.FOLDERS, paths.EVENTS.as_posix())
+    data = {f"{folder}.dvc": revision.data(folder) for folder in folders}
     cache.fetch([digest for digest in data.values() if digest], f"the data of {revision.short}")
     folder = (FOLDER / f"{os.getpid()}").resolve()
     with clones.clone(State(revision.commit), folder, [name for name, digest in data.items() if digest]) as project:

@@ -16,6 +16,7 @@ import typer
 
 from mlops.base import params
 from mlops.base.errors import ParameterError, StoreError
+from mlops.intake import event_store
 from mlops.serving import keys
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def serve(
 
     # A version that is only tried leaves the log, the counts and what other servers serve alone.
     folder = Path(settings.folder, f"version-{version}" if version and not fetch else "")
+    event_store.beside(Path(settings.folder))
     follower = following.Follower(
         folder, settings, register, None if offline else params.load(params.Tracking).uri, version
     )

@@ -1,0 +1,1 @@
+"""Commands about columns that are made of events."""

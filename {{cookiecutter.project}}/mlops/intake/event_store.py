@@ -1,0 +1,284 @@
+"""The online store of events: a SQLite file, of which a server makes the history of a row while somebody waits.
+
+It stands where the environment variable MLOPS_EVENTS says, else in the folder of the server. Each table of events is
+an index that begins with entity and time. One process may add events while others read; to them all of them come at
+once. Every version brings a copy of this module along, as it was.
+"""
+
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mlops.base.errors import StoreError
+from mlops.data import event_features
+from mlops.data.event_features import Events
+
+VARIABLE = "MLOPS_EVENTS"
+FILE = Path("serving/events.sqlite")
+VERSION = 1  # of the tables; a file of another one is made anew
+BUSY_SECONDS = 10.0  # to wait for another process that adds events
+ROWS = 200_000  # that are given to SQLite at once
+MAKE = "`python -m mlops features load` makes it of the files in data/events"
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the store knows of a table: columns of values, whether entities are whole numbers, and what was added last.
+
+    `events` is their number, `last` the time of the newest one in microseconds since 1970 (None without any), `loaded`
+    the Unix time of the last addition, `digest` that of the file from which it came.
+    """
+
+    columns: tuple[str, ...]
+    whole: bool
+    events: int
+    last: int | None
+    loaded: float
+    digest: str
+
+
+@dataclass(frozen=True)
+class Added:
+    """What `add` did: how many events are new, how many the table has now, and whether it was made anew."""
+
+    new: int
+    events: int
+    anew: bool
+
+
+def path() -> Path:
+    """Where the store is."""
+    return Path(os.environ.get(VARIABLE) or FILE)
+
+
+def beside(folder: Path) -> None:
+    """Let the store be in the folder of the server, for this process and its children, unless MLOPS_EVENTS is set."""
+    os.environ.setdefault(VARIABLE, str(Path(folder, FILE.name).resolve()))
+
+
+class Stored:
+    """The events of the online store, as a source of history. Several threads may use it at once."""
+
+    def __init__(self) -> None:
+        self._open = threading.local()
+
+    def events(self, table: str, columns: list[str], entities: pd.Series) -> Events:
+        """All events of these entities (n,).
+
+        Raises:
+            StoreError: there is no store, it cannot be read, or it does not have the table or a column of it.
+        """
+        asked = entities.dropna().unique().tolist()
+        whole = pd.api.types.is_integer_dtype(entities.dtype)
+        with _told(path()):
+            connection = self._connection()
+            with _transaction(connection, "BEGIN"):
+                known = _tables(connection).get(table)
+                if known is None or not set(columns) <= set(known.columns) or known.whole != whole:
+                    raise StoreError(_mismatch(table, columns, known))
+                places = ["entity", "time", *(f"nullif(value{known.columns.index(name)}, '')" for name in columns)]
+                rows = connection.execute(
+                    f'SELECT {", ".join(places)} FROM "events_{table}" WHERE entity '  # noqa: S608 – checked names
+                    + ("= ?" if len(asked) == 1 else "IN (SELECT value FROM json_each(?))"),
+                    [asked[0] if len(asked) == 1 else json.dumps(asked)],
+                ).fetchall()
+        found = list(zip(*rows, strict=True)) or [()] * len(places)
+        return event_features.arrange(
+            pd.Series(found[0], dtype="int64" if whole else "str"),
+            np.array(found[1], dtype=np.int64).view("datetime64[us]"),
+            {name: np.array(found[2 + at], dtype=np.float64) for at, name in enumerate(columns)},
+        )
+
+    def _connection(self) -> sqlite3.Connection:
+        """A connection of this thread to the file that is there now: it may have been deleted and made anew."""
+        there = path()
+        try:
+            found = there.stat()
+        except FileNotFoundError:
+            raise StoreError(f"{there}, the store of events, is missing: {MAKE}") from None
+        file = (found.st_dev, found.st_ino)
+        if getattr(self._open, "file", None) != file:
+            address = f"file:{quote(str(there))}?mode=ro"
+            self._open.connection = sqlite3.connect(address, BUSY_SECONDS, isolation_level=None, uri=True)
+            self._open.file = file
+        connection: sqlite3.Connection = self._open.connection
+        return connection
+
+
+def _mismatch(table: str, columns: list[str], known: Table | None) -> str:
+    if known is None:
+        lacks = f"the table {table}"
+    elif lacking := [name for name in columns if name not in known.columns]:
+        lacks = f"{', '.join(lacking)} of the table {table}"
+    else:
+        lacks = f"the entities of the table {table} in the type that the model takes"
+    return f"{path()}, the store of events, lacks {lacks}: {MAKE}"
+
+
+def tables(there: Path) -> dict[str, Table]:
+    """What a store knows, by table; nothing if there is none.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    if not there.is_file():
+        return {}
+    address = f"file:{quote(str(there))}?mode=ro"
+    with _told(there), closing(sqlite3.connect(address, BUSY_SECONDS, isolation_level=None, uri=True)) as connection:
+        return _tables(connection)
+
+
+def _tables(connection: sqlite3.Connection) -> dict[str, Table]:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != VERSION:
+        return {}
+    rows = connection.execute("SELECT name, columns, whole, events, last, loaded, digest FROM tables ORDER BY name")
+    return {name: Table(tuple(json.loads(columns)), bool(whole), *rest) for name, columns, whole, *rest in rows}
+
+
+def freshness(there: Path) -> dict[str, dict[str, Any]]:
+    """By table, for JSON: the number of events, the time of the newest one, and when events were added last.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    return {
+        name: {
+            "events": one.events,
+            "last": None if one.last is None else f"{np.datetime64(one.last, 'us')}Z",
+            "loaded": datetime.fromtimestamp(one.loaded, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        }
+        for name, one in tables(there).items()
+    }
+
+
+def add(
+    there: Path,
+    table: str,
+    entities: pd.Series,
+    times: NDArray[np.datetime64],
+    values: dict[str, NDArray[np.float64]],
+    *,
+    digest: str = "",
+    replace: bool = False,
+) -> Added:
+    """Add the events that a table lacks, or with `replace` make it have these events and no others.
+
+    `entities` (int64, Int64 or text), `times` and `values` (n,) are typed, and no entity or time is missing. Two equal
+    events are two; but if the store has as many already, it has them. All of it happens, or nothing: whoever reads sees
+    the events before or after. A table that has other columns, or entities of another type, is made anew.
+
+    Raises:
+        StoreError: the store cannot be written, or another process adds events for too long.
+    """
+    whole = pd.api.types.is_integer_dtype(entities.dtype)
+    names, name = tuple(values), f'"events_{table}"'
+    with _told(there), closing(_writable(there)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        with _transaction(connection, "BEGIN IMMEDIATE"):
+            _make(connection)
+            known = _tables(connection).get(table)
+            anew = known is not None and (known.columns != names or known.whole != whole)
+            if anew or known is None:
+                key = ", ".join(["entity", "time", *(f"value{at}" for at in range(len(names))), "copy"])
+                connection.execute(f"DROP TABLE IF EXISTS {name}")
+                connection.execute(f"CREATE TABLE {name} ({key}, PRIMARY KEY ({key})) WITHOUT ROWID")
+            elif replace:
+                connection.execute(f"DELETE FROM {name}")  # noqa: S608 – a checked name
+            before = connection.total_changes
+            marks = ", ".join("?" * (len(names) + 3))
+            for part in _parts(entities, times, list(values.values())):
+                connection.executemany(f"INSERT OR IGNORE INTO {name} VALUES ({marks})", part)  # noqa: S608
+            new = connection.total_changes - before
+            events, last = connection.execute(f"SELECT count(*), max(time) FROM {name}").fetchone()  # noqa: S608
+            connection.execute(
+                "INSERT OR REPLACE INTO tables VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (table, json.dumps(names), whole, events, last, time.time(), digest),
+            )
+        with suppress(sqlite3.OperationalError):  # somebody reads: it is done another time
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return Added(new, events, anew)
+
+
+def _writable(there: Path) -> sqlite3.Connection:
+    there.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds people's data
+    return sqlite3.connect(there, BUSY_SECONDS, isolation_level=None)
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version != VERSION:
+        for (old,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            connection.execute(f'DROP TABLE "{old}"')
+        connection.execute(
+            "CREATE TABLE tables (name TEXT PRIMARY KEY, columns TEXT, whole INTEGER, events INTEGER, last INTEGER, "
+            "loaded REAL, digest TEXT)"
+        )
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _parts(
+    entities: pd.Series, times: NDArray[np.datetime64], values: list[NDArray[np.float64]]
+) -> Iterator[Iterator[tuple[Any, ...]]]:
+    """The rows of the table for n events in the order of its key, some at a time.
+
+    A missing value is an empty text, since a key has no NULL. `copy` numbers equal events from 0 on.
+    """
+    codes, different = pd.factorize(entities, sort=True)
+    moments = times.astype("datetime64[us]").view(np.int64)
+    plain = [np.where(np.isnan(column), np.nan, column + 0.0) for column in values]  # one NaN, one zero
+    order = np.lexsort([*plain[::-1], moments, codes])
+    columns = [codes[order], moments[order], *(column[order].view(np.int64) for column in plain)]
+    is_new = np.ones(len(order), dtype=bool)
+    if len(order):
+        is_new[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+    places = np.arange(len(order))
+    copies = places - np.maximum.accumulate(np.where(is_new, places, 0))
+    for start in range(0, len(order), ROWS):
+        part = slice(start, start + ROWS)
+        numbers = [column[part].view(np.float64) for column in columns[2:]]
+        yield zip(
+            different.take(columns[0][part]).tolist(),
+            columns[1][part].tolist(),
+            *([("" if value != value else value) for value in column.tolist()] for column in numbers),
+            copies[part].tolist(),
+            strict=True,
+        )
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):  # a full disk may have rolled it back already
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _told(there: Path) -> Iterator[None]:
+    """Raise errors of SQLite and of the disk as one sentence."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(
+            f"{there}, the store of events, could not be used ({error}): see that the disk is not full and the file "
+            f"can be read and written; if it is damaged, delete it: {MAKE}"
+        ) from None
