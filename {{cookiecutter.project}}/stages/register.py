@@ -31,11 +31,8 @@ def main(
     from project import estimators, features, metrics  # noqa: F401 – a version brings them along
 
     scoring.declare(metrics.METRICS)
-    settings, judging, tracking = (
-        params.load(params.Register),
-        params.load(params.Evaluate),
-        params.load(params.Tracking),
-    )
+    settings, judging = params.load(params.Register), params.load(params.Evaluate)
+    tracking = params.load(params.Tracking)
     layout = tables.read_schema(schema).with_history(params.load(params.Features))
     named = {path.stem: path for path in reports if path.suffix == ".json"}
     facts = {name: files.read_json(path) for name, path in named.items()}
@@ -50,8 +47,7 @@ def main(
     importances = files.read_csv(plots / "importances.csv", text=["feature"]).to_dict(orient="records")
     said = registration.card_facts(facts, groups, importances, judgement, digests, layout, settings, judging)
     words = params.load(params.Card)
-    retrained = words.retrained if words.retrained.made(digests["model"]) else None
-    said |= {"registration": report.as_posix(), "card": words, "retrained": retrained}
+    said |= {"registration": report.as_posix(), "card": words, "retrained": words.retrained.of(digests["model"])}
     pages.write_both(card, "model_card.md", page, "model_card.html", **said)
     kept = [*reports, slices, plots, predictions, card, page]
     result = registration.result(facts, judgement, said, model, card, layout, distributions, kept)

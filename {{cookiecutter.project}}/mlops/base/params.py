@@ -347,9 +347,9 @@ class Retrained(Section):
     trigger: Words = ""
     reasons: list[Words] = []
 
-    def made(self, model: str) -> bool:
-        """Whether `retrain` made the model with this SHA-256."""
-        return bool(self.model) and self.model == model
+    def of(self, model: str) -> "Retrained | None":
+        """These words if `retrain` made the model with this SHA-256, else None."""
+        return self if self.model and self.model == model else None
 
 
 class Card(Section):
