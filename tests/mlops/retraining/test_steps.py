@@ -141,7 +141,7 @@ def test_the_parameters_say_who_made_one_model_and_no_other(tmp_path: Path) -> N
 
     card = params.load(params.Card, path)
     found = card.retrained
-    assert (found.made(MODEL), found.made("b" * 64), params.Retrained().made("")) == (True, False, False)
+    assert (found.of(MODEL), found.of("b" * 64), params.Retrained().of("")) == (found, None, None)
     assert registration._loop_tags(found) == {
         "training_type": "automatic",
         "trigger": "drift",
