@@ -144,5 +144,5 @@ def test_the_page_with_time_says_which_version_and_which_event_each_line_is(writ
     assert "not to be trusted" in page[page.index("<ul class=") : page.index("</ul>")]
     assert "longest pause 28 days, usually 7" in page
     assert "(2026-08-31: 80)" in page
-    assert "&#34;quotes&#34; -12.5% (2026-01-05)." in page
+    assert "&#34;quotes&#34; -0.31 sd (-12.5 %) on 2026-01-05." in page
     assert "The same input gives the same bytes" not in page
