@@ -27,9 +27,9 @@ def load(
 ) -> None:
     """Bring events into the store that the model server asks.
 
-    The server makes the history of a row of them (docs/features.md). The command adds what the store lacks, so that to load a file again changes nothing. Servers read meanwhile, and see all of a
-    table's new events at once. The store is serving/events.sqlite (below serving.folder in params.yaml), or where
-    MLOPS_EVENTS says.
+    The server makes the history of a row of them (docs/features.md). The command adds what the store lacks, so that to
+    load a file again changes nothing. Servers read meanwhile, and see all of a table's new events at once. The store is
+    serving/events.sqlite (below serving.folder in params.yaml), or where MLOPS_EVENTS says.
 
     Raises:
         DataError: a file is missing, cannot be read or lacks a column, or a value in it is not of its type.
