@@ -106,7 +106,7 @@ def test_a_repository_without_a_commit_has_nothing(tmp_path: Path) -> None:
 
 def test_nothing_of_a_hostile_repository_is_run(tmp_path: Path) -> None:
     marker, trap = tmp_path / "marker", tmp_path / "trap.sh"
-    trap.write_text(f"#!/bin/sh\necho run >> {marker}\ncat\n", encoding="utf-8")
+    trap.write_text(f"#!/bin/sh\necho run >> {marker}\nexit 1\n", encoding="utf-8")
     trap.chmod(0o755)
     hooks = tmp_path / "hooks"
     hooks.mkdir()
