@@ -94,7 +94,7 @@ def bits(table: pd.DataFrame) -> bytes:
     return table.to_numpy().tobytes()
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(events_of(EXACT), QUESTIONS)
 def test_every_column_is_that_of_a_loop_over_all_events(
     events: list[tuple[str | None, datetime | None, float]], questions: list[tuple[str | None, datetime | None]]
@@ -104,7 +104,7 @@ def test_every_column_is_that_of_a_loop_over_all_events(
     pd.testing.assert_frame_equal(asked(events, questions), right, check_exact=True)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(events_of(ANY), QUESTIONS, st.randoms(use_true_random=False))
 def test_one_entity_alone_and_any_order_give_the_same_bits(
     events: list[tuple[str | None, datetime | None, float]],
@@ -119,7 +119,7 @@ def test_one_entity_alone_and_any_order_give_the_same_bits(
     assert bits(asked(events, questions)) == bits(together)
 
 
-@settings(max_examples=100)
+@settings(max_examples=80)
 @given(events_of(ANY), events_of(ANY), TIMES.filter(bool), ENTITIES)
 def test_what_happens_at_the_time_or_later_changes_nothing(
     events: list[tuple[str | None, datetime | None, float]],
