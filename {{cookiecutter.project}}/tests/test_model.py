@@ -14,6 +14,7 @@ from mlops.data.deriving import derived
 from mlops.data.schema import Schema
 from mlops.evaluation import behaviour, results
 from mlops.intake import declarations, tables
+from mlops.intake.event_files import Files
 from mlops.registry.scoring import RawModel
 from mlops.serving import engine
 from mlops.training import task
@@ -105,10 +106,12 @@ def test_the_model_file_gives_the_predictions_that_were_kept(model: FittedModel,
 
 
 def test_the_server_answers_single_rows_as_training_computed_them(
-    model: FittedModel, delivered: pd.DataFrame, schema: Schema
+    model: FittedModel, delivered: pd.DataFrame, schema: Schema, events: Files
 ) -> None:
-    table = derived(delivered, schema, features.derive)
-    served = engine.choose(raw_model(MODEL.read_bytes()), table)
+    table = derived(delivered, schema, features.derive, events)
+    as_served = raw_model(MODEL.read_bytes())
+    as_served.events = events
+    served = engine.choose(as_served, table)
     in_training = model.predict(table)
 
     for number in range(0, len(delivered), 10):

@@ -1,6 +1,7 @@
 """YAML files that people write, read into typed and frozen models; every mistake in them is named at once."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,6 +45,7 @@ def parsed(text: str, where: str) -> Any:
         StoreError: it is no YAML, or its aliases stand for too many values.
     """
     from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import YAMLError
 
     try:
@@ -51,6 +53,10 @@ def parsed(text: str, where: str) -> Any:
         if "*" in text and _written_out(YAML(typ="safe", pure=True).compose(text), {}) > MOST_VALUES:
             raise StoreError(f"{where} has aliases (*name) that stand for too many values: write the values themselves")
         return YAML(typ="safe", pure=True).load(text)
+    except DuplicateKeyError as error:
+        name = re.search(r'duplicate key "(.*?)" with', str(error.problem))
+        line = f" (again in line {error.problem_mark.line + 1})" if error.problem_mark else ""
+        raise StoreError(f"{where} has {name[1] if name else 'a name'} twice{line}: keep one of them") from None
     except (YAMLError, ValueError, RecursionError) as error:
         raise StoreError(f"{where} is no valid YAML: {' '.join(str(error).split())}") from None
 

@@ -94,7 +94,7 @@ def _remove_clones(folders: list[Path]) -> None:
 def _retraining(now: datetime) -> Iterator[Finding]:
     """A retraining that stopped before its end, and that nobody goes on with at the moment."""
     kept = journal.read()
-    if kept is None or kept.outcome or processes.at_work("mlops", Path()) or "awaited" in kept.notes:
+    if kept is None or kept.outcome or processes.at_work(Path(), "mlops") or "awaited" in kept.notes:
         return
     at = datetime.fromtimestamp(journal.STATE.stat().st_mtime, UTC)
     step = list(kept.steps)[-1] if kept.steps else "the start"
@@ -106,7 +106,7 @@ def _retraining(now: datetime) -> Iterator[Finding]:
 def _serving() -> Iterator[Finding]:
     """The state of a server that is not running: a route that would go on, and versions that were half copied."""
     folder = Path(params.load(params.Serving, missing_ok=True).folder)
-    if not folder.is_dir() or processes.at_work("mlops", Path()):
+    if not folder.is_dir() or processes.at_work(Path(), "mlops"):
         return
     half = [path for path in folder.glob("models/.*.part") if path.is_dir()]
     if half:
@@ -125,7 +125,7 @@ def _serving() -> Iterator[Finding]:
 
 
 def _remove_copies(folders: list[Path]) -> None:
-    if processes.at_work("mlops", Path()):
+    if processes.at_work(Path(), "mlops"):
         raise StoreError("half copies of versions were left alone: a command of mlops is at work here")
     for path in folders:
         shutil.rmtree(path)

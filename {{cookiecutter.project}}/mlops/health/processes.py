@@ -14,8 +14,8 @@ def is_running(process: int) -> bool:
         return True
 
 
-def at_work(word: str, folder: Path) -> list[int]:
-    """The processes that stand in `folder` and have `word` in their command, besides this one and what it started."""
+def at_work(folder: Path, *words: str) -> list[int]:
+    """The processes that stand in `folder` and have all `words` in their command, but this one and what it started."""
     import psutil
 
     here, found = folder.resolve(), []
@@ -23,7 +23,7 @@ def at_work(word: str, folder: Path) -> list[int]:
         command = process.info["cmdline"] or []
         if os.getpid() in (process.pid, process.info["ppid"]):
             continue
-        if any(word in Path(part).name for part in command):
+        if all(any(word in Path(part).name for part in command) for word in words):
             try:
                 if Path(process.cwd()).is_relative_to(here):
                     found.append(process.pid)

@@ -66,7 +66,7 @@ def _may_go(lock: Path) -> str | None:
     if age < OLD:
         return "a Git command began less than a minute ago"
     top = Path(git.run("rev-parse", "--show-toplevel", default=".").strip())
-    at_work = processes.at_work("git", top)
+    at_work = processes.at_work(top, "git")
     return f"process {at_work[0]} is a Git command at work here" if at_work else None
 
 

@@ -132,7 +132,9 @@ def _incidents(found: Facts) -> tuple[str, str]:
 def _canary(found: Facts) -> tuple[str, str]:
     route = found["route"]
     if route is None:
-        return "none has run here, no canary", ""
+        if found["running"]:
+            return "running here, no canary", ""
+        return f"none {'runs' if found['ran'] else 'has run'} here, no canary", ""
     since = f" since {route['since'][:16].replace('T', ' ')}" if route["since"] else ""
     asked = f", {counted(route['requests'], 'request')}" if route["requests"] else ""
     waits = f"; it waits for {route['waits_for']}" if route["waits_for"] else ""

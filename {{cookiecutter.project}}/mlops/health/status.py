@@ -21,6 +21,7 @@ from mlops.monitoring import incidents
 from mlops.monitoring.incidents import Level
 from mlops.registry import audit, backend, registry
 from mlops.retraining import journal
+from mlops.serving.versions import SERVED
 
 Facts = dict[str, Any]
 SECONDS_A_DAY = 86_400
@@ -242,10 +243,10 @@ def _canary(url: str) -> Facts:
     """The route of the server that is asked, else of the state on disk."""
     url = url or os.environ.get(routes.URL, "")
     if url:
-        return {"route": routes.of_server(url), "running": True}
+        return {"route": routes.of_server(url), "running": True, "ran": True}
     folder = Path(params.load(params.Serving).folder)
-    running = bool(processes.at_work("mlops", Path())) if folder.is_dir() else False
-    return {"route": routes.on_disk(folder), "running": running}
+    running = bool(processes.at_work(Path(), "mlops", "serve")) if folder.is_dir() else False
+    return {"route": routes.on_disk(folder), "running": running, "ran": (folder / SERVED).is_file()}
 
 
 def _retraining(now: datetime) -> Facts:
@@ -323,6 +324,9 @@ def to_do(facts: Mapping[str, Any]) -> list[dict[str, str]]:
         add = f"dvc add {' '.join(name.removesuffix('.dvc') for name in data)} && " if data else ""
         why = "the newest delivery was not watched yet" if stale["incoming"] else f"stale: {', '.join(stages[:4])}"
         steps.append((f"{add}dvc repro", why))
+    if model.get("failed") and not stale.get("stages"):
+        why = f"the gate refused the model here ({', '.join(model['failed'][:3])}): mend it, or the rule"
+        steps.append(("less reports/model_card.md", why))
     if again.get("outcome") == "unfinished":
         steps.append(("python -m mlops retrain", again["awaited"] or f"it stopped after {again['step']}"))
     elif again.get("outcome") == "proposed" and again["branch"] and not again["merged"]:
@@ -335,7 +339,8 @@ def to_do(facts: Mapping[str, Any]) -> list[dict[str, str]]:
         steps.append(("git push", f"{counted(tracked['unpushed'], 'commit')} on this machine alone"))
     if known["available"] and model.get("passed") and model["enforced"] and model["committed"] and not model["version"]:
         steps.append(("python -m mlops sync", "the committed result is not registered"))
-    steps += _promotion(known, production)
+    if not model.get("failed"):
+        steps += _promotion(known, production)
     if model.get("oldest_days") and (model["days"] or 0) > model["oldest_days"]:
         steps.append(("python -m mlops retrain", f"the model is {model['days']:.0f} days old"))
     elif not steps and drift.get("retraining"):

@@ -131,7 +131,7 @@ def _holders() -> list[int]:
 
 
 def _at_work() -> list[int]:
-    return processes.at_work("dvc", Path())
+    return processes.at_work(Path(), "dvc")
 
 
 def _release() -> None:

@@ -280,11 +280,12 @@ class Commit:
     author: str
 
 
-def commits_of(digests: Mapping[str, str]) -> list[Commit]:
+def commits_of(digests: Mapping[str, str], *, passed: bool) -> list[Commit]:
     """The commits of branches and tags that brought a result, the oldest first; none if it is not committed here.
 
     `digests` are the SHA-256 of its model, data and params; commits with its params are preferred. A later commit that
-    only keeps the result is not among them: who made it is not the author of the result.
+    only keeps the result is not among them: who made it is not the author of the result. With `passed`, those are left
+    out in which the gate refused the same model: no version comes of them.
     """
     everywhere = ("HEAD", "--branches", "--remotes", "--tags")
     files = (paths.REGISTRATION.as_posix(), params.FILE.as_posix())
@@ -293,7 +294,7 @@ def commits_of(digests: Mapping[str, str]) -> list[Commit]:
 
     def bringing(wanted: Mapping[str, str]) -> list[Commit]:
         def holds(commit: str) -> bool:
-            return _holds(Revision(commit, commit), wanted)
+            return _holds(Revision(commit, commit), wanted, passed=passed)
 
         found = ((digest, author, parents.split()) for digest, author, parents in lines if holds(digest))
         return [Commit(digest, author) for digest, author, parents in found if not any(map(holds, parents))]
@@ -313,25 +314,30 @@ def of_result(tags: Mapping[str, str]) -> Revision:
     digests = {kind: tags.get(f"{kind}_digest", "") for kind in ("model", "data", "params")}
     named = tags.get("commit", "")
     # Who may write a tag may write anything into it.
-    if HASH.fullmatch(named) and _holds(Revision(named, named), digests):
+    if HASH.fullmatch(named) and _holds(Revision(named, named), digests, passed=True):
         return Revision(named, named)
-    for commit in commits_of(digests):
+    for commit in commits_of(digests, passed=True):
         return Revision(commit.digest, commit.digest)
     for _, trial in _experiments():
-        if _holds(Revision(trial, trial), digests):
+        if _holds(Revision(trial, trial), digests, passed=True):
             return Revision(trial, trial)
     hint = SHALLOW if is_shallow() else "commit it where it was made, or fetch the branch that has it"
     raise StoreError(f"no commit here has the model {digests['model'][:12]} with its data and parameters: {hint}")
 
 
-def _holds(revision: Revision, digests: Mapping[str, str]) -> bool:
-    """Whether a commit has the result with these digests; a report that is damaged holds nothing."""
+def _holds(revision: Revision, digests: Mapping[str, str], *, passed: bool) -> bool:
+    """Whether a commit has the result with these digests, and with `passed` no gate that refused it.
+
+    A report that is damaged holds nothing.
+    """
     text = revision.text(paths.REGISTRATION) or ""
     if digests["model"] not in text or digests["data"] not in text:
         return False
     try:
         report, settings = revision.json(paths.REGISTRATION), revision.yaml(params.FILE)
         if (report["model_digest"], report["data_digest"]) != (digests["model"], digests["data"]):
+            return False
+        if passed and report.get("passed") is False:
             return False
         found = provenance.digest(params.recorded_of(settings))
         return digests["params"] in ("", found)

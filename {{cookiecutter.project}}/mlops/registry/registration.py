@@ -111,7 +111,9 @@ def result(
     trained, dataset = reports["training"], reports["dataset"]
     arguments = {name: value for name, value in trained["arguments"].items() if value not in cards.MARKS}
     # More than one commit may have brought it, such as one that was rebased. A shallow clone does not know.
-    commits = [] if revisions.is_shallow() else revisions.commits_of(said["digests"])
+    commits = (
+        [] if revisions.is_shallow() else revisions.commits_of(said["digests"], passed=judgement.verdict["passed"])
+    )
     return Result(
         name=judgement.verdict["name"],
         digests=said["digests"],

@@ -13,6 +13,7 @@ from mlops.base import model_files
 from mlops.base.errors import DataError, ProjectError, StoreError
 from mlops.data import event_features, rows
 from mlops.data.deriving import Derive
+from mlops.data.event_features import Source
 from mlops.data.schema import ColumnType, Schema
 from mlops.evaluation import results
 from mlops.intake.event_store import Stored
@@ -46,7 +47,8 @@ class RawModel:
 
     def __init__(self, content: bytes, derive: Derive, load: "Callable[[bytes], RawModel]") -> None:
         self.model: FittedModel = model_files.in_package(content, PACKAGE)
-        self.schema, self.derive, self.events = self.model.schema, derive, Stored()
+        self.schema, self.derive = self.model.schema, derive
+        self.events: Source = Stored()
         # In a pickle it is its model's file, byte by byte, and what makes it of that.
         self._parts: tuple[Any, ...] | None = (load, (content,))
         if hasattr(self.model.pipeline, "predict_proba"):

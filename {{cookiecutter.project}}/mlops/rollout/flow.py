@@ -41,7 +41,7 @@ def deliver(server: Client | None, watch: Watch, say: Say, *, remake: bool = Fal
         gate = _recorded()
         number, live, facts = _version()
         facts |= {"gate": gate[:-1], "recorded": gate[-1] if gate else ""}
-        if not number:
+        if not number or _refused():
             found = _without_version(facts["recorded"], live)
         else:
             tell(f"the result is version {number} of {facts['name']}")
@@ -68,6 +68,8 @@ def planned(server: Client | None, *, remake: bool = False) -> list[str]:
     """
     told = [f"sync: {line}" for line in _recorded("--dry-run")]
     number, live, facts = _version()
+    if number and _refused():
+        return [*told, f"version: {number} has this model, but the gate refuses it now: nothing would be delivered"]
     if not number:
         told.append("version: it would be registered, if no rule of the gate fails")
     else:
@@ -94,6 +96,11 @@ def _recorded(*options: str) -> list[str]:
     if done.code:
         raise StoreError(f"the result was not recorded: {done.reason}")
     return [line for line in done.output.splitlines() if line.strip()]
+
+
+def _refused() -> bool:
+    """Whether the gate refused the result that was recorded last; the same model may be a version of an earlier one."""
+    return not files.read_json(paths.REGISTRATION)["passed"]
 
 
 def _version() -> tuple[str, str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """`schema infer`: draft schema.yaml from the deliveries in a folder."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -136,7 +137,11 @@ def _derived_guesses(
             if parts[0].columns.empty:
                 return {}
     target = _whole(sources, [schema.target], terms)[schema.target]
-    return draft.infer_derived(pd.concat(parts, ignore_index=True), target, commas=False)
+    guesses = draft.infer_derived(pd.concat(parts, ignore_index=True), target, commas=False)
+    for name in guesses.keys() & set(history.names):  # nobody can correct what is computed: it has no limits
+        open_ended = guesses[name].column.model_copy(update={"min": None, "max": None, "max_missing": 1.0})
+        guesses[name] = replace(guesses[name], column=open_ended)
+    return guesses
 
 
 def _whole(

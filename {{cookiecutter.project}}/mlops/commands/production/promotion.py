@@ -167,7 +167,7 @@ def _commits(version: Version) -> list[Commit]:
     """
     if revisions.is_shallow():  # its oldest commit seems to bring everything
         raise StoreError(f"who made version {version.number} cannot be seen: {revisions.SHALLOW}")
-    if found := revisions.commits_of(version.digests):
+    if found := revisions.commits_of(version.digests, passed=True):
         return found
     raise StoreError(
         f"no commit here has the model of version {version.number} with its data and parameters: commit it where it "

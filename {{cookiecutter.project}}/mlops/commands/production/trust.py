@@ -32,7 +32,7 @@ def trust(
             "that one; if it does not, somebody has replaced it in the remote"
         )
     data = files.read_json(paths.DATASET)["digest"]
-    commits = revisions.commits_of(provenance.digests(paths.MODEL, data))
+    commits = revisions.commits_of(provenance.digests(paths.MODEL, data), passed=False)
     whose = ", ".join(f"{commit.author} in {commit.digest[:8]}" for commit in commits) or "nobody"
     if not dry_run:
         model_files.trust(digest)
