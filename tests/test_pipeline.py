@@ -90,7 +90,7 @@ def test_the_first_run_is_green_and_committed(pipeline: BakedProject) -> None:
     assert metrics["accuracy"] > 0.78
     assert metrics["roc_auc"] > 0.84
     assert registration["passed"] is True
-    judged = ["skill", "minimum", "overfitting", "worst_group", "fairness", "validation"]
+    judged = ["skill", "minimum", "overfitting", "worst_group", "fairness", "validation", "behaviour"]
     assert [rule["rule"] for rule in registration["rules"]] == judged
     assert drift["alarm"] is False
     assert drift["delivery"]["rows"] == 1043
