@@ -865,3 +865,22 @@ def test_every_way_in_which_a_lock_is_stale_is_found() -> None:
     moved = "outs: [{md5: '9', path: raw}]\n"
     assert reason(**{"data/raw.dvc": moved}) == "data/raw has changed since train was run"
     assert reason(**{"dvc.yaml": read + "  more:\n    cmd: x\n"}) == "more was never run: dvc.lock lacks it"
+
+
+def test_of_several_projects_the_one_that_was_asked_about_is_judged() -> None:
+    stale = project(after={"stages/train.py": "changed\n"})
+    files = {f"mono/alpha/{path}": text for path, text in project().items()}
+    files |= {f"mono/beta/{path}": text for path, text in stale.items() if not path.startswith("tests/")}
+    at = "    defaults: {run: {working-directory: mono/%s}}\n"
+    files[CI] = workflow("dvc repro", more=at % "alpha")
+
+    def said(folder: str) -> tuple[str, str, str]:
+        found = facts(files, runs=GREEN, asked=folder)
+        assert found.own
+        names = ("training_pipeline", "training_is_in_ci", "tests_of_everything")
+        first, second, third = (asked(name, found).case for name in names)
+        return f"{found.own.folder} {first}", second, third
+
+    assert said("mono/alpha") == ("mono/alpha dvc", "job_green", "unrun")
+    assert said("mono/beta/stages") == ("mono/beta stale", "none", "report_outdated")
+    assert said("") == said("mono/alpha")

@@ -58,18 +58,22 @@ class Code:
     repository: Repository
     starts: Callable[[], set[str]]  # the files that workflows and pipelines run
     aside: str = ""  # a folder that is left out: the machinery of a generated project, which comes with it
+    inside: str = ""  # the folder of the project, with a slash; what lies outside is another one's
     _modules: dict[str, Module | None] = field(default_factory=dict)
 
     @cached_property
     def notebooks(self) -> list[str]:
         """The notebooks."""
-        return [path for path in self.repository.ending(".ipynb") if not ASIDE.search(path)]
+        return [path for path in self.repository.ending(".ipynb") if self._counts(path)]
 
     @cached_property
     def scripts(self) -> list[str]:
         """The Python files."""
-        found = [path for path in self.repository.ending(".py") if not ASIDE.search(path)]
+        found = [path for path in self.repository.ending(".py") if self._counts(path)]
         return [path for path in found if not self.aside or not path.startswith(self.aside)]
+
+    def _counts(self, path: str) -> bool:
+        return path.startswith(self.inside) and not ASIDE.search(path)
 
     @cached_property
     def tests(self) -> list[str]:

@@ -62,6 +62,7 @@ class Repository:
     is_shallow: bool
     remote: str
     files: Mapping[str, Blob]
+    asked: str = ""  # the folder that was asked about, below the root
     deadline: float = field(default_factory=lambda: time.monotonic() + SECONDS)
     truncated: bool = False  # whether time or room has ended before all files were looked at
     _texts: dict[str, str | None] = field(default_factory=dict)
@@ -213,6 +214,7 @@ def opened(path: Path, now: datetime) -> Repository:
     try:
         bare, shallow, _ = _git(path, "rev-parse", *facts).splitlines()
         place = path if bare == "true" else Path(_git(path, "rev-parse", "--show-toplevel").rstrip("\n"))
+        asked = "" if bare == "true" else _git(path, "rev-parse", "--show-prefix").strip("/\n")
     except StoreError as error:
         raise StoreError(
             f"{path} is in no Git repository that can be read ({error}): evidence is what is committed, so run "
@@ -223,7 +225,7 @@ def opened(path: Path, now: datetime) -> Repository:
     except StoreError:
         return Repository(place, now, "", bare == "true", shallow == "true", "", {})  # nobody has committed yet
     remote = _git(place, "config", "--get", "remote.origin.url", default="").strip()
-    return Repository(place, now, commit, bare == "true", shallow == "true", remote, _files(place, commit))
+    return Repository(place, now, commit, bare == "true", shallow == "true", remote, _files(place, commit), asked)
 
 
 def _files(path: Path, commit: str) -> dict[str, Blob]:
