@@ -82,6 +82,14 @@ LOG = [
     Version(n, NOW.timestamp(), (), {"entry": json.dumps(linked([one])[0])})
     for n, one in (("2", LATE), ("1", CANARY[0]))
 ]
+
+
+def kept(*entries: Mapping[str, Any]) -> list[Version]:
+    """The audit log as the registry has it, newest first."""
+    made = [Version(str(one["number"]), NOW.timestamp(), (), {"entry": json.dumps(one)}) for one in linked(entries)]
+    return made[::-1]
+
+
 # As the generated project delivers: after the checks, of a push, if a variable says so.
 AFTER = """name: deliver
 on: {workflow_run: {workflows: [ci], branches: [main]}}
@@ -565,7 +573,6 @@ def test_level_2_is_all_true_in_a_project_where_all_of_it_runs() -> None:
             "serving": {"route": "canary"},
             "retrain": {"auto_merge": True, "search_trials": 20},
         },
-        audit=[*CANARY, entry("reject", evidence={"errors": 9})],
         **{
             CI: workflow("pytest", "dvc repro"),
             ".github/workflows/nightly.yml": NIGHTLY,
@@ -573,9 +580,8 @@ def test_level_2_is_all_true_in_a_project_where_all_of_it_runs() -> None:
         },
     )
     history = {"--grep=^Retrain-Delivery: ": [2, 9]}
-    found = gathering.findings(
-        facts(files, runs=[*GREEN, run("deliver")], remote="git@github.com:a/b", history=history)
-    )
+    runs, log = [*GREEN, run("deliver")], kept(*CANARY, entry("reject", evidence={"errors": 9}))
+    found = gathering.findings(facts(files, runs=runs, remote="git@github.com:a/b", history=history, log=log))
 
     level = {one.criteria[0]: (one.outcome, one.automatic) for one in found if one.criteria[0].startswith("2.")}
     assert len(level) == 12
@@ -884,3 +890,26 @@ def test_of_several_projects_the_one_that_was_asked_about_is_judged() -> None:
     assert said("mono/alpha") == ("mono/alpha dvc", "job_green", "unrun")
     assert said("mono/beta/stages") == ("mono/beta stale", "none", "report_outdated")
     assert said("") == said("mono/alpha")
+
+
+def test_a_copy_of_the_audit_log_proves_less_than_the_registry() -> None:
+    def said(**more: Any) -> tuple[str, bool]:
+        answer = asked("canary", facts(project(audit=CANARY), **more))
+        return answer.case, answer.automatic
+
+    version = Version("1", NOW.timestamp(), ())
+    assert said() == ("decided", False)
+    assert said(log=[]) == ("decided", False)  # a registry without this model is another one
+    assert said(log=kept(*CANARY)) == ("decided", True)
+    assert said(log=kept(entry("approve"))) == ("own_off", False)
+    assert said(log=[], versions=[version]) == ("own_off", False)
+
+
+@pytest.mark.parametrize("when", ["2099-01-01T00:00:00+00:00", "soon", None])
+def test_an_audit_log_with_an_impossible_time_proves_nothing(when: str | None) -> None:
+    files = project(audit=[{**CANARY[0], "when": when}], **in_ci("python -m mlops deliver"))
+
+    for name in ("canary", "rollback", "can_be_rolled_back", "delivery_is_automatic"):
+        answer = asked(name, facts(files, runs=GREEN))
+        assert (answer.outcome, answer.case) == ("error", "tampered")
+        assert str(when) in answer.values["reason"]

@@ -105,10 +105,12 @@ def delivery_is_automatic(facts: Facts) -> Answer:
     """From a change of code to production without a hand."""
     found = [(job, step) for job, step in facts.workflows.doing("deliver") if "push" in job.triggers and job.on_change]
     if own := facts.own:
+        if own.tampered:
+            return tampered_with(own)
         decided = _recent(facts, "promote", evidence=True)
         if found and decided:
             sources = [own.audit_source(entry) for entry in decided]
-            return yes("delivered", *sources, automatic=True, count=len(decided))
+            return yes("delivered", *sources, automatic=not own.audit_is_copy, count=len(decided))
         return facts.judged(found) if found else facts.nothing("own")
     return facts.judged(found) if found else facts.nothing("none")
 
@@ -120,7 +122,7 @@ def canary(facts: Facts) -> Answer:
             return tampered_with(own)
         if decided := _recent(facts, "promote", "reject", evidence=True):
             sources = [own.audit_source(entry) for entry in decided]
-            return yes("decided", *sources, automatic=True, count=len(decided))
+            return yes("decided", *sources, automatic=not own.audit_is_copy, count=len(decided))
         route = str(own.param("serving.route", "champion"))
         case = "own_configured" if route in ("canary", "ab", "shadow") else "own_off"
         return no(case, own.param_source("serving.route"), route=route)
@@ -134,10 +136,18 @@ def rollback(facts: Facts) -> Answer:
             return tampered_with(own)
         if decided := _recent(facts, "reject", evidence=True):
             return yes(
-                "rolled_back", *(own.audit_source(entry) for entry in decided), automatic=True, count=len(decided)
+                "rolled_back",
+                *(own.audit_source(entry) for entry in decided),
+                automatic=not own.audit_is_copy,
+                count=len(decided),
             )
         if decided := _recent(facts, "promote", evidence=True):
-            return yes("guarded", *(own.audit_source(entry) for entry in decided), automatic=True, count=len(decided))
+            return yes(
+                "guarded",
+                *(own.audit_source(entry) for entry in decided),
+                automatic=not own.audit_is_copy,
+                count=len(decided),
+            )
         if by_hand := _recent(facts, "rollback"):
             return no("by_hand", own.audit_source(by_hand[0]))
         return no("own_off", own.param_source("serving.route"))
@@ -150,7 +160,7 @@ def can_be_rolled_back(facts: Facts) -> Answer:
         if own.tampered:
             return tampered_with(own)
         if decided := _recent(facts, "reject", evidence=True):
-            return yes("automatic", *(own.audit_source(entry) for entry in decided), automatic=True)
+            return yes("automatic", *(own.audit_source(entry) for entry in decided), automatic=not own.audit_is_copy)
         if done := own.audited("rollback"):
             return yes("by_hand", own.audit_source(done[0]), who=str(done[0].get("who")))
         return no("own_none", facts.repository.source(own.at("reports/audit.jsonl")))

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -25,6 +24,7 @@ from mlops.registry import ledger
 
 OUTDATED = 92  # days; an older run or check says nothing of today
 RETRAIN_MARK = "Retrain-Delivery: "  # in the message of a commit that `retrain` makes
+CLOCKS = 3_600  # seconds that the clocks of two machines may differ by
 ENDED = ("success", "failure", "timed_out", "startup_failure")
 
 
@@ -35,7 +35,7 @@ class Own:
     repository: Repository
     pipelines: Pipelines
     folder: str
-    _audit_is_copy: bool = True
+    audit_is_copy: bool = True  # the log is only a file of the repository, which anybody can write
 
     def at(self, path: str) -> str:
         """A path of the project as one of the repository."""
@@ -90,19 +90,27 @@ class Own:
 
     @cached_property
     def audit(self) -> list[dict[str, Any]]:
-        """The entries of the audit log, oldest first: that of the registry, or its copy in Git if that has more."""
+        """The entries of the audit log, oldest first: that of the registry, or where none can be read its copy in Git."""
         lines = (self.repository.text(self.at(paths.AUDIT.as_posix())) or "").splitlines()
-        listed = [each.tags.get("entry", "") for each in reversed(self._registered(audit_log(self.name)) or ())]
+        log = self._registered(audit_log(self.name))
+        listed = [each.tags.get("entry", "") for each in reversed(log or ())]
         first: dict[Any, dict[str, Any]] = {}
         for each in _entries(listed):  # of two changes at once, the registry has kept both, and the first one counts
             first.setdefault(str(each.get("number")), each)
-        copy, kept = _entries(lines), list(first.values())
-        self._audit_is_copy = len(copy) >= len(kept)
-        return copy if self._audit_is_copy else kept
+        # A registry without this model is another one, and says nothing.
+        self.audit_is_copy = not log and not (log is not None and self.versions)
+        return _entries(lines) if self.audit_is_copy else list(first.values())
 
     @cached_property
     def tampered(self) -> str:
-        """What shows that somebody has changed the audit log; "" if its entries follow each other."""
+        """What shows that somebody has changed the audit log; "" if its entries follow each other up to now."""
+        latest = self.repository.now.timestamp() + CLOCKS
+        for entry in self.audit:
+            when = _moment(entry.get("when"))
+            if when is None or when > latest:
+                return f"entry {entry.get('number')} says {entry.get('when')!r}, " + (
+                    "which is no time" if when is None else "which is in the future"
+                )
         return next(iter(ledger.broken(self.audit)), "")
 
     def audited(self, *actions: str) -> list[dict[str, Any]]:
@@ -113,11 +121,10 @@ class Own:
 
     def audit_source(self, entry: Mapping[str, Any]) -> Source:
         """An entry of the audit log as a source."""
-        age = None
-        with suppress(ValueError, OverflowError):
-            age = self.repository.days(datetime.fromisoformat(str(entry.get("when"))).timestamp())
+        when = _moment(entry.get("when"))
+        age = None if when is None else self.repository.days(when)
         number = self.audit.index(dict(entry)) + 1
-        if self._audit_is_copy:
+        if self.audit_is_copy:
             return Source("report", self.at(paths.AUDIT.as_posix()), number, age)
         return Source("version", f"{audit_log(self.name)} version {number}", None, age)
 
@@ -278,6 +285,14 @@ class Facts:
 def audit_log(name: str) -> str:
     """The name of the registered model that holds the audit log (as `registry.audit.log_of`, which imports more)."""
     return f"{name}.audit"
+
+
+def _moment(text: Any) -> float | None:
+    """A time as ISO 8601 in Unix seconds; None if it is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _entries(lines: Iterable[str]) -> list[dict[str, Any]]:
