@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from mlops.assessment.evidence import answers, gathering
+from mlops.assessment.evidence.commands import commands
 from mlops.assessment.evidence.facts import Facts
 from mlops.assessment.evidence.systems import Version
 
@@ -913,3 +914,55 @@ def test_an_audit_log_with_an_impossible_time_proves_nothing(when: str | None) -
         answer = asked(name, facts(files, runs=GREEN))
         assert (answer.outcome, answer.case) == ("error", "tampered")
         assert str(when) in answer.values["reason"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        *("dvc repro --dry", "dvc repro --help", "dvc --version", "pytest --collect-only", "pytest --co -q"),
+        *("terraform apply --help", "helm upgrade x y --dry-run", "kubectl apply -f x --dry-run=client"),
+        *("kubectl apply --dry-run client -f x", "make -n all", "python train.py -h", "bash -n ci.sh"),
+        *("true || dvc repro", ": || pytest", "false && dvc repro", "false && x && pytest", "exit 0\npytest"),
+        *("if false; then\n  dvc repro\nfi", "if false; then pytest; fi", "while false; do\npytest\ndone"),
+        *("run() {\n  dvc repro\n}", "function run {\n  pytest; }", "run()\n{\npytest\n}", "run() { pytest; }"),
+        *("bash -c 'dvc repro --dry'", 'sh -ec "false && pytest"'),
+    ],
+)
+def test_a_command_that_does_nothing_is_none(script: str) -> None:
+    assert [one.text for one in commands(script) if one.deed or one.script or one.target] == []
+
+
+@pytest.mark.parametrize(
+    ("script", "deeds"),
+    [
+        ("dvc repro\npytest --durations 5", "pipeline test"),
+        ("true && pytest; false || dvc repro", "test pipeline"),
+        ("kubectl apply -f x --dry-run=none", "deliver"),
+        ("helm upgrade x y --version 1.2", "deliver"),
+        ("if false; then\necho\nelse\npytest\nfi\ndvc repro", "test pipeline"),
+        ("if [ -f x ]; then pytest; fi", "test"),
+        ("run() {\n  dvc repro\n}\nrun", "pipeline"),
+        ("if false; then\n  exit 0\nfi\npytest", "test"),
+        ("case $1 in\na)\n  exit 0\n;;\nesac\npytest", "test"),
+        ("bash -ec 'cd x && pytest; dvc repro'", "test pipeline"),
+        ("set +e\npytest\ncode=$?\nexit $code", "test"),
+        ("set +e\npytest", "test"),
+        ("set +e\npytest\nset -e\ndvc repro", "pipeline"),
+        ("pytest || exit 0\npytest || exit 1", "test"),
+        ("awk '{print}' x; echo 'a;b' && pytest", "test"),
+    ],
+)
+def test_a_command_that_a_shell_reaches_is_one(script: str, deeds: str) -> None:
+    assert " ".join(one.deed for one in commands(script) if one.deed and not one.tolerated) == deeds
+
+
+def test_a_green_run_of_a_proposed_change_is_no_delivery() -> None:
+    files = in_ci("kubectl apply -f x", "pytest")
+    proposed = run("ci", event="pull_request", branch="idea")
+
+    assert asked("delivery_is_automatic", facts(files, runs=[proposed])).case == "job_never"
+    assert asked("delivery_is_automatic", facts(files, runs=[proposed, run("ci", days=3)])).case == "job_green"
+    tested = asked(
+        "model_code_is_tested", facts({**files, "tests/test_model.py": "def test_x(): pass"}, runs=[proposed])
+    )
+    assert tested.outcome == "true"

@@ -109,8 +109,7 @@ def delivery_is_automatic(facts: Facts) -> Answer:
             return tampered_with(own)
         decided = _recent(facts, "promote", evidence=True)
         if found and decided:
-            sources = [own.audit_source(entry) for entry in decided]
-            return yes("delivered", *sources, automatic=not own.audit_is_copy, count=len(decided))
+            return _decided(own, "delivered", decided)
         return facts.judged(found) if found else facts.nothing("own")
     return facts.judged(found) if found else facts.nothing("none")
 
@@ -121,8 +120,7 @@ def canary(facts: Facts) -> Answer:
         if own.tampered:
             return tampered_with(own)
         if decided := _recent(facts, "promote", "reject", evidence=True):
-            sources = [own.audit_source(entry) for entry in decided]
-            return yes("decided", *sources, automatic=not own.audit_is_copy, count=len(decided))
+            return _decided(own, "decided", decided)
         route = str(own.param("serving.route", "champion"))
         case = "own_configured" if route in ("canary", "ab", "shadow") else "own_off"
         return no(case, own.param_source("serving.route"), route=route)
@@ -248,6 +246,11 @@ def model_is_debuggable(facts: Facts) -> Answer:
 def tampered_with(own: Own) -> Answer:
     """An audit log that somebody has changed proves nothing."""
     return Answer("error", "tampered", (own.audit_source(own.audit[-1]),), values={"reason": own.tampered})
+
+
+def _decided(own: Own, case: str, entries: list[dict[str, object]]) -> Answer:
+    sources = [own.audit_source(entry) for entry in entries]
+    return yes(case, *sources, automatic=not own.audit_is_copy, count=len(entries))
 
 
 def _recent(facts: Facts, *actions: str, evidence: bool = False) -> list[dict[str, object]]:

@@ -24,6 +24,7 @@ from mlops.registry import ledger
 
 OUTDATED = 92  # days; an older run or check says nothing of today
 RETRAIN_MARK = "Retrain-Delivery: "  # in the message of a commit that `retrain` makes
+PROPOSED = ("pull_request", "pull_request_target", "merge_request_event", "external_pull_request_event")
 CLOCKS = 3_600  # seconds that the clocks of two machines may differ by
 ENDED = ("success", "failure", "timed_out", "startup_failure")
 
@@ -90,7 +91,7 @@ class Own:
 
     @cached_property
     def audit(self) -> list[dict[str, Any]]:
-        """The entries of the audit log, oldest first: that of the registry, or where none can be read its copy in Git."""
+        """The entries of the audit log, oldest first: of the registry, or where none can be read of its copy in Git."""
         lines = (self.repository.text(self.at(paths.AUDIT.as_posix())) or "").splitlines()
         log = self._registered(audit_log(self.name))
         listed = [each.tags.get("entry", "") for each in reversed(log or ())]
@@ -178,10 +179,15 @@ class Facts:
         line, path = (step.line, step.path) if step else (job.line, job.path)
         return self.repository.source(path, line, "workflow")
 
-    def newest(self, job: Job) -> Run | None:
-        """The newest run of a job's workflow that came to its end, on the main branch if one is there."""
+    def newest(self, job: Job, *, delivers: bool = False) -> Run | None:
+        """The newest run of a job's workflow that came to its end, on the main branch if one is there.
+
+        What a change that is only proposed has started is no delivery.
+        """
         name = job.name if job.provider == "GitLab CI" else job.workflow
         ended = [run for run in self.runs or () if run.name == name and run.conclusion in ENDED]
+        if delivers:
+            ended = [run for run in ended if run.event not in PROPOSED]
         on_main = [run for run in ended if run.branch in ("main", "master")]
         return next(iter(on_main or ended), None)
 
@@ -220,7 +226,7 @@ class Facts:
         if self.runs is None:
             case = "job_unknown" if self.repository.remote else "job_unpushed"
             return Answer("not_available", case, (source,), values=words)
-        run = self.newest(job)
+        run = self.newest(job, delivers=step.deed == "deliver")
         if run is None and len(self.runs) >= systems.RUNS:  # it may be an older one
             return Answer("not_available", "job_unknown", (source,), values=words)
         if run is None:
