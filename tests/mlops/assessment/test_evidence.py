@@ -76,6 +76,7 @@ def dvc() -> dict[str, str]:
 
 
 MLFLOW = "import mlflow\n\nmlflow.log_param('a', 1)\nmlflow.log_metric('b', 2)\n"
+FROZEN = re.sub(r"(?m)^(\s+)cmd:", r"\1frozen: true\n\1cmd:", project()["dvc.yaml"])
 LATE = entry("promote")
 CANARY = [entry("promote", evidence={"errors": 1}, route="r")]
 # In the registry, a change that came too late has the number of the one before it.
@@ -191,7 +192,10 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("notebooks", own(), "false", "pipeline"),
     ("tracker", own(with_facts={"versions": [Version("1", NOW.timestamp(), ())]}), "true", "own"),
     ("tracker", own(), "true", "own_stage"),
-    ("tracker", own(after={"dvc.lock": "stages: {}\n"}), "true", "own_stage"),
+    ("tracker", own(after={"dvc.lock": "stages: {}\n"}), "false", "report_outdated"),
+    ("tracker", own(with_facts={"ages": dict.fromkeys(project(), 200)}), "false", "report_outdated"),
+    ("tracker", own(after={"dvc.yaml": FROZEN}), "false", "report_outdated"),
+    ("tracker", other({"t.py": "import wandb\nif False:\n    wandb.init()\n"}), "false", "none"),
     ("tracker", other({"t.py": MLFLOW}), "true", "tool"),
     ("tracker", other({"t.py": "import wandb\nwandb.init()\n"}), "true", "tool"),
     ("tracker", other({"t.py": "import neptune\nneptune.init_run()\n"}), "true", "tool"),
@@ -256,7 +260,7 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("training_is_in_ci", own(Jenkinsfile="sh 'dvc repro'"), "not_supported", "other_provider"),
     ("training_is_in_ci", own(**{CI: "on: ["}), "error", "unreadable"),
     ("tests_of_everything", own(**in_ci("pytest"), with_facts={"runs": GREEN}), "true", "all"),
-    ("tests_of_everything", own(**in_ci("pytest")), "true", "all"),
+    ("tests_of_everything", own(**in_ci("pytest")), "not_available", "job_unpushed"),
     ("tests_of_everything", own(), "false", "unrun"),
     (
         "tests_of_everything",
@@ -329,6 +333,9 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("training_pipeline", other({**dvc(), "dvc.lock": ""}), "false", "never_run"),
     ("training_pipeline", other({"p.py": "from kedro.pipeline import Pipeline\nPipeline([])\n"}), "true", "tool"),
     ("training_pipeline", other({"p.py": "import kedro\n"}), "false", "none"),
+    ("training_pipeline", own(after={"dvc.yaml": FROZEN}), "false", "stale"),
+    ("training_pipeline", other({"MLproject": "", "Snakefile": "# rule\n"}), "false", "none"),
+    ("training_pipeline", other({"Snakefile": "rule fit:\n  shell: 'x'\n"}), "true", "tool"),
     (
         "packaged",
         own(with_facts={"versions": [Version("1", NOW.timestamp(), (), {"package_digest": "x"})]}),
@@ -966,3 +973,10 @@ def test_a_green_run_of_a_proposed_change_is_no_delivery() -> None:
         "model_code_is_tested", facts({**files, "tests/test_model.py": "def test_x(): pass"}, runs=[proposed])
     )
     assert tested.outcome == "true"
+
+
+def test_one_day_is_not_called_days() -> None:
+    for days, said in ((1, " 1 day ago"), (2, " 2 days ago"), (21, " 21 days ago")):
+        found = facts(project(**in_ci("dvc repro")), runs=[run("ci", days=days)])
+        told = answers.finding("training_is_in_ci", asked("training_is_in_ci", found), ())
+        assert said in told.sentence["en"]

@@ -5,7 +5,7 @@ import json
 import re
 import time
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -164,7 +164,8 @@ def _module(text: str, offset: int = 0) -> Module | None:
     if tree is None:
         return None
     module, names = Module(), {}
-    for node in ast.walk(tree):
+    nodes = list(_reached(tree))
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 names[alias.asname or alias.name.partition(".")[0]] = (
@@ -177,7 +178,7 @@ def _module(text: str, offset: int = 0) -> Module | None:
                 full = f"{base}.{alias.name}" if base.strip(".") else f"{base}{alias.name}"
                 names[alias.asname or alias.name] = full
                 module.imports.setdefault(full, node.lineno + offset)
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call):
             called = _dotted(node.func, names)
             module.calls.append((called, node.lineno + offset))
@@ -188,6 +189,18 @@ def _module(text: str, offset: int = 0) -> Module | None:
             for base_class in getattr(node, "bases", []):
                 module.calls.append((_dotted(base_class, names), node.lineno + offset))
     return module
+
+
+def _reached(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a tree as `ast.walk` gives them, without what stands under `if False:` or `while 0:`."""
+    waiting = deque([tree])
+    while waiting:
+        node = waiting.popleft()
+        if isinstance(node, ast.If | ast.While) and isinstance(node.test, ast.Constant) and not node.test.value:
+            waiting.extend(node.orelse)
+            continue
+        yield node
+        waiting.extend(ast.iter_child_nodes(node))
 
 
 def _tree(text: str) -> ast.Module | None:

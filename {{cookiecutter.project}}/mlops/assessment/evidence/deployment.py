@@ -9,6 +9,12 @@ from mlops.assessment.evidence.workflows import Job, Step
 from mlops.assessment.finding import Source
 
 FEWEST_STAGES = 2
+# What a file of each tool needs to define a pipeline: without it the file is only there.
+DEFINED = {
+    "MLproject": re.compile(r"^[ \t]*command:[ \t]*\S", re.M),
+    "Snakefile": re.compile(r"^[ \t]*(?:rule|include|module)\b", re.M),
+    "databricks.yml": re.compile(r"^[ \t]*(?:bundle|include|resources):", re.M),
+}
 STAGING = re.compile(
     r"(?:^|[^a-z])(?:stag(?:e|ing)?|test(?:ing)?|qa|uat|pre-?prod(?:uction)?|integration)(?:[^a-z]|$)", re.I
 )
@@ -47,7 +53,7 @@ def training_pipeline(facts: Facts) -> Answer:
     if used := facts.uses("pipeline"):
         return yes("tool", facts.use_source(used[0]), tool=used[0].tool)
     for name, tool in (("MLproject", "MLflow Projects"), ("Snakefile", "Snakemake"), ("databricks.yml", "Databricks")):
-        if defined := repository.named(name):
+        if defined := [path for path in repository.named(name) if DEFINED[name].search(repository.text(path) or "")]:
             return yes("tool", repository.source(defined[0]), tool=tool)
     if found := facts.workflows.doing("pipeline", "retrain"):
         return facts.judged(found)

@@ -23,6 +23,7 @@ from mlops.history import paths
 from mlops.registry import ledger
 
 OUTDATED = 92  # days; an older run or check says nothing of today
+OLDEST = 180  # days; results as old as that are no longer those of the project
 RETRAIN_MARK = "Retrain-Delivery: "  # in the message of a commit that `retrain` makes
 PROPOSED = ("pull_request", "pull_request_target", "merge_request_event", "external_pull_request_event")
 CLOCKS = 3_600  # seconds that the clocks of two machines may differ by
@@ -81,10 +82,15 @@ class Own:
         path = self.at(name)
         if path not in self.repository.files:
             return answers.no("report_missing", path=path)
-        if self.pipelines.is_current(path) is False:
-            stage = self.pipelines.writer(path)
+        stage, current = self.pipelines.writer(path), self.pipelines.is_current(path)
+        if current is False or (current is None and stage is not None and not stage.parametrised):
             reason = self.pipelines.stale.get((stage.folder, stage.name), "") if stage else ""
             return answers.no("report_outdated", self.report_source(name), path=path, reason=reason or "dvc.lock")
+        ages = [self.repository.source(each).age_days for each in (path, self.at("dvc.lock"))]
+        known = [age for age in ages if age is not None]
+        if known and min(known) > OLDEST:
+            reason = f"it was last made {round(min(known))} days ago"
+            return answers.no("report_outdated", self.report_source(name), path=path, reason=reason)
         if not self.report(name):
             return answers.no("report_unreadable", self.report_source(name), path=path)
         return None

@@ -115,7 +115,7 @@ def tests_of_everything(facts: Facts) -> Answer:
     if not found:
         return facts.nothing("unrun")
     answer = facts.judged(found)
-    if answer.outcome == "true" or (behaviour and answer.outcome == "not_available"):
+    if answer.outcome == "true":
         return yes("all", *behaviour, *answer.sources, automatic=True, count=len(tests))
     return answer
 

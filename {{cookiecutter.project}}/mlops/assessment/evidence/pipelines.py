@@ -170,6 +170,8 @@ class Pipelines:
     def _reason(self, stage: Stage) -> str:
         """Why a stage is not current; "" if nothing says so."""
         entry = self.locked.get((stage.folder, stage.name))
+        if all(one.content.get("frozen") is True for one in self.stages):
+            return f"{stage.name} is frozen, and so are all stages: `dvc repro` runs nothing"
         if stage.content.get("frozen") is True or stage.content.get("always_changed") is True:
             return ""
         if entry is None:

@@ -212,7 +212,9 @@ def opened(path: Path, now: datetime) -> Repository:
         raise StoreError(f"{path} is no folder: give the folder of a Git repository")
     facts = ("--is-bare-repository", "--is-shallow-repository", "--absolute-git-dir")
     try:
-        bare, shallow, _ = _git(path, "rev-parse", *facts).splitlines()
+        bare, shallow, folder = _git(path, "rev-parse", *facts).splitlines()
+        if bare != "true" and Path(folder).name == ".git" and path.resolve().is_relative_to(Path(folder)):
+            path = Path(folder).parent  # the folder of Git itself stands for the work tree around it
         place = path if bare == "true" else Path(_git(path, "rev-parse", "--show-toplevel").rstrip("\n"))
         asked = "" if bare == "true" else _git(path, "rev-parse", "--show-prefix").strip("/\n")
     except StoreError as error:
@@ -223,7 +225,10 @@ def opened(path: Path, now: datetime) -> Repository:
     try:
         commit = _git(place, "rev-parse", "--verify", "HEAD^{commit}").strip()
     except StoreError:
-        return Repository(place, now, "", bare == "true", shallow == "true", "", {})  # nobody has committed yet
+        raise StoreError(
+            f"{place} has no commit yet, so there is nothing to judge: evidence is what is committed; run "
+            "`git add --all` and `git commit`"
+        ) from None
     remote = _git(place, "config", "--get", "remote.origin.url", default="").strip()
     return Repository(place, now, commit, bare == "true", shallow == "true", remote, _files(place, commit), asked)
 
