@@ -980,3 +980,43 @@ def test_one_day_is_not_called_days() -> None:
         found = facts(project(**in_ci("dvc repro")), runs=[run("ci", days=days)])
         told = answers.finding("training_is_in_ci", asked("training_is_in_ci", found), ())
         assert said in told.sentence["en"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {CI: "on: push\njobs:\n  a:\n    uses: org/shared/.github/workflows/x.yml@v1\n"},
+        {".gitlab-ci.yml": "include:\n- project: org/shared\n  file: x.yml\n"},
+        {".gitlab-ci.yml": "include: {remote: 'https://host/x.yml'}\n"},
+        {".gitlab-ci.yml": "include: 'https://host/x.yml'\n"},
+    ],
+)
+def test_a_workflow_of_another_repository_is_not_judged(files: dict[str, str]) -> None:
+    answer = asked("training_is_in_ci", facts(files, runs=GREEN))
+
+    assert (answer.outcome, answer.case) == ("not_supported", "foreign")
+    assert answer.sources[0].what in files
+
+
+def test_the_run_that_counts_is_that_of_the_main_branch() -> None:
+    runs = [run("ci", branch="develop"), run("ci", "failure", days=670)]
+
+    def case(branch: str, *more: Any) -> str:
+        return asked("training_is_in_ci", facts(in_ci("dvc repro"), runs=[*more, *runs], branch=branch)).case
+
+    assert case("develop") == "job_green"
+    assert case("") == "job_green"
+    assert case("main") == "job_red"
+    assert case("", run("ci", "failure", days=2)) == "job_red"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("hatch run pytest", "hatch test", "pdm run pytest", "pdm test", "pdm run test", "inv test", "mise run test"),
+        *("tox", "nox -s x", "bazel test //...", "pants test ::", "python -X dev -m pytest", '"$PYTHON" -m pytest'),
+        *("uv run --directory x pytest", "${PYTHON} -m pytest", "bash -c 'pytest -q'"),
+    ],
+)
+def test_tests_are_known_by_whatever_runs_them(command: str) -> None:
+    assert "test" in [one.deed for one in commands(command)]

@@ -12,7 +12,9 @@ WRAPPERS = {"poetry run": 0, "uv run": 0, "pipenv run": 0, "pdm run": 0, "rye ru
 WRAPPERS |= {"conda run": 0, "micromamba run": 0, "sudo": 0, "time": 0, "exec": 0, "env": 0, "nohup": 0, "xvfb-run": 0}
 WRAPPERS |= {"if": 0, "then": 0, "else": 0, "do": 0, "!": 0, "coverage run": 0, "uvx": 0, "pipx run": 0, "{": 0, "(": 0}
 WRAPPERS |= {"timeout": 1, "-n": 1, "--name": 1, "-p": 1, "--with": 1, "--group": 1, "--extra": 1, "--python": 1}
-PYTHON = re.compile(r"(?:.*/)?python[0-9.]*(?:\.exe)?$")
+WRAPPERS |= {"inv": 0, "invoke": 0, "poe": 0, "mise run": 0, "mise exec": 0, "hatch": 0, "pdm": 0}
+WRAPPERS |= {"--directory": 1, "--project": 1, "--package": 1, "--env-file": 1}
+PYTHON = re.compile(r"(?:.*/)?python[0-9.]*(?:\.exe)?$|\$\{?(?:PYTHON|PY)\w*\}?$")
 # What a container is started with, up to a command that is known.
 CONTAINER = re.compile(r"^docker(?:-| )(?:compose )?(?:run|exec) .*?(?=\b(?:pytest|tox|nox|dvc repro)\b)")
 LONGEST = 10_000  # characters of a command; a longer one is data
@@ -39,7 +41,11 @@ TRAINS = re.compile(
 DEEDS: list[tuple[str, re.Pattern[str]]] = [
     (kind, re.compile(rf"(?:{pattern})(?:\s|$)"))
     for kind, pattern in [
-        ("test", r"pytest|py\.test|tox|nox|unittest|ward|nose2?|(?:hatch|poe) tests?|tests?$"),
+        ("test", r"(?:bazel|bazelisk|\./pants|pants|buck2?) test"),
+        (
+            "test",
+            r"pytest|py\.test|tox|nox|unittest|ward|nose2?|(?:hatch|poe) tests?|tests?$",
+        ),
         ("retrain", r"mlops retrain"),
         ("deliver", r"mlops (?:deliver|promote|serve)"),
         ("watch", r"mlops (?:check-drift|alert|monitor)"),
@@ -290,6 +296,8 @@ def _words(text: str) -> tuple[str, ...]:
             words = words[1:]
         elif PYTHON.match(words[0]):
             words = words[1:]
+            while words and words[0] in ("-W", "-X"):
+                words = words[2:]
             while words and words[0] in ("-m", "-u", "-I", "-O", "-B", "-W", "-X", "ignore"):
                 words = words[1:]
             if words[:1] == ["-c"]:

@@ -194,7 +194,10 @@ class Facts:
         ended = [run for run in self.runs or () if run.name == name and run.conclusion in ENDED]
         if delivers:
             ended = [run for run in ended if run.event not in PROPOSED]
-        on_main = [run for run in ended if run.branch in ("main", "master")]
+        mains = (self.repository.branch,) if self.repository.branch else ("main", "master")
+        on_main = [run for run in ended if run.branch in mains]
+        if on_main and not self.repository.branch and self.repository.days(on_main[0].started) > OUTDATED:
+            on_main = []  # work goes on in a branch of another name
         return next(iter(on_main or ended), None)
 
     def judged(self, found: Iterable[tuple[Job, Step]], **values: Any) -> Answer:
@@ -217,6 +220,10 @@ class Facts:
             path, reason = next(iter(self.workflows.unreadable.items()))
             source = self.repository.source(path, kind="workflow")
             return Answer("error", "unreadable", (source,), values={"path": path, "reason": reason})
+        if self.workflows.foreign:
+            path, line, what = self.workflows.foreign[0]
+            source = self.repository.source(path, line, "workflow")
+            return answers.unsupported("foreign", source, path=path, what=what)
         return answers.no(case)  # workflows are read first, whatever the size of the repository
 
     def absent(self, case: str, *sources: Source, **values: Any) -> Answer:

@@ -62,6 +62,7 @@ class Repository:
     is_shallow: bool
     remote: str
     files: Mapping[str, Blob]
+    branch: str = ""  # the main branch, as the remote named it when it was cloned; "" if that is not known
     asked: str = ""  # the folder that was asked about, below the root
     deadline: float = field(default_factory=lambda: time.monotonic() + SECONDS)
     truncated: bool = False  # whether time or room has ended before all files were looked at
@@ -229,8 +230,20 @@ def opened(path: Path, now: datetime) -> Repository:
             f"{place} has no commit yet, so there is nothing to judge: evidence is what is committed; run "
             "`git add --all` and `git commit`"
         ) from None
+    head = ("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD")
+    branch = _git(place, *head, default="").strip()
     remote = _git(place, "config", "--get", "remote.origin.url", default="").strip()
-    return Repository(place, now, commit, bare == "true", shallow == "true", remote, _files(place, commit), asked)
+    return Repository(
+        place,
+        now,
+        commit,
+        bare == "true",
+        shallow == "true",
+        remote,
+        _files(place, commit),
+        branch.partition("/")[2],
+        asked,
+    )
 
 
 def _files(path: Path, commit: str) -> dict[str, Blob]:

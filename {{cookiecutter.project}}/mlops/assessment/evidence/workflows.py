@@ -126,6 +126,16 @@ class Workflows:
         return self._unreadable
 
     @cached_property
+    def foreign(self) -> list[tuple[str, int, str]]:
+        """Workflows of other repositories that one of here starts: the path and line, and what it names."""
+        _ = self.jobs
+        return self._foreign
+
+    @cached_property
+    def _foreign(self) -> list[tuple[str, int, str]]:
+        return []
+
+    @cached_property
     def _unreadable(self) -> dict[str, str]:
         return {}
 
@@ -168,7 +178,9 @@ class Workflows:
                 conditions = list(_conditions(key, _mapping(content.get("jobs"))))
                 if any(map(_is_never, conditions)):
                     continue
-                environment = job.get("environment", "")
+                environment, reused = job.get("environment", ""), job.get("uses")
+                if isinstance(reused, str) and not reused.startswith("./"):
+                    self._foreign.append((path, getattr(reused, "line", 1), reused))
                 yield Job(
                     "GitHub Actions",
                     path,
@@ -314,6 +326,11 @@ class Workflows:
         for one in included if isinstance(included, list) else [included]:
             local = one if isinstance(one, str) else _mapping(one).get("local")
             name = local.lstrip("/") if isinstance(local, str) else ""
+            for kind in ("project", "remote", "component"):
+                if what := _mapping(one).get(kind):
+                    self._foreign.append((path, getattr(what, "line", 1), str(what)))
+            if name.startswith(("http://", "https://")):
+                self._foreign.append((path, getattr(local, "line", 1), name))
             if name in self.repository.files and name not in seen:
                 more, where = self._included(name, seen)
                 content |= more
