@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from mlops.assessment.evidence import answers, gathering
+from mlops.assessment.evidence.commands import commands
 from mlops.assessment.evidence.facts import Facts
 from mlops.assessment.evidence.systems import Version
 
@@ -75,6 +76,7 @@ def dvc() -> dict[str, str]:
 
 
 MLFLOW = "import mlflow\n\nmlflow.log_param('a', 1)\nmlflow.log_metric('b', 2)\n"
+FROZEN = re.sub(r"(?m)^(\s+)cmd:", r"\1frozen: true\n\1cmd:", project()["dvc.yaml"])
 LATE = entry("promote")
 CANARY = [entry("promote", evidence={"errors": 1}, route="r")]
 # In the registry, a change that came too late has the number of the one before it.
@@ -82,6 +84,14 @@ LOG = [
     Version(n, NOW.timestamp(), (), {"entry": json.dumps(linked([one])[0])})
     for n, one in (("2", LATE), ("1", CANARY[0]))
 ]
+
+
+def kept(*entries: Mapping[str, Any]) -> list[Version]:
+    """The audit log as the registry has it, newest first."""
+    made = [Version(str(one["number"]), NOW.timestamp(), (), {"entry": json.dumps(one)}) for one in linked(entries)]
+    return made[::-1]
+
+
 # As the generated project delivers: after the checks, of a push, if a variable says so.
 AFTER = """name: deliver
 on: {workflow_run: {workflows: [ci], branches: [main]}}
@@ -182,7 +192,10 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("notebooks", own(), "false", "pipeline"),
     ("tracker", own(with_facts={"versions": [Version("1", NOW.timestamp(), ())]}), "true", "own"),
     ("tracker", own(), "true", "own_stage"),
-    ("tracker", own(after={"dvc.lock": "stages: {}\n"}), "true", "own_stage"),
+    ("tracker", own(after={"dvc.lock": "stages: {}\n"}), "false", "report_outdated"),
+    ("tracker", own(with_facts={"ages": dict.fromkeys(project(), 200)}), "false", "report_outdated"),
+    ("tracker", own(after={"dvc.yaml": FROZEN}), "false", "report_outdated"),
+    ("tracker", other({"t.py": "import wandb\nif False:\n    wandb.init()\n"}), "false", "none"),
     ("tracker", other({"t.py": MLFLOW}), "true", "tool"),
     ("tracker", other({"t.py": "import wandb\nwandb.init()\n"}), "true", "tool"),
     ("tracker", other({"t.py": "import neptune\nneptune.init_run()\n"}), "true", "tool"),
@@ -247,7 +260,7 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("training_is_in_ci", own(Jenkinsfile="sh 'dvc repro'"), "not_supported", "other_provider"),
     ("training_is_in_ci", own(**{CI: "on: ["}), "error", "unreadable"),
     ("tests_of_everything", own(**in_ci("pytest"), with_facts={"runs": GREEN}), "true", "all"),
-    ("tests_of_everything", own(**in_ci("pytest")), "true", "all"),
+    ("tests_of_everything", own(**in_ci("pytest")), "not_available", "job_unpushed"),
     ("tests_of_everything", own(), "false", "unrun"),
     (
         "tests_of_everything",
@@ -320,6 +333,9 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("training_pipeline", other({**dvc(), "dvc.lock": ""}), "false", "never_run"),
     ("training_pipeline", other({"p.py": "from kedro.pipeline import Pipeline\nPipeline([])\n"}), "true", "tool"),
     ("training_pipeline", other({"p.py": "import kedro\n"}), "false", "none"),
+    ("training_pipeline", own(after={"dvc.yaml": FROZEN}), "false", "stale"),
+    ("training_pipeline", other({"MLproject": "", "Snakefile": "# rule\n"}), "false", "none"),
+    ("training_pipeline", other({"Snakefile": "rule fit:\n  shell: 'x'\n"}), "true", "tool"),
     (
         "packaged",
         own(with_facts={"versions": [Version("1", NOW.timestamp(), (), {"package_digest": "x"})]}),
@@ -565,7 +581,6 @@ def test_level_2_is_all_true_in_a_project_where_all_of_it_runs() -> None:
             "serving": {"route": "canary"},
             "retrain": {"auto_merge": True, "search_trials": 20},
         },
-        audit=[*CANARY, entry("reject", evidence={"errors": 9})],
         **{
             CI: workflow("pytest", "dvc repro"),
             ".github/workflows/nightly.yml": NIGHTLY,
@@ -573,9 +588,8 @@ def test_level_2_is_all_true_in_a_project_where_all_of_it_runs() -> None:
         },
     )
     history = {"--grep=^Retrain-Delivery: ": [2, 9]}
-    found = gathering.findings(
-        facts(files, runs=[*GREEN, run("deliver")], remote="git@github.com:a/b", history=history)
-    )
+    runs, log = [*GREEN, run("deliver")], kept(*CANARY, entry("reject", evidence={"errors": 9}))
+    found = gathering.findings(facts(files, runs=runs, remote="git@github.com:a/b", history=history, log=log))
 
     level = {one.criteria[0]: (one.outcome, one.automatic) for one in found if one.criteria[0].startswith("2.")}
     assert len(level) == 12
@@ -865,3 +879,144 @@ def test_every_way_in_which_a_lock_is_stale_is_found() -> None:
     moved = "outs: [{md5: '9', path: raw}]\n"
     assert reason(**{"data/raw.dvc": moved}) == "data/raw has changed since train was run"
     assert reason(**{"dvc.yaml": read + "  more:\n    cmd: x\n"}) == "more was never run: dvc.lock lacks it"
+
+
+def test_of_several_projects_the_one_that_was_asked_about_is_judged() -> None:
+    stale = project(after={"stages/train.py": "changed\n"})
+    files = {f"mono/alpha/{path}": text for path, text in project().items()}
+    files |= {f"mono/beta/{path}": text for path, text in stale.items() if not path.startswith("tests/")}
+    at = "    defaults: {run: {working-directory: mono/%s}}\n"
+    files[CI] = workflow("dvc repro", more=at % "alpha")
+
+    def said(folder: str) -> tuple[str, str, str]:
+        found = facts(files, runs=GREEN, asked=folder)
+        assert found.own
+        names = ("training_pipeline", "training_is_in_ci", "tests_of_everything")
+        first, second, third = (asked(name, found).case for name in names)
+        return f"{found.own.folder} {first}", second, third
+
+    assert said("mono/alpha") == ("mono/alpha dvc", "job_green", "unrun")
+    assert said("mono/beta/stages") == ("mono/beta stale", "none", "report_outdated")
+    assert said("") == said("mono/alpha")
+
+
+def test_a_copy_of_the_audit_log_proves_less_than_the_registry() -> None:
+    def said(**more: Any) -> tuple[str, bool]:
+        answer = asked("canary", facts(project(audit=CANARY), **more))
+        return answer.case, answer.automatic
+
+    version = Version("1", NOW.timestamp(), ())
+    assert said() == ("decided", False)
+    assert said(log=[]) == ("decided", False)  # a registry without this model is another one
+    assert said(log=kept(*CANARY)) == ("decided", True)
+    assert said(log=kept(entry("approve"))) == ("own_off", False)
+    assert said(log=[], versions=[version]) == ("own_off", False)
+
+
+@pytest.mark.parametrize("when", ["2099-01-01T00:00:00+00:00", "soon", None])
+def test_an_audit_log_with_an_impossible_time_proves_nothing(when: str | None) -> None:
+    files = project(audit=[{**CANARY[0], "when": when}], **in_ci("python -m mlops deliver"))
+
+    for name in ("canary", "rollback", "can_be_rolled_back", "delivery_is_automatic"):
+        answer = asked(name, facts(files, runs=GREEN))
+        assert (answer.outcome, answer.case) == ("error", "tampered")
+        assert str(when) in answer.values["reason"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        *("dvc repro --dry", "dvc repro --help", "dvc --version", "pytest --collect-only", "pytest --co -q"),
+        *("terraform apply --help", "helm upgrade x y --dry-run", "kubectl apply -f x --dry-run=client"),
+        *("kubectl apply --dry-run client -f x", "make -n all", "python train.py -h", "bash -n ci.sh"),
+        *("true || dvc repro", ": || pytest", "false && dvc repro", "false && x && pytest", "exit 0\npytest"),
+        *("if false; then\n  dvc repro\nfi", "if false; then pytest; fi", "while false; do\npytest\ndone"),
+        *("run() {\n  dvc repro\n}", "function run {\n  pytest; }", "run()\n{\npytest\n}", "run() { pytest; }"),
+        *("bash -c 'dvc repro --dry'", 'sh -ec "false && pytest"'),
+    ],
+)
+def test_a_command_that_does_nothing_is_none(script: str) -> None:
+    assert [one.text for one in commands(script) if one.deed or one.script or one.target] == []
+
+
+@pytest.mark.parametrize(
+    ("script", "deeds"),
+    [
+        ("dvc repro\npytest --durations 5", "pipeline test"),
+        ("true && pytest; false || dvc repro", "test pipeline"),
+        ("kubectl apply -f x --dry-run=none", "deliver"),
+        ("helm upgrade x y --version 1.2", "deliver"),
+        ("if false; then\necho\nelse\npytest\nfi\ndvc repro", "test pipeline"),
+        ("if [ -f x ]; then pytest; fi", "test"),
+        ("run() {\n  dvc repro\n}\nrun", "pipeline"),
+        ("if false; then\n  exit 0\nfi\npytest", "test"),
+        ("case $1 in\na)\n  exit 0\n;;\nesac\npytest", "test"),
+        ("bash -ec 'cd x && pytest; dvc repro'", "test pipeline"),
+        ("set +e\npytest\ncode=$?\nexit $code", "test"),
+        ("set +e\npytest", "test"),
+        ("set +e\npytest\nset -e\ndvc repro", "pipeline"),
+        ("pytest || exit 0\npytest || exit 1", "test"),
+        ("awk '{print}' x; echo 'a;b' && pytest", "test"),
+    ],
+)
+def test_a_command_that_a_shell_reaches_is_one(script: str, deeds: str) -> None:
+    assert " ".join(one.deed for one in commands(script) if one.deed and not one.tolerated) == deeds
+
+
+def test_a_green_run_of_a_proposed_change_is_no_delivery() -> None:
+    files = in_ci("kubectl apply -f x", "pytest")
+    proposed = run("ci", event="pull_request", branch="idea")
+
+    assert asked("delivery_is_automatic", facts(files, runs=[proposed])).case == "job_never"
+    assert asked("delivery_is_automatic", facts(files, runs=[proposed, run("ci", days=3)])).case == "job_green"
+    tested = asked(
+        "model_code_is_tested", facts({**files, "tests/test_model.py": "def test_x(): pass"}, runs=[proposed])
+    )
+    assert tested.outcome == "true"
+
+
+def test_one_day_is_not_called_days() -> None:
+    for days, said in ((1, " 1 day ago"), (2, " 2 days ago"), (21, " 21 days ago")):
+        found = facts(project(**in_ci("dvc repro")), runs=[run("ci", days=days)])
+        told = answers.finding("training_is_in_ci", asked("training_is_in_ci", found), ())
+        assert said in told.sentence["en"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {CI: "on: push\njobs:\n  a:\n    uses: org/shared/.github/workflows/x.yml@v1\n"},
+        {".gitlab-ci.yml": "include:\n- project: org/shared\n  file: x.yml\n"},
+        {".gitlab-ci.yml": "include: {remote: 'https://host/x.yml'}\n"},
+        {".gitlab-ci.yml": "include: 'https://host/x.yml'\n"},
+    ],
+)
+def test_a_workflow_of_another_repository_is_not_judged(files: dict[str, str]) -> None:
+    answer = asked("training_is_in_ci", facts(files, runs=GREEN))
+
+    assert (answer.outcome, answer.case) == ("not_supported", "foreign")
+    assert answer.sources[0].what in files
+
+
+def test_the_run_that_counts_is_that_of_the_main_branch() -> None:
+    runs = [run("ci", branch="develop"), run("ci", "failure", days=670)]
+
+    def case(branch: str, *more: Any) -> str:
+        return asked("training_is_in_ci", facts(in_ci("dvc repro"), runs=[*more, *runs], branch=branch)).case
+
+    assert case("develop") == "job_green"
+    assert case("") == "job_green"
+    assert case("main") == "job_red"
+    assert case("", run("ci", "failure", days=2)) == "job_red"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("hatch run pytest", "hatch test", "pdm run pytest", "pdm test", "pdm run test", "inv test", "mise run test"),
+        *("tox", "nox -s x", "bazel test //...", "pants test ::", "python -X dev -m pytest", '"$PYTHON" -m pytest'),
+        *("uv run --directory x pytest", "${PYTHON} -m pytest", "bash -c 'pytest -q'"),
+    ],
+)
+def test_tests_are_known_by_whatever_runs_them(command: str) -> None:
+    assert "test" in [one.deed for one in commands(command)]

@@ -97,11 +97,15 @@ def test_without_a_repository_one_sentence_says_so(tmp_path: Path) -> None:
         gathering.gather(tmp_path / "nowhere", TODAY)
 
 
-def test_a_repository_without_a_commit_has_nothing(tmp_path: Path) -> None:
+def test_a_repository_without_a_commit_has_nothing_to_judge(tmp_path: Path) -> None:
     git(tmp_path, "init", "--quiet")
 
-    outcomes = {finding.outcome for name, finding in gather(tmp_path).items() if finding.criteria[0][0] in "12"}
-    assert outcomes == {"false"}
+    with pytest.raises(StoreError, match="has no commit yet, so there is nothing to judge"):
+        gathering.gather(tmp_path, TODAY)
+
+
+def test_the_folder_of_git_stands_for_its_work_tree(trained: Path) -> None:
+    assert gather(trained / ".git") == gather(trained)
 
 
 def test_nothing_of_a_hostile_repository_is_run(tmp_path: Path) -> None:

@@ -25,7 +25,10 @@ class Source:
     def __str__(self) -> str:
         """The place and its age for a person, such as `dvc.yaml:12 (3 days)`."""
         place = self.what if self.line is None else f"{self.what}:{self.line}"
-        return place if self.age_days is None else f"{place} ({self.age_days:.0f} days)"
+        if self.age_days is None:
+            return place
+        days = f"{self.age_days:.0f}"
+        return f"{place} ({days} day{'' if days == '1' else 's'})"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The answer of a predicate: its outcome, the case of `sentences.yaml` that says it, and where it was found."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -90,7 +91,8 @@ def sentences() -> dict[str, dict[str, dict[str, Any]]]:
 
 def _filled(words: Mapping[str, str], values: Mapping[str, Any]) -> Text:
     shown = {name: _short(value) for name, value in values.items()}
-    return {language: str(words[language]).format_map(shown) for language in LANGUAGES}
+    said = {language: str(words[language]).format_map(shown) for language in LANGUAGES}
+    return said | {"en": re.sub(r"\b(?<![.,])1 days\b", "1 day", said["en"])}
 
 
 def _short(value: Any) -> Any:

@@ -5,7 +5,7 @@ import json
 import re
 import time
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,18 +58,22 @@ class Code:
     repository: Repository
     starts: Callable[[], set[str]]  # the files that workflows and pipelines run
     aside: str = ""  # a folder that is left out: the machinery of a generated project, which comes with it
+    inside: str = ""  # the folder of the project, with a slash; what lies outside is another one's
     _modules: dict[str, Module | None] = field(default_factory=dict)
 
     @cached_property
     def notebooks(self) -> list[str]:
         """The notebooks."""
-        return [path for path in self.repository.ending(".ipynb") if not ASIDE.search(path)]
+        return [path for path in self.repository.ending(".ipynb") if self._counts(path)]
 
     @cached_property
     def scripts(self) -> list[str]:
         """The Python files."""
-        found = [path for path in self.repository.ending(".py") if not ASIDE.search(path)]
+        found = [path for path in self.repository.ending(".py") if self._counts(path)]
         return [path for path in found if not self.aside or not path.startswith(self.aside)]
+
+    def _counts(self, path: str) -> bool:
+        return path.startswith(self.inside) and not ASIDE.search(path)
 
     @cached_property
     def tests(self) -> list[str]:
@@ -160,7 +164,8 @@ def _module(text: str, offset: int = 0) -> Module | None:
     if tree is None:
         return None
     module, names = Module(), {}
-    for node in ast.walk(tree):
+    nodes = list(_reached(tree))
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 names[alias.asname or alias.name.partition(".")[0]] = (
@@ -173,7 +178,7 @@ def _module(text: str, offset: int = 0) -> Module | None:
                 full = f"{base}.{alias.name}" if base.strip(".") else f"{base}{alias.name}"
                 names[alias.asname or alias.name] = full
                 module.imports.setdefault(full, node.lineno + offset)
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call):
             called = _dotted(node.func, names)
             module.calls.append((called, node.lineno + offset))
@@ -184,6 +189,18 @@ def _module(text: str, offset: int = 0) -> Module | None:
             for base_class in getattr(node, "bases", []):
                 module.calls.append((_dotted(base_class, names), node.lineno + offset))
     return module
+
+
+def _reached(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a tree as `ast.walk` gives them, without what stands under `if False:` or `while 0:`."""
+    waiting = deque([tree])
+    while waiting:
+        node = waiting.popleft()
+        if isinstance(node, ast.If | ast.While) and isinstance(node.test, ast.Constant) and not node.test.value:
+            waiting.extend(node.orelse)
+            continue
+        yield node
+        waiting.extend(ast.iter_child_nodes(node))
 
 
 def _tree(text: str) -> ast.Module | None:

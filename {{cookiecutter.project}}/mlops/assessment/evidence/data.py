@@ -25,8 +25,8 @@ def data_versions(facts: Facts) -> Answer:
     repository, pipelines = facts.repository, facts.pipelines
     kept = [path for path in pipelines.digests if path not in repository.files]
     if kept:
-        listed = [path for _, path in pipelines.tracked] or repository.named("dvc.lock")
-        remotes = [repository.source(".dvc/config", line) for _, line in pipelines.remotes]
+        listed = [path for _, path in pipelines.tracked] or pipelines.locks
+        remotes = [repository.source(pipelines.configuration, line) for _, line in pipelines.remotes]
         sources = [*(repository.source(path) for path in dict.fromkeys(listed)), *remotes]
         return yes("dvc" if remotes else "dvc_alone", *sources, count=len(kept))
     lfs = [path for path in repository.ending(*TABLES) if (repository.text(path) or "").startswith(LFS_POINTER)]
@@ -53,7 +53,9 @@ def data_is_local(facts: Facts) -> Answer:
     if remotes := facts.pipelines.remotes:
         address, line = remotes[0]
         far = "://" in address and not address.startswith("file:")
-        return (no if far else yes)("remote" if far else "local_remote", repository.source(".dvc/config", line))
+        return (no if far else yes)(
+            "remote" if far else "local_remote", repository.source(facts.pipelines.configuration, line)
+        )
     if facts.uses("data_version"):
         return no("stored", facts.use_source(facts.uses("data_version")[0]))
     return unknown("unknown")
@@ -89,7 +91,7 @@ def lineage(facts: Facts) -> Answer:
     """For a result it is recorded which data and code it comes from."""
     pipelines, repository = facts.pipelines, facts.repository
     if pipelines.locked:
-        [path, *_] = repository.named("dvc.lock")
+        [path, *_] = pipelines.locks
         if pipelines.stale:
             return no("stale", repository.source(path), reason=next(iter(pipelines.stale.values())))
         return yes("lock", repository.source(path), automatic=True, count=len(pipelines.locked))

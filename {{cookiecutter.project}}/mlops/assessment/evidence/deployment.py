@@ -9,6 +9,12 @@ from mlops.assessment.evidence.workflows import Job, Step
 from mlops.assessment.finding import Source
 
 FEWEST_STAGES = 2
+# What a file of each tool needs to define a pipeline: without it the file is only there.
+DEFINED = {
+    "MLproject": re.compile(r"^[ \t]*command:[ \t]*\S", re.M),
+    "Snakefile": re.compile(r"^[ \t]*(?:rule|include|module)\b", re.M),
+    "databricks.yml": re.compile(r"^[ \t]*(?:bundle|include|resources):", re.M),
+}
 STAGING = re.compile(
     r"(?:^|[^a-z])(?:stag(?:e|ing)?|test(?:ing)?|qa|uat|pre-?prod(?:uction)?|integration)(?:[^a-z]|$)", re.I
 )
@@ -47,7 +53,7 @@ def training_pipeline(facts: Facts) -> Answer:
     if used := facts.uses("pipeline"):
         return yes("tool", facts.use_source(used[0]), tool=used[0].tool)
     for name, tool in (("MLproject", "MLflow Projects"), ("Snakefile", "Snakemake"), ("databricks.yml", "Databricks")):
-        if defined := repository.named(name):
+        if defined := [path for path in repository.named(name) if DEFINED[name].search(repository.text(path) or "")]:
             return yes("tool", repository.source(defined[0]), tool=tool)
     if found := facts.workflows.doing("pipeline", "retrain"):
         return facts.judged(found)
@@ -105,10 +111,11 @@ def delivery_is_automatic(facts: Facts) -> Answer:
     """From a change of code to production without a hand."""
     found = [(job, step) for job, step in facts.workflows.doing("deliver") if "push" in job.triggers and job.on_change]
     if own := facts.own:
+        if own.tampered:
+            return tampered_with(own)
         decided = _recent(facts, "promote", evidence=True)
         if found and decided:
-            sources = [own.audit_source(entry) for entry in decided]
-            return yes("delivered", *sources, automatic=True, count=len(decided))
+            return _decided(own, "delivered", decided)
         return facts.judged(found) if found else facts.nothing("own")
     return facts.judged(found) if found else facts.nothing("none")
 
@@ -119,8 +126,7 @@ def canary(facts: Facts) -> Answer:
         if own.tampered:
             return tampered_with(own)
         if decided := _recent(facts, "promote", "reject", evidence=True):
-            sources = [own.audit_source(entry) for entry in decided]
-            return yes("decided", *sources, automatic=True, count=len(decided))
+            return _decided(own, "decided", decided)
         route = str(own.param("serving.route", "champion"))
         case = "own_configured" if route in ("canary", "ab", "shadow") else "own_off"
         return no(case, own.param_source("serving.route"), route=route)
@@ -134,10 +140,18 @@ def rollback(facts: Facts) -> Answer:
             return tampered_with(own)
         if decided := _recent(facts, "reject", evidence=True):
             return yes(
-                "rolled_back", *(own.audit_source(entry) for entry in decided), automatic=True, count=len(decided)
+                "rolled_back",
+                *(own.audit_source(entry) for entry in decided),
+                automatic=not own.audit_is_copy,
+                count=len(decided),
             )
         if decided := _recent(facts, "promote", evidence=True):
-            return yes("guarded", *(own.audit_source(entry) for entry in decided), automatic=True, count=len(decided))
+            return yes(
+                "guarded",
+                *(own.audit_source(entry) for entry in decided),
+                automatic=not own.audit_is_copy,
+                count=len(decided),
+            )
         if by_hand := _recent(facts, "rollback"):
             return no("by_hand", own.audit_source(by_hand[0]))
         return no("own_off", own.param_source("serving.route"))
@@ -150,7 +164,7 @@ def can_be_rolled_back(facts: Facts) -> Answer:
         if own.tampered:
             return tampered_with(own)
         if decided := _recent(facts, "reject", evidence=True):
-            return yes("automatic", *(own.audit_source(entry) for entry in decided), automatic=True)
+            return yes("automatic", *(own.audit_source(entry) for entry in decided), automatic=not own.audit_is_copy)
         if done := own.audited("rollback"):
             return yes("by_hand", own.audit_source(done[0]), who=str(done[0].get("who")))
         return no("own_none", facts.repository.source(own.at("reports/audit.jsonl")))
@@ -238,6 +252,11 @@ def model_is_debuggable(facts: Facts) -> Answer:
 def tampered_with(own: Own) -> Answer:
     """An audit log that somebody has changed proves nothing."""
     return Answer("error", "tampered", (own.audit_source(own.audit[-1]),), values={"reason": own.tampered})
+
+
+def _decided(own: Own, case: str, entries: list[dict[str, object]]) -> Answer:
+    sources = [own.audit_source(entry) for entry in entries]
+    return yes(case, *sources, automatic=not own.audit_is_copy, count=len(entries))
 
 
 def _recent(facts: Facts, *actions: str, evidence: bool = False) -> list[dict[str, object]]:

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -24,7 +23,10 @@ from mlops.history import paths
 from mlops.registry import ledger
 
 OUTDATED = 92  # days; an older run or check says nothing of today
+OLDEST = 180  # days; results as old as that are no longer those of the project
 RETRAIN_MARK = "Retrain-Delivery: "  # in the message of a commit that `retrain` makes
+PROPOSED = ("pull_request", "pull_request_target", "merge_request_event", "external_pull_request_event")
+CLOCKS = 3_600  # seconds that the clocks of two machines may differ by
 ENDED = ("success", "failure", "timed_out", "startup_failure")
 
 
@@ -35,7 +37,7 @@ class Own:
     repository: Repository
     pipelines: Pipelines
     folder: str
-    _audit_is_copy: bool = True
+    audit_is_copy: bool = True  # the log is only a file of the repository, which anybody can write
 
     def at(self, path: str) -> str:
         """A path of the project as one of the repository."""
@@ -80,29 +82,42 @@ class Own:
         path = self.at(name)
         if path not in self.repository.files:
             return answers.no("report_missing", path=path)
-        if self.pipelines.is_current(path) is False:
-            stage = self.pipelines.writer(path)
+        stage, current = self.pipelines.writer(path), self.pipelines.is_current(path)
+        if current is False or (current is None and stage is not None and not stage.parametrised):
             reason = self.pipelines.stale.get((stage.folder, stage.name), "") if stage else ""
             return answers.no("report_outdated", self.report_source(name), path=path, reason=reason or "dvc.lock")
+        ages = [self.repository.source(each).age_days for each in (path, self.at("dvc.lock"))]
+        known = [age for age in ages if age is not None]
+        if known and min(known) > OLDEST:
+            reason = f"it was last made {round(min(known))} days ago"
+            return answers.no("report_outdated", self.report_source(name), path=path, reason=reason)
         if not self.report(name):
             return answers.no("report_unreadable", self.report_source(name), path=path)
         return None
 
     @cached_property
     def audit(self) -> list[dict[str, Any]]:
-        """The entries of the audit log, oldest first: that of the registry, or its copy in Git if that has more."""
+        """The entries of the audit log, oldest first: of the registry, or where none can be read of its copy in Git."""
         lines = (self.repository.text(self.at(paths.AUDIT.as_posix())) or "").splitlines()
-        listed = [each.tags.get("entry", "") for each in reversed(self._registered(audit_log(self.name)) or ())]
+        log = self._registered(audit_log(self.name))
+        listed = [each.tags.get("entry", "") for each in reversed(log or ())]
         first: dict[Any, dict[str, Any]] = {}
         for each in _entries(listed):  # of two changes at once, the registry has kept both, and the first one counts
             first.setdefault(str(each.get("number")), each)
-        copy, kept = _entries(lines), list(first.values())
-        self._audit_is_copy = len(copy) >= len(kept)
-        return copy if self._audit_is_copy else kept
+        # A registry without this model is another one, and says nothing.
+        self.audit_is_copy = not log and not (log is not None and self.versions)
+        return _entries(lines) if self.audit_is_copy else list(first.values())
 
     @cached_property
     def tampered(self) -> str:
-        """What shows that somebody has changed the audit log; "" if its entries follow each other."""
+        """What shows that somebody has changed the audit log; "" if its entries follow each other up to now."""
+        latest = self.repository.now.timestamp() + CLOCKS
+        for entry in self.audit:
+            when = _moment(entry.get("when"))
+            if when is None or when > latest:
+                return f"entry {entry.get('number')} says {entry.get('when')!r}, " + (
+                    "which is no time" if when is None else "which is in the future"
+                )
         return next(iter(ledger.broken(self.audit)), "")
 
     def audited(self, *actions: str) -> list[dict[str, Any]]:
@@ -113,11 +128,10 @@ class Own:
 
     def audit_source(self, entry: Mapping[str, Any]) -> Source:
         """An entry of the audit log as a source."""
-        age = None
-        with suppress(ValueError, OverflowError):
-            age = self.repository.days(datetime.fromisoformat(str(entry.get("when"))).timestamp())
+        when = _moment(entry.get("when"))
+        age = None if when is None else self.repository.days(when)
         number = self.audit.index(dict(entry)) + 1
-        if self._audit_is_copy:
+        if self.audit_is_copy:
             return Source("report", self.at(paths.AUDIT.as_posix()), number, age)
         return Source("version", f"{audit_log(self.name)} version {number}", None, age)
 
@@ -171,11 +185,19 @@ class Facts:
         line, path = (step.line, step.path) if step else (job.line, job.path)
         return self.repository.source(path, line, "workflow")
 
-    def newest(self, job: Job) -> Run | None:
-        """The newest run of a job's workflow that came to its end, on the main branch if one is there."""
+    def newest(self, job: Job, *, delivers: bool = False) -> Run | None:
+        """The newest run of a job's workflow that came to its end, on the main branch if one is there.
+
+        What a change that is only proposed has started is no delivery.
+        """
         name = job.name if job.provider == "GitLab CI" else job.workflow
         ended = [run for run in self.runs or () if run.name == name and run.conclusion in ENDED]
-        on_main = [run for run in ended if run.branch in ("main", "master")]
+        if delivers:
+            ended = [run for run in ended if run.event not in PROPOSED]
+        mains = (self.repository.branch,) if self.repository.branch else ("main", "master")
+        on_main = [run for run in ended if run.branch in mains]
+        if on_main and not self.repository.branch and self.repository.days(on_main[0].started) > OUTDATED:
+            on_main = []  # work goes on in a branch of another name
         return next(iter(on_main or ended), None)
 
     def judged(self, found: Iterable[tuple[Job, Step]], **values: Any) -> Answer:
@@ -198,6 +220,10 @@ class Facts:
             path, reason = next(iter(self.workflows.unreadable.items()))
             source = self.repository.source(path, kind="workflow")
             return Answer("error", "unreadable", (source,), values={"path": path, "reason": reason})
+        if self.workflows.foreign:
+            path, line, what = self.workflows.foreign[0]
+            source = self.repository.source(path, line, "workflow")
+            return answers.unsupported("foreign", source, path=path, what=what)
         return answers.no(case)  # workflows are read first, whatever the size of the repository
 
     def absent(self, case: str, *sources: Source, **values: Any) -> Answer:
@@ -213,7 +239,7 @@ class Facts:
         if self.runs is None:
             case = "job_unknown" if self.repository.remote else "job_unpushed"
             return Answer("not_available", case, (source,), values=words)
-        run = self.newest(job)
+        run = self.newest(job, delivers=step.deed == "deliver")
         if run is None and len(self.runs) >= systems.RUNS:  # it may be an older one
             return Answer("not_available", "job_unknown", (source,), values=words)
         if run is None:
@@ -278,6 +304,14 @@ class Facts:
 def audit_log(name: str) -> str:
     """The name of the registered model that holds the audit log (as `registry.audit.log_of`, which imports more)."""
     return f"{name}.audit"
+
+
+def _moment(text: Any) -> float | None:
+    """A time as ISO 8601 in Unix seconds; None if it is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _entries(lines: Iterable[str]) -> list[dict[str, Any]]:

@@ -34,13 +34,18 @@ def gather(repository: Path, now: datetime) -> list[Finding]:
 
 def facts_of(repository: Repository) -> Facts:
     """All that the predicates look at."""
-    pipelines = Pipelines(repository)
-    own = _own(repository, pipelines)
+    projects = _projects(repository)
+    folder = _chosen(projects, repository.asked)
+    pipelines = Pipelines(repository, folder or "")
+    own = None if folder is None else Own(repository, pipelines, folder)
     pool = ThreadPoolExecutor(1)  # the host is asked while files are read
     asked = pool.submit(systems.runs, repository.remote)
     pool.shutdown(wait=False)
-    workflows = Workflows(repository)
-    code = Code(repository, lambda: workflows.scripts | pipelines.scripts, own.at("mlops/") if own else "")
+    # A job at the root may serve this project, but not one that works in the folder of another one.
+    others = frozenset(one for one in projects if own and one and not f"{folder}/".startswith(f"{one}/"))
+    workflows = Workflows(repository, others)
+    inside = f"{folder}/" if folder else ""
+    code = Code(repository, lambda: workflows.scripts | pipelines.scripts, own.at("mlops/") if own else "", inside)
     return Facts(repository, code, workflows, pipelines, own, asked)
 
 
@@ -74,11 +79,15 @@ def _ask(predicate: Callable[[Facts], Answer], facts: Facts) -> Answer:
         return Answer("error", "failed", values={"reason": f"{type(error).__name__}: {error}"})
 
 
-def _own(repository: Repository, pipelines: Pipelines) -> Own | None:
-    for path in repository.named("VERSION"):
-        folder = path.removesuffix("mlops/VERSION").rstrip("/")
-        inside = f"{folder}/" if folder else ""
-        needed = ("mlops/__main__.py", "dvc.yaml", "params.yaml")
-        if path == f"{inside}mlops/VERSION" and all(f"{inside}{name}" in repository.files for name in needed):
-            return Own(repository, pipelines, folder)
-    return None
+def _projects(repository: Repository) -> list[str]:
+    """The folders of the projects that this template generated, those nearest to the root first."""
+    needed = ("mlops/VERSION", "mlops/__main__.py", "dvc.yaml", "params.yaml")
+    folders = [path.removesuffix("mlops/VERSION").rstrip("/") for path in repository.named("VERSION")]
+    return [one for one in folders if all(f"{one}/{name}".lstrip("/") in repository.files for name in needed)]
+
+
+def _chosen(projects: list[str], asked: str) -> str | None:
+    """The project that the folder asked about is in, else the first one below it, else the first one; None if none."""
+    around = [one for one in projects if not one or f"{asked}/".startswith(f"{one}/")]
+    below = [one for one in projects if one.startswith(f"{asked}/" if asked else "")]
+    return next(iter([*reversed(around), *below, *projects]), None)

@@ -115,7 +115,7 @@ def tests_of_everything(facts: Facts) -> Answer:
     if not found:
         return facts.nothing("unrun")
     answer = facts.judged(found)
-    if answer.outcome == "true" or (behaviour and answer.outcome == "not_available"):
+    if answer.outcome == "true":
         return yes("all", *behaviour, *answer.sources, automatic=True, count=len(tests))
     return answer
 
@@ -143,7 +143,7 @@ def search(facts: Facts) -> Answer:
 def notebooks(facts: Facts) -> Answer:
     """Models are trained in notebooks, and in no script."""
     if facts.own and facts.pipelines.locked:
-        [path, *_] = facts.repository.named("dvc.lock")
+        [path, *_] = facts.pipelines.locks
         return no("pipeline", facts.repository.source(path))
     used = facts.uses("fit")
     scripts = [use for use in used if not use.path.endswith(".ipynb")]

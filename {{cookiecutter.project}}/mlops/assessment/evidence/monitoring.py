@@ -90,7 +90,7 @@ def observability(facts: Facts) -> Answer:
         if not served:
             return unknown("own_unseen", own.param_source("alerts.channels"))
         sources = (own.audit_source(served[0]), own.report_source(DRIFT), own.param_source("alerts.channels"))
-        return yes("own", *sources, automatic=True)
+        return yes("own", *sources, automatic=not own.audit_is_copy)
     repository = facts.repository
     metrics = [use for use in facts.uses("performance") if use.root.startswith("prometheus")]
     rules = [(path, line) for path in repository.ending(".yml", ".yaml") if (line := line_of(facts, path, ALERT_RULE))]
@@ -125,7 +125,7 @@ def response(facts: Facts) -> Answer:
     if own := facts.own:
         rejected = [entry for entry in own.audited("reject") if entry.get("evidence")]
         if recent := [one for one in map(own.audit_source, rejected) if (one.age_days or 0) <= OUTDATED]:
-            return yes("rolled_back", *recent, automatic=True, count=len(recent))
+            return yes("rolled_back", *recent, automatic=not own.audit_is_copy, count=len(recent))
         merges = own.param_source("retrain.auto_merge")
         if own.param("retrain.auto_merge") is True:
             if retrained := facts.recent(facts.retrained):
@@ -242,7 +242,7 @@ def computing_has_not_got_worse(facts: Facts) -> Answer:
     decided = [entry for entry in own.audited("promote", "reject") if entry.get("evidence")]
     recent = [one for one in map(own.audit_source, decided) if (one.age_days or 0) <= OUTDATED]
     if recent:
-        return yes("canary", *recent, automatic=True)
+        return yes("canary", *recent, automatic=not own.audit_is_copy)
     return no("own_off", own.param_source("serving.slow_ms"))
 
 

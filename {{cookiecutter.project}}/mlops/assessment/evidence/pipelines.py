@@ -51,12 +51,34 @@ class Pipelines:
     """The stages of all dvc.yaml files, their state in dvc.lock, and the files that DVC tracks."""
 
     repository: Repository
+    folder: str = ""  # what lies outside is another project's
+
+    def _files(self, name: str) -> list[str]:
+        inside = f"{self.folder}/" if self.folder else ""
+        return [path for path in self.repository.named(name) if path.startswith(inside)]
+
+    @cached_property
+    def locks(self) -> list[str]:
+        """The dvc.lock files, the nearest to the root first."""
+        return self._files("dvc.lock")
+
+    @cached_property
+    def pointers(self) -> list[str]:
+        """The .dvc files."""
+        inside = f"{self.folder}/" if self.folder else ""
+        return [path for path in self.repository.ending(".dvc") if path.startswith(inside)][:MOST_TRACKED]
+
+    @cached_property
+    def configuration(self) -> str:
+        """DVC's configuration: that of the project, or that of the whole repository."""
+        own = f"{self.folder}/.dvc/config"
+        return own if own in self.repository.files else ".dvc/config"
 
     @cached_property
     def stages(self) -> list[Stage]:
         """Every stage."""
         found = []
-        for path in self.repository.named("dvc.yaml"):
+        for path in self._files("dvc.yaml"):
             content = self._parsed(path)
             stages = content.get("stages") if isinstance(content, dict) else None
             for name, stage in stages.items() if isinstance(stages, dict) else ():
@@ -69,7 +91,7 @@ class Pipelines:
     def locked(self) -> dict[tuple[str, str], dict[str, Any]]:
         """The entry of each stage in dvc.lock, by the folder and the name."""
         found = {}
-        for path in self.repository.named("dvc.lock"):
+        for path in self.locks:
             content = self._parsed(path)
             stages = content.get("stages") if isinstance(content, dict) else None
             for name, entry in stages.items() if isinstance(stages, dict) else ():
@@ -81,7 +103,7 @@ class Pipelines:
     def tracked(self) -> list[tuple[str, str]]:
         """The files and folders that a .dvc file tracks with a digest, each with the .dvc file."""
         found = []
-        for path in self.repository.ending(".dvc")[:MOST_TRACKED]:
+        for path in self.pointers:
             content = self._parsed(path)
             outs = [out for out in _entries(content, "outs") if _digest(out)]
             found += [(str(PurePosixPath(path).parent / str(out.get("path"))), path) for out in outs]
@@ -95,7 +117,7 @@ class Pipelines:
             for out in _entries(entry, "outs"):
                 if _digest(out):
                     found[str(PurePosixPath(folder, str(out.get("path"))))] = _digest(out)
-        for path in self.repository.ending(".dvc")[:MOST_TRACKED]:
+        for path in self.pointers:
             for out in _entries(self._parsed(path), "outs"):
                 if _digest(out):
                     found[str(PurePosixPath(path).parent / str(out.get("path")))] = _digest(out)
@@ -104,7 +126,7 @@ class Pipelines:
     @cached_property
     def remotes(self) -> list[tuple[str, int]]:
         """The addresses of DVC's remotes, each with its line in .dvc/config."""
-        text = self.repository.text(".dvc/config") or ""
+        text = self.repository.text(self.configuration) or ""
         lines = enumerate(text.splitlines(), 1)
         found = [(re.match(r"\s*url\s*=\s*(\S.*)", line), at) for at, line in lines]
         return [(match[1].strip().strip("\"'"), at) for match, at in found if match]
@@ -148,6 +170,8 @@ class Pipelines:
     def _reason(self, stage: Stage) -> str:
         """Why a stage is not current; "" if nothing says so."""
         entry = self.locked.get((stage.folder, stage.name))
+        if all(one.content.get("frozen") is True for one in self.stages):
+            return f"{stage.name} is frozen, and so are all stages: `dvc repro` runs nothing"
         if stage.content.get("frozen") is True or stage.content.get("always_changed") is True:
             return ""
         if entry is None:
@@ -198,7 +222,7 @@ class Pipelines:
     @cached_property
     def _ignores(self) -> set[str]:
         """The .dvcignore files whose patterns are not those that a generated project has."""
-        known = self.repository.text("mlops/VERSION") is not None
+        known = self.repository.text(str(PurePosixPath(self.folder, "mlops/VERSION"))) is not None
         return set() if known else {path.rpartition("/")[2] for path in self.repository.named(".dvcignore")}
 
     def _parsed(self, path: str) -> Any:

@@ -62,6 +62,8 @@ class Repository:
     is_shallow: bool
     remote: str
     files: Mapping[str, Blob]
+    branch: str = ""  # the main branch, as the remote named it when it was cloned; "" if that is not known
+    asked: str = ""  # the folder that was asked about, below the root
     deadline: float = field(default_factory=lambda: time.monotonic() + SECONDS)
     truncated: bool = False  # whether time or room has ended before all files were looked at
     _texts: dict[str, str | None] = field(default_factory=dict)
@@ -211,8 +213,11 @@ def opened(path: Path, now: datetime) -> Repository:
         raise StoreError(f"{path} is no folder: give the folder of a Git repository")
     facts = ("--is-bare-repository", "--is-shallow-repository", "--absolute-git-dir")
     try:
-        bare, shallow, _ = _git(path, "rev-parse", *facts).splitlines()
+        bare, shallow, folder = _git(path, "rev-parse", *facts).splitlines()
+        if bare != "true" and Path(folder).name == ".git" and path.resolve().is_relative_to(Path(folder)):
+            path = Path(folder).parent  # the folder of Git itself stands for the work tree around it
         place = path if bare == "true" else Path(_git(path, "rev-parse", "--show-toplevel").rstrip("\n"))
+        asked = "" if bare == "true" else _git(path, "rev-parse", "--show-prefix").strip("/\n")
     except StoreError as error:
         raise StoreError(
             f"{path} is in no Git repository that can be read ({error}): evidence is what is committed, so run "
@@ -221,9 +226,24 @@ def opened(path: Path, now: datetime) -> Repository:
     try:
         commit = _git(place, "rev-parse", "--verify", "HEAD^{commit}").strip()
     except StoreError:
-        return Repository(place, now, "", bare == "true", shallow == "true", "", {})  # nobody has committed yet
+        raise StoreError(
+            f"{place} has no commit yet, so there is nothing to judge: evidence is what is committed; run "
+            "`git add --all` and `git commit`"
+        ) from None
+    head = ("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD")
+    branch = _git(place, *head, default="").strip()
     remote = _git(place, "config", "--get", "remote.origin.url", default="").strip()
-    return Repository(place, now, commit, bare == "true", shallow == "true", remote, _files(place, commit))
+    return Repository(
+        place,
+        now,
+        commit,
+        bare == "true",
+        shallow == "true",
+        remote,
+        _files(place, commit),
+        branch.partition("/")[2],
+        asked,
+    )
 
 
 def _files(path: Path, commit: str) -> dict[str, Blob]:

@@ -106,6 +106,7 @@ class Workflows:
     """All jobs of a repository, the files of providers that are not supported, and those that cannot be read."""
 
     repository: Repository
+    elsewhere: frozenset[str] = frozenset()  # folders of other projects: what works in there is not of this one
     _steps_left: int = MOST_STEPS
 
     @cached_property
@@ -123,6 +124,16 @@ class Workflows:
         """Workflows that are no YAML, and why."""
         _ = self.jobs
         return self._unreadable
+
+    @cached_property
+    def foreign(self) -> list[tuple[str, int, str]]:
+        """Workflows of other repositories that one of here starts: the path and line, and what it names."""
+        _ = self.jobs
+        return self._foreign
+
+    @cached_property
+    def _foreign(self) -> list[tuple[str, int, str]]:
+        return []
 
     @cached_property
     def _unreadable(self) -> dict[str, str]:
@@ -163,10 +174,13 @@ class Workflows:
             name = str(content.get("name") or path)
             for key, raw in _mapping(content.get("jobs")).items():
                 job = _mapping(raw)
+                places = (_folder(content), _folder(job))
                 conditions = list(_conditions(key, _mapping(content.get("jobs"))))
                 if any(map(_is_never, conditions)):
                     continue
-                environment = job.get("environment", "")
+                environment, reused = job.get("environment", ""), job.get("uses")
+                if isinstance(reused, str) and not reused.startswith("./"):
+                    self._foreign.append((path, getattr(reused, "line", 1), reused))
                 yield Job(
                     "GitHub Actions",
                     path,
@@ -174,20 +188,29 @@ class Workflows:
                     name,
                     str(key),
                     frozenset(_narrowed(triggers, conditions)),
-                    tuple(self._steps(path, job.get("steps"), tolerated=job.get("continue-on-error") is True)),
+                    tuple(
+                        self._steps(
+                            path,
+                            job.get("steps"),
+                            tolerated=job.get("continue-on-error") is True,
+                            place=places[1] or places[0],
+                        )
+                    ),
                     str(_mapping(environment).get("name", "") if isinstance(environment, dict) else environment),
                     next(iter(re.findall(r"\bvars\.(\w+)", " ".join(conditions))), ""),
                     title=str(job.get("name") or key),
                     conditional=any(conditions),
                 )
 
-    def _steps(self, path: str, raw: Any, depth: int = 0, *, tolerated: bool = False) -> Iterator[Step]:
+    def _steps(
+        self, path: str, raw: Any, depth: int = 0, *, tolerated: bool = False, place: str = ""
+    ) -> Iterator[Step]:
         for each in raw if isinstance(raw, list) else []:
             self._steps_left -= 1
             if self._steps_left < 0:
                 return
             step = _mapping(each)
-            if _is_never(f"{step.get('if', '')}"):
+            if _is_never(f"{step.get('if', '')}") or self._is_elsewhere(str(step.get("working-directory") or place)):
                 continue
             may_fail = tolerated or step.get("continue-on-error") is True
             if isinstance(step.get("run"), str):
@@ -210,6 +233,10 @@ class Workflows:
                     continue
                 line = getattr(uses, "line", 1)
                 yield Step(Command(tuple(does.split()), line, may_fail), path, line)
+
+    def _is_elsewhere(self, folder: str) -> bool:
+        inside = f"{PurePosixPath(folder)}/"
+        return any(inside.startswith(f"{one}/") for one in self.elsewhere)
 
     def _commands(self, path: str, script: str, depth: int = 0) -> Iterator[Step]:
         """The commands of a script, and those of the scripts and targets that they call, at the line of the caller."""
@@ -299,6 +326,11 @@ class Workflows:
         for one in included if isinstance(included, list) else [included]:
             local = one if isinstance(one, str) else _mapping(one).get("local")
             name = local.lstrip("/") if isinstance(local, str) else ""
+            for kind in ("project", "remote", "component"):
+                if what := _mapping(one).get(kind):
+                    self._foreign.append((path, getattr(what, "line", 1), str(what)))
+            if name.startswith(("http://", "https://")):
+                self._foreign.append((path, getattr(local, "line", 1), name))
             if name in self.repository.files and name not in seen:
                 more, where = self._included(name, seen)
                 content |= more
@@ -338,6 +370,11 @@ def file_of(repository: Repository, script: str) -> str:
 
 def _mapping(value: Any) -> dict[Any, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _folder(raw: Mapping[Any, Any]) -> str:
+    """The folder that the steps of a workflow or a job work in; "" if it says none."""
+    return str(_mapping(_mapping(raw.get("defaults")).get("run")).get("working-directory") or "")
 
 
 def _triggers(content: Mapping[Any, Any]) -> set[str]:
