@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,21 @@ def test_a_store_that_is_missing_or_broken_is_a_sentence(there: Path) -> None:
     there.write_bytes(b"no database" * 100)
     with pytest.raises(StoreError, match=r"could not be used .*delete it"):
         read(1)
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_database_of_something_else_is_refused_and_keeps_every_byte(there: Path, version: int) -> None:
+    there.parent.mkdir()
+    with closing(sqlite3.connect(there)) as other:
+        other.executescript(f"CREATE TABLE experiments (id INTEGER); PRAGMA user_version = {version}")
+    before = there.read_bytes()
+
+    for use in (lambda: add([1], [1], [5.0]), lambda: event_store.tables(there)):
+        with pytest.raises(StoreError, match=r"something else \(it has experiments\).*let MLOPS_EVENTS name"):
+            use()
+    assert there.read_bytes() == before
+    there.write_bytes(b"")
+    assert add([1], [1], [5.0]).events == 1
 
 
 def test_whoever_reads_sees_the_events_before_or_after_and_none_in_between() -> None:

@@ -132,13 +132,30 @@ def tables(there: Path) -> dict[str, Table]:
     """What a store knows, by table; nothing if there is none.
 
     Raises:
-        StoreError: it cannot be read.
+        StoreError: it cannot be read, or it is a database of something else.
     """
     if not there.is_file():
         return {}
     address = f"file:{quote(str(there))}?mode=ro"
     with _told(there), closing(sqlite3.connect(address, BUSY_SECONDS, isolation_level=None, uri=True)) as connection:
+        _check_own(connection, there)
         return _tables(connection)
+
+
+def _check_own(connection: sqlite3.Connection, there: Path) -> None:
+    """Refuse a database of something else, such as MLflow's: nothing of it may be dropped."""
+    held = {
+        name
+        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'")
+    }
+    columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('tables')")}
+    strange = sorted(name for name in held if name != "tables" and not name.startswith("events_"))
+    if held and (strange or not columns >= {"name", "columns", "whole", "digest"}):
+        some = ", ".join(strange[:3] or sorted(held)[:3])
+        raise StoreError(
+            f"{there} is a database of something else (it has {some}), and no store of events: let {VARIABLE} name a "
+            "file of its own"
+        )
 
 
 def _tables(connection: sqlite3.Connection) -> dict[str, Table]:
@@ -182,11 +199,12 @@ def add(
     the events before or after. A table that has other columns, or entities of another type, is made anew.
 
     Raises:
-        StoreError: the store cannot be written, or another process adds events for too long.
+        StoreError: the file is a database of something else or cannot be written, or another process adds events for too long.
     """
     whole = pd.api.types.is_integer_dtype(entities.dtype)
     names, name = tuple(values), f'"events_{table}"'
     with _told(there), closing(_writable(there)) as connection:
+        _check_own(connection, there)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         with _transaction(connection, "BEGIN IMMEDIATE"):
