@@ -68,7 +68,8 @@ def test_a_load_says_what_is_new_and_what_only_the_store_has(project: Path) -> N
     assert "data/events/orders.csv is loaded; " in said[1]
     assert "2 events in more.csv, 1 new; " in said[2]
     assert "has 2, the newest of 2024-02-01T00:00:00.000000Z; 1 of them is not in the file: --replace" in said[3]
-    assert "serving/events.sqlite has 1, " in said[4]
+    assert "1 new" not in said[4]
+    assert "1 event removed that the file lacks; serving/events.sqlite has 1, " in said[4]
 
 
 def test_columns_that_params_yaml_names_no_more_stay_for_the_version_in_production(project: Path) -> None:
@@ -80,6 +81,28 @@ def test_columns_that_params_yaml_names_no_more_stay_for_the_version_in_producti
 
     assert (loaded["new"], loaded["events"], loaded["anew"]) == (1, 2, False)
     assert event_store.tables(event_store.path())["orders"].columns == ("amount",)
+
+
+def test_a_small_file_after_a_change_of_the_columns_removes_nothing(project: Path) -> None:
+    orders = "customer,ordered,amount,tax\n007,2024-01-01,1,2\n007,2024-01-02,1,2\n"
+    Path("data/events/orders.csv").write_text(orders)
+    Path("more.csv").write_text("customer,ordered,amount,tax\n007,2024-02-01,1,2\n")
+    Path("less.csv").write_text("customer,ordered,tax\n007,2024-02-01,2\n")
+    features("load")
+    tax = {"function": "sum", "column": "tax"}
+    write(FEATURES | {"tables": {"orders": ORDERS | {"aggregates": [tax]}}})
+
+    small, lacking = str(features("load", "more.csv").exception), str(features("load", "less.csv").exception)
+    whole = features("load").stdout
+    more = features("load", "more.csv").stdout
+    removed = features("load", "less.csv", "--replace").stdout
+
+    assert "2 events that this file lacks: `python -m mlops features load --table orders --replace`" in small
+    assert "less.csv lacks amount, which the store has, maybe for a version in production" in lacking
+    assert "2 events in data/events/orders.csv, 0 new (its table was made anew" in whole
+    assert "1 event in more.csv, 1 new; serving/events.sqlite has 3, " in more
+    assert "2 events removed that the file lacks, without amount, which the file lacks; " in removed
+    assert event_store.tables(event_store.path())["orders"].columns == ("tax",)
 
 
 @pytest.mark.parametrize(

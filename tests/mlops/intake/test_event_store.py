@@ -69,18 +69,23 @@ def test_the_same_events_again_change_nothing_and_two_equal_ones_are_two() -> No
 
 
 def test_to_replace_removes_what_the_events_lack() -> None:
+    add([1, 2, 2], [1, 2, 2], [5.0, 6.0, 6.0])
+
+    assert add([1, 2, 3], [1, 2, 3], [5.0, 6.0, 7.0], replace=True) == event_store.Added(1, 3, 1, False)
+    assert read(1, 2, 3) == {"1": [5.0], "2": [6.0], "3": [7.0]}
+
+
+def test_other_columns_or_keys_of_another_type_make_the_table_anew(there: Path) -> None:
     add([1, 2], [1, 2], [5.0, 6.0])
 
-    assert add([1], [1], [5.0], replace=True).events == 1
-    assert read(1, 2) == {"1": [5.0]}
+    with pytest.raises(StoreError, match=r"has 2 events that this file lacks: .*load --table orders --replace"):
+        add(["1"], [1], [5.0])
+    with pytest.raises(StoreError, match="has 1 event that this file lacks"):
+        event_store.add(there, "orders", pd.Series([1], dtype="int64"), times(1), {})
+    assert read(1, 2) == {"1": [5.0], "2": [6.0]}
+    changed = add(["1"], [1], [5.0], replace=True)
 
-
-def test_other_columns_or_keys_of_another_type_make_the_table_anew() -> None:
-    add([1, 2], [1, 2], [5.0, 6.0])
-
-    changed = add(["1"], [1], [5.0])
-
-    assert (changed.anew, changed.events) == (True, 1)
+    assert changed == event_store.Added(1, 1, 2, anew=True)
     with pytest.raises(StoreError, match="lacks the entities of the table orders in the type that the model takes"):
         read(1)
     with pytest.raises(StoreError, match="lacks tax of the table orders: `python -m mlops features load`"):
