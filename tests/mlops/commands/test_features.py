@@ -83,6 +83,16 @@ def test_columns_that_params_yaml_names_no_more_stay_for_the_version_in_producti
     assert event_store.tables(event_store.path())["orders"].columns == ("amount",)
 
 
+def test_events_far_in_the_future_are_loaded_with_a_warning(project: Path) -> None:
+    with Path("data/events/orders.csv").open("a") as file:
+        file.write("007,2924-01-01,1\n")
+
+    warned = features("load")
+
+    assert "WARNING: orders: 1 event in data/events/orders.csv more than a day in the future" in warned.stderr
+    assert "serving/events.sqlite has 2, " in warned.stdout
+
+
 def test_a_small_file_after_a_change_of_the_columns_removes_nothing(project: Path) -> None:
     orders = "customer,ordered,amount,tax\n007,2024-01-01,1,2\n007,2024-01-02,1,2\n"
     Path("data/events/orders.csv").write_text(orders)

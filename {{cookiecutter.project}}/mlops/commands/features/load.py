@@ -1,8 +1,10 @@
 """`features load`: bring events into the online store, of which a server makes the history of a row."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from mlops.base import console, files, params
@@ -58,6 +60,12 @@ def load(
         return
     for name, facts in found.items():
         typer.echo(_sentence(name, facts, there, whole=file is None, dry_run=dry_run))
+        if facts["future"]:
+            typer.echo(
+                f"WARNING: {name}: {_events(facts['future'])} in {facts['file']} more than a day in the future: see "
+                "whether the times and their format are right",
+                err=True,
+            )
 
 
 def _loaded(
@@ -76,11 +84,12 @@ def _loaded(
         )
     columns = list(dict.fromkeys([*former, *table.columns]))
     facts: dict[str, Any] = {"file": path.as_posix(), "rows": None, "left_out": None, "new": 0, "removed": 0}
-    facts |= {"anew": False, "columns_removed": gone}
+    facts |= {"anew": False, "columns_removed": gone, "future": 0}
     same = known is not None and (known.digest, list(known.columns)) == (digest, columns) and not replace
     if not same:
         rows = event_files.read_file(path, name, table, layout, columns)
-        facts |= {"rows": rows.rows, "left_out": rows.left_out, "new": None}
+        late = np.datetime64(datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1))
+        facts |= {"rows": rows.rows, "left_out": rows.left_out, "new": None, "future": int((rows.times > late).sum())}
         if not dry_run:
             added = event_store.add(there, name, rows.entities, rows.times, rows.values, digest=digest, replace=replace)
             facts |= {"new": added.new, "removed": added.removed, "anew": added.anew}
