@@ -181,7 +181,7 @@ def test_own_data_is_found_from_where_the_person_stands_and_takes_the_place_of_t
 ) -> None:
     data = {name for name in set_up.files if name.startswith("data/") and not name.endswith((".dvc", "ignore"))}
 
-    assert data == {"data/raw/Loans 2024.csv"}
+    assert data == {"data/raw/Loans 2024.csv", "data/events/README.md"}
     assert set_up.read("schema.yaml") == "target: paid\n"
     assert (set_up.path.parents[1] / "deliveries" / "Loans 2024.CSV").read_text() == LOANS
 
