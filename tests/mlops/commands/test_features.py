@@ -140,14 +140,37 @@ def test_what_cannot_be_loaded_is_a_sentence(
     assert said in str(failed.exception)
 
 
+def test_the_time_of_rows_and_the_columns_of_history_are_drafted_these_without_limits(project: Path) -> None:
+    Path("data/raw").mkdir()
+    rows = "".join(
+        f"{number:03},2024-02-{number % 28 + 1:02}T10:00,{number % 20},{number % 7}.5\n" for number in range(60)
+    )
+    Path("data/raw/rows.csv").write_text(f"customer,asked,age,y\n{rows}")
+    events = "".join(f"{number:03},2024-01-31,{number}\n" for number in range(30))
+    Path("data/events/orders.csv").write_text(f"customer,ordered,amount\n{events}")
+    known = {name: COLUMNS[name] for name in ("customer", "age", "y")}
+    YAML(typ="safe", pure=True).dump({"columns": known}, Path("schema.yaml"))
+
+    added = CliRunner().invoke(app, ["schema", "infer", "--update"])
+
+    assert "added asked, orders_sum_amount_7d, orders_count" in added.stdout, added.exception
+    columns = YAML(typ="safe", pure=True).load(Path("schema.yaml"))["columns"]
+    assert columns["asked"]["type"] == "datetime"
+    # All counts are 0 or 1 here.
+    assert columns["orders_count"] == {"type": "integer", "derived": True}
+    assert columns["orders_sum_amount_7d"] == {"type": "number", "derived": True}
+
+
 def test_the_page_names_what_every_feature_is_and_what_nobody_knows(project: Path) -> None:
     history = Features.model_validate(FEATURES)
     schema = Schema.model_validate({"columns": COLUMNS}).with_history(history)
     data = {"period": {"last": "2024-03-01"}, "events": {"orders": {"last": "2024-02-01"}}}
     drift = {"columns": [{"column": "age", "drifted": True, "effect": 0.3}]}
 
-    age, made, ratio = page.features(schema, history, "Ada", data, {"age": 0.1}, drift)
+    asked, age, made, ratio = page.features(schema, history, "Ada", data, {"age": 0.1}, drift)
 
+    assert (asked["name"], asked["last"]) == ("asked", "2024-03-01")
+    assert asked["definition"] == "the row's time: the model gets its month, weekday and hour"
     assert age == {
         "name": "age",
         "type": "integer",
