@@ -49,7 +49,7 @@ INIT = (["git", "init", "--quiet"], ["git", "symbolic-ref", "HEAD", "refs/heads/
 FIRST_COMMIT = "Start from cookiecutter-dvc-mlops"
 # What DVC and the pipeline write for Git; it may be there already, when a generation is tried again.
 WRITTEN = re.compile(
-    r"dvc\.lock|\.dvc/.*|data/(raw|incoming|events)\.dvc|(data|data/prepared|models|reports)/\.gitignore"
+    r"dvc\.lock|\.dvc/.*|data/(raw|incoming|events)\.dvc|data/events/README\.md|(data|data/prepared|models|reports)/\.gitignore"
     r"|reports/(plots/)?\w+\.(csv|json|md)|mlops/MANIFEST"
 )
 LAST_LINES = 15
@@ -199,6 +199,14 @@ def set_aside(foreign: set[str]) -> str:
                 moved.append(goal.as_posix())
     said = f"Data of an older project was here, and is no part of the new one: moved to {', '.join(moved)}"
     return said if moved else ""
+
+
+def make_events_folder() -> None:
+    """Make the folder of events. DVC, which keeps it, warns in each run of an empty one; only named files are read."""
+    EVENTS.mkdir(parents=True, exist_ok=True)
+    (EVENTS / "README.md").write_text(
+        "Events that columns are made of; see docs/features.md\n", encoding="utf-8", newline="\n"
+    )
 
 
 def copy(source: Path, goal: Path) -> str:
@@ -520,7 +528,7 @@ def main(answers: Answers) -> None:
         if answers["data"] != "example":
             remove_example()
         return
-    EVENTS.mkdir(parents=True, exist_ok=True)  # Git has no empty folders, and so neither has the template
+    make_events_folder()
     folder = scripts_folder(answers)
     activate(folder)
     foreign = lying_here(answers)

@@ -181,7 +181,7 @@ def test_own_data_is_found_from_where_the_person_stands_and_takes_the_place_of_t
 ) -> None:
     data = {name for name in set_up.files if name.startswith("data/") and not name.endswith((".dvc", "ignore"))}
 
-    assert data == {"data/raw/Loans 2024.csv"}
+    assert data == {"data/raw/Loans 2024.csv", "data/events/README.md"}
     assert set_up.read("schema.yaml") == "target: paid\n"
     assert (set_up.path.parents[1] / "deliveries" / "Loans 2024.CSV").read_text() == LOANS
 
@@ -195,7 +195,10 @@ def test_a_clone_gets_the_data_and_an_empty_folder_of_deliveries(set_up: BakedPr
     assert pulled.returncode == 0, pulled.stderr
     assert clone.read("data/raw/Loans 2024.csv") == LOANS
     assert list((clone.path / "data" / "incoming").iterdir()) == []
-    assert "up to date" in clone.run("dvc", "status").stdout
+    assert "docs/features.md" in clone.read("data/events/README.md")
+    status = clone.run("dvc", "status")
+    assert "up to date" in status.stdout
+    assert "'data/events' is empty" not in status.stdout + status.stderr
 
 
 def test_data_is_fetched_from_the_web(folder: Path, loans: Path, served: str) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +69,23 @@ def test_the_same_events_again_change_nothing_and_two_equal_ones_are_two() -> No
 
 
 def test_to_replace_removes_what_the_events_lack() -> None:
+    add([1, 2, 2], [1, 2, 2], [5.0, 6.0, 6.0])
+
+    assert add([1, 2, 3], [1, 2, 3], [5.0, 6.0, 7.0], replace=True) == event_store.Added(1, 3, 1, False)
+    assert read(1, 2, 3) == {"1": [5.0], "2": [6.0], "3": [7.0]}
+
+
+def test_other_columns_or_keys_of_another_type_make_the_table_anew(there: Path) -> None:
     add([1, 2], [1, 2], [5.0, 6.0])
 
-    assert add([1], [1], [5.0], replace=True).events == 1
-    assert read(1, 2) == {"1": [5.0]}
+    with pytest.raises(StoreError, match=r"has 2 events that this file lacks: .*load --table orders --replace"):
+        add(["1"], [1], [5.0])
+    with pytest.raises(StoreError, match="has 1 event that this file lacks"):
+        event_store.add(there, "orders", pd.Series([1], dtype="int64"), times(1), {})
+    assert read(1, 2) == {"1": [5.0], "2": [6.0]}
+    changed = add(["1"], [1], [5.0], replace=True)
 
-
-def test_other_columns_or_keys_of_another_type_make_the_table_anew() -> None:
-    add([1, 2], [1, 2], [5.0, 6.0])
-
-    changed = add(["1"], [1], [5.0])
-
-    assert (changed.anew, changed.events) == (True, 1)
+    assert changed == event_store.Added(1, 1, 2, anew=True)
     with pytest.raises(StoreError, match="lacks the entities of the table orders in the type that the model takes"):
         read(1)
     with pytest.raises(StoreError, match="lacks tax of the table orders: `python -m mlops features load`"):
@@ -95,6 +101,21 @@ def test_a_store_that_is_missing_or_broken_is_a_sentence(there: Path) -> None:
     there.write_bytes(b"no database" * 100)
     with pytest.raises(StoreError, match=r"could not be used .*delete it"):
         read(1)
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_database_of_something_else_is_refused_and_keeps_every_byte(there: Path, version: int) -> None:
+    there.parent.mkdir()
+    with closing(sqlite3.connect(there)) as other:
+        other.executescript(f"CREATE TABLE experiments (id INTEGER); PRAGMA user_version = {version}")
+    before = there.read_bytes()
+
+    for use in (lambda: add([1], [1], [5.0]), lambda: event_store.tables(there)):
+        with pytest.raises(StoreError, match=r"something else \(it has experiments\).*let MLOPS_EVENTS name"):
+            use()
+    assert there.read_bytes() == before
+    there.write_bytes(b"")
+    assert add([1], [1], [5.0]).events == 1
 
 
 def test_whoever_reads_sees_the_events_before_or_after_and_none_in_between() -> None:

@@ -14,7 +14,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlops.base import params
 from mlops.base.params import Features
-from mlops.data import parsing
+from mlops.data import parsing, rows
 from mlops.data.deriving import Derive, derived
 from mlops.data.schema import Schema
 from mlops.intake import deliveries, event_files, event_store
@@ -242,6 +242,25 @@ def test_a_time_that_is_none_is_refused_by_its_column_and_an_unknown_customer_is
     assert (unknown["orders_count_30d"], unknown["orders_sum_amount_7d"]) == (0, 0.0)
     assert unknown[["orders_max_amount", "orders_days_since", "visits_count_1d"]].isna().all()
     assert "asked" not in openapi.components(SCHEMA, ["no", "yes"], 10, None, known=True)["Row"]["required"]
+
+
+@pytest.mark.parametrize("form", [None, "%d.%m.%Y"])
+def test_a_time_far_in_the_future_is_refused_and_one_of_tomorrow_in_another_zone_is_not(form: str | None) -> None:
+    columns = COLUMNS | {"asked": COLUMNS["asked"] | {"format": form}}
+    schema = Schema.model_validate({"columns": columns}).with_history(HISTORY)
+    reader = Reader(schema, lambda values, name: rows.read(values, schema.columns[name], schema.missing), 10)
+    soon, late = datetime.now(UTC) + timedelta(hours=23), datetime.now(UTC) + timedelta(days=3)
+    row = {"customer": "007", "shop": 1, "plan": "a"}
+    spelt = [time.strftime(form or "%FT%TZ") for time in (soon, late)]
+
+    assert len(reader.rows([row, row | {"asked": None}, row | {"asked": spelt[0]}])) == 3
+    table = pd.DataFrame([row | {"asked": time} for time in (soon, late)])
+    for read in (lambda: reader.rows([row | {"asked": time} for time in spelt]), lambda: reader.check(table)):
+        with pytest.raises(RequestError) as refused:
+            read()
+        [fault] = refused.value.detail
+        assert (refused.value.status, fault["row"], fault["column"]) == (422, 2, "asked")
+        assert "more than a day in the future" in fault["fault"]
 
 
 def test_without_the_store_the_model_says_what_makes_it_and_the_server_is_not_available(project: Path) -> None:

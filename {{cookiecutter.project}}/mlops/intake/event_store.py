@@ -52,10 +52,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Added:
-    """What `add` did: how many events are new, how many the table has now, and whether it was made anew."""
+    """What `add` did: how many events are new, how many there are now or no more, and whether the table is anew."""
 
     new: int
     events: int
+    removed: int
     anew: bool
 
 
@@ -132,13 +133,28 @@ def tables(there: Path) -> dict[str, Table]:
     """What a store knows, by table; nothing if there is none.
 
     Raises:
-        StoreError: it cannot be read.
+        StoreError: it cannot be read, or it is a database of something else.
     """
     if not there.is_file():
         return {}
     address = f"file:{quote(str(there))}?mode=ro"
     with _told(there), closing(sqlite3.connect(address, BUSY_SECONDS, isolation_level=None, uri=True)) as connection:
+        _check_own(connection, there)
         return _tables(connection)
+
+
+def _check_own(connection: sqlite3.Connection, there: Path) -> None:
+    """Refuse a database of something else, such as MLflow's: nothing of it may be dropped."""
+    names = connection.execute("SELECT name FROM sqlite_master WHERE substr(name, 1, 7) <> 'sqlite_'")
+    held = {name for (name,) in names}
+    columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('tables')")}
+    strange = sorted(name for name in held if name != "tables" and not name.startswith("events_"))
+    if held and (strange or not columns >= {"name", "columns", "whole", "digest"}):
+        some = ", ".join(strange[:3] or sorted(held)[:3])
+        raise StoreError(
+            f"{there} is a database of something else (it has {some}), and no store of events: let {VARIABLE} name a "
+            "file of its own"
+        )
 
 
 def _tables(connection: sqlite3.Connection) -> dict[str, Table]:
@@ -179,39 +195,61 @@ def add(
 
     `entities` (int64, Int64 or text), `times` and `values` (n,) are typed, and no entity or time is missing. Two equal
     events are two; but if the store has as many already, it has them. All of it happens, or nothing: whoever reads sees
-    the events before or after. A table that has other columns, or entities of another type, is made anew.
+    the events before or after. A table that has other columns, or entities of another type, is made anew; without
+    `replace` only if there is an event at the time of each one that it has.
 
     Raises:
-        StoreError: the store cannot be written, or another process adds events for too long.
+        StoreError: the file is a database of something else, it cannot be written, another process adds events for
+            too long, or without `replace` events would be lost.
     """
     whole = pd.api.types.is_integer_dtype(entities.dtype)
     names, name = tuple(values), f'"events_{table}"'
     with _told(there), closing(_writable(there)) as connection:
+        _check_own(connection, there)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         with _transaction(connection, "BEGIN IMMEDIATE"):
             _make(connection)
             known = _tables(connection).get(table)
             anew = known is not None and (known.columns != names or known.whole != whole)
-            if anew or known is None:
+            old = f'"former_{table}"'
+            if known is not None and (anew or replace):
+                connection.execute(f"ALTER TABLE {name} RENAME TO {old}")
+            if known is None or anew or replace:
                 key = ", ".join(["entity", "time", *(f"value{at}" for at in range(len(names))), "copy"])
-                connection.execute(f"DROP TABLE IF EXISTS {name}")
                 connection.execute(f"CREATE TABLE {name} ({key}, PRIMARY KEY ({key})) WITHOUT ROWID")
-            elif replace:
-                connection.execute(f"DELETE FROM {name}")  # noqa: S608 – a checked name
-            before = connection.total_changes
             marks = ", ".join("?" * (len(names) + 3))
             for part in _parts(entities, times, list(values.values())):
                 connection.executemany(f"INSERT OR IGNORE INTO {name} VALUES ({marks})", part)  # noqa: S608
-            new = connection.total_changes - before
             events, last = connection.execute(f"SELECT count(*), max(time) FROM {name}").fetchone()  # noqa: S608
+            removed = 0
+            if known is not None and (anew or replace):
+                # Events of other columns are only known by whose they are and when.
+                same = ["entity", "time"] if anew else key.split(", ")[:-1]
+                both = " AND ".join(f"now.{column} = old.{column}" for column in same)
+                there_now = f"SELECT count(*) FROM {name} AS now WHERE {both}"  # noqa: S608 – checked names
+                groups = f"SELECT {', '.join(same)}, count(*) AS n FROM {old} GROUP BY {', '.join(same)}"  # noqa: S608
+                query = f"SELECT total(max(n - ({there_now}), 0)) FROM ({groups}) AS old"  # noqa: S608
+                removed = int(connection.execute(query).fetchone()[0])
+                connection.execute(f"DROP TABLE {old}")
+            if removed and not replace:
+                raise StoreError(_loss(there, table, removed))
+            new = max(events - (known.events if known else 0) + removed, 0)
             connection.execute(
                 "INSERT OR REPLACE INTO tables VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (table, json.dumps(names), whole, events, last, time.time(), digest),
             )
         with suppress(sqlite3.OperationalError):  # somebody reads: it is done another time
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return Added(new, events, anew)
+    return Added(new, events, removed, anew)
+
+
+def _loss(there: Path, table: str, removed: int) -> str:
+    has = f"{removed:,} events that" if removed > 1 else "1 event that"
+    return (
+        f"the columns or types of {table} changed, and {there} has {has} this file lacks: `python -m mlops features "
+        f"load --table {table} --replace` makes it anew of the file in params.yaml; load other files again after that"
+    )
 
 
 def _writable(there: Path) -> sqlite3.Connection:

@@ -5,7 +5,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from itertools import islice
 from types import NoneType
@@ -239,9 +239,34 @@ class Reader:
             rows.append(row)
         for position, values in asked.items():
             faults += self._ask(columns[position], values)
+        if not faults and self.asked_at:
+            faults = self._too_late([row[self.asked_at] for row in rows])
         if faults:
             raise refusal(faults)
         return rows
+
+    def _too_late(self, values: Sequence[Any]) -> list[Fault]:
+        """The faults of readable times that lie more than a day in the future, of n rows.
+
+        Their history would be one that nobody knows yet, and the log would bring it to training.
+        """
+        limit = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+        column = self._columns[self.needed.index(self.asked_at)]
+        if self.schema.columns[self.asked_at].format is None:
+            tomorrow = limit.isoformat()[:10]
+            doubtful = [
+                number
+                for number, value in enumerate(values)
+                if not (value is None or (value.__class__ is str and ISO.match(value) and value[:10] < tomorrow))
+            ]
+        else:
+            doubtful = list(range(len(values)))
+        if not doubtful:  # nearly always, and to read times takes a millisecond
+            return []
+        times, _ = self.read(pd.Series([values[number] for number in doubtful], dtype=object), self.asked_at)
+        late = np.flatnonzero((times > limit).to_numpy(dtype=bool, na_value=False)).tolist()
+        said = "the time is more than a day in the future: give when the row is asked about, or leave it out for now"
+        return [Fault(doubtful[place], said, column.name, column.position) for place in late]
 
     def now(self) -> str:
         """The present time as a row of JSON has it."""
@@ -261,6 +286,9 @@ class Reader:
             count += len(found)
             places = found[:MOST_FAULTS].tolist()
             faults += [Fault(row, column.unreadable, column.name, column.position) for row in places]
+        if not faults and self.asked_at:
+            faults = self._too_late(table[self.asked_at].tolist())
+            count = len(faults)
         if faults:
             raise refusal(faults, count)
 

@@ -139,7 +139,10 @@ def _derived_guesses(
     target = _whole(sources, [schema.target], terms)[schema.target]
     guesses = draft.infer_derived(pd.concat(parts, ignore_index=True), target, commas=False)
     for name in guesses.keys() & set(history.names):  # nobody can correct what is computed: it has no limits
-        open_ended = guesses[name].column.model_copy(update={"min": None, "max": None, "max_missing": 1.0})
+        # Nor is a count of 0 and 1 so far a boolean.
+        kind = "integer" if name in counts else "number"
+        limits = {"min": None, "max": None, "allowed": None, "max_missing": 1.0}
+        open_ended = guesses[name].column.model_copy(update={"type": kind, **limits})
         guesses[name] = replace(guesses[name], column=open_ended)
     return guesses
 

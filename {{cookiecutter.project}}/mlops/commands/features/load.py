@@ -1,12 +1,14 @@
 """`features load`: bring events into the online store, of which a server makes the history of a row."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from mlops.base import console, files, params
-from mlops.base.errors import DataError, ParameterError, nearest
+from mlops.base.errors import DataError, ParameterError, StoreError, nearest
 from mlops.base.params import EventTable
 from mlops.commands.options import AsJson, DryRun
 from mlops.data.schema import Schema
@@ -34,7 +36,7 @@ def load(
     Raises:
         DataError: a file is missing, cannot be read or lacks a column, or a value in it is not of its type.
         ParameterError: params.yaml names no events, or not this table.
-        StoreError: the store cannot be written.
+        StoreError: the store cannot be written, or without --replace something in it would be lost.
     """
     history = params.load(params.Features)
     if not history.tables:
@@ -58,6 +60,12 @@ def load(
         return
     for name, facts in found.items():
         typer.echo(_sentence(name, facts, there, whole=file is None, dry_run=dry_run))
+        if facts["future"]:
+            typer.echo(
+                f"WARNING: {name}: {_events(facts['future'])} in {facts['file']} more than a day in the future: see "
+                "whether the times and their format are right",
+                err=True,
+            )
 
 
 def _loaded(
@@ -68,15 +76,23 @@ def _loaded(
     in_file = deliveries.columns(path)
     # A version in production may take a column that params.yaml names no more.
     former = [column for column in known.columns if column in in_file] if known else []
+    gone = [column for column in known.columns if column not in (*in_file, *table.columns)] if known else []
+    if gone and not replace:
+        raise StoreError(
+            f"{path} lacks {', '.join(gone)}, which the store has, maybe for a version in production: add it to the "
+            "file, or make the table anew without it by --replace"
+        )
     columns = list(dict.fromkeys([*former, *table.columns]))
-    facts: dict[str, Any] = {"file": path.as_posix(), "rows": None, "left_out": None, "new": 0, "anew": False}
+    facts: dict[str, Any] = {"file": path.as_posix(), "rows": None, "left_out": None, "new": 0, "removed": 0}
+    facts |= {"anew": False, "columns_removed": gone, "future": 0}
     same = known is not None and (known.digest, list(known.columns)) == (digest, columns) and not replace
     if not same:
         rows = event_files.read_file(path, name, table, layout, columns)
-        facts |= {"rows": rows.rows, "left_out": rows.left_out, "new": None}
+        late = np.datetime64(datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1))
+        facts |= {"rows": rows.rows, "left_out": rows.left_out, "new": None, "future": int((rows.times > late).sum())}
         if not dry_run:
             added = event_store.add(there, name, rows.entities, rows.times, rows.values, digest=digest, replace=replace)
-            facts |= {"new": added.new, "anew": added.anew}
+            facts |= {"new": added.new, "removed": added.removed, "anew": added.anew}
     fresh = event_store.freshness(there).get(name, {"events": 0, "last": None, "loaded": None})
     return facts | fresh
 
@@ -86,11 +102,19 @@ def _sentence(name: str, facts: dict[str, Any], there: Path, *, whole: bool, dry
     has = f"{shown} has {facts['events']:,}, the newest of {facts['last'] or 'no time'}"
     if facts["rows"] is None:
         return f"{name}: {facts['file']} is loaded; {has}"
+    events = _events(facts["rows"])
     left = f", {facts['left_out']:,} of them without entity or time left out" if facts["left_out"] else ""
     if dry_run:
-        return f"{name}: {facts['file']} has {facts['rows']:,} events{left}; nothing was changed; {has}"
+        return f"{name}: {facts['file']} has {events}{left}; nothing was changed; {has}"
     anew = " (its table was made anew, since its columns or types changed)" if facts["anew"] else ""
+    gone = f", {_events(facts['removed'])} removed that the file lacks" if facts["removed"] else ""
+    if facts["columns_removed"]:
+        gone += f", without {', '.join(facts['columns_removed'])}, which the file lacks"
     more = facts["events"] - (facts["rows"] - facts["left_out"])
     verb = "is" if more == 1 else "are"
     other = f"; {more:,} of them {verb} not in the file: --replace removes them" if whole and more > 0 else ""
-    return f"{name}: {facts['rows']:,} events in {facts['file']}{left}, {facts['new']:,} new{anew}; {has}{other}"
+    return f"{name}: {events} in {facts['file']}{left}, {facts['new']:,} new{anew}{gone}; {has}{other}"
+
+
+def _events(number: int) -> str:
+    return f"{number:,} {'event' if number == 1 else 'events'}"

@@ -58,7 +58,7 @@ def features(
     importances: dict[str, float],
     drift: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """A row of the registry for each feature of a schema, in its order; None is what nobody knows.
+    """A row of the registry for each input of a model, in the order of the schema; None is what nobody knows.
 
     `owner` is that of the project, `data` and `drift` are the reports of `prepare` and `monitor`.
     """
@@ -66,7 +66,7 @@ def features(
     tests = {column["column"]: column for column in drift.get("columns", [])}
     period = (data.get("period") or {}).get("last")
     rows = []
-    for name in schema.features:
+    for name in schema.inputs:
         column = schema.columns[name]
         if name in made:
             table, one, days = made[name]
@@ -77,7 +77,9 @@ def features(
         elif column.derived:
             said, whose, source, last = "derived from its own row", owner, "project/features.py", period
         else:
-            said, whose, source, last = "delivered", owner, paths.RAW.as_posix(), period
+            dated = name not in schema.features
+            said = "the row's time: the model gets its month, weekday and hour" if dated else "delivered"
+            whose, source, last = owner, paths.RAW.as_posix(), period
         test = tests.get(name)
         rows.append(
             {
