@@ -1,6 +1,7 @@
 """The command `status`: what it shows, what it proposes, and that nothing unreachable makes it fail."""
 
 import json
+import os
 import re
 import shutil
 import time
@@ -366,6 +367,7 @@ def test_fix_mends_what_is_safe_and_touches_nothing_else(real: Team, tmp_path: P
         (project.path / name).parent.mkdir(parents=True, exist_ok=True)
     for name in left[:2]:
         (project.path / name).write_text("half")
+        os.utime(project.path / name, (now().timestamp() - 2 * 86_400,) * 2)
     (project.path / left[2]).write_text(json.dumps({"read": {"a": [{"pid": DEAD, "cmd": "dvc"}]}}))
     edited = project.path / "mlops" / "base" / "names.py"
     edited.write_text(edited.read_text() + "# mine\n")
