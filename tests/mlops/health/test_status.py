@@ -15,13 +15,13 @@ from mlops.__main__ import app
 from mlops.base import files, pages
 from mlops.health import routes, screen, status
 from mlops.health import versions as stored
-from mlops.registry import audit, registry
+from mlops.registry import audit, ledger, registry
 from mlops.retraining.journal import Journal
 from mlops.serving import routing, state
 from typer.testing import CliRunner
 
 from tests.conftest import BakedProject, bake_copy, storage_of
-from tests.mlops.health.conftest import Project, now
+from tests.mlops.health.conftest import Project, bad, now, remove
 from tests.mlops.health.test_doctor import API, serving
 from tests.projects import Team, answers, commit, succeeds
 
@@ -50,6 +50,8 @@ def facts(**changed: dict[str, Any]) -> dict[str, Any]:
             "reason": "better on new customers, and fairer to those who came in spring",
             "model_type": "hist_gradient_boosting",
             "commit": "a" * 40,
+            "lost": "",
+            "logged": "",
         },
         "performance": {
             "metric": "balanced_accuracy",
@@ -270,6 +272,49 @@ def test_a_project_without_any_result_and_without_a_registry_is_shown(
         *("python -m mlops retrain", "dvc repro", "git merge retrain/a", "git add --all && git commit")
     ]
     assert fits(CliRunner().invoke(app, ["status"]).stdout.splitlines())
+
+
+def version(number: str, *aliases: str) -> registry.Version:
+    """A version whose model is known by its number."""
+    return registry.Version(number, aliases, "", "", "", {"model_digest": f"of {number}", "commit": number * 40})
+
+
+def promotion(number: str) -> dict[str, Any]:
+    """The entry of a promotion."""
+    facts = {"when": "2026-11-20T07:00:00+00:00", "who": "Ada", "reason": f"why {number}", "commit": number * 40}
+    return ledger.linked({**facts, "action": "promote", "from": None, "to": number, "model_digest": f"of {number}"}, [])
+
+
+def test_an_alias_that_was_moved_outside_of_the_log_is_told_without_the_words_of_another_version(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "read", lambda uri, name: ([version("3"), version("1", "champion")], [promotion("3")]))
+
+    told = status.gather(now())
+    [finding] = bad(stored.check)
+
+    line = {label: words for label, words, _ in screen.lines_of(told)}["In production"]
+    assert line == "version 1, commit 11111111, by its alias; the log says version 3 (see `audit verify`)"
+    assert {told["production"][name] for name in ("when", "who", "reason")} == {""}
+    assert commands(told)[0] == finding.command == "python -m mlops audit verify"
+    assert finding.sentence == "the alias champion is at version 1, and the log says that version 3 is in production"
+    monkeypatch.setattr(stored, "read", lambda uri, name: ([version("3", "champion")], [promotion("3")]))
+    assert bad(stored.check) == []
+    assert status.gather(now())["production"]["reason"] == "why 3"
+
+
+def test_a_registry_that_is_gone_is_told_by_the_copy_of_its_log_in_git(project: Project) -> None:
+    remove(project.path / "mlflow.db")
+    assert bad(stored.check) == []
+    audit.write_copy([promotion("3")])
+
+    told = status.gather(now())
+    [finding] = bad(stored.check)
+
+    line = {label: words for label, words, _ in screen.lines_of(told)}["In production"]
+    assert "the copy of its log in Git says version 3: `sync` and `audit restore` bring it back" in line
+    assert commands(told)[0] == finding.command == "python -m mlops sync && python -m mlops audit restore"
+    assert (finding.state, "version 3 is in production" in finding.sentence) == ("fault", True)
 
 
 # ---- For real: the quick project with two versions, one of them in production

@@ -81,11 +81,17 @@ def ago(days: float | None) -> str:
 
 
 def _production(found: Facts) -> tuple[str, str]:
+    if found["version"] is None and found["lost"]:
+        said = f"the registry has no promotion here; the copy of its log in Git says version {found['lost']}"
+        return f"{said}: `sync` and `audit restore` bring it back", "bad"
+    logged = f"; the log says version {found['logged']} (see `audit verify`)" if found["logged"] else ""
     if found["version"] is None:
-        return "no version is in production", ""
+        return f"no version is in production{logged}", "bad" if logged else ""
     kind = f" ({found['model_type']})" if found["model_type"] else ""
     commit = f", commit {found['commit'][:8]}" if found["commit"] else ""
     when = f"since {found['when'][:10]}, {ago(found['days'])}" if found["when"] else "since an unknown time"
+    if logged:  # nothing is known of how it came there
+        return f"version {found['version']}{kind}{commit}, by its alias{logged}", "bad"
     who = f", by {found['who'].partition(' <')[0]}: {found['reason']}" if found["who"] else ""
     return f"version {found['version']}{kind}{commit}, {when}{who}", "good"
 
