@@ -207,14 +207,22 @@ def test_what_the_cache_lacks_comes_from_the_remote_or_from_nowhere(project: Pro
     assert "neither in the work tree nor in DVC's cache nor in the remote" in finding.sentence
 
 
-def test_a_damaged_object_of_the_cache_is_named_with_its_file(project: Project) -> None:
-    place = cache.path_of(cache.md5(project.path / "data" / "raw" / "a.csv"))
-    place.write_text("key,churn\n1,No\n")
+@pytest.mark.parametrize("kind", ["a file of it", "its list", "changed here"])
+def test_a_damaged_object_of_the_cache_is_replaced_and_the_work_tree_stays(project: Project, kind: str) -> None:
+    raw = project.path / "data" / "raw"
+    place = cache.path_of(cache.md5(raw if kind == "its list" else raw / "a.csv"))
+    whole = place.read_bytes()
+    place.write_text("[]" if kind == "its list" else "key,churn\n1,No\n")
+    if kind == "changed here":
+        project.write("data/raw/a.csv", "key,churn\n2,No\n")
+    here = (raw / "a.csv").read_bytes()
 
     [finding] = bad(storage.check)
+    project.shell(finding.command)
 
     assert "the copy of data/raw in DVC's cache is damaged" in finding.sentence
-    assert finding.command.startswith(f"rm -f {finding.figures['object']} ")
+    assert (place.read_bytes(), (raw / "a.csv").read_bytes()) == (whole, here)
+    assert bad(storage.check) == []
 
 
 def test_locks_of_dead_processes_go_and_those_of_living_ones_stay(project: Project) -> None:
