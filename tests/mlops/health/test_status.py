@@ -63,6 +63,7 @@ def facts(**changed: dict[str, Any]) -> dict[str, Any]:
         "incidents": {"open": OPEN},
         "canary": {
             "running": False,
+            "ran": True,
             "route": {
                 "mode": "canary",
                 "described": ROUTE,
@@ -274,6 +275,57 @@ def test_a_project_without_any_result_and_without_a_registry_is_shown(
     assert fits(CliRunner().invoke(app, ["status"]).stdout.splitlines())
 
 
+def line_of(told: dict[str, Any], label: str) -> str:
+    """The words of one line."""
+    return {name: words for name, words, _ in screen.lines_of(told)}[label]
+
+
+def test_results_of_another_model_than_the_one_in_production_say_whose_they_are() -> None:
+    other = facts(production={"model_digest": "d3"}, model={"digest": "d4"})
+    same = facts(production={"model_digest": "d3"}, model={"digest": "d3"})
+
+    for label in ("Performance", "Drift"):
+        assert line_of(other, label) == f"of the model here, not of version 3: {line_of(same, label)}"
+    assert fits(screen.text(other))
+
+
+def test_a_delivery_that_was_not_watched_yet_is_told_and_does_not_end_the_incident(project: Project) -> None:
+    late = facts(drift={"current": False})
+    assert line_of(late, "Drift").startswith("of the delivery before; the newest was not watched yet: 7 of 19")
+    assert "0.7155 on the delivery before" in line_of(late, "Performance")
+    report = {"verdict": VERDICT, "alarm": True, "retraining": {"recommended": True}, "delivery": None}
+    project.write("params.yaml", {"monitor": {"windows": 1, "needed": 1}})
+    project.write("reports/drift.json", {**report, "features": {}})  # of no delivery that is here
+
+    [incident] = status._incidents()["open"]
+
+    assert (incident["name"], incident["level"]) == ("drift", "critical")
+
+
+def test_a_model_that_the_gate_refused_is_looked_at_and_nothing_is_proposed_for_production() -> None:
+    refused = facts(
+        incidents={"open": []}, stale={"stages": []}, model={"passed": False, "failed": ["worst_group"], "days": 1.0}
+    )
+
+    assert refused["next"][0] == {
+        "command": "less reports/model_card.md",
+        "why": "the gate refused the model here (worst_group): mend it, or the rule",
+    }
+    assert not re.search("approve|promote|sync", " ".join(commands(refused)))
+
+
+@pytest.mark.parametrize(
+    ("running", "ran", "words"),
+    [
+        (True, True, "running here, no canary"),
+        (False, True, "none runs here, no canary"),
+        (False, False, "none has run here, no canary"),
+    ],
+)
+def test_a_server_without_a_canary_runs_ran_or_never_ran(running: bool, ran: bool, words: str) -> None:
+    assert line_of(facts(canary={"route": None, "running": running, "ran": ran}), "Server") == words
+
+
 def version(number: str, *aliases: str) -> registry.Version:
     """A version whose model is known by its number."""
     return registry.Version(number, aliases, "", "", "", {"model_digest": f"of {number}", "commit": number * 40})
@@ -293,7 +345,7 @@ def test_an_alias_that_was_moved_outside_of_the_log_is_told_without_the_words_of
     told = status.gather(now())
     [finding] = bad(stored.check)
 
-    line = {label: words for label, words, _ in screen.lines_of(told)}["In production"]
+    line = line_of(told, "In production")
     assert line == "version 1, commit 11111111, by its alias; the log says version 3 (see `audit verify`)"
     assert {told["production"][name] for name in ("when", "who", "reason")} == {""}
     assert commands(told)[0] == finding.command == "python -m mlops audit verify"
@@ -311,7 +363,7 @@ def test_a_registry_that_is_gone_is_told_by_the_copy_of_its_log_in_git(project: 
     told = status.gather(now())
     [finding] = bad(stored.check)
 
-    line = {label: words for label, words, _ in screen.lines_of(told)}["In production"]
+    line = line_of(told, "In production")
     assert "the copy of its log in Git says version 3: `sync` and `audit restore` bring it back" in line
     assert commands(told)[0] == finding.command == "python -m mlops sync && python -m mlops audit restore"
     assert (finding.state, "version 3 is in production" in finding.sentence) == ("fault", True)

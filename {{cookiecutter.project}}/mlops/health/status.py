@@ -225,8 +225,21 @@ def _drift(now: datetime) -> Facts:
     }
 
 
+def _last_check(settings: params.Monitor) -> drift_reports.Newest:
+    """The check of the delivery that is here, else the one before: an incident stands until the next check.
+
+    Raises:
+        StoreError: there is no report that can be used.
+    """
+    try:
+        return drift_reports.newest(settings)
+    except StoreError:
+        at = datetime.fromtimestamp(paths.DRIFT.stat().st_mtime, UTC) if paths.DRIFT.is_file() else datetime.now(UTC)
+        return drift_reports.among_others(_report(paths.DRIFT), settings, at.isoformat(timespec="seconds"))
+
+
 def _incidents() -> Facts:
-    """What is open: the drift of the delivery that is here, and what the channels were told and is not over."""
+    """What is open: the drift by the last check, and what the channels were told and is not over."""
     found: dict[str, Facts] = {}
     if alerts.STATE.is_file():
         try:
@@ -238,7 +251,7 @@ def _incidents() -> Facts:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise StoreError(f"{alerts.STATE} cannot be read: delete it, and what stands is told once more") from None
     try:
-        newest = drift_reports.newest(params.load(params.Monitor))
+        newest = _last_check(params.load(params.Monitor))
         now = incidents.of_drift(newest.report, newest.recent, newest.sentence)
         told = found.get(now.name, {}).get("told", "")
         found[now.name] = {"name": now.name, "level": now.level.name, "told": told, "title": now.title}
