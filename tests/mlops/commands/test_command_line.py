@@ -220,7 +220,8 @@ def test_sync_loads_no_model_but_that_of_the_lock(kind: str, tmp_path: Path, mon
         (model if kind == "no model" else tmp_path / "dvc.lock").unlink()
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(StoreError, match=r"models/model\.joblib is not the model of dvc\.lock, and was not loaded"):
+    said = "is missing: `dvc pull`" if kind == "no model" else r"is not the model of dvc\.lock, and was not loaded"
+    with pytest.raises(StoreError, match=rf"models/model\.joblib {said}"):
         CliRunner().invoke(app, ["sync"], catch_exceptions=False)
     assert not (tmp_path / "said").exists()
 

@@ -21,7 +21,7 @@ from mlops.serving import routing, state
 from tests.mlops.health.conftest import Project, bad, found, now, remove
 
 DEAD = 2_000_000_011  # no system has a process with this number
-HOUR_AGO = time.time() - 3600
+HOUR_AGO, TWO_DAYS_AGO = time.time() - 3600, time.time() - 2 * 86_400
 
 
 def test_a_project_in_order_has_neither_faults_nor_warnings(project: Project) -> None:
@@ -207,14 +207,22 @@ def test_what_the_cache_lacks_comes_from_the_remote_or_from_nowhere(project: Pro
     assert "neither in the work tree nor in DVC's cache nor in the remote" in finding.sentence
 
 
-def test_a_damaged_object_of_the_cache_is_named_with_its_file(project: Project) -> None:
-    place = cache.path_of(cache.md5(project.path / "data" / "raw" / "a.csv"))
-    place.write_text("key,churn\n1,No\n")
+@pytest.mark.parametrize("kind", ["a file of it", "its list", "changed here"])
+def test_a_damaged_object_of_the_cache_is_replaced_and_the_work_tree_stays(project: Project, kind: str) -> None:
+    raw = project.path / "data" / "raw"
+    place = cache.path_of(cache.md5(raw if kind == "its list" else raw / "a.csv"))
+    whole = place.read_bytes()
+    place.write_text("[]" if kind == "its list" else "key,churn\n1,No\n")
+    if kind == "changed here":
+        project.write("data/raw/a.csv", "key,churn\n2,No\n")
+    here = (raw / "a.csv").read_bytes()
 
     [finding] = bad(storage.check)
+    project.shell(finding.command)
 
     assert "the copy of data/raw in DVC's cache is damaged" in finding.sentence
-    assert finding.command.startswith(f"rm -f {finding.figures['object']} ")
+    assert (place.read_bytes(), (raw / "a.csv").read_bytes()) == (whole, here)
+    assert bad(storage.check) == []
 
 
 def test_locks_of_dead_processes_go_and_those_of_living_ones_stay(project: Project) -> None:
@@ -405,24 +413,30 @@ def test_edits_of_the_machinery_are_named_file_by_file_and_line_ends_are_none(pr
 
 def test_leftovers_of_dead_processes_go_and_nothing_else(project: Project) -> None:
     own = f".retrain/clones/{os.getpid()}/a"
+    young, tracked = f"models/.b.json.{DEAD}.part", f"reports/.kept.json.{DEAD}.part"
+    people = [f"data/{name}/.sales.2024.part" for name in ("raw", "incoming", "events")]
     kept = [f"reports/.a.json.{os.getpid()}.part", own, "data/b.part", ".dvc/tmp/sweeps/plan/notes.txt"]
+    kept += [young, tracked, *people, f"notes/.sales.{DEAD}.part"]
     gone = [f"reports/.a.json.{DEAD}.part", f".retrain/clones/{DEAD}/a", f".dvc/tmp/sweeps/plan/{DEAD}-0/a"]
     for name in (*kept, *gone):
         project.write(name, "a")
+        if name not in (young, "data/b.part"):
+            os.utime(project.path / name, (TWO_DAYS_AGO, TWO_DAYS_AGO))
+    project.git("add", "--force", tracked)
     before = project.snapshot()
 
     for finding in bad(leftovers.check):
-        assert finding.repair is not None
-        finding.repair.do()
+        if finding.repair:
+            finding.repair.do()
 
     assert before.keys() - project.snapshot().keys() == set(gone)
-    assert bad(leftovers.check) == []
+    told = [(one.command, one.repair) for one in bad(leftovers.check)]
+    assert told == [(f"ls -ld notes/.sales.{DEAD}.part", None)]
 
 
 def test_what_was_half_written_for_a_day_is_told_and_left(project: Project) -> None:
-    project.write("data/b.csv.part", "a")
-    two_days = time.time() - 2 * 86_400
-    os.utime(project.path / "data" / "b.csv.part", (two_days, two_days))
+    project.write("reports/b.csv.part", "a")
+    os.utime(project.path / "reports" / "b.csv.part", (TWO_DAYS_AGO, TWO_DAYS_AGO))
 
     [finding] = bad(leftovers.check)
 

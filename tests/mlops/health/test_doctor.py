@@ -81,6 +81,12 @@ def test_secrets_in_tracked_files_are_found_by_file_and_line_and_are_in_no_outpu
     assert all(isinstance(one.exception, SystemExit | None) for one in outputs)
 
 
+def test_a_variable_with_the_word_pat_has_a_secret_and_a_path_has_none() -> None:
+    given = {"GITHUB_PAT": "of-github-1", "MY_PAT_2": "of-mine-22", "PYTHONPATH": "lib-of-ada", "PATTERN": "spring-24"}
+
+    assert credentials.known(given) == {"of-github-1", "of-mine-22"}
+
+
 def test_a_private_file_is_made_private_and_one_in_git_is_a_fault(planted: Project) -> None:
     local = planted.path / ".dvc" / "config.local"
     planted.git("add", "--force", ".dvc/config.local")

@@ -1,6 +1,7 @@
 """The command `status`: what it shows, what it proposes, and that nothing unreachable makes it fail."""
 
 import json
+import os
 import re
 import shutil
 import time
@@ -14,13 +15,13 @@ from mlops.__main__ import app
 from mlops.base import files, pages
 from mlops.health import routes, screen, status
 from mlops.health import versions as stored
-from mlops.registry import audit, registry
+from mlops.registry import audit, ledger, registry
 from mlops.retraining.journal import Journal
 from mlops.serving import routing, state
 from typer.testing import CliRunner
 
 from tests.conftest import BakedProject, bake_copy, storage_of
-from tests.mlops.health.conftest import Project, now
+from tests.mlops.health.conftest import Project, bad, now, remove
 from tests.mlops.health.test_doctor import API, serving
 from tests.projects import Team, answers, commit, succeeds
 
@@ -49,6 +50,8 @@ def facts(**changed: dict[str, Any]) -> dict[str, Any]:
             "reason": "better on new customers, and fairer to those who came in spring",
             "model_type": "hist_gradient_boosting",
             "commit": "a" * 40,
+            "lost": "",
+            "logged": "",
         },
         "performance": {
             "metric": "balanced_accuracy",
@@ -60,6 +63,7 @@ def facts(**changed: dict[str, Any]) -> dict[str, Any]:
         "incidents": {"open": OPEN},
         "canary": {
             "running": False,
+            "ran": True,
             "route": {
                 "mode": "canary",
                 "described": ROUTE,
@@ -271,6 +275,100 @@ def test_a_project_without_any_result_and_without_a_registry_is_shown(
     assert fits(CliRunner().invoke(app, ["status"]).stdout.splitlines())
 
 
+def line_of(told: dict[str, Any], label: str) -> str:
+    """The words of one line."""
+    return {name: words for name, words, _ in screen.lines_of(told)}[label]
+
+
+def test_results_of_another_model_than_the_one_in_production_say_whose_they_are() -> None:
+    other = facts(production={"model_digest": "d3"}, model={"digest": "d4"})
+    same = facts(production={"model_digest": "d3"}, model={"digest": "d3"})
+
+    for label in ("Performance", "Drift"):
+        assert line_of(other, label) == f"of the model here, not of version 3: {line_of(same, label)}"
+    assert fits(screen.text(other))
+
+
+def test_a_delivery_that_was_not_watched_yet_is_told_and_does_not_end_the_incident(project: Project) -> None:
+    late = facts(drift={"current": False})
+    assert line_of(late, "Drift").startswith("of the delivery before; the newest was not watched yet: 7 of 19")
+    assert "0.7155 on the delivery before" in line_of(late, "Performance")
+    report = {"verdict": VERDICT, "alarm": True, "retraining": {"recommended": True}, "delivery": None}
+    project.write("params.yaml", {"monitor": {"windows": 1, "needed": 1}})
+    project.write("reports/drift.json", {**report, "features": {}})  # of no delivery that is here
+
+    [incident] = status._incidents()["open"]
+
+    assert (incident["name"], incident["level"]) == ("drift", "critical")
+
+
+def test_a_model_that_the_gate_refused_is_looked_at_and_nothing_is_proposed_for_production() -> None:
+    refused = facts(
+        incidents={"open": []}, stale={"stages": []}, model={"passed": False, "failed": ["worst_group"], "days": 1.0}
+    )
+
+    assert refused["next"][0] == {
+        "command": "less reports/model_card.md",
+        "why": "the gate refused the model here (worst_group): mend it, or the rule",
+    }
+    assert not re.search("approve|promote|sync", " ".join(commands(refused)))
+
+
+@pytest.mark.parametrize(
+    ("running", "ran", "words"),
+    [
+        (True, True, "running here, no canary"),
+        (False, True, "none runs here, no canary"),
+        (False, False, "none has run here, no canary"),
+    ],
+)
+def test_a_server_without_a_canary_runs_ran_or_never_ran(running: bool, ran: bool, words: str) -> None:
+    assert line_of(facts(canary={"route": None, "running": running, "ran": ran}), "Server") == words
+
+
+def version(number: str, *aliases: str) -> registry.Version:
+    """A version whose model is known by its number."""
+    return registry.Version(number, aliases, "", "", "", {"model_digest": f"of {number}", "commit": number * 40})
+
+
+def promotion(number: str) -> dict[str, Any]:
+    """The entry of a promotion."""
+    facts = {"when": "2026-11-20T07:00:00+00:00", "who": "Ada", "reason": f"why {number}", "commit": number * 40}
+    return ledger.linked({**facts, "action": "promote", "from": None, "to": number, "model_digest": f"of {number}"}, [])
+
+
+def test_an_alias_that_was_moved_outside_of_the_log_is_told_without_the_words_of_another_version(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "read", lambda uri, name: ([version("3"), version("1", "champion")], [promotion("3")]))
+
+    told = status.gather(now())
+    [finding] = bad(stored.check)
+
+    line = line_of(told, "In production")
+    assert line == "version 1, commit 11111111, by its alias; the log says version 3 (see `audit verify`)"
+    assert {told["production"][name] for name in ("when", "who", "reason")} == {""}
+    assert commands(told)[0] == finding.command == "python -m mlops audit verify"
+    assert finding.sentence == "the alias champion is at version 1, and the log says that version 3 is in production"
+    monkeypatch.setattr(stored, "read", lambda uri, name: ([version("3", "champion")], [promotion("3")]))
+    assert bad(stored.check) == []
+    assert status.gather(now())["production"]["reason"] == "why 3"
+
+
+def test_a_registry_that_is_gone_is_told_by_the_copy_of_its_log_in_git(project: Project) -> None:
+    remove(project.path / "mlflow.db")
+    assert bad(stored.check) == []
+    audit.write_copy([promotion("3")])
+
+    told = status.gather(now())
+    [finding] = bad(stored.check)
+
+    line = line_of(told, "In production")
+    assert "the copy of its log in Git says version 3: `sync` and `audit restore` bring it back" in line
+    assert commands(told)[0] == finding.command == "python -m mlops sync && python -m mlops audit restore"
+    assert (finding.state, "version 3 is in production" in finding.sentence) == ("fault", True)
+
+
 # ---- For real: the quick project with two versions, one of them in production
 
 
@@ -366,6 +464,7 @@ def test_fix_mends_what_is_safe_and_touches_nothing_else(real: Team, tmp_path: P
         (project.path / name).parent.mkdir(parents=True, exist_ok=True)
     for name in left[:2]:
         (project.path / name).write_text("half")
+        os.utime(project.path / name, (now().timestamp() - 2 * 86_400,) * 2)
     (project.path / left[2]).write_text(json.dumps({"read": {"a": [{"pid": DEAD, "cmd": "dvc"}]}}))
     edited = project.path / "mlops" / "base" / "names.py"
     edited.write_text(edited.read_text() + "# mine\n")

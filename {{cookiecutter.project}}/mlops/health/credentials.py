@@ -21,7 +21,10 @@ SUBJECT = "credentials"
 LOCAL = Path(".dvc/config.local")
 SETTINGS = (params.FILE, Path(".dvc/config"))  # where nothing is an example
 PRIVATE = (LOCAL, Path(".env"))  # files for secrets, which Git must not have and others must not read
-NAMES = re.compile(r"(?i)(key|token|passw(or)?d|secret|credential|webhook|slack|smtp|connection_string|_auth)")
+NAMES = re.compile(
+    r"(?i)(key|token|passw(or)?d|secret|credential|webhook|slack|smtp|connection_string|_auth|"
+    r"(?<![a-z])pat(?![a-z]))"  # a personal access token, but no PATH
+)
 SHORTEST = 8  # characters of a value that is taken for a secret: a shorter one is in any text
 LONG = 12  # characters of a value of letters alone that is looked for: "password" stands in many files
 MOST_BYTES = 1_000_000  # of a file that is read

@@ -6,7 +6,18 @@ from datetime import datetime
 from functools import partial
 
 from mlops.base.errors import ProjectError
-from mlops.health import credentials, leftovers, machine, machinery, probes, repository, settings, storage, tracking
+from mlops.health import (
+    credentials,
+    leftovers,
+    machine,
+    machinery,
+    probes,
+    repository,
+    settings,
+    storage,
+    tracking,
+    versions,
+)
 from mlops.health.finding import Finding
 
 Check = Callable[[datetime], Iterator[Finding]]
@@ -19,6 +30,7 @@ CHECKS: dict[str, Check] = {
     "DVC": storage.check,
     "DVC remote": storage.check_remote,
     "registry": tracking.check,
+    "in production": versions.check,
     "clock": tracking.check_clock,
     "credentials": credentials.check,
     "room": machine.check_room,
@@ -29,7 +41,8 @@ DEADLINE = 40.0  # seconds for all of them
 # Of a network: an answer has five seconds, which its sockets see to. This is for what hangs elsewhere, such as a drive
 # that is gone; on a busy machine, the libraries of a remote alone can take ten seconds to be imported.
 NETWORK_SECONDS = 25.0
-NETWORK = {"DVC remote": "dvc status --cloud", "registry": "python -m mlops registry show", "clock": "date"}
+SHOW = "python -m mlops registry show"
+NETWORK = {"DVC remote": "dvc status --cloud", "registry": SHOW, "in production": SHOW, "clock": "date"}
 ORDER = {"fault": 0, "warning": 1, "unknown": 2, "fine": 3}
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from mlops.base import params
 from mlops.base.errors import ProjectError, StoreError, counted
 from mlops.health import processes, routes
 from mlops.health.finding import Finding, Repair, named
+from mlops.history import git, paths
 from mlops.retraining import journal
 
 SUBJECT = "leftovers"
@@ -20,6 +22,9 @@ SUBJECT = "leftovers"
 PART = re.compile(r"^\..+\.(\d+)\.part$")
 CLONES = (".retrain/clones", ".dvc/tmp/sync", ".dvc/tmp/reproduce", ".dvc/tmp/sweeps", ".dvc/tmp/sweeps/*")
 SKIPPED = {".git", ".venv", "mlruns", "node_modules", "__pycache__", "cache"}
+# What only the project writes to; elsewhere a file with such a name may be a person's.
+OWN = tuple(map(Path, ("data/prepared", "models", "reports", ".dvc/tmp", "serving", ".retrain", ".mlops")))
+OF_PEOPLE = (paths.RAW, paths.INCOMING, paths.EVENTS)
 DAY = 86_400  # seconds after which a half-written file is nobody's
 METRICS = "mlops-metrics-*"  # folders of a server's counters, in memory
 SHARED = Path("/dev/shm")  # noqa: S108 – memory that has a name, on Linux
@@ -34,27 +39,53 @@ def check(now: datetime) -> Iterator[Finding]:
 
 
 def _parts() -> Iterator[Finding]:
+    """Half-written files that are a day old; people have their own in the folders of data, which are left out."""
     mine: list[Path] = []
     old: list[Path] = []
+    others: list[Path] = []
     for place, folders, names in os.walk("."):
-        folders[:] = [name for name in folders if name not in SKIPPED]
+        folders[:] = [name for name in folders if name not in SKIPPED and Path(place, name) not in OF_PEOPLE]
         for name in [name for name in (*names, *folders) if name.endswith((".part", ".part-journal"))]:
             path = Path(place, name)
             match = PART.match(name)
-            if match and not processes.is_running(int(match[1])):
-                mine.append(path)
-            elif not match and _age(path) > DAY:
-                old.append(path)
+            if _age(path) > DAY and not (_is_own(path) and match and processes.is_running(int(match[1]))):
+                (others if not _is_own(path) else mine if _is_dead_part(path) else old).append(path)
+    tracked = _tracked([*mine, *old, *others])
+    mine, old, others = ([path for path in each if path.as_posix() not in tracked] for each in (mine, old, others))
     if mine:
         names = [path.as_posix() for path in mine]
         what = f"remove {named(names)}"
         repair = Repair(what, f"removed {named(names)}", partial(_remove_parts, mine))
         said = f"{counted(len(mine), 'half-written file')} of dead processes: {named(names)}"
-        yield Finding(SUBJECT, "warning", said, f"rm {' '.join(names)}", repair, {"files": names})
+        yield Finding(SUBJECT, "warning", said, f"rm {_quoted(mine)}", repair, {"files": names})
     if old:
         names = [path.as_posix() for path in old]
         said = f"half-written for more than a day: {named(names)}"
-        yield Finding(SUBJECT, "warning", said, f"rm -r {' '.join(names)}", figures={"files": names})
+        yield Finding(SUBJECT, "warning", said, f"rm -r {_quoted(old)}", figures={"files": names})
+    if others:
+        names = [path.as_posix() for path in others]
+        said = f"half-written for more than a day, perhaps by a person: {named(names)}"
+        yield Finding(SUBJECT, "warning", said, f"ls -ld {_quoted(others)}", figures={"files": names})
+
+
+def _is_own(path: Path) -> bool:
+    return any(path.is_relative_to(folder) for folder in OWN)
+
+
+def _is_dead_part(path: Path) -> bool:
+    """Whether a path is a file that base/files.py was writing in a process that is gone."""
+    match = PART.match(path.name)
+    return bool(match) and not path.is_dir() and not processes.is_running(int(match[1]))  # type: ignore[index]
+
+
+def _tracked(files: list[Path]) -> set[str]:
+    """The ones of some files that Git has."""
+    names = [path.as_posix() for path in files]
+    return set(git.run("ls-files", "-z", "--", *names, default="").split("\0")) if names else set()
+
+
+def _quoted(files: list[Path]) -> str:
+    return " ".join(shlex.quote(path.as_posix()) for path in files)
 
 
 def _age(path: Path) -> float:
@@ -65,9 +96,9 @@ def _age(path: Path) -> float:
 
 
 def _remove_parts(files: list[Path]) -> None:
+    tracked = _tracked(files)
     for path in files:
-        match = PART.match(path.name)
-        if match and not processes.is_running(int(match[1])) and not path.is_dir():
+        if _is_own(path) and _is_dead_part(path) and _age(path) > DAY and path.as_posix() not in tracked:
             path.unlink(missing_ok=True)
 
 

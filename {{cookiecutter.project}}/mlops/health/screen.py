@@ -14,10 +14,12 @@ MOST_LINES, MOST_STEPS = 2, 5
 
 def lines_of(facts: Facts) -> list[tuple[str, str, str]]:
     """Each line: what it is about, its words, and how it is (`good`, `bad`, or "" for neither)."""
+    whose = _whose(facts)
+    late = bool(facts["stale"].get("incoming")) and not facts["drift"].get("current")
     parts = {
         "In production": (facts["production"], _production),
-        "Performance": (facts["performance"], _performance),
-        "Drift": (facts["drift"], _drift),
+        "Performance": (facts["performance"], lambda found: _performance(found, whose, late)),
+        "Drift": (facts["drift"], lambda found: _drift(found, whose, late)),
         "Incidents": (facts["incidents"], _incidents),
         "Server": (facts["canary"], _canary),
         "Retraining": (facts["retraining"], _retraining),
@@ -81,31 +83,47 @@ def ago(days: float | None) -> str:
 
 
 def _production(found: Facts) -> tuple[str, str]:
+    if found["version"] is None and found["lost"]:
+        said = f"the registry has no promotion here; the copy of its log in Git says version {found['lost']}"
+        return f"{said}: `sync` and `audit restore` bring it back", "bad"
+    logged = f"; the log says version {found['logged']} (see `audit verify`)" if found["logged"] else ""
     if found["version"] is None:
-        return "no version is in production", ""
+        return f"no version is in production{logged}", "bad" if logged else ""
     kind = f" ({found['model_type']})" if found["model_type"] else ""
     commit = f", commit {found['commit'][:8]}" if found["commit"] else ""
     when = f"since {found['when'][:10]}, {ago(found['days'])}" if found["when"] else "since an unknown time"
+    if logged:  # nothing is known of how it came there
+        return f"version {found['version']}{kind}{commit}, by its alias{logged}", "bad"
     who = f", by {found['who'].partition(' <')[0]}: {found['reason']}" if found["who"] else ""
     return f"version {found['version']}{kind}{commit}, {when}{who}", "good"
 
 
-def _performance(found: Facts) -> tuple[str, str]:
+def _whose(facts: Facts) -> str:
+    """Whose the results are, if the model here is not the one in production; it comes first, since a line is cut."""
+    production, here = facts["production"], facts["model"]
+    known, own = production.get("model_digest"), here.get("digest")
+    if not known or not own or known == own:
+        return ""
+    return f"of the model here, not of version {production['version']}: "
+
+
+def _performance(found: Facts, whose: str, late: bool) -> tuple[str, str]:
+    delivery = "the delivery before" if late else "the newest delivery"
     metric, test = found["metric"].replace("_", " "), found["test"]
-    told = f"{metric} {_number(test['value'])}"
+    told = f"{whose}{metric} {_number(test['value'])}"
     if test["low"] is not None:
         told += f" ({_number(test['low'])} to {_number(test['high'])})"
     told += f" on {test['rows']:,} test rows" if test["rows"] else " on the test split"
     told += f", baseline {_number(test['baseline'])}" if test["baseline"] is not None else ""
     real, guess = found["realised"], found["estimated"]
     if real:
-        told += f"; {_number(real['value'])} on the newest delivery"
+        told += f"; {_number(real['value'])} on {delivery}"
         told += f" ({real['rows']:,} labels)" if real["rows"] else ""
     elif guess:
-        told += f"; the newest delivery: estimated {_number(guess['value'])}"
+        told += f"; {delivery}: estimated {_number(guess['value'])}"
         told += "" if guess["trusted"] else ", not to be trusted"
     else:
-        told += "; no labels of the newest delivery yet"
+        told += f"; no labels of {delivery} yet"
     return told, ""
 
 
@@ -113,8 +131,10 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
 
 
-def _drift(found: Facts) -> tuple[str, str]:
-    told = f"{found['verdict']}, checked {ago(found['days'])}"
+def _drift(found: Facts, whose: str, late: bool) -> tuple[str, str]:
+    told = f"{whose}{found['verdict']}, checked {ago(found['days'])}"
+    if late:
+        return f"of the delivery before; the newest was not watched yet: {told}", "bad"
     if not found["current"]:
         return f"{told}; not of the delivery, model or code that is here", "bad"
     return told, "bad" if found["alarm"] else "good"

@@ -134,16 +134,24 @@ def _production(known: Facts, now: datetime) -> Facts:
     if champion is None and (known["available"] or not changes):
         if not known["available"]:
             raise StoreError(f"the registry is not available, and {paths.AUDIT} has no promotion: {known['why']}")
-        return {"version": None, "from": origin}
-    last = changes[-1] if changes else {}
+        back = stored.lost(entries) if known["available"] else None
+        return {
+            "version": None,
+            "from": origin,
+            "lost": str(back["to"]) if back else "",
+            "logged": stored.moved(known["versions"], entries),
+        }
+    # Of an alias that was moved outside of the log, the log has no words.
+    logged = stored.moved(known["versions"], entries) if champion else ""
+    last = changes[-1] if changes and not logged else {}
     version = champion["version"] if champion else str(last.get("to"))
     facts = {name: last.get(name, "") for name in ("when", "who", "reason", "action", "commit")}
     if champion:
         facts["commit"] = champion.get("commit", facts["commit"])
     kind = champion.get("model_type", "") if champion else ""
     digest = (champion or last).get("model_digest", "")
-    since = _days(facts["when"], now)
-    return {"version": version, **facts, "days": since, "model_type": kind, "model_digest": digest, "from": origin}
+    own = {"version": version, "model_type": kind, "model_digest": digest, "days": _days(facts["when"], now)}
+    return {**own, **facts, "from": origin, "lost": "", "logged": logged}
 
 
 def _model(known: Facts, now: datetime) -> Facts:
@@ -217,8 +225,21 @@ def _drift(now: datetime) -> Facts:
     }
 
 
+def _last_check(settings: params.Monitor) -> drift_reports.Newest:
+    """The check of the delivery that is here, else the one before: an incident stands until the next check.
+
+    Raises:
+        StoreError: there is no report that can be used.
+    """
+    try:
+        return drift_reports.newest(settings)
+    except StoreError:
+        at = datetime.fromtimestamp(paths.DRIFT.stat().st_mtime, UTC) if paths.DRIFT.is_file() else datetime.now(UTC)
+        return drift_reports.among_others(_report(paths.DRIFT), settings, at.isoformat(timespec="seconds"))
+
+
 def _incidents() -> Facts:
-    """What is open: the drift of the delivery that is here, and what the channels were told and is not over."""
+    """What is open: the drift by the last check, and what the channels were told and is not over."""
     found: dict[str, Facts] = {}
     if alerts.STATE.is_file():
         try:
@@ -230,7 +251,7 @@ def _incidents() -> Facts:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise StoreError(f"{alerts.STATE} cannot be read: delete it, and what stands is told once more") from None
     try:
-        newest = drift_reports.newest(params.load(params.Monitor))
+        newest = _last_check(params.load(params.Monitor))
         now = incidents.of_drift(newest.report, newest.recent, newest.sentence)
         told = found.get(now.name, {}).get("told", "")
         found[now.name] = {"name": now.name, "level": now.level.name, "told": told, "title": now.title}
@@ -312,6 +333,10 @@ def to_do(facts: Mapping[str, Any]) -> list[dict[str, str]]:
     known, tracked, again = facts["registry"], facts["git"], facts["retraining"]
     if conflicts := tracked.get("conflicts"):
         steps.append(("python -m mlops resolve", f"in conflict: {', '.join(conflicts[:3])}"))
+    if number := production.get("lost"):
+        steps.append((stored.BACK, f"the registry here lacks what Git has: version {number} is in production"))
+    elif number := production.get("logged"):
+        steps.append(("python -m mlops audit verify", f"the log says that version {number} is in production"))
     for one in facts["incidents"].get("open", []):
         again_now = one["name"] == "retraining" or (one["name"] == incidents.DRIFT and drift.get("retraining"))
         steps.append((f"python -m mlops {'retrain' if again_now else 'monitor history'}", one["title"]))
@@ -339,7 +364,7 @@ def to_do(facts: Mapping[str, Any]) -> list[dict[str, str]]:
         steps.append(("git push", f"{counted(tracked['unpushed'], 'commit')} on this machine alone"))
     if known["available"] and model.get("passed") and model["enforced"] and model["committed"] and not model["version"]:
         steps.append(("python -m mlops sync", "the committed result is not registered"))
-    if not model.get("failed"):
+    if not model.get("failed") and not production.get("lost") and not production.get("logged"):
         steps += _promotion(known, production)
     if model.get("oldest_days") and (model["days"] or 0) > model["oldest_days"]:
         steps.append(("python -m mlops retrain", f"the model is {model['days']:.0f} days old"))

@@ -177,7 +177,11 @@ def _damaged() -> Iterator[Finding]:
     for path, place in wrong:
         shown = os.path.relpath(place)
         said = f"the copy of {path} in DVC's cache is damaged ({shown}): it would be checked out and pushed so"
-        command = f"rm -f {shlex.quote(shown)} {shlex.quote(path)} && dvc pull {shlex.quote(path)}"
+        # The copy in the work tree stays: what is as it was, gives the object again; otherwise the remote has to.
+        whole = Path(path).exists() and not Path(path).is_symlink() and cache.md5(Path(path)) == objects()[path][0]
+        again = f"dvc commit --force {shlex.quote(path)}" if whole else f"dvc fetch {shlex.quote(path)}"
+        aside = f"{shlex.quote(shown)}.damaged"
+        command = f"mv {shlex.quote(shown)} {aside} && {again} && rm -f {aside}"
         yield Finding("DVC cache", "fault", said, command, figures={"object": shown})
 
 

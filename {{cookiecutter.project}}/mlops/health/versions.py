@@ -4,21 +4,25 @@ To import MLflow takes two seconds, its client waits for minutes, and what it op
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from mlops.base import params
 from mlops.base.errors import StoreError
 from mlops.health import probes, tracking
+from mlops.health.finding import Finding
 from mlops.health.tracking import account
+from mlops.history import paths
 from mlops.registry import audit, backend, sqlite_store
 from mlops.registry.ledger import Entry
-from mlops.registry.registry import TAKEN_BACK, Version
+from mlops.registry.registry import CHAMPION, MODEL_DIGEST, TAKEN_BACK, Version
 
 MOST_PAGES = 50
+BACK = "python -m mlops sync && python -m mlops audit restore"  # what only Git has
 # What MLflow's own reading of versions leaves out, too.
 VERSIONS = (
     "SELECT version, creation_time, run_id, source FROM model_versions WHERE name = :name "
@@ -42,6 +46,38 @@ def read(uri: str, name: str) -> Found:
     if urlsplit(address).scheme in ("http", "https"):
         return _of_server(address.rstrip("/"), name)
     return _of_database(address, name)
+
+
+def moved(versions: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> str:
+    """The version that the log names last as the one in production, if the alias is not at it; "" if they agree.
+
+    A version is known by its model. A log without a change says nothing.
+    """
+    last = audit.changes(entries)[-1:]
+    champion = next((one for one in versions if CHAMPION in one["aliases"]), {})
+    return next((str(each["to"]) for each in last if champion.get(MODEL_DIGEST) != each["model_digest"]), "")
+
+
+def lost(entries: Sequence[Entry]) -> Entry | None:
+    """The last change in Git's copy of the log, if the registry's own log (`entries`) has none."""
+    return None if audit.changes(entries) else next(iter(audit.changes(audit.mirrored())[-1:]), None)
+
+
+def check(now: datetime) -> Iterator[Finding]:
+    """Look whether the registry, its log and the copy of the log in Git say the same of what is in production."""
+    try:
+        address = params.load(params.Tracking, missing_ok=True).uri
+        found, entries = read(address, params.load(params.Register, missing_ok=True).name)
+    except StoreError:
+        return  # told where the registry is looked at
+    if last := lost(entries):
+        here = "no change in its log" if found else "no version"
+        said = f"the registry has {here} here, and {paths.AUDIT} says that version {last['to']} is in production"
+        yield Finding(tracking.SUBJECT, "fault", said, BACK)
+    elif number := moved([each.as_dict() for each in found], entries):
+        alias = next((f"version {each.number}" for each in found if CHAMPION in each.aliases), "no version")
+        said = f"the alias {CHAMPION} is at {alias}, and the log says that version {number} is in production"
+        yield Finding(tracking.SUBJECT, "fault", said, "python -m mlops audit verify")
 
 
 def _of_file(path: Path, name: str) -> Found:

@@ -30,12 +30,14 @@ def sync(
     registry.
 
     Raises:
-        StoreError: the command failed, and has said why; or the model is not the model of dvc.lock.
+        StoreError: the command failed, and has said why; or the model is missing, or not the model of dvc.lock.
     """
     if experiments:
         _sync_experiments(dry_run=dry_run)
         return
     expected = revisions.find("").digests.get(paths.MODEL.as_posix())
+    if expected is not None and not paths.MODEL.exists():
+        raise StoreError(f"{paths.MODEL} is missing: `dvc pull` brings it, or `dvc repro` makes it")
     if expected is None or not paths.MODEL.is_file() or cache.md5(paths.MODEL) != expected:
         raise StoreError(
             f"{paths.MODEL} is not the model of {paths.LOCK}, and was not loaded: delete it, and `dvc pull` brings "
