@@ -3,14 +3,16 @@
 import json
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 from mlops.__main__ import app
-from mlops.base import locks, params
+from mlops.base import files, locks, params
 from mlops.base.errors import ParameterError, StoreError
+from mlops.history import git, paths, revisions
 from mlops.registry.registry import Version
 from mlops.rollout import flow, image, package, release
 from mlops.rollout.release import Outcome, Released, Standing
@@ -32,7 +34,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(flow, "_way", lambda *_, **__: None)
     monkeypatch.setattr(flow, "_copy_log", lambda _: False)
     Path("params.yaml").write_text("register: {name: churn}\n")
+    judged(passed=True)
     return tmp_path
+
+
+def judged(*, passed: bool) -> None:
+    files.write_json(paths.REGISTRATION, {"passed": passed})
 
 
 def run(*arguments: str) -> Result:
@@ -67,6 +74,20 @@ def test_the_report_says_what_became_of_the_version_and_so_does_the_exit_code(
     found = json.loads(plain.stdout)
     assert (found["outcome"], found["version"], found["before"]) == (outcome, "3", "2")
     assert found["steps"] == ["recording the result in the registry", "the result is version 3 of churn"]
+
+
+def test_a_result_that_the_gate_refuses_now_is_not_delivered_as_the_version_of_an_earlier_one(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged(passed=False)
+    monkeypatch.setattr(release, "release", lambda *_: pytest.fail("it was released"))
+
+    done, planned = run("deliver", "--no-canary"), run("deliver", "--no-canary", "--dry-run")
+
+    assert (done.exit_code, planned.exit_code) == (3, 0)
+    assert "**No version was made: version 2 is in production.**" in done.stdout
+    last = "version: 3 has this model, but the gate refuses it now: nothing would be delivered"
+    assert planned.stdout.splitlines()[-1] == last
 
 
 @pytest.mark.parametrize(("mode", "code", "outcome"), [("enforce", 3, "refused"), ("dry_run", 0, "none asked for")])
@@ -111,11 +132,65 @@ def test_a_dry_run_says_each_step(project: Path, monkeypatch: pytest.MonkeyPatch
     assert not flow.FOLDER.exists()
 
 
-def test_what_is_no_package_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], package.Package]:
+    """A function that writes the package of version 3 to a place; what would be in it is stood in for."""
+
+    def fill(folder: Path, *_: Any) -> str:
+        folder.mkdir()
+        (folder / package.FACTS).write_text("{}")
+        return "churn"
+
+    monkeypatch.setattr(package, "_fill", fill)
+    monkeypatch.setattr(revisions, "of_result", lambda _: revisions.Revision("HEAD", "c" * 40))
+    monkeypatch.setattr(git, "run", lambda *_, **__: "1700000000")
+    return lambda place: package.write(VERSION, place)
+
+
+SOURCES = {"MANIFEST": "setup.py\nsrc/mine.py\n", "registration.json": "{}", "mine.py": "years of work"}
+
+
+@pytest.mark.parametrize("lacking", ["", *SOURCES])
+@pytest.mark.parametrize("name", ["mine", "mine.tar.gz"])
+def test_what_is_no_package_is_not_replaced(name: str, lacking: str, tmp_path: Path, written: Any) -> None:
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    for each in SOURCES.keys() - {lacking}:
+        (folder / each).write_text(SOURCES[each])
+    if name == "mine":
+        folder.rename(tmp_path / name)
+    else:
+        with tarfile.open(tmp_path / name, "w:gz") as archive:
+            archive.add(folder, "mine-1.0")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     with pytest.raises(StoreError, match="is there already, and is no package"):
-        package.write(VERSION, tmp_path / "mine")
+        written(tmp_path / name)
+
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_neither_a_file_nor_a_folder_that_only_has_the_name_is_replaced(tmp_path: Path, written: Any) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(b"\x1f\x8b not at all")
+    (tmp_path / "b.tar.gz").mkdir()
+    (tmp_path / "c").write_text("")
+    (tmp_path / "d").mkdir()
+
+    for name in ("a.tar.gz", "b.tar.gz", "c", "d"):
+        with pytest.raises(StoreError, match="is there already, and is no package"):
+            written(tmp_path / name)
+
+
+def test_a_package_replaces_its_like_and_an_archive_has_the_same_bytes_by_any_name(
+    tmp_path: Path, written: Any
+) -> None:
+    for name in ("folder", "folder", "one.tar.gz", "one.tar.gz", "other.tar.gz"):
+        assert written(tmp_path / name).files == 2
+
+    assert (tmp_path / "one.tar.gz").read_bytes() == (tmp_path / "other.tar.gz").read_bytes()
+    with package.unpacked(tmp_path / "one.tar.gz") as folder:
+        assert folder.name == "churn-3"
+        assert (folder / "MANIFEST").read_bytes() == (tmp_path / "folder" / "MANIFEST").read_bytes()
 
 
 def test_an_archive_has_the_same_bytes_whatever_the_files_on_disk_say_of_themselves(tmp_path: Path) -> None:
