@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("MLOPS_SERVER_URL", "MLOPS_ADMIN_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(flow, "_recorded", lambda *_: ["gate passed  minimum", "new run 1, version 3"])
-    facts = {"name": "churn", "model": "a" * 64, "commit": "c" * 40}
+    facts = {"name": "churn", "model": "a" * 64, "commit": "c" * 40, "delivered_from": "e" * 40}
     monkeypatch.setattr(flow, "_version", lambda: ("3", "2", dict(facts)))
     monkeypatch.setattr(flow, "_way", lambda *_, **__: None)
     monkeypatch.setattr(flow, "_copy_log", lambda _: False)
@@ -70,6 +72,7 @@ def test_the_report_says_what_became_of_the_version_and_so_does_the_exit_code(
     assert (done.exit_code, plain.exit_code) == (code, code)
     assert f"**{headline}**" in done.stdout
     assert "| requests in the canary | 31 to version 3, 1,029 to the version before |" in done.stdout
+    assert f"| commit of the version | `{'c' * 40}` |\n| delivered from | `{'e' * 40}` |" in done.stdout
     assert "@ada" not in done.stdout.replace("`@ada`", "")  # nobody is told by a report
     found = json.loads(plain.stdout)
     assert (found["outcome"], found["version"], found["before"]) == (outcome, "3", "2")
@@ -95,7 +98,7 @@ def test_a_result_that_the_gate_refuses_is_not_delivered(
     mode: str, code: int, outcome: str, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("params.yaml").write_text(f"register: {{name: churn, mode: {mode}}}\n")
-    monkeypatch.setattr(flow, "_version", lambda: ("", "2", {"name": "churn", "model": "a" * 64, "commit": ""}))
+    monkeypatch.setattr(flow, "_version", lambda: ("", "2", {"name": "churn"}))
 
     done = run("deliver", "--no-canary", "--json")
 
@@ -118,18 +121,64 @@ def test_of_two_at_once_the_second_says_so_and_stops(project: Path) -> None:
         run("deliver", "--no-canary")
 
 
-def test_a_dry_run_says_each_step(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("found", "settings", "last"),
+    [
+        ("c", {}, "production: it would wait for a person"),
+        ("", {"approval": "off"}, "production: it would wait for a person"),
+        ("c", {"approval": "off"}, "production: it would be promoted without a canary"),
+        ("c", {"approval": "off", "remade": "required"}, "production: it would be promoted without a canary"),
+    ],
+)
+def test_a_dry_run_says_each_step_and_where_it_would_wait(
+    found: str, settings: dict[str, Any], last: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     live = Version("2", ("champion",), "", "run", "", {})
-    monkeypatch.setattr(release, "standing", lambda _: Standing(VERSION, [], live, params.Register()))
+    uncommitted = replace(VERSION, tags={"model_digest": "a" * 64})  # `sync` is what would record its commit
+    standing = Standing(uncommitted, [], live, params.Register(**settings))
+    monkeypatch.setattr(release, "standing", lambda _: standing)
+    monkeypatch.setattr(
+        revisions, "commits_of", lambda *_, passed: [revisions.Commit(found * 40, "Ada")] if found and passed else []
+    )
 
     done = run("deliver", "--no-canary", "--reproduce", "--dry-run")
 
     assert done.exit_code == 0
-    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
-        *("sync", "sync", "version", "made again", "approval", "production"),
-    ]
-    assert "python -m mlops approve 3" in done.stdout
+    lines = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["sync", "sync", "version", "made again", "approval", "production"]
+    assert lines[-1] == last
+    assert ("no commit is known" in lines[-2]) == (not found)
+    assert ("python -m mlops approve 3" in lines[-2]) == (not settings)
     assert not flow.FOLDER.exists()
+
+
+def test_a_dry_run_of_a_result_without_a_version_waits_for_its_approval(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "_version", lambda: ("", "2", {}))
+
+    last = run("deliver", "--no-canary", "--dry-run").stdout.splitlines()[-1]
+
+    assert last == "approval: a new version has none: it would wait for a person"
+
+
+def test_a_delivery_from_a_branch_that_is_not_the_main_one_says_so(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    becomes(monkeypatch, "promoted")
+    said = {}
+    for branch, main in (("main", ""), ("main", "trunk"), ("trunk", "trunk"), ("master", ""), ("try/this", "")):
+        git.run("init", "--quiet")
+        git.run("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+        if main:
+            git.run("symbolic-ref", "refs/remotes/origin/HEAD", f"refs/remotes/origin/{main}")
+        done = run("deliver", "--no-canary")
+        said[branch] = done.stderr.splitlines()[0].partition(": this is ")[2]
+        assert done.exit_code == 0
+        shutil.rmtree(".git")
+
+    assert said.pop("try/this") == "delivered from the branch try/this, not from the main one"
+    assert set(said.values()) == {""}
 
 
 @pytest.fixture
