@@ -82,7 +82,7 @@ def planned(server: Client | None, *, remake: bool = False) -> list[str]:
         if live == number:
             return [*told, "nothing would be left to do"]
         if server and canary.is_of(admin.state(server)["route"], number):
-            running = "canary: it is running, and would be watched until the server promotes the version or rolls it back"
+            running = "canary: it is running, and watched until the server promotes the version or rolls it back"
             return [*told, running]
         if gone := release.taken_back(now.entries, now.version):
             return [*told, f"it would stay out, since it was rolled back on {gone['when'][:10]}: {gone['reason']}"]
