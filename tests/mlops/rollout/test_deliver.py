@@ -18,6 +18,8 @@ from mlops.history import git, paths, revisions
 from mlops.registry.registry import Version
 from mlops.rollout import flow, image, package, release
 from mlops.rollout.release import Outcome, Released, Standing
+from mlops.serving import admin
+from mlops.serving.client import Client
 from typer.testing import CliRunner
 
 VERSION = Version("3", (), "", "run", "", {"model_digest": "a" * 64, "commit": "c" * 40})
@@ -150,6 +152,27 @@ def test_a_dry_run_says_each_step_and_where_it_would_wait(
     assert ("no commit is known" in lines[-2]) == (not found)
     assert ("python -m mlops approve 3" in lines[-2]) == (not settings)
     assert not flow.FOLDER.exists()
+
+
+@pytest.mark.parametrize(
+    ("live", "route", "last"),
+    [
+        ("2", {"mode": "champion"}, "canary: it would be begun, and watched until the server promotes the version or"),
+        ("2", {"mode": "canary", "challenger": "3"}, "canary: it is running, and watched until the server promotes"),
+        ("", {"mode": "champion"}, "production: it would be promoted without a canary"),  # the first version of all
+    ],
+)
+def test_a_dry_run_with_a_server_says_what_a_delivery_does(
+    live: str, route: dict[str, Any], last: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A canary that a person has begun goes on without an approval.
+    approval = "required" if route["mode"] == "canary" else "off"
+    standing = Standing(VERSION, [], None, params.Register(approval=approval))
+    monkeypatch.setattr(release, "standing", lambda _: standing)
+    monkeypatch.setattr(flow, "_version", lambda: ("3", live, {"name": "churn"}))
+    monkeypatch.setattr(admin, "state", lambda _: {"route": route, "described": "all to version 2"})
+
+    assert flow.planned(Client("http://127.0.0.1:9"))[-1].startswith(last)
 
 
 def test_a_dry_run_of_a_result_without_a_version_waits_for_its_approval(
