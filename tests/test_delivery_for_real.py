@@ -88,7 +88,8 @@ def test_a_merge_is_packaged_and_promoted_by_its_canary_and_a_bad_one_is_rolled_
         assert in_production(team) == "2"
         with tarfile.open(runner.path / "package.tar.gz") as archive:
             archive.extractall(tmp_path / "unpacked", filter="data")
-        assert_whole(tmp_path / "unpacked" / "package", project)
+        [folder] = (tmp_path / "unpacked").iterdir()  # named after model and version
+        assert_whole(folder, project)
 
         # Main goes back to the first result, and now whoever knows the truth says that its answers are wrong.
         ada = ("-c", "user.name=Ada", "-c", "user.email=ada@localhost")

@@ -139,7 +139,8 @@ def tried(model: FittedModel, table: pd.DataFrame | None = None, **declared: Dec
     table = people() if table is None else table
     known = table[list(model.schema.columns)]
     found = model.predict(known, known[model.schema.target].to_numpy(dtype=None if not model.classes else object))
-    metrics = ["accuracy", "recall_positive", "f1_macro"] if model.classes else ["r2", "mae"]
+    of_classes = ["accuracy", "recall_positive", "precision_positive", "f1_macro", "roc_auc"]
+    metrics = of_classes if model.classes else ["r2", "mae"]
     reference = profile.profile(known, model.schema)
     return behaviour.run(declared, model, known, found, reference, metrics, 42)
 
@@ -256,7 +257,7 @@ def test_a_share_of_the_rows_may_fail_if_that_is_allowed() -> None:
     ],
 )
 def test_a_slice_is_the_rows_for_which_every_condition_holds(where: dict[str, Any], rows: Any) -> None:
-    result = one(two_classes(sane), "minimum", limit=0, where=where)
+    result = one(two_classes(sane), "minimum", limit=0.01, where=where)
 
     assert result["rows"] == int(rows(people()).fillna(False).sum())
 
@@ -325,7 +326,7 @@ def test_of_many_columns_some_hundred_odd_inputs_are_tried() -> None:
 
 def test_an_error_is_laid_to_the_odd_input_alone_that_raises_it() -> None:
     report = tried(
-        two_classes(no_news), odd=test_of("robustness"), same=test_of("invariance", change=OLDER, tolerance=1)
+        two_classes(no_news), odd=test_of("robustness"), same=test_of("invariance", change=OLDER, tolerance=0.9)
     )
 
     odd, same = report["tests"]
@@ -365,7 +366,7 @@ def test_without_a_row_to_judge_a_test_is_neither_passed_nor_failed() -> None:
 
     assert [test["passed"] for test in report["tests"]] == [None, None, None, True]
     assert (report["passed"], report["failed"], report["not_judged"]) == (1, 0, 3)
-    assert behaviour.sentence(report) == "1 of 4 behaviour tests passed, 3 without a row to judge"
+    assert behaviour.sentence(report) == "1 of 4 behaviour tests passed, 3 not judged"
 
 
 def test_the_same_input_gives_the_same_report_whatever_else_is_declared() -> None:
@@ -434,3 +435,42 @@ def test_what_there_is_not_is_one_clear_sentence(sentence: str) -> None:
 def test_a_direction_is_about_one_class_or_the_number(model: FittedModel, said: dict[str, Any], words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         one(model, "direction", change=OLDER, expect="increase", **said)
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "said", "words"),
+    [
+        (two_classes(sane), "invariance", {"change": OLDER, "tolerance": 1}, "tolerance is 1, so that the test can"),
+        (a_number(sane), "invariance", {"change": OLDER, "tolerance": 299}, "the target's range is 299"),
+        (three_classes(sane), "robustness", {"bound": 1}, "bound is 1, so that the test can never fail"),
+        (a_number(sane), "robustness", {"bound": 29_900}, "bound is 29900, so that the test can never fail"),
+        (two_classes(sane), "minimum", {"limit": 0}, "limit is 0: the test can never fail: accuracy is never below 0"),
+    ],
+)
+def test_a_test_that_no_model_can_fail_is_refused(
+    model: FittedModel, kind: str, said: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ParameterError, match=words):
+        one(model, kind, **said)
+
+
+def test_wide_limits_that_still_say_something_are_taken() -> None:
+    assert one(a_number(sane), "robustness", bound=900)["passed"]
+    assert one(two_classes(sane), "robustness")["passed"]
+    assert not one(two_classes(sane), "direction", change=OLDER, expect="decrease", tolerance=1, allowed=1)["passed"]
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "recall_positive", "precision_positive"])
+def test_a_metric_that_says_nothing_on_one_class_is_not_judged(metric: str) -> None:
+    result = one(two_classes(sane), "minimum", metric=metric, limit=0.5, where={"left": "No"})
+
+    assert (result["passed"], result["failures"], result["value"]) == (None, None, None)
+    assert "says nothing on 225 rows of one class" in result["sentence"]
+
+
+def test_what_can_be_judged_on_one_class_is() -> None:
+    sure = two_classes(lambda rows: 0 * sane(rows))
+
+    assert one(sure, "minimum", limit=0.9, where={"left": "No"})["passed"] is True
+    assert one(sure, "minimum", limit=0.9, where={"left": "Yes"})["passed"] is False
+    assert one(sure, "minimum", metric="recall_positive", limit=0.9, where={"left": "Yes"})["passed"] is False

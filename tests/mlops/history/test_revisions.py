@@ -81,6 +81,24 @@ def test_a_branch_that_only_the_remote_has_is_found_by_its_own_name(project, tmp
     assert revisions.find("elsewhere").commit == there
 
 
+# ---- who brought a result
+
+
+def test_a_commit_whose_gate_refused_the_model_brings_no_version(handmade):
+    digests = {"model": "1" * 64, "data": "2" * 64, "params": ""}
+    report = {"model_digest": digests["model"], "data_digest": digests["data"]}
+    handmade.write("params.yaml", "seed: 1\n")
+    handmade.write("reports/registration.json", {**report, "passed": False})
+    refused = handmade.commit("A limit that is too high")
+    assert revisions.commits_of(digests, passed=True) == []
+
+    handmade.write("reports/registration.json", {**report, "passed": True})
+    passed = handmade.commit("A lower limit")
+
+    assert [each.digest for each in revisions.commits_of(digests, passed=True)] == [passed]
+    assert [each.digest for each in revisions.commits_of(digests, passed=False)] == [refused]
+
+
 # ---- content
 
 

@@ -100,7 +100,8 @@ def test_rows_are_found_by_their_ids_in_the_log(project: Path, server: Server) -
     server.asked.clear()
     facts = json.loads(run(server, file, "--until", "2026-11-02", "--json"))
     assert sent(server) == {identity(1): "yes"}
-    assert facts == {"labels": 1, "sent": 1, "left_out": {"that was never asked about": 3}, "again": 0}
+    left_out = "that was not asked about within --until 2026-11-02"
+    assert facts == {"labels": 1, "sent": 1, "left_out": {left_out: 3}, "again": 0}
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,34 @@ def test_a_file_that_cannot_be_meant_is_named_before_anything_is_sent(
         run(server, file)
 
     assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "sentence"),
+    [
+        ('category, role: target, allowed: ["no", "yes"]', ["yes", "", "maybe"], "no class: give one of no, yes; noth"),
+        ("integer, role: target", ["3", "1", "many"], "labels.csv:4: the actual value is no integer; nothing was sent"),
+    ],
+)
+def test_a_label_that_the_schema_does_not_know_is_named_before_anything_is_sent(
+    project: Path, server: Server, target: str, values: list[str], sentence: str
+) -> None:
+    Path("schema.yaml").write_text(SCHEMA.replace("category, role: target", target), encoding="utf-8")
+    file = write("labels.csv", prediction_id=[identity(n) for n in range(3)], actual=values)
+
+    with pytest.raises(DataError, match=sentence):
+        run(server, file, "--rows", "1")
+
+    assert server.asked == []
+
+
+def test_classes_that_the_schema_only_warns_of_are_left_to_the_server(project: Path, server: Server) -> None:
+    known = "category, role: target, allowed: ['yes'], severity: warning"
+    Path("schema.yaml").write_text(SCHEMA.replace("category, role: target", known), encoding="utf-8")
+
+    run(server, write("labels.csv", prediction_id=[identity(1)], actual=["maybe"]))
+
+    assert sent(server) == {identity(1): "maybe"}
 
 
 def test_a_label_that_the_server_refuses_is_named_with_its_line(project: Path, server: Server) -> None:
@@ -151,7 +180,7 @@ def test_what_cannot_work_is_one_sentence(project: Path, server: Server) -> None
 
 def test_a_label_that_is_sent_again_keeps_the_time_when_it_first_came(tmp_path: Path) -> None:
     log = PredictionLog(tmp_path, "feedback")
-    for day, actual in ((1, "a"), (2, "a"), (3, "b"), (5, "a"), (6, "a"), (4, "b")):
+    for day, actual in ((1, "a"), (2, "a"), (3, "b"), (5, "a"), (4, "a")):
         log.append([{"id": identity(1), "time": f"1970-01-01T00:00:0{day}+00:00", "actual": actual}])
     log.close()
 

@@ -25,6 +25,7 @@ from mlops.evaluation.declaration import (
     Minimum,
     Robustness,
     Serving,
+    worst,
 )
 from mlops.training.metrics import HIGHER_IS_BETTER, Predictions, score, title
 from mlops.training.model import FittedModel
@@ -41,6 +42,7 @@ RELATIVE, ABSOLUTE, DIGITS = 1e-9, 1e-12, 9
 # Without a tolerance or a bound, as shares of the range of the answers: that of the target, or 1 for probabilities,
 # which cannot move further.
 TOLERANCE, BOUND = 0.01, 3.0
+ABSURD = 100.0  # ranges of a number: a bound that wide bounds nothing
 WIDEST = 2**62
 DATES = (-719_162.0, 2_932_896.0)  # the days of the years 1 and 9999, relative to 1970
 
@@ -149,7 +151,7 @@ def sentence(report: Mapping[str, Any]) -> str:
         return f"no behaviour tests: {report['note']}"
     failed = [test["name"] for test in report["tests"] if test["passed"] is False]
     names = f", failed: {', '.join(failed)}" if failed else ""
-    unjudged = f", {report['not_judged']} without a row to judge" if report["not_judged"] else ""
+    unjudged = f", {report['not_judged']} not judged" if report["not_judged"] else ""
     return f"{report['passed']} of {counted(len(report['tests']), 'behaviour test')} passed{unjudged}{names}"
 
 
@@ -163,6 +165,7 @@ def _trials(test: Declaration, given: Given, where: str) -> Iterator[Trial]:
         raise ParameterError(
             f"{where}.metric is {test.metric}, which is unknown: {nearest(test.metric, given.metrics)}"
         )
+    _can_fail(test, given, where)
     if isinstance(test, Direction):
         _class_of(test, given, f"{where}.of")
     if isinstance(test, Invariance | Direction):
@@ -176,6 +179,30 @@ def _trials(test: Declaration, given: Given, where: str) -> Iterator[Trial]:
         yield Trial(rows[chosen], {name: values.iloc[chosen] for name, values in changed.items()})
     if isinstance(test, Robustness):
         yield from _odd(test, given, rows, where)
+
+
+def _can_fail(test: Declaration, given: Given, where: str) -> None:
+    """Refuse a test that no model can fail; a direction with any tolerance can, by its mean."""
+    if isinstance(test, Minimum) and (why := worst(_metric(test, given), test.limit)):
+        raise ParameterError(f"{where}.limit is {test.limit:g}: {why}")
+    classes = given.model.classes
+    move = "a probability moves by 1 at most" if classes else f"the target's range is {given.range:g}"
+    if isinstance(test, Invariance) and test.tolerance is not None and test.tolerance >= given.range:
+        name, value = "tolerance", test.tolerance
+    elif (
+        isinstance(test, Robustness)
+        and test.bound is not None
+        and test.bound >= given.range * (1 if classes else ABSURD)
+    ):
+        name, value = "bound", test.bound
+        move += ", and without a bound all answers have to be finite"
+    else:
+        return
+    raise ParameterError(f"{where}.{name} is {value:g}, so that the test can never fail: {move}; give a smaller one")
+
+
+def _metric(test: Minimum, given: Given) -> str:
+    return given.metrics[0] if test.metric == "auto" else test.metric
 
 
 def _rows(test: Declaration, given: Given, where: str) -> NDArray[np.intp]:
@@ -313,13 +340,30 @@ def _outcome(test: Declaration, given: Given, trials: Sequence[Trial], answers: 
 
 
 def _of_minimum(test: Minimum, given: Given, rows: NDArray[np.intp]) -> Outcome:
-    metric = given.metrics[0] if test.metric == "auto" else test.metric
-    value = score(given.predictions.subset(np.sort(rows)))[metric]
+    metric, subset = _metric(test, given), given.predictions.subset(np.sort(rows))
+    value = score(subset)[metric]
+    if _says_nothing(metric, value, subset):
+        here = "of one class" if subset.classes and len(set(subset.actual.tolist())) == 1 else "as these"
+        told = f"{title(metric)} says nothing on {counted(len(rows), 'row')} {here}"
+        return Outcome(len(rows), None, None, f"{told}: choose another metric or other rows")
     more = HIGHER_IS_BETTER[metric]
     passed = bool(value >= test.limit if more else value <= test.limit)
     told = f"{value:.4f}" if np.isfinite(value) else "undefined"
     said = f"{title(metric)} is {told} on {counted(len(rows), 'row')}, expected {'≥' if more else '≤'} {test.limit:g}"
     return Outcome(len(rows), None, passed, said, value=float(value) if np.isfinite(value) else None)
+
+
+def _says_nothing(metric: str, value: float, found: Predictions) -> bool:
+    """Whether a metric is undefined on some rows, or the same for every model, because of what these rows are."""
+    if np.isnan(value):
+        return bool(np.isfinite(as_numbers(found)).all())  # else the answers are to blame
+    if found.positive is None:
+        return False
+    positive = found.actual == found.positive
+    if metric.endswith("_positive") and not positive.any():
+        return True
+    one_class = bool(positive.all() or not positive.any())
+    return one_class and metric in ("roc_auc", "average_precision", "precision_positive")
 
 
 def _of_change(test: Invariance | Direction, given: Given, trial: Trial, answers: Answers | None) -> Outcome:

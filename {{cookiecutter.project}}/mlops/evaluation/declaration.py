@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat
+from pydantic import AfterValidator, BeforeValidator, Field, FiniteFloat, ValidationInfo, field_validator
 
 from mlops.base.errors import nearest
 from mlops.base.names import visible
@@ -13,6 +13,7 @@ from mlops.base.params import Section, Share
 
 BOUNDS = ("min", "max")
 CHANGES = ("set", "add", "scale", "swap")
+LARGEST_LOSS = 37.0  # of log loss: a probability below 2^-52 counts as that
 
 
 def _is_value(value: Any) -> bool:
@@ -52,11 +53,35 @@ def _change(value: Any) -> Any:
     )
 
 
+def _some(value: float) -> float:
+    """A share that leaves something to fail."""
+    if value == 1:
+        raise ValueError("if every row may fail, the test can never fail: expected is a share below 1")
+    return value
+
+
+def worst(metric: str, limit: float) -> str:
+    """Why a minimum with this limit can never fail, in a sentence; "" if it can, or the metric is the project's own."""
+    from mlops.training.metrics import HIGHER_IS_BETTER, limits
+
+    if metric not in HIGHER_IS_BETTER:
+        return ""
+    (least, largest), more = limits(metric), HIGHER_IS_BETTER[metric]
+    largest = min(largest, LARGEST_LOSS) if metric == "log_loss" else largest
+    if not (limit <= least if more else limit >= largest):
+        return ""
+    return (
+        f"the test can never fail: {metric} is never {'below' if more else 'above'} {least if more else largest:g}, so "
+        f"give a {'larger' if more else 'smaller'} limit"
+    )
+
+
 Name = Annotated[str, AfterValidator(visible)]
 Condition = Annotated[Any, BeforeValidator(_condition)]
 Change = Annotated[Any, BeforeValidator(_change)]
 Changes = Annotated[dict[Name, Change], Field(min_length=1)]
 Tolerance = Annotated[FiniteFloat, Field(ge=0)]
+Allowed = Annotated[Share, AfterValidator(_some)]
 Label = str | bool | int | float
 
 
@@ -73,6 +98,13 @@ class Minimum(_Test):
     metric: str = "auto"
     limit: FiniteFloat
 
+    @field_validator("limit")
+    @classmethod
+    def _can_fail(cls, limit: float, info: ValidationInfo) -> float:
+        if why := worst(info.data.get("metric", ""), limit):
+            raise ValueError(why)
+        return limit
+
 
 class Invariance(_Test):
     """A change that must not matter: the answer of a row moves by `tolerance` at most, but for a share of the rows."""
@@ -80,7 +112,7 @@ class Invariance(_Test):
     kind: Literal["invariance"]
     change: Changes
     tolerance: Tolerance | None = None
-    allowed: Share = 0
+    allowed: Allowed = 0
 
 
 class Direction(_Test):
@@ -106,7 +138,7 @@ class Robustness(_Test):
     kind: Literal["robustness"]
     columns: Annotated[list[Name], Field(min_length=1)] | None = None
     bound: Tolerance | None = None
-    allowed: Share = 0
+    allowed: Allowed = 0
 
 
 class Serving(_Test):

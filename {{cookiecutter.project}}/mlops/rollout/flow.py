@@ -1,5 +1,6 @@
 """The delivery of what is checked out: recorded, judged by a canary, and in production or rolled back."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ from mlops.history import commands, git, paths, revisions
 from mlops.registry import audit, registry
 from mlops.rollout import canary, release
 from mlops.rollout.canary import Say, Watch
-from mlops.rollout.release import Released, Way
+from mlops.rollout.release import Released, Standing, Way
 from mlops.serving import admin
 from mlops.serving.client import Client
 
 FOLDER = Path(".mlops")
 BUSY = "another `deliver` is running in this project: it goes on, and this one stops"
+WAITS = "it would wait for a person"
 LONGEST_SUBJECT = 200  # characters
 # Outcomes that are no verdict against the version.
 FINE = ("promoted", "in production", "none asked for")
@@ -72,23 +74,45 @@ def planned(server: Client | None, *, remake: bool = False) -> list[str]:
         return [*told, f"version: {number} has this model, but the gate refuses it now: nothing would be delivered"]
     if not number:
         told.append("version: it would be registered, if no rule of the gate fails")
+        if params.load(params.Register).approval == "required":
+            return [*told, f"approval: a new version has none: {WAITS}"]
     else:
         now = release.standing(number)
         told.append(f"version: {number} of {facts['name']}, in production is {live or 'none'}")
         if live == number:
             return [*told, "nothing would be left to do"]
+        if server and canary.is_of(admin.state(server)["route"], number):
+            running = "canary: it is running, and watched until the server promotes the version or rolls it back"
+            return [*told, running]
         if gone := release.taken_back(now.entries, now.version):
             return [*told, f"it would stay out, since it was rolled back on {gone['when'][:10]}: {gone['reason']}"]
         if remake:
             remade = now.version.tags.get(registry.REMADE, "")
             told.append(f"made again: {remade or 'it would be, by `reproduce`'}")
-        told.append(f"approval: {now.missing or 'nothing is missing'}")
-    if server is None:
+        if missing := _after_steps(now, remake=remake).missing:
+            return [*told, f"approval: {missing}", f"production: {WAITS}"]
+        told.append("approval: nothing is missing")
+    if server is None or not live:
         return [*told, "production: it would be promoted without a canary"]
-    found = admin.state(server)
-    begun = "it is running, and would be" if canary.is_of(found["route"], number) else "it would be begun, and"
-    told.append(f"server: {found['described']}")
-    return [*told, f"canary: {begun} watched until the server promotes the version or rolls it back"]
+    told.append(f"server: {admin.state(server)['described']}")
+    return [*told, "canary: it would be begun, and watched until the server promotes the version or rolls it back"]
+
+
+def other_branch() -> str:
+    """The branch that is checked out, if it is not the main one of the remote; "" for that, and for a bare commit."""
+    branch = git.run("symbolic-ref", "--quiet", "--short", "HEAD", default="").strip()
+    main = git.run("symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD", default="").strip()
+    return "" if branch in ("main", main.removeprefix("origin/") or "master") else branch
+
+
+def _after_steps(now: Standing, *, remake: bool) -> Standing:
+    """How a version will stand when `sync` has recorded its commit, and `reproduce` has made it again."""
+    tags = dict(now.version.tags)
+    if not tags.get("commit") and not revisions.is_shallow():
+        tags["commit"] = next((each.digest for each in revisions.commits_of(now.version.digests, passed=True)), "")
+    if remake and not tags.get(registry.REMADE):
+        tags[registry.REMADE] = "reproduce"
+    return replace(now, version=replace(now.version, tags=tags))
 
 
 def _recorded(*options: str) -> list[str]:
@@ -112,7 +136,8 @@ def _version() -> tuple[str, str, dict[str, Any]]:
     with registry.configured() as (client, settings):
         known = registry.versions(client, settings.name)
     mine = [version for version in known if version.tags.get(registry.MODEL_DIGEST) == digest]
-    facts = {"name": settings.name, "model": digest, "commit": revisions.find("HEAD").commit}
+    facts = {"name": settings.name, "model": digest, "delivered_from": revisions.find("HEAD").commit}
+    facts["commit"] = mine[0].tags.get("commit", "") if mine else ""
     live = registry.in_production(known)
     return (mine[0].number if mine else ""), (live.number if live else ""), facts
 

@@ -6,9 +6,11 @@ of it since it was made; no time is in it but the commit's.
 
 import gzip
 import json
+import re
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -37,6 +39,7 @@ KEPT = (
     *("gate", "model_type", "framework", "environment", "training_type", "trigger", "reasons"),
 )
 SERVING = Path("serving")  # where the image looks for its model
+LINE = re.compile("[0-9a-f]{64}  (.+)")  # of a manifest: digest and path
 
 
 @dataclass(frozen=True)
@@ -78,25 +81,27 @@ def time_of(version: "Version") -> int:
 def write(version: "Version", to: Path) -> Package:
     """Write the package of a version; a package that is there already is replaced.
 
+    In an archive, all is in a folder that is named after model and version, whatever the archive's own name.
+
     Raises:
         StoreError: something else is there, a part of the version cannot be had, or the model is not the registered
             one.
     """
     archive = to.name.endswith(ARCHIVE)
-    if to.exists() and not (to.is_file() if archive else (to / MANIFEST).is_file()):
+    if to.exists() and not (to.is_file() == archive and _is_package(to)):
         raise StoreError(f"{to} is there already, and is no package: give another place, or delete it")
     revision = revisions.of_result(version.tags)
     time = git.run("log", "-1", "--format=%cI", revision.commit).strip()
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(".part", "package-", to.parent) as name:
         folder = Path(name, "package")
-        _fill(folder, version, revision, time)
+        model = _fill(folder, version, revision, time)
         listed = _listed(folder)
         files.write_text(folder / MANIFEST, "".join(f"{digest}  {path}\n" for path, digest in listed))
         digest = files.sha256(folder / MANIFEST)
         if archive:
             with files.written_whole(to) as part:
-                _pack(folder, to.name.removesuffix(ARCHIVE), part, time_of(version))
+                _pack(folder, f"{model}-{version.number}", part, time_of(version))
         else:
             if to.exists():
                 to.rename(Path(name, "old"))
@@ -117,7 +122,25 @@ def unpacked(place: Path) -> Iterator[Path]:
         yield folder
 
 
-def _fill(folder: Path, version: "Version", revision: Revision, time: str) -> None:
+def _is_package(place: Path) -> bool:
+    """Whether a folder or an archive is what `write` wrote: other folders have a file MANIFEST, too."""
+    try:
+        if place.is_dir():
+            text, facts = (place / MANIFEST).read_text(encoding="utf-8"), (place / FACTS).is_file()
+        else:
+            with tarfile.open(place) as archive:
+                (top,) = {name.partition("/")[0] for name in archive.getnames()}
+                facts = archive.getmember(f"{top}/{FACTS}").isfile()
+                manifest = archive.extractfile(f"{top}/{MANIFEST}")
+                text = manifest.read().decode() if manifest else ""
+    except (OSError, EOFError, KeyError, ValueError, tarfile.TarError, zlib.error):
+        return False
+    listed = [LINE.fullmatch(line) for line in text.splitlines()]
+    return facts and all(listed) and FACTS in [line[1] for line in listed if line]
+
+
+def _fill(folder: Path, version: "Version", revision: Revision, time: str) -> str:
+    """Write all but the manifest; the name of the model."""
     with registry.configured() as (client, settings):
         copy = versions.fetch(client, version, folder / SERVING)
     Path(copy.folder, versions.CHECK).unlink(missing_ok=True)  # rows of people
@@ -139,6 +162,7 @@ def _fill(folder: Path, version: "Version", revision: Revision, time: str) -> No
     files.write_json(folder / FACTS, facts)
     content = bill.bill(settings.name, _text(revision, paths.REQUIREMENTS), facts, time)
     files.write_text(folder / BILL, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return settings.name
 
 
 def _text(revision: Revision, path: Path) -> str:

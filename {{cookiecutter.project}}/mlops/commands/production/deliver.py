@@ -28,7 +28,7 @@ def deliver(
     The result is recorded as `sync` does. Its version has to be approved, as for `promote`. The running server then
     gives it a growing share of the requests, and promotes it or rolls it back. The key of the server is taken from
     MLOPS_ADMIN_KEY. The first version of all, and one with --no-canary, is promoted at once. What was interrupted goes
-    on with the same command.
+    on with the same command. From a branch that is not the main one, a line on standard error says so.
 
     The report is Markdown. The exit code is 0 if the version is in production, and 3 if it was rolled back, waits for
     a person, or is not decided yet.
@@ -40,6 +40,8 @@ def deliver(
     if no_canary == bool(url):
         missing = f"{admin.URL} is not set: give it the address of the model server, or --no-canary promotes at once"
         raise ParameterError("give the address of a model server, or --no-canary, and not both" if url else missing)
+    if branch := flow.other_branch():
+        _say(f"Warning: this is delivered from the branch {branch}, not from the main one")
     with ExitStack() as stack:
         server = stack.enter_context(admin.connected(url)) if url else None
         if dry_run:

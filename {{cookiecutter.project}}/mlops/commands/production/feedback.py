@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PREDICTION_ID, ACTUAL = "prediction_id", "actual"
 MOST_FAULTS = 5  # that are named
+MOST_CLASSES = 10  # that are listed
 AGAIN = "correct it and give the same command again: a label that comes twice counts once"
 
 Asked = Callable[["pd.DataFrame"], "list[Found | None]"]
@@ -51,6 +52,7 @@ class Labels:
     left_out: Counter[str] = field(default_factory=Counter)
     again: int = 0  # rows that asked for the same row more than once
     faults: list[tuple[int, str]] = field(default_factory=list)
+    unasked: str = "that was never asked about"
 
     def add(self, row: int, prediction: str, actual: Any) -> None:
         """Keep a label; another value for the same prediction is a fault."""
@@ -137,6 +139,8 @@ def _read(
             "column of the actual values with --actual"
         )
     labels = Labels()
+    if period := " ".join(f"--{name} {time}" for name, time in (("since", since), ("until", until)) if time):
+        labels.unasked = f"that was not asked about within {period}"
     with _log(schema, ids, since, until) as asked:
         for batch in deliveries.batches(file, [*ids, column], CELLS, terms):
             _take(batch, column, ids, schema, asked, labels)
@@ -187,20 +191,42 @@ def _take(
     labels.left_out["without an actual value yet"] += int((~given).sum())
     batch = batch[given]
     actuals = [as_json_value(value) for value in batch[column].tolist()]
+    no_label = _no_labels(batch[column], schema) if schema else {}
     if asked is None:
         for row, name, value in zip(batch.index.tolist(), batch[ids[0]].tolist(), actuals, strict=True):
-            if isinstance(name, str) and PREDICTION.fullmatch(name.strip()):
+            if row in no_label:
+                labels.faults.append((row, no_label[row]))
+            elif isinstance(name, str) and PREDICTION.fullmatch(name.strip()):
                 labels.add(row, name.strip(), value)
             else:
                 labels.faults.append((row, f"{PREDICTION_ID} is no id of a prediction: give that of the answer"))
     else:
         for row, found, value in zip(batch.index.tolist(), asked(batch[ids]), actuals, strict=True):
             if found is None:
-                labels.left_out["that was never asked about"] += 1
+                labels.left_out[labels.unasked] += 1
+            elif row in no_label:
+                labels.faults.append((row, no_label[row]))
             else:
                 labels.again += found.predictions > 1
                 labels.add(row, found.prediction_id, value)
     labels.left_out = +labels.left_out
+
+
+def _no_labels(values: "pd.Series", schema: "Schema") -> dict[int, str]:
+    """What is wrong with a value, by the row: it is not of the target's type, or none of the classes in the schema.
+
+    The server reads it so, too. A model may have classes beyond those that the schema only warns of.
+    """
+    from mlops.data import rows
+
+    target = schema.columns[schema.target]
+    found, wrong = rows.read(values, target, schema.missing)
+    faults = dict.fromkeys(values.index[wrong].tolist(), f"the actual value is no {target.type}")
+    if target.allowed and target.severity == "error":
+        listed = ", ".join(target.allowed[:MOST_CLASSES]) + (" …" if len(target.allowed) > MOST_CLASSES else "")
+        unknown = values.index[~wrong & ~found.isin(target.allowed).to_numpy(dtype=bool)]
+        faults |= dict.fromkeys(unknown.tolist(), f"the actual value is no class: give one of {listed}")
+    return faults
 
 
 def _parts(labels: dict[str, Label], rows: int) -> Iterator[list[tuple[str, Label]]]:
