@@ -56,7 +56,7 @@ def test_the_summary_of_the_demo_shows_metrics_gate_and_drift(pipeline: BakedPro
     done = pipeline.run("python", str(TEMPLATE / "tests" / "summary.py"), str(pipeline.path))
 
     assert done.returncode == 0, done.stderr
-    gate = "Gate: passed (skill, minimum, overfitting, worst_group, fairness, validation)"
+    gate = "Gate: passed (skill, minimum, overfitting, worst_group, fairness, validation, behaviour)"
     for words in ("accuracy", gate, "Drift: 0 of 19 features drifted", "dvc repro"):
         assert words in done.stdout
 

@@ -73,7 +73,7 @@ def test_no_word_is_missing_and_none_is_left_over() -> None:
     [
         ("    ja: 手動プロセス\n", "", "levels.0.name.ja is missing"),
         ("version: '1.0'\n", "", "version is missing"),
-        ("      no_versioning:\n", "      local_files:\n", "is no valid YAML"),
+        ("      no_versioning:\n", "      local_files:\n", "has local_files twice"),
         ("  model:\n    en: Model development", "  modell:\n    en: Model development", "areas has data, modell"),
         ("threshold: 70 ", "threshold: 170 ", "threshold is 170"),
         ("done: [1.model.tracker]", "done: [1.model.trackers]", "the criterion 1.model.trackers: did you mean 1.model"),
