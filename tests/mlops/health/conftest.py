@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +39,8 @@ class Project(HandMade):
 
     def shell(self, command: str) -> None:
         """Run the command of a finding, as it stands."""
-        environment = {**os.environ, "EDITOR": "true"}
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # a person's environment is active
+        environment = {**os.environ, "EDITOR": "true", "PATH": path}
         done = subprocess.run(["bash", "-c", command], cwd=self.path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 

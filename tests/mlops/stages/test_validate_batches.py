@@ -66,7 +66,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def prepared(folder: Path) -> dict[str, bytes]:
     """The bytes of all that `prepare` writes."""
     names = ("train.parquet", "test.parquet", "reference.parquet", "dataset.json")
-    prepare.main(Path("raw"), Path("schema.yaml"), *(folder / name for name in names))
+    prepare.main(Path("raw"), Path("events"), Path("schema.yaml"), *(folder / name for name in names))
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
