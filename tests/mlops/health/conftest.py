@@ -39,7 +39,8 @@ class Project(HandMade):
 
     def shell(self, command: str) -> None:
         """Run the command of a finding, as it stands."""
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # a person's environment is active
+        # A person's environment is active.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**os.environ, "EDITOR": "true", "PATH": path}
         done = subprocess.run(["bash", "-c", command], cwd=self.path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
