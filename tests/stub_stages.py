@@ -16,6 +16,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 Settings = dict[str, Any]
+# Options that name what a stage reads; all others name what it writes.
+READ = {"evaluate": ("tests",), "register": ("slices", "plots", "predictions", "reference")}
 
 
 def files_of(path: Path) -> list[Path]:
@@ -86,8 +88,8 @@ def main(stage: str, arguments: list[str]) -> None:
     said = globals()[stage](settings, inputs)
     for option, value in options.items():
         path, name = Path(value), option.removeprefix("--")
-        if stage == "register" and name in ("slices", "plots", "predictions", "reference"):
-            continue  # what it reads
+        if name in READ.get(stage, ()):
+            continue
         if name == "plots":
             path = path / "importances.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
