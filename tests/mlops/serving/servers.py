@@ -5,8 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
+
+import pytest
+from mlops.serving import client
 
 # Status, content (JSON unless it is bytes) and headers; None cuts the connection off without an answer.
 Answer = tuple[int, Any, dict[str, str]] | None
@@ -74,3 +78,11 @@ def running(answer: Callable[[Asked], Answer]) -> Iterator[Server]:
         finally:
             listening.shutdown()
             thread.join()
+
+
+def in_project(folder: Path, schema: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in with this schema, where a client does not pause before it tries again."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(client, "PAUSES", (0.0, 0.0))
+    (folder / "schema.yaml").write_text(schema, encoding="utf-8")
+    return folder

@@ -15,7 +15,7 @@ from mlops.serving import client
 from mlops.serving.client import Client, RefusedError
 from typer.testing import CliRunner
 
-from .servers import Answer, Asked, Server, running
+from .servers import Answer, Asked, Server, in_project, running
 
 SCHEMA = """
 columns:
@@ -47,9 +47,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(client, "PAUSES", (0.0, 0.0))
-    (tmp_path / "schema.yaml").write_text(SCHEMA, encoding="utf-8")
+    in_project(tmp_path, SCHEMA, monkeypatch)
     pd.DataFrame(ROWS).to_csv("rows.csv", index=False)
     return tmp_path
 

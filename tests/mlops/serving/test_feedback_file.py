@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from mlops.__main__ import app
 from mlops.base.errors import DataError, ParameterError, StoreError
-from mlops.serving import client, prediction_log
+from mlops.serving import prediction_log
 from mlops.serving.prediction_log import PredictionLog
 from typer.testing import CliRunner
 
-from .servers import Answer, Asked, Server, running
+from .servers import Answer, Asked, Server, in_project, running
 
 SCHEMA = """
 missing: ['', '?']
@@ -41,10 +41,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(client, "PAUSES", (0.0, 0.0))
-    (tmp_path / "schema.yaml").write_text(SCHEMA, encoding="utf-8")
-    return tmp_path
+    return in_project(tmp_path, SCHEMA, monkeypatch)
 
 
 def run(server: Server, *options: str) -> str:

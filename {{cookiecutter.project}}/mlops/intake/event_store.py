@@ -23,6 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import StoreError
+from mlops.base.transactions import transaction
 from mlops.data import event_features
 from mlops.data.event_features import Events
 
@@ -86,7 +87,7 @@ class Stored:
         whole = pd.api.types.is_integer_dtype(entities.dtype)
         with _told(path()):
             connection = self._connection()
-            with _transaction(connection, "BEGIN"):
+            with transaction(connection, "BEGIN"):
                 known = _tables(connection).get(table)
                 if known is None or not set(columns) <= set(known.columns) or known.whole != whole:
                     raise StoreError(_mismatch(table, columns, known))
@@ -208,7 +209,7 @@ def add(
         _check_own(connection, there)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        with _transaction(connection, "BEGIN IMMEDIATE"):
+        with transaction(connection):
             _make(connection)
             known = _tables(connection).get(table)
             anew = known is not None and (known.columns != names or known.whole != whole)
@@ -296,18 +297,6 @@ def _parts(
             copies[part].tolist(),
             strict=True,
         )
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
-    connection.execute(begin)
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):  # a full disk may have rolled it back already
-            connection.execute("ROLLBACK")
-        raise
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 from mlops.base import locks
 from mlops.base.errors import StoreError
+from mlops.base.transactions import transaction
 from mlops.serving import routing
 from mlops.serving.routing import Decision, Route, Variant
 
@@ -207,15 +208,8 @@ def _changed(connection: sqlite3.Connection) -> Iterator[None]:
     Raises:
         StoreError: the disk is full, another process holds the file for too long, and the like.
     """
-    with _told(_path(connection)):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            connection.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):  # a full disk may have rolled it back already
-                connection.execute("ROLLBACK")
-            raise
+    with _told(_path(connection)), transaction(connection):
+        yield
 
 
 def add(connection: sqlite3.Connection, batch: Batch, now: float | None = None) -> list[str]:

@@ -150,10 +150,8 @@ def features_are_useful(facts: Facts) -> Answer:
     """It is known how much each feature contributes."""
     if own := facts.own:
         name = "reports/plots/importances.csv"
-        if outdated := own.outdated("reports/evaluation.json"):
-            return outdated
-        if own.at(name) not in facts.repository.files:
-            return no("report_missing", path=own.at(name))
+        if unmade := own.unmade(name, "reports/evaluation.json"):
+            return unmade
         return yes("own", own.report_source(name), automatic=facts.runs_pipeline)
     if used := facts.uses("explainer"):
         practised = next((use for use in used if use.path in facts.practised), None)

@@ -239,10 +239,8 @@ def model_is_debuggable(facts: Facts) -> Answer:
     """Single answers of the model can be explained."""
     if own := facts.own:
         name = "reports/plots/partial_dependence.csv"
-        if outdated := own.outdated("reports/evaluation.json"):
-            return outdated
-        if own.at(name) not in facts.repository.files:
-            return no("report_missing", path=own.at(name))
+        if unmade := own.unmade(name, "reports/evaluation.json"):
+            return unmade
         return yes("own", own.report_source(name))
     if used := facts.uses("explainer"):
         return yes("tool", facts.use_source(used[0]), tool=used[0].tool)

@@ -95,6 +95,13 @@ class Own:
             return answers.no("report_unreadable", self.report_source(name), path=path)
         return None
 
+    def unmade(self, name: str, report: str) -> Answer | None:
+        """The answer of a file that is missing, or whose stage's report does not count; None if it counts."""
+        if outdated := self.outdated(report):
+            return outdated
+        path = self.at(name)
+        return None if path in self.repository.files else answers.no("report_missing", path=path)
+
     @cached_property
     def audit(self) -> list[dict[str, Any]]:
         """The entries of the audit log, oldest first: of the registry, or where none can be read of its copy in Git."""

@@ -218,13 +218,18 @@ def simpler_is_not_better(facts: Facts) -> Answer:
     return facts.absent("none")
 
 
+def _compares_groups(facts: Facts) -> Answer:
+    """A tool compares groups."""
+    if used := facts.uses("fairness"):
+        return yes("tool", facts.use_source(used[0]), automatic=used[0].path in facts.practised, tool=used[0].tool)
+    return facts.absent("none")
+
+
 def slices(facts: Facts) -> Answer:
     """Quality is sufficient on each group that matters."""
     own = facts.own
     if own is None:
-        if used := facts.uses("fairness"):
-            return yes("tool", facts.use_source(used[0]), automatic=used[0].path in facts.practised, tool=used[0].tool)
-        return facts.absent("none")
+        return _compares_groups(facts)
     if outdated := own.outdated("reports/evaluation.json"):
         return outdated
     name = "reports/slices.csv"
@@ -238,9 +243,7 @@ def inclusion(facts: Facts) -> Answer:
     """The model treats groups of people alike."""
     own = facts.own
     if own is None:
-        if used := facts.uses("fairness"):
-            return yes("tool", facts.use_source(used[0]), automatic=used[0].path in facts.practised, tool=used[0].tool)
-        return facts.absent("none")
+        return _compares_groups(facts)
     name = "reports/fairness.json"
     if outdated := own.outdated(name):
         return outdated

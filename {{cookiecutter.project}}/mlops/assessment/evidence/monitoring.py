@@ -50,13 +50,12 @@ def performance(facts: Facts) -> Answer:
 def drift(facts: Facts) -> Answer:
     """Drift of the data is looked for."""
     if own := facts.own:
-        if outdated := _outdated(facts, own):
-            return outdated
-        report = own.report(DRIFT)
-        if not report.get("delivery"):
-            return no("no_delivery", own.report_source(DRIFT))
+        if unwatched := _unwatched(facts, own):
+            return unwatched
         automatic = facts.runs_pipeline
-        return yes("own", own.report_source(DRIFT), automatic=automatic, verdict=str(report.get("verdict", "")))
+        return yes(
+            "own", own.report_source(DRIFT), automatic=automatic, verdict=str(own.report(DRIFT).get("verdict", ""))
+        )
     return _watched(facts, "drift")
 
 
@@ -180,11 +179,8 @@ def dependencies_notify(facts: Facts) -> Answer:
 def invariants_hold(facts: Facts) -> Answer:
     """What must hold of the input is checked on what comes in."""
     if own := facts.own:
-        if outdated := _outdated(facts, own):
-            return outdated
-        report = own.report(DRIFT)
-        if not report.get("delivery"):
-            return no("no_delivery", own.report_source(DRIFT))
+        if unwatched := _unwatched(facts, own):
+            return unwatched
         return yes("own", own.report_source(DRIFT), automatic=facts.runs_pipeline)
     used = [use for use in facts.uses("check") if use.path in facts.practised]
     if used:
@@ -279,6 +275,13 @@ def _outdated(facts: Facts, own: Own) -> Answer | None:
     if source.age_days is not None and source.age_days > OUTDATED:
         return no("watched_long_ago", source, days=round(source.age_days))
     return None
+
+
+def _unwatched(facts: Facts, own: Own) -> Answer | None:
+    """Why the report of monitoring does not count, or that it is of no delivery; None if there is a delivery in it."""
+    if outdated := _outdated(facts, own):
+        return outdated
+    return None if own.report(DRIFT).get("delivery") else no("no_delivery", own.report_source(DRIFT))
 
 
 def _alerts(own: Own) -> bool:

@@ -17,7 +17,7 @@ from mlops.base import console, params
 from mlops.base.errors import DataError, ParameterError, StoreError, counted
 from mlops.commands.data import ingest_predictions
 from mlops.commands.options import AsJson, DryRun
-from mlops.commands.production.predict import CELLS, KEY, TOO_LARGE, as_json_value
+from mlops.commands.production.predict import CELLS, KEY, as_json_value, first_fault, smaller
 from mlops.data.digest import PREDICTION
 from mlops.intake import deliveries, tables
 from mlops.intake.deliveries import Terms
@@ -247,11 +247,7 @@ def _send(asking: Client, part: list[tuple[str, Label]], file: Path, terms: Term
         return asking.feedback([(name, label.actual) for name, label in part])
     except RefusedError as refused:
         if isinstance(refused.detail, str):
-            smaller = "; a smaller --rows makes smaller requests" if refused.status == TOO_LARGE else ""
-            raise StoreError(f"{refused.detail} ({before}){smaller}; {AGAIN.partition(' and ')[2]}") from None
-        first, more = refused.detail[0], len(refused.detail) - 1
-        place = str(file)
-        if first.get("row"):
-            [place] = deliveries.locate(file, [part[first["row"] - 1][1].row], terms)
-        others = f" (and {more} more faults in the same request)" if more else ""
-        raise DataError(f"{place}: {first['fault']}{others}; {before}: {AGAIN}") from None
+            raise StoreError(f"{refused.detail} ({before}){smaller(refused)}; {AGAIN.partition(' and ')[2]}") from None
+        faults = [each | {"column": ""} for each in refused.detail]  # the server's name of it is not the file's
+        fault = first_fault(faults, file, [label.row for _, label in part], terms, "the same request")
+        raise DataError(f"{fault}; {before}: {AGAIN}") from None

@@ -91,15 +91,25 @@ def _answers(asking: Client, part: "pd.DataFrame", file: Path, terms: Terms) -> 
         return asking.predict(records)
     except RefusedError as refused:
         if isinstance(refused.detail, str):
-            smaller = "; a smaller --rows makes smaller requests" if refused.status == TOO_LARGE else ""
-            raise StoreError(f"{refused.detail} ({_from(part)} of {file} were asked about){smaller}") from None
-        first, more = refused.detail[0], len(refused.detail) - 1
-        place = str(file)
-        if first.get("row"):
-            [place] = deliveries.locate(file, [int(part.index[first["row"] - 1])], terms)
-        column = f"{first['column']}: " if first.get("column") else ""
-        others = f" (and {more} more faults in {_from(part)})" if more else ""
-        raise DataError(f"{place}: {column}{first['fault']}{others}; no answers were written") from None
+            raise StoreError(f"{refused.detail} ({_from(part)} of {file} were asked about){smaller(refused)}") from None
+        fault = first_fault(refused.detail, file, part.index.tolist(), terms, _from(part))
+        raise DataError(f"{fault}; no answers were written") from None
+
+
+def smaller(refused: RefusedError) -> str:
+    """What helps where a request was too large; else nothing."""
+    return "; a smaller --rows makes smaller requests" if refused.status == TOO_LARGE else ""
+
+
+def first_fault(faults: list[dict[str, Any]], file: Path, rows: list[int], terms: Terms, where: str) -> str:
+    """The first fault of a request with its place in the file; `rows` are the places of what was sent in the file."""
+    first, more = faults[0], len(faults) - 1
+    place = str(file)
+    if first.get("row"):
+        [place] = deliveries.locate(file, [rows[first["row"] - 1]], terms)
+    column = f"{first['column']}: " if first.get("column") else ""
+    others = f" (and {more} more faults in {where})" if more else ""
+    return f"{place}: {column}{first['fault']}{others}"
 
 
 def _from(part: "pd.DataFrame") -> str:
