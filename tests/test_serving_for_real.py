@@ -222,8 +222,14 @@ def test_every_request_has_a_line_with_its_id_and_every_prediction_a_record(
 ) -> None:
     (found,) = predicted(server, rows[:1], **{"x-request-id": "mine-1"})
 
-    lines = [json.loads(line) for line in server.requests.read_text().splitlines()]
-    (line,) = [line for line in lines if line["request"] == "mine-1"]
+    def written() -> list[dict[str, Any]]:  # after the answer
+        lines = [
+            json.loads(line) for line in server.requests.read_text().splitlines(keepends=True) if line.endswith("\n")
+        ]
+        return [line for line in lines if line["request"] == "mine-1"]
+
+    eventually(written, "the request has no line")
+    (line,) = written()
     assert (line["status"], line["path"], line["method"]) == (200, "/predict", "POST")
     traced = answers(team("rita"), "trace", found["prediction_id"])
     assert "version 1" in traced

@@ -15,6 +15,7 @@ import mlflow
 import pytest
 from click.testing import CliRunner
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from mlflow.experiments import commands as experiments_of_mlflow
 from mlops.base import files, model_files
 from mlops.base.errors import StoreError
@@ -110,6 +111,23 @@ def test_a_run_holds_parameters_metrics_tags_digests_files_and_the_model(store: 
     assert version.tags[registry.MODEL_DIGEST] == result.digests["model"]
     assert [file.path for file in client.list_artifacts(recorded.run_id, "reports")] == ["reports/facts.json"]
     assert mlflow.pyfunc.load_model(f"models:/{result.name}/1").predict({"x": 0.0})["prediction"].tolist() == ["no"]
+
+
+def test_who_is_second_to_name_the_same_data_tries_again(
+    store: str, result: recording.Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = MlflowClient.log_inputs, []
+
+    def raced(self: MlflowClient, *arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 1:  # as a server answers two at once
+            raise MlflowException("(psycopg.errors.UniqueViolation) duplicate key value violates dataset_pk")
+        real(self, *arguments)
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", raced)
+    recorded = recording.record(result, True, store, EXPERIMENT)
+
+    assert len(MlflowClient(store).get_run(recorded.run_id).inputs.dataset_inputs) == 1
 
 
 def test_an_interruption_between_a_run_and_its_id_leaves_no_run(

@@ -233,6 +233,7 @@ def _wait_for_earlier(client: "Client", home: str, result: Result, run: "Run") -
 def _log_data(client: "Client", run_id: str, result: Result) -> None:
     """Name the data that the run read as MLflow's dataset."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.exceptions import MlflowException
 
     data = Dataset(
         name=result.name,
@@ -241,7 +242,13 @@ def _log_data(client: "Client", run_id: str, result: Result) -> None:
         source=json.dumps({"path": "data/raw"}),
         profile=json.dumps(dict(result.data)),
     )
-    client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
+    inputs = [DatasetInput(data, [InputTag("mlflow.data.context", "training")])]
+    try:
+        client.log_inputs(run_id, inputs)
+    except MlflowException:
+        # MLflow looks for the dataset and then adds it: who adds it second at the same moment is refused, and finds it
+        # the next time.
+        client.log_inputs(run_id, inputs)
 
 
 def _take_back_run(client: "Client", run_id: str) -> None:
