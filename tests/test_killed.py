@@ -6,6 +6,7 @@ that it was about to write anew is cut off, as it is when a writer is killed. DV
 
 import gc
 import io
+import json
 import logging
 import os
 import shutil
@@ -39,6 +40,13 @@ from tests.conftest import PROJECT, TEMPLATE, BakedProject, baked, generate, hoo
 
 KILLED = -signal.SIGKILL
 NEW = ".git/new.csv"
+DIGESTS = {"model": "m" * 64, "data": "d" * 64, "params": "", "code": "c" * 64}
+TASK = "classification"
+NUMBER = {"columns": {"x": {"type": "number"}, "y": {"type": "category", "role": "target"}}}
+REGISTER = """\
+register: {name: demo, approval: "off"}
+tracking: {uri: "", experiment: demo}
+"""
 BROKEN = 1
 WRITING = ("INSERT", "UPDATE", "DELETE")  # where a kill falls between them, SQLite takes the transaction back
 DATABASE = ("os.rename", ("database",))
@@ -315,43 +323,80 @@ def test_sweep(fresh: Callable[[], Path]) -> None:
         assert leftovers() == []
 
 
-def test_what_sync_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    base = tmp_path / "base"
+@pytest.fixture
+def registering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], Callable[[], Path]]:
+    """A function that makes a folder with a model and an empty store, and gives one that copies it and goes there."""
+    base, number = tmp_path / "base", iter(range(1000))
     (base / ".dvc" / "tmp").mkdir(parents=True)
-    monkeypatch.chdir(base)
-    model = make_pipeline(DummyClassifier()).fit([[0.0], [1.0]], ["no", "yes"])
-    schema = Schema.model_validate({"columns": {"x": {"type": "number"}, "y": {"type": "category", "role": "target"}}})
-    model_files.write(Path("models/model"), fitted_model(model, schema, "classification", "yes", 1))
-    digests = {"model": "m" * 64, "data": "d" * 64, "params": "p" * 64, "code": "c" * 64}
-    result = recording.Result(
-        "demo",
-        digests,
-        {},
-        {"accuracy": 0.5},
-        {},
-        Path("models/model"),
-        ["scikit-learn"],
-        [Path("models/model")],
-    )
-
-    def record() -> None:
-        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it
-        recording.record(result, True, f"sqlite:///{Path.cwd().as_posix()}/mlflow.db", "demo")
 
     def fresh() -> Path:
         folder = shutil.copytree(base, tmp_path / f"{next(number)}")
         monkeypatch.chdir(folder)
+        monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it
         return folder
 
-    number = iter(range(1000))
-    with registry.opened(f"sqlite:///{base.as_posix()}/mlflow.db"):
-        pass  # to make a store takes seconds
-    for folder, at in completed(fresh, record):
+    def made(recorded: bool) -> Callable[[], Path]:
+        monkeypatch.chdir(base)
+        for name, value in {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}.items():
+            monkeypatch.setenv(name, value)
+        model = make_pipeline(DummyClassifier()).fit([[0.0], [1.0]], ["no", "yes"])
+        model_files.write(Path("models/model"), fitted_model(model, Schema.model_validate(NUMBER), TASK, "yes", 1))
+        with registry.opened(f"sqlite:///{base.as_posix()}/mlflow.db"):
+            pass  # to make a store takes seconds
+        if recorded:
+            monkeypatch.delenv("MLFLOW_TRACKING_URI")
+            record()
+            report = {"model_digest": DIGESTS["model"], "data_digest": DIGESTS["data"], "passed": True}
+            for name, text in {"reports/registration.json": json.dumps(report), "params.yaml": REGISTER}.items():
+                Path(name).parent.mkdir(exist_ok=True)
+                Path(name).write_text(text)
+            person = ("-c", "user.name=Ada", "-c", "user.email=ada@localhost")
+            for git in (("init", "--quiet"), ("add", "reports", "params.yaml"), (*person, "commit", "--quiet", "-mx")):
+                subprocess.run(["git", *git], check=True)
+            subprocess.run(["git", "config", "user.email", "bob@localhost"], check=True)
+            subprocess.run(["git", "config", "user.name", "Bob"], check=True)
+        return fresh
+
+    return made
+
+
+def record() -> None:
+    """What `sync` does with a result."""
+    model = Path("models/model")
+    result = recording.Result("demo", DIGESTS, {}, {"accuracy": 0.5}, {}, model, ["scikit-learn"], [model])
+    recording.record(result, True, f"sqlite:///{Path.cwd().as_posix()}/mlflow.db", "demo")
+
+
+def aliases(folder: Path) -> list[tuple[str, int]]:
+    with closing(sqlite3.connect(folder / "mlflow.db")) as store:
+        return sorted(store.execute("SELECT alias, version FROM registered_model_aliases").fetchall())
+
+
+def test_what_sync_records(registering: Callable[[bool], Callable[[], Path]]) -> None:
+    for folder, at in completed(registering(False), record):
         with closing(sqlite3.connect(folder / "mlflow.db")) as store:
             runs = store.execute("SELECT status FROM runs WHERE lifecycle_stage = 'active'").fetchall()
             versions = store.execute("SELECT version FROM model_versions WHERE name = 'demo'").fetchall()
-            aliases = store.execute("SELECT alias, version FROM registered_model_aliases").fetchall()
-        assert (runs, versions, aliases) == ([("FINISHED",)], [(1,)], [("challenger", 1)]), at
+        assert (runs, versions, aliases(folder)) == ([("FINISHED",)], [(1,)], [("challenger", 1)]), at
+        assert list(folder.rglob("*.part*")) == [], at
+
+
+def test_promote(registering: Callable[[bool], Callable[[], Path]]) -> None:
+    """The second try may find nothing left to do, which is an error of its own; one change has one entry."""
+    fresh, command = registering(True), mlops("promote", "1", "--reason", "it is good")
+    fresh()
+    command()
+    fresh()
+    code, changes = run(command)
+    assert (code, changes > 5) == (0, True), said()
+    for at in moments(changes):
+        folder = fresh()
+        assert run(command, at)[0] == KILLED, said()
+        again, _ = run(command)
+        assert again == 0 or "is in production already" in said(), f"{at}: {said()}"
+        log = (folder / "reports" / "audit.jsonl").read_text().splitlines()
+        assert [json.loads(line)["action"] for line in log] == ["promote"], at
+        assert aliases(folder) == [("challenger", 1), ("champion", 1)], at
         assert list(folder.rglob("*.part*")) == [], at
 
 
