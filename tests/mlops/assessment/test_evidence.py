@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from mlops.assessment.evidence import answers, gathering
+from mlops.assessment.evidence.code import CONFIGURED, HAND, NOTHING, SYSTEM
 from mlops.assessment.evidence.commands import commands
 from mlops.assessment.evidence.facts import Facts
 from mlops.assessment.evidence.systems import Version
@@ -50,6 +51,11 @@ def own(*, with_facts: Mapping[str, Any] | None = None, **changes: Any) -> Given
 
 def other(files: Mapping[str, str | bytes], **more: Any) -> Given:
     return lambda: facts(files, **more)
+
+
+def told(files: Mapping[str, str]) -> dict[str, str]:
+    """Files of code, and a README that says how to run them."""
+    return {**files, "README.md": "".join(f"    python {path}\n" for path in files)}
 
 
 def in_ci(*commands: str, **more: Any) -> dict[str, str]:
@@ -113,7 +119,7 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("data_versions", own(), "true", "dvc"),
     ("data_versions", other({"a.dvc": "outs:\n- {md5: x, path: a}\n"}), "true", "dvc_alone"),
     ("data_versions", other({"a.csv": "version https://git-lfs.github.com/spec/v1\n"}), "true", "lfs"),
-    ("data_versions", other({"a.py": "import lakefs\nlakefs.repository('r')\n"}), "true", "tool"),
+    ("data_versions", other(told({"a.py": "import lakefs\nlakefs.repository('r')\n"})), "true", "tool"),
     ("data_versions", other({".dvc/config": "", "a.dvc": "outs:\n- {path: a}\n"}), "false", "dvc_empty"),
     ("data_versions", other({"a.py": "# import lakefs\n"}), "false", "none"),
     ("data_checks", own(), "true", "validated"),
@@ -133,7 +139,7 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("data_checks", other({}), "false", "none"),
     ("lineage", own(), "true", "lock"),
     ("lineage", own(after={"mlops/base/new.py": "y = 2\n"}), "false", "stale"),
-    ("lineage", other({"a.py": "import mlflow\nmlflow.log_input(1)\n"}), "true", "tool"),
+    ("lineage", other(told({"a.py": "import mlflow\nmlflow.log_input(1)\n"})), "true", "tool"),
     ("lineage", other({"a.py": "import mlflow\n"}), "false", "none"),
     ("data_arrives_by_itself", own(**{CI: NIGHTLY}, with_facts={"runs": GREEN}), "true", "job_green"),
     ("data_arrives_by_itself", own(with_facts={"history": {"--grep=^Retrain-Delivery: ": [3]}}), "true", "retrained"),
@@ -149,7 +155,12 @@ CASES: list[tuple[str, Given, str, str]] = [
         "false",
         "own_stale",
     ),
-    ("feature_store", other({"f.py": "import feast\nfeast.FeatureStore().get_online_features([])\n"}), "true", "tool"),
+    (
+        "feature_store",
+        other(told({"f.py": "import feast\nfeast.FeatureStore().get_online_features([])\n"})),
+        "true",
+        "tool",
+    ),
     ("feature_store", other({"feature_store.yaml": "project: x\n", "f.py": "import feast\n"}), "false", "unused"),
     ("feature_store", other({}), "false", "none"),
     ("quality_is_watched", own(with_facts={"history": {"reports/drift.json": [1, 9, 20]}}), "true", "history"),
@@ -157,7 +168,7 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("quality_is_watched", own(**{CI: NIGHTLY}, with_facts={"runs": GREEN}), "true", "job_green"),
     ("quality_is_watched", own(**{CI: NIGHTLY}), "not_available", "job_unpushed"),
     ("features_are_useful", own(), "true", "own"),
-    ("features_are_useful", other({"e.py": "import shap\nshap.Explainer(1)\n"}), "true", "tool"),
+    ("features_are_useful", other(told({"e.py": "import shap\nshap.Explainer(1)\n"})), "true", "tool"),
     ("features_are_useful", other({"e.py": "import shap\n"}), "false", "none"),
     ("feature_costs", own(), "not_available", "people"),
     ("features_keep_rules", own(), "true", "own"),
@@ -196,9 +207,9 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("tracker", own(with_facts={"ages": dict.fromkeys(project(), 200)}), "false", "report_outdated"),
     ("tracker", own(after={"dvc.yaml": FROZEN}), "false", "report_outdated"),
     ("tracker", other({"t.py": "import wandb\nif False:\n    wandb.init()\n"}), "false", "none"),
-    ("tracker", other({"t.py": MLFLOW}), "true", "tool"),
-    ("tracker", other({"t.py": "import wandb\nwandb.init()\n"}), "true", "tool"),
-    ("tracker", other({"t.py": "import neptune\nneptune.init_run()\n"}), "true", "tool"),
+    ("tracker", other(told({"t.py": MLFLOW})), "true", "tool"),
+    ("tracker", other(told({"t.py": "import wandb\nwandb.init()\n"})), "true", "tool"),
+    ("tracker", other(told({"t.py": "import neptune\nneptune.init_run()\n"})), "true", "tool"),
     (
         "tracker",
         other({"t.py": "import wandb\nimport logging\nlogger = logging.getLogger()\nlogger.log(1)\nlog(2)\n"}),
@@ -208,11 +219,11 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("tracker", other({"t.py": '"""import mlflow\nmlflow.autolog()\n"""\nimport mlflow\n'}), "false", "none"),
     ("results_are_recorded", own(), "true", "dvc"),
     ("results_are_recorded", own(after={"reports/metrics.json": '{"accuracy": 1}'}), "false", "report_outdated"),
-    ("results_are_recorded", other({"t.py": MLFLOW}), "true", "tool"),
-    ("results_are_recorded", other({"t.py": "import mlflow.sklearn as m\nm.autolog()\n"}), "true", "tool"),
+    ("results_are_recorded", other(told({"t.py": MLFLOW})), "true", "tool"),
+    ("results_are_recorded", other(told({"t.py": "import mlflow.sklearn as m\nm.autolog()\n"})), "true", "tool"),
     (
         "results_are_recorded",
-        other({"t.py": "from mlflow import log_metric\nlog_metric('a', 1)\n"}),
+        other(told({"t.py": "from mlflow import log_metric\nlog_metric('a', 1)\n"})),
         "false",
         "half_parameters",
     ),
@@ -230,7 +241,7 @@ CASES: list[tuple[str, Given, str, str]] = [
     ),
     (
         "registry",
-        other({"t.py": "import mlflow\nmlflow.sklearn.log_model(1, registered_model_name='m')\n"}),
+        other(told({"t.py": "import mlflow\nmlflow.sklearn.log_model(1, registered_model_name='m')\n"})),
         "true",
         "tool",
     ),
@@ -283,8 +294,8 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("tests_of_everything", other({"tests/test_data.py": "x = 1\n", **in_ci("pytest")}), "false", "none"),
     ("search", own(**{"reports/search.csv": "candidate,mean\n1,0.1\n2,0.2\n"}), "true", "own"),
     ("search", own(), "false", "own_off"),
-    ("search", other({"t.py": "import optuna\noptuna.create_study().optimize(f)\n"}), "true", "tool"),
-    ("search", other({"t.py": "from sklearn.model_selection import GridSearchCV as G\nG(1)\n"}), "true", "tool"),
+    ("search", other(told({"t.py": "import optuna\noptuna.create_study().optimize(f)\n"})), "true", "tool"),
+    ("search", other(told({"t.py": "from sklearn.model_selection import GridSearchCV as G\nG(1)\n"})), "true", "tool"),
     ("search", other({"t.py": "import optuna\n"}), "false", "none"),
     ("search", other({"t.py": "import optuna\n\noptimize(1)\nscipy.optimize(1)\n"}), "false", "none"),
     ("specifications_are_reviewed", own(audit=[entry("approve")]), "true", "approved"),
@@ -311,7 +322,7 @@ CASES: list[tuple[str, Given, str, str]] = [
     ),
     (
         "simpler_is_not_better",
-        other({"t.py": "from sklearn.dummy import DummyClassifier\nDummyClassifier()\n"}),
+        other(told({"t.py": "from sklearn.dummy import DummyClassifier\nDummyClassifier()\n"})),
         "true",
         "tool",
     ),
@@ -440,7 +451,7 @@ CASES: list[tuple[str, Given, str, str]] = [
     (
         "performance",
         other(
-            {"app.py": "from fastapi import FastAPI\nimport prometheus_client as p\nFastAPI()\np.Counter('a', 'b')\n"}
+            told({"app.py": "import fastapi\nimport prometheus_client as p\nfastapi.FastAPI()\np.Counter('a', 'b')\n"})
         ),
         "true",
         "tool",
@@ -723,6 +734,8 @@ def test_repositories_of_other_kinds_are_judged_by_what_they_do() -> None:
     stack = {  # as mlops-stacks does it
         "databricks.yml": "bundle: {name: churn}\ninclude: [resources/*.yml]\n",
         "resources/model.yml": "resources:\n  registered_models:\n    model: {name: churn}\n",
+        "resources/jobs.yml": "tasks:\n- notebook_task:\n    notebook_path: ../training/train.py\n"
+        "- notebook_task:\n    notebook_path: ../features/compute.py\n",
         "training/train.py": "import mlflow\n\nmlflow.autolog()\nmlflow.lightgbm.log_model(1, 'model')\n",
         "features/compute.py": "import databricks.feature_engineering as f\n\nf.FeatureEngineeringClient()\n",
         "tests/training/train_test.py": "def test_train():\n    pass\n",
@@ -734,6 +747,7 @@ def test_repositories_of_other_kinds_are_judged_by_what_they_do() -> None:
     handmade = {
         **dvc(),
         "train.py": "print()\n",
+        "Makefile": "log:\n\tpython log.py\n",
         "log.py": MLFLOW,
         **in_ci("dvc pull", "dvc repro", "pytest"),
         "raw.dvc": "outs: [{md5: a, path: raw}]",
@@ -761,6 +775,58 @@ def test_repositories_of_other_kinds_are_judged_by_what_they_do() -> None:
         *("1.data.versioning", "1.data.checks", "1.data.lineage", "1.model.tracker", "1.model.recorded"),
         *("1.deployment.pipeline", "1.monitoring.retraining_by_hand", "2.model.ci"),
     }
+
+
+CALL = "import mlflow\nmlflow.autolog()\n"
+LIBRARY = {"pkg/__init__.py": "", "pkg/log.py": CALL, "run.py": "from pkg import (\n    log,\n)\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "rank"),
+    [
+        ({**LIBRARY, **in_ci("python run.py")}, SYSTEM),
+        ({**LIBRARY, "pkg/go.py": "from . import log\n", **in_ci("python -m pkg.go")}, SYSTEM),
+        ({**LIBRARY, "pkg/__main__.py": "from .log import x\n", **in_ci("python -m pkg")}, SYSTEM),
+        ({**LIBRARY, "dvc.yaml": "stages: {fit: {cmd: torchrun --nproc 2 run.py}}\n"}, SYSTEM),
+        ({**LIBRARY, "pyproject.toml": '[project.scripts]\nfit = "run:main"\n', **in_ci("fit")}, SYSTEM),
+        ({**LIBRARY, "pyproject.toml": '[project.scripts]\nfit = "run:main"\n'}, CONFIGURED),
+        ({**LIBRARY, "Makefile": "fit:\n\t$(PYTHON) run.py\n"}, CONFIGURED),
+        ({**LIBRARY, "tox.ini": "[testenv:fit]\ncommands = python run.py\n"}, CONFIGURED),
+        ({**LIBRARY, "noxfile.py": 'session.run("python", "-u", "run.py")\n'}, CONFIGURED),
+        ({**LIBRARY, "Snakefile": 'rule fit:\n    script:\n        "run.py"\n'}, CONFIGURED),
+        ({**LIBRARY, "docker/Dockerfile": 'CMD ["python", "/app/run.py"]\n'}, CONFIGURED),
+        ({**LIBRARY, "k8s.yaml": "command:\n- python\n- run.py\n"}, CONFIGURED),
+        ({**LIBRARY, "Dockerfile": "CMD uvicorn --port 80 pkg.log:app\n"}, CONFIGURED),
+        ({**LIBRARY, "dag.py": "from airflow import DAG\nimport run\n"}, CONFIGURED),
+        ({**LIBRARY, "README.md": "Train with `python run.py --seed 1`.\n"}, HAND),
+        ({**LIBRARY, "n.ipynb": notebook("import run\n").replace('"source"', '"execution_count": 3, "source"')}, HAND),
+        (LIBRARY, NOTHING),
+        ({**LIBRARY, "tests/test_log.py": "import pkg.log\n", **in_ci("pytest")}, NOTHING),
+        ({**LIBRARY, **in_ci("python run.py", more="    if: false\n")}, NOTHING),
+        ({**LIBRARY, "Makefile": "fit:\n\t# python run.py\n\t@echo python run.py\n"}, NOTHING),
+        ({**LIBRARY, "Makefile": "lint:\n\tpython -m black run.py\n\truff check run.py\n"}, NOTHING),
+        ({**LIBRARY, "README.md": "It is written in python, see run.py\n"}, NOTHING),
+        ({**LIBRARY, "n.ipynb": notebook("import run\n")}, NOTHING),
+        ({**LIBRARY, "run.py": "__import__('pkg.log')\n", **in_ci("python run.py")}, NOTHING),
+    ],
+)
+def test_a_call_counts_where_something_runs_its_file(files: dict[str, str], rank: int) -> None:
+    found = facts(files)
+
+    assert found.code.rank("pkg/log.py") == rank
+    answer = asked("tracker", found)
+    assert answer.case == ("unpractised" if rank == NOTHING else "tool")
+    assert (answer.sources[0].what, answer.sources[0].line) == ("pkg/log.py", 2)
+    baseline = {**files, "pkg/log.py": "import sklearn.dummy as d\nd.DummyClassifier()\n"}
+    assert asked("simpler_is_not_better", facts(baseline)).automatic == (rank == SYSTEM)
+
+
+def test_an_alert_that_nothing_runs_tells_nobody() -> None:
+    alert = {"a.py": "import apprise\napprise.Apprise().notify()\n"}
+
+    assert asked("nobody_is_told", facts(told(alert))).case == "told"
+    unrun = asked("nobody_is_told", facts(alert))
+    assert (unrun.outcome, unrun.case) == ("true", "unpractised")
 
 
 def test_sources_have_the_path_the_line_and_the_age() -> None:

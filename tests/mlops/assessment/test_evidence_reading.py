@@ -22,6 +22,7 @@ from tests.mlops.assessment.evidence_of import NOW, committed, git, project, wor
 TODAY = datetime.now(UTC)
 TRAINS = {
     "train.py": "import mlflow\nimport sklearn\n\nmlflow.autolog()\nsklearn.A().fit(1)\n",
+    "README.md": "    python train.py\n    python search.py\n",
     "data.dvc": "outs:\n- {md5: x, path: d}\n",
 }
 
@@ -184,6 +185,7 @@ def test_odd_texts_and_names_are_read_as_far_as_they_go(tmp_path: Path) -> None:
     files = {
         "deep.py": f"import mlflow\n{deep}\n",
         "odd\n\u202ename.py": TRAINS["train.py"],
+        "Makefile": "all:\n\tpython latin.py\n",
         "latin.py": b"# caf\xe9\nimport wandb\nwandb.init()\n",
         "book.ipynb": '{"cells": 3}',
         "other.ipynb": "[" * 100_000,

@@ -9,19 +9,27 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import PurePosixPath
 
-from mlops.assessment.evidence import documents, tools
+from mlops.assessment.evidence import documents, running, tools
 from mlops.assessment.evidence.documents import UnreadableError
 from mlops.assessment.evidence.repository import Repository
-from mlops.assessment.evidence.workflows import file_of
 
 # An import of a tool, in a script or a cell. A word boundary at the start would take twenty times as long.
 MENTIONS = re.compile(r"(?:import|from)[ \t]+(?:[\w.]+,[ \t]*){0,3}(" + "|".join(sorted(tools.ROOTS)) + r")\b")
 MOST_CHARACTERS = 300_000  # of a file that is parsed
+SYSTEM, CONFIGURED, HAND, NOTHING = range(4)  # what runs a file
 PARSED = 20  # files that import the same tool; what the others of a large repository do is the same
 TEST = re.compile(r"(?:^|/)(?:tests?/.*|test_[^/]*|[^/]*_test)\.py$")
 # A folder of code that was copied into the repository, of examples or of documentation, is not what is practised there.
 ASIDE = re.compile(r"(?:^|/)(?:\.?venv|node_modules|site-packages|third_party|vendor|\.tox)/")
+# What a file imports, in a script or a cell of a notebook. To parse all files would take ten times as long.
+IMPORT = re.compile(
+    r"^[ \t\"]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n#;]*)|import[ \t]+([\w., \t]+))", re.M
+)
+# A file that imports one of these defines what it runs.
+DEFINES = re.compile(r"^[ \t]*(?:import|from)[ \t]+(?:" + "|".join(sorted(tools.FRAMEWORKS)) + r")\b", re.M)
+EXECUTED = re.compile(r'"execution_count":\s*[0-9]|"output_type":')
 # People's own machines.
 LOCAL_PATH = re.compile(
     r"""["'](?:[A-Za-z]:\\|/home/|/Users/|~/)[^"'\n]*\.(?:csv|parquet|xlsx?|json|pkl|feather)["']"""
@@ -49,6 +57,17 @@ class Module:
 
     imports: dict[str, int] = field(default_factory=dict)
     calls: list[tuple[str, int]] = field(default_factory=list)
+
+
+@dataclass
+class Seen:
+    """What one look over all code has found: imports by file, files that mention a tool, and those that run as such."""
+
+    imports: dict[str, list[str]] = field(default_factory=dict)
+    mentioned: dict[str, set[str]] = field(default_factory=dict)
+    defining: set[str] = field(default_factory=set)  # what a framework runs
+    executed: set[str] = field(default_factory=set)  # notebooks with stored outputs
+    local: list[tuple[str, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -87,25 +106,19 @@ class Code:
     @cached_property
     def local_paths(self) -> list[tuple[str, int]]:
         """Places where code names data by a path of one person's machine."""
-        _ = self.uses
-        return self._local
+        return self._seen.local
 
     @cached_property
     def uses(self) -> dict[str, list[Use]]:
-        """The uses of tools by what the tool is for (a key of `tools.KINDS`), those in tests left out."""
+        """The uses of tools by what the tool is for (a key of `tools.KINDS`), those in tests left out.
+
+        First come those that a system runs, then what else is run, last what nothing runs; scripts before notebooks.
+        """
         found: dict[str, list[Use]] = {kind: [] for kind in tools.KINDS}
-        self._local: list[tuple[str, int]] = []
         parsed: Counter[str] = Counter()
-        # First what is practised, last the notebooks, which are large.
-        own = sorted(
-            (path for path in self.scripts if not TEST.search(path)), key=lambda path: path not in self.practised
-        )
-        for path, text in self.repository.read([*own, *self.notebooks]):
-            if local := LOCAL_PATH.search(text):
-                self._local.append((path, text.count("\n", 0, local.start()) + 1))
-            mentioned = set(MENTIONS.findall(text))
-            if all(parsed[root] >= PARSED for root in mentioned):  # or there is none
-                self.repository.forget(path)
+        for path in sorted(self._seen.mentioned, key=lambda path: (self.rank(path), path.endswith(".ipynb"))):
+            mentioned = self._seen.mentioned[path]
+            if all(parsed[root] >= PARSED for root in mentioned):
                 continue
             parsed.update(mentioned)
             if module := self.module(path):
@@ -120,6 +133,48 @@ class Code:
     def practised(self) -> set[str]:
         """The files that a workflow or a stage of a pipeline runs, directly or by an import."""
         return self.reached(self.starts())
+
+    @cached_property
+    def configured(self) -> set[str]:
+        """The files that a Makefile, Dockerfile, entry point, framework or other configuration runs."""
+        return self.reached(running.configured(self.repository, self._all) | self._seen.defining)
+
+    @cached_property
+    def by_hand(self) -> set[str]:
+        """The files that a document says how to run, and notebooks that were run."""
+        return self.reached(running.documented(self.repository, self._all) | self._seen.executed)
+
+    def rank(self, path: str) -> int:
+        """What runs a file: a system (SYSTEM), some configuration (CONFIGURED), a person (HAND), nothing (NOTHING)."""
+        sets = (self.practised, self.configured, self.by_hand)
+        return next((rank for rank, paths in enumerate(sets) if path in paths), NOTHING)
+
+    @cached_property
+    def _all(self) -> list[str]:
+        """The files of the project, without the machinery of a generated one."""
+        found = [path for path in self.repository.files if self._counts(path)]
+        return [path for path in found if not self.aside or not path.startswith(self.aside)]
+
+    @cached_property
+    def _seen(self) -> Seen:
+        seen = Seen()
+        own = [path for path in self.scripts if not TEST.search(path)]
+        for path, text in self.repository.read([*own, *self.notebooks]):
+            seen.imports[path] = list(_imported(text))
+            if local := LOCAL_PATH.search(text):
+                seen.local.append((path, text.count("\n", 0, local.start()) + 1))
+            if DEFINES.search(text):
+                seen.defining.add(path)
+            if path.endswith(".ipynb") and EXECUTED.search(text):
+                seen.executed.add(path)
+            if mentioned := set(MENTIONS.findall(text)):
+                seen.mentioned[path] = mentioned
+            else:
+                self.repository.forget(path)
+            if time.monotonic() > self.repository.deadline:
+                self.repository.truncated = True
+                break
+        return seen
 
     def module(self, path: str) -> Module | None:
         """What a Python file or a notebook imports and calls; None if it is neither."""
@@ -136,19 +191,41 @@ class Code:
             if path in seen or not path.endswith((".py", ".ipynb")):
                 continue
             seen.add(path)
-            module = self.module(path)
-            for name in module.imports if module else ():
+            for name in self._imports(path):
                 waiting += self._files_of(name, path)
         return seen
 
+    def _imports(self, path: str) -> list[str]:
+        imports = self._seen.imports
+        if path not in imports:
+            imports[path] = list(_imported(self.repository.text(path) or ""))
+        return imports[path]
+
+    @cached_property
+    def _names(self) -> set[str]:
+        """The first words that an import of a file of here can have."""
+        parts = {part for path in self.repository.files if path.endswith(".py") for part in path.split("/")}
+        return {part.removesuffix(".py") for part in parts}
+
     def _files_of(self, name: str, path: str) -> Iterator[str]:
-        folder = path.rpartition("/")[0]
-        relative = name.lstrip(".")
-        for one in (relative, relative.rpartition(".")[0]):
-            if one:
-                near = f"{folder}/{one.replace('.', '/')}.py" if folder else ""
-                if found := (near if near in self.repository.files else file_of(self.repository, one)):
-                    yield found
+        """The files that an import in a file loads: the module, and the packages around it."""
+        level = len(name) - len(name.lstrip("."))
+        parts = [part for part in name.split(".") if part]
+        folders = [str(folder).removeprefix(".") for folder in PurePosixPath(path).parents]
+        if level:
+            folders = folders[level - 1 : level]
+        elif parts[0] not in self._names:
+            return
+        else:
+            folders.append("src")
+        for folder in folders:
+            found = []
+            for end in range(not level, len(parts) + 1):
+                base = "/".join([folder, *parts[:end]] if folder else parts[:end])
+                found += [one for one in (f"{base}.py", f"{base}/__init__.py") if one in self.repository.files]
+            if found:
+                yield from found
+                return
 
     def _parsed(self, path: str) -> Module | None:
         text = self.repository.text(path)
@@ -157,6 +234,16 @@ class Code:
         if path.endswith(".ipynb"):
             return _notebook(text)
         return _module(text) if len(text) <= MOST_CHARACTERS else None
+
+
+def _imported(text: str) -> Iterator[str]:
+    """The names that a file imports, as they are written: modules, and what is taken of them."""
+    for base, taken, whole in IMPORT.findall(text):
+        if not base:
+            yield from re.findall(r"[\w.]+", re.sub(r"\bas\s+\w+", "", whole))
+        else:
+            for name in re.findall(r"\w+", re.sub(r"\bas\s+\w+", "", taken)) or [""]:
+                yield f"{base}{name}" if base.endswith(".") else f"{base}.{name}"
 
 
 def _module(text: str, offset: int = 0) -> Module | None:

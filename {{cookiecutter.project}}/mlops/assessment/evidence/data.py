@@ -4,6 +4,7 @@ import csv
 import io
 import re
 
+from mlops.assessment.evidence import tools
 from mlops.assessment.evidence.answers import Answer, inapplicable, no, unknown, yes
 from mlops.assessment.evidence.facts import Facts
 from mlops.assessment.evidence.workflows import Job, Step
@@ -14,7 +15,7 @@ RESULTS = re.compile(r"(?:^|/)(?:tests?|docs?|reports?|results|fixtures|benchmar
 LFS_POINTER = "version https://git-lfs.github.com/spec/"
 FETCHES = re.compile(r"--source|--from-predictions|--query")
 CHECKING = re.compile(r"valid|check|quality|expect|verif", re.I)
-SCHEDULERS = frozenset({"airflow", "prefect", "dagster", "zenml", "kfp", "metaflow", "flytekit", "luigi"})
+SCHEDULERS = tools.FRAMEWORKS - {"kedro"}
 DAYS_OF_CHECKS = 3  # on so many days a check that is done again and again was done
 QUICKLY = 30  # days from the code of a feature to the results with it
 FEATURES = re.compile(r"feature|preprocess|transform|clean|prepare", re.I)
@@ -32,11 +33,11 @@ def data_versions(facts: Facts) -> Answer:
     lfs = [path for path in repository.ending(*TABLES) if (repository.text(path) or "").startswith(LFS_POINTER)]
     if lfs:
         return yes("lfs", repository.source(lfs[0]), count=len(lfs))
-    if used := facts.uses("data_version"):
+    if used := facts.used("data_version"):
         return yes("tool", facts.use_source(used[0]), tool=used[0].tool)
     if repository.below(".dvc"):
         return no("dvc_empty", repository.source(next(iter(repository.below(".dvc")))))
-    return facts.absent("none")
+    return facts.unused("data_version")
 
 
 def data_is_local(facts: Facts) -> Answer:
@@ -56,8 +57,8 @@ def data_is_local(facts: Facts) -> Answer:
         return (no if far else yes)(
             "remote" if far else "local_remote", repository.source(facts.pipelines.configuration, line)
         )
-    if facts.uses("data_version"):
-        return no("stored", facts.use_source(facts.uses("data_version")[0]))
+    if used := facts.used("data_version"):
+        return no("stored", facts.use_source(used[0]))
     return unknown("unknown")
 
 
@@ -76,15 +77,12 @@ def data_checks(facts: Facts) -> Answer:
         if CHECKING.search(stage.name) and key in facts.pipelines.locked and key not in facts.pipelines.stale:
             source = facts.repository.source(stage.path, stage.line)
             return yes("stage", source, automatic=facts.runs_pipeline, stage=stage.name)
-    used = facts.uses("check")
-    if practised := [use for use in used if use.path in facts.practised]:
-        use = practised[0]
-        return yes("tool", facts.use_source(use), automatic=facts.runs_pipeline, tool=use.tool)
+    if used := facts.used("check", by_hand=False):
+        automatic = facts.is_automatic(used[0]) and facts.runs_pipeline
+        return yes("tool", facts.use_source(used[0]), automatic=automatic, tool=used[0].tool)
     if found := facts.workflows.doing("check"):
         return facts.judged(found)
-    if used:
-        return facts.absent("unpractised", facts.use_source(used[0]), tool=used[0].tool, path=used[0].path)
-    return facts.nothing("none")
+    return facts.unused("check") if facts.uses("check") else facts.nothing("none")
 
 
 def lineage(facts: Facts) -> Answer:
@@ -95,9 +93,9 @@ def lineage(facts: Facts) -> Answer:
         if pipelines.stale:
             return no("stale", repository.source(path), reason=next(iter(pipelines.stale.values())))
         return yes("lock", repository.source(path), automatic=True, count=len(pipelines.locked))
-    if used := facts.uses("lineage"):
-        return yes("tool", facts.use_source(used[0]), automatic=True, tool=used[0].tool)
-    return facts.absent("none")
+    if used := facts.used("lineage"):
+        return yes("tool", facts.use_source(used[0]), automatic=facts.is_automatic(used[0]), tool=used[0].tool)
+    return facts.unused("lineage")
 
 
 def data_arrives_by_itself(facts: Facts) -> Answer:
@@ -127,11 +125,11 @@ def feature_store(facts: Facts) -> Answer:
         if "prepare" in stale:
             return no("own_stale", source, reason=stale["prepare"])
         return yes("own", source, automatic=True, count=len(tables))
-    if used := facts.uses("feature_store"):
-        return yes("tool", facts.use_source(used[0]), automatic=True, tool=used[0].tool)
+    if used := facts.used("feature_store"):
+        return yes("tool", facts.use_source(used[0]), automatic=facts.is_automatic(used[0]), tool=used[0].tool)
     if defined := facts.repository.named("feature_store.yaml"):
-        return facts.absent("unused", facts.repository.source(defined[0]), path=defined[0])
-    return facts.absent("none")
+        return facts.unused("feature_store", "unused", facts.repository.source(defined[0]), path=defined[0])
+    return facts.unused("feature_store")
 
 
 def quality_is_watched(facts: Facts) -> Answer:
@@ -142,7 +140,8 @@ def quality_is_watched(facts: Facts) -> Answer:
         found = max(checks, key=len)
         if len({round(source.age_days or 0) for source in found}) >= DAYS_OF_CHECKS:
             return yes("history", *found, automatic=True, count=len(found))
-    jobs = _scheduled(facts, "check", "watch", "retrain", *(("pipeline",) if facts.own or facts.uses("check") else ()))
+    has_checks = bool(facts.own) or bool(facts.used("check", by_hand=False))
+    jobs = _scheduled(facts, "check", "watch", "retrain", *(("pipeline",) if has_checks else ()))
     return facts.judged(jobs) if jobs else facts.nothing("none")
 
 
@@ -153,10 +152,9 @@ def features_are_useful(facts: Facts) -> Answer:
         if unmade := own.unmade(name, "reports/evaluation.json"):
             return unmade
         return yes("own", own.report_source(name), automatic=facts.runs_pipeline)
-    if used := facts.uses("explainer"):
-        practised = next((use for use in used if use.path in facts.practised), None)
-        return yes("tool", facts.use_source(practised or used[0]), automatic=bool(practised), tool=used[0].tool)
-    return facts.absent("none")
+    if used := facts.used("explainer"):
+        return yes("tool", facts.use_source(used[0]), automatic=facts.is_automatic(used[0]), tool=used[0].tool)
+    return facts.unused("explainer")
 
 
 def feature_costs(facts: Facts) -> Answer:

@@ -50,14 +50,14 @@ def training_pipeline(facts: Facts) -> Answer:
         if pipelines.stale:
             return no("stale", first, reason=next(iter(pipelines.stale.values())))
         return yes("dvc", first, automatic=facts.runs_pipeline, count=len(pipelines.stages))
-    if used := facts.uses("pipeline"):
+    if used := facts.used("pipeline"):
         return yes("tool", facts.use_source(used[0]), tool=used[0].tool)
     for name, tool in (("MLproject", "MLflow Projects"), ("Snakefile", "Snakemake"), ("databricks.yml", "Databricks")):
         if defined := [path for path in repository.named(name) if DEFINED[name].search(repository.text(path) or "")]:
             return yes("tool", repository.source(defined[0]), tool=tool)
     if found := facts.workflows.doing("pipeline", "retrain"):
         return facts.judged(found)
-    return facts.nothing("none")
+    return facts.unused("pipeline") if facts.uses("pipeline") else facts.nothing("none")
 
 
 def packaged(facts: Facts) -> Answer:
@@ -71,9 +71,8 @@ def packaged(facts: Facts) -> Answer:
         if failed := failed_rules(own):
             return no("gate_failed", own.report_source(report), rules=failed)
         return yes("own", own.report_source(report), facts.repository.source(own.at("Dockerfile")), automatic=True)
-    if used := facts.uses("packager"):
-        use = next((use for use in used if use.path in facts.practised), used[0])
-        return yes("tool", facts.use_source(use), tool=use.tool)
+    if used := facts.used("packager"):
+        return yes("tool", facts.use_source(used[0]), tool=used[0].tool)
     images = [path for path in facts.repository.files if path.rpartition("/")[2].startswith("Dockerfile")]
     for path in images:
         lines = (facts.repository.text(path) or "").replace("\\\n", " ").splitlines()
@@ -81,7 +80,7 @@ def packaged(facts: Facts) -> Answer:
             return yes("image", facts.repository.source(path, line_of(facts, path, SERVES)), path=path)
     if images:
         return facts.absent("image_without", facts.repository.source(images[0]), path=images[0])
-    return facts.absent("none")
+    return facts.unused("packager")
 
 
 def staging(facts: Facts) -> Answer:
@@ -242,9 +241,9 @@ def model_is_debuggable(facts: Facts) -> Answer:
         if unmade := own.unmade(name, "reports/evaluation.json"):
             return unmade
         return yes("own", own.report_source(name))
-    if used := facts.uses("explainer"):
+    if used := facts.used("explainer"):
         return yes("tool", facts.use_source(used[0]), tool=used[0].tool)
-    return facts.absent("none")
+    return facts.unused("explainer")
 
 
 def tampered_with(own: Own) -> Answer:

@@ -4,14 +4,14 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from mlops.assessment.evidence import answers, documents, systems
 from mlops.assessment.evidence.answers import Answer
-from mlops.assessment.evidence.code import Code, Use
+from mlops.assessment.evidence.code import CONFIGURED, HAND, Code, Use
 from mlops.assessment.evidence.documents import UnreadableError
 from mlops.assessment.evidence.pipelines import Pipelines
 from mlops.assessment.evidence.repository import Repository
@@ -175,13 +175,27 @@ class Facts:
         return self.asked.result()
 
     def uses(self, kind: str) -> list[Use]:
-        """The uses of tools of a kind; those in notebooks and scripts alike."""
+        """The uses of tools of a kind, whether anything runs them or not."""
         return self.code.uses[kind]
 
-    @property
-    def practised(self) -> set[str]:
-        """The files that a workflow or a stage of a pipeline runs, directly or by an import."""
-        return self.code.practised
+    def used(self, kind: str, *, by_hand: bool = True) -> list[Use]:
+        """The uses that something runs, those of a system first; with `by_hand` what a person ran or is told to run."""
+        return [use for use in self.uses(kind) if self.code.rank(use.path) <= (HAND if by_hand else CONFIGURED)]
+
+    def is_automatic(self, use: Use) -> bool:
+        """Whether a workflow or a stage of a pipeline runs a use."""
+        return use.path in self.code.practised
+
+    def unused(self, kind: str, case: str = "none", *sources: Source, **values: Any) -> Answer:
+        """Nothing of a kind is practised: nothing that is known runs the call, or (`case`) there is none."""
+        if not (present := self.uses(kind)):
+            return self.absent(case, *sources, **values)
+        use = present[0]
+        if self.repository.truncated:
+            return answers.unknown("too_large")
+        answer = self.nothing("unpractised")
+        said = {"tool": use.tool, "path": use.path, "line": use.line, **answer.values}
+        return replace(answer, sources=(self.use_source(use), *answer.sources), values=said)
 
     def use_source(self, use: Use) -> Source:
         """A use as a source."""

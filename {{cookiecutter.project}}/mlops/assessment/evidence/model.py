@@ -6,7 +6,7 @@ from typing import Any
 
 from mlops.assessment.evidence import tools
 from mlops.assessment.evidence.answers import Answer, inapplicable, no, unknown, yes
-from mlops.assessment.evidence.code import Use
+from mlops.assessment.evidence.code import NOTHING, Use
 from mlops.assessment.evidence.data import rows_of, tests_run
 from mlops.assessment.evidence.facts import Facts, Own
 from mlops.assessment.finding import Source
@@ -32,10 +32,9 @@ def tracker(facts: Facts) -> Answer:
             return yes("own", version_source(own), automatic=True, name=own.name)
         name = "reports/registration.json"
         return own.outdated(name) or yes("own_stage", own.report_source(name), automatic=True)
-    if used := facts.uses("tracker"):
-        use = _best(facts, used)
-        return yes("tool", facts.use_source(use), tool=use.tool)
-    return facts.absent("none")
+    if used := facts.used("tracker"):
+        return yes("tool", facts.use_source(used[0]), tool=used[0].tool)
+    return facts.unused("tracker")
 
 
 def results_are_recorded(facts: Facts) -> Answer:
@@ -47,7 +46,7 @@ def results_are_recorded(facts: Facts) -> Answer:
         return yes("dvc", own.report_source("reports/metrics.json"), automatic=True)
     half: Answer | None = None
     for root, (parameters, metrics) in tools.RECORDS.items():
-        calls = [use for use in facts.uses("record") if use.root == root]
+        calls = [use for use in facts.used("record") if use.root == root]
         first = _called(calls, parameters)
         second = _called(calls, metrics)
         if first and second:
@@ -61,7 +60,7 @@ def results_are_recorded(facts: Facts) -> Answer:
             return no("stale", source, reason=facts.pipelines.stale[stage.folder, stage.name])
         if (stage.folder, stage.name) in facts.pipelines.locked:
             return yes("dvc", source)
-    return half or facts.absent("none")
+    return half or facts.unused("record")
 
 
 def registry(facts: Facts) -> Answer:
@@ -77,13 +76,12 @@ def registry(facts: Facts) -> Answer:
         if own.versions is None and own.param("register.mode") != "dry_run":
             return yes("own_passed", own.report_source(report), automatic=True)
         return no("own_none", own.report_source(report), name=own.name)
-    if used := facts.uses("registry"):
-        use = _best(facts, used)
-        return yes("tool", facts.use_source(use), tool=use.tool)
+    if used := facts.used("registry"):
+        return yes("tool", facts.use_source(used[0]), tool=used[0].tool)
     for path in facts.repository.ending(".yml", ".yaml"):
         if line := line_of(facts, path, re.compile(r"^\s*registered_models:\s*$")):
             return yes("tool", facts.repository.source(path, line), tool="Databricks")
-    return facts.absent("none")
+    return facts.unused("registry")
 
 
 def training_is_in_ci(facts: Facts) -> Answer:
@@ -134,10 +132,9 @@ def search(facts: Facts) -> Answer:
         if isinstance(trials, int) and trials > 0 and (recent := facts.recent(facts.retrained)):
             return yes("own_loop", *recent, automatic=True, count=trials)
         return no("own_off", own.param_source("train.search.candidates"))
-    if used := facts.uses("search"):
-        use = _best(facts, used)
-        return yes("tool", facts.use_source(use), automatic=use.path in facts.practised, tool=use.tool)
-    return facts.absent("none")
+    if used := facts.used("search"):
+        return yes("tool", facts.use_source(used[0]), automatic=facts.is_automatic(used[0]), tool=used[0].tool)
+    return facts.unused("search")
 
 
 def notebooks(facts: Facts) -> Answer:
@@ -148,7 +145,7 @@ def notebooks(facts: Facts) -> Answer:
     used = facts.uses("fit")
     scripts = [use for use in used if not use.path.endswith(".ipynb")]
     books = [use for use in used if use.path.endswith(".ipynb")]
-    if scripts:
+    if scripts and (not books or any(facts.code.rank(use.path) < NOTHING for use in scripts)):
         return no("scripts", facts.use_source(scripts[0]), path=scripts[0].path)
     if books:
         return yes("notebooks", facts.use_source(books[0]), count=len({use.path for use in books}))
@@ -212,17 +209,16 @@ def simpler_is_not_better(facts: Facts) -> Answer:
     """The model is compared with a simpler one."""
     if own := facts.own:
         return _rule(facts, own, rules_of(own, "skill") or ("skill",), "none")
-    if used := facts.uses("baseline"):
-        use = _best(facts, used)
-        return yes("tool", facts.use_source(use), automatic=use.path in facts.practised, tool=use.tool)
-    return facts.absent("none")
+    if used := facts.used("baseline"):
+        return yes("tool", facts.use_source(used[0]), automatic=facts.is_automatic(used[0]), tool=used[0].tool)
+    return facts.unused("baseline")
 
 
 def _compares_groups(facts: Facts) -> Answer:
     """A tool compares groups."""
-    if used := facts.uses("fairness"):
-        return yes("tool", facts.use_source(used[0]), automatic=used[0].path in facts.practised, tool=used[0].tool)
-    return facts.absent("none")
+    if used := facts.used("fairness"):
+        return yes("tool", facts.use_source(used[0]), automatic=facts.is_automatic(used[0]), tool=used[0].tool)
+    return facts.unused("fairness")
 
 
 def slices(facts: Facts) -> Answer:
@@ -307,12 +303,6 @@ def _rule(facts: Facts, own: Own, names: tuple[str, ...], without: str) -> Answe
 
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, int | float) else str(value)
-
-
-def _best(facts: Facts, used: list[Use]) -> Use:
-    """A use that a pipeline or workflow runs, else one in a script, else any."""
-    ranked = sorted(used, key=lambda use: (use.path not in facts.practised, use.path.endswith(".ipynb")))
-    return ranked[0]
 
 
 def _called(uses: list[Use], names: frozenset[str]) -> Use | None:

@@ -1,8 +1,9 @@
 """What shows how models are watched in production, and what follows from it."""
 
 import re
+from dataclasses import replace
 
-from mlops.assessment.evidence.answers import Answer, no, unknown, yes
+from mlops.assessment.evidence.answers import OPPOSITE, Answer, no, unknown, yes
 from mlops.assessment.evidence.data import tests_run
 from mlops.assessment.evidence.deployment import training_pipeline
 from mlops.assessment.evidence.facts import OUTDATED, Facts, Own
@@ -91,14 +92,14 @@ def observability(facts: Facts) -> Answer:
         sources = (own.audit_source(served[0]), own.report_source(DRIFT), own.param_source("alerts.channels"))
         return yes("own", *sources, automatic=not own.audit_is_copy)
     repository = facts.repository
-    metrics = [use for use in facts.uses("performance") if use.root.startswith("prometheus")]
+    metrics = [use for use in facts.used("performance") if use.root.startswith("prometheus")]
     rules = [(path, line) for path in repository.ending(".yml", ".yaml") if (line := line_of(facts, path, ALERT_RULE))]
     boards = [
         path
         for path in repository.ending(".json")
         if re.search(r"grafana|dashboard", path) and DASHBOARD.search(repository.text(path) or "")
     ]
-    watched = [use for use in facts.uses("drift") if use.path in facts.practised]
+    watched = facts.used("drift", by_hand=False)
     parts = {"metrics": metrics, "alert rules": rules, "dashboards": boards, "drift": watched}
     missing = [name for name, found in parts.items() if not found]
     if len(missing) == len(parts):
@@ -158,8 +159,11 @@ def nobody_is_told(facts: Facts) -> Answer:
     for path in repository.ending(".yml", ".yaml"):
         if line := line_of(facts, path, TELLS):
             return no("told", repository.source(path, line), path=path)
-    if used := facts.uses("alert"):
+    if used := facts.used("alert"):
         return no("told", facts.use_source(used[0]), path=used[0].path)
+    if facts.uses("alert"):
+        unrun = facts.unused("alert")
+        return replace(unrun, outcome=OPPOSITE.get(unrun.outcome, unrun.outcome))
     return unknown("too_large") if repository.truncated else yes("nobody")
 
 
@@ -182,10 +186,9 @@ def invariants_hold(facts: Facts) -> Answer:
         if unwatched := _unwatched(facts, own):
             return unwatched
         return yes("own", own.report_source(DRIFT), automatic=facts.runs_pipeline)
-    used = [use for use in facts.uses("check") if use.path in facts.practised]
-    if used:
+    if used := facts.used("check", by_hand=False):
         return yes("tool", facts.use_source(used[0]), tool=used[0].tool)
-    return facts.absent("none")
+    return facts.unused("check")
 
 
 def training_and_serving_agree(facts: Facts) -> Answer:
@@ -195,11 +198,10 @@ def training_and_serving_agree(facts: Facts) -> Answer:
 
 def feature_store_serves(facts: Facts) -> Answer:
     """The features of training and server come from one store."""
-    used = facts.uses("feature_store")
-    online = [use for use in used if "online" in use.call]
+    online = [use for use in facts.used("feature_store") if "online" in use.call]
     if online:
         return yes("tool", facts.use_source(online[0]), tool=online[0].tool)
-    return facts.absent("none")
+    return facts.absent("none") if facts.used("feature_store") else facts.unused("feature_store")
 
 
 def models_are_fresh(facts: Facts) -> Answer:
@@ -293,14 +295,12 @@ def _alerts(own: Own) -> bool:
 
 def _watched(facts: Facts, kind: str) -> Answer:
     """Whether a tool of this kind is called by what a workflow, a pipeline or a server runs."""
-    used = facts.uses(kind)
-    servers = {use.path for use in facts.uses("server")}
-    running = [use for use in used if use.path in facts.practised or use.path in servers]
-    if running:
+    servers = {use.path for use in facts.used("server")}
+    if running := facts.used(kind, by_hand=False) or [use for use in facts.used(kind) if use.path in servers]:
         use = running[0]
-        return yes("tool", facts.use_source(use), automatic=use.path in facts.practised, tool=use.tool)
-    if used:
-        return facts.absent("unpractised", facts.use_source(used[0]), tool=used[0].tool, path=used[0].path)
+        return yes("tool", facts.use_source(use), automatic=facts.is_automatic(use), tool=use.tool)
+    if facts.uses(kind):
+        return facts.unused(kind)
     if scheduled := facts.workflows.doing("watch"):
         return facts.judged(scheduled)
     return facts.absent("none")

@@ -13,7 +13,7 @@ from mlops.assessment.evidence import documents
 from mlops.assessment.evidence.commands import commands
 from mlops.assessment.evidence.documents import UnreadableError
 from mlops.assessment.evidence.repository import Repository
-from mlops.assessment.evidence.workflows import file_of
+from mlops.assessment.evidence.running import entries, run_by
 from mlops.history import paths
 
 MOST_TRACKED = 2_000  # .dvc files that are read
@@ -158,13 +158,13 @@ class Pipelines:
     @cached_property
     def scripts(self) -> set[str]:
         """The files of the repository that the stages run."""
-        found = set()
+        found, installed = set(), entries(self.repository)
         for stage in self.stages:
             raw = stage.content.get("cmd", _mapping(stage.content.get("do")).get("cmd", ""))
             for one in raw if isinstance(raw, list) else [raw]:
                 for command in commands(str(one)):
                     near = stage.at(command.script) if command.script else ""
-                    found.add(near if near in self.repository.files else file_of(self.repository, command.script))
+                    found.add(near if near in self.repository.files else run_by(self.repository, command, installed))
         return found - {""}
 
     def _reason(self, stage: Stage) -> str:

@@ -155,6 +155,8 @@ PIPELINES: Mapping[str, Calls] = {
     "ploomber": _calls("DAG"),
     "hamilton": _calls("Driver Builder"),
 }
+# What runs the files that define something with it, by itself.
+FRAMEWORKS = _calls("airflow dagster flytekit kedro kfp luigi metaflow prefect zenml")
 LINEAGE: Mapping[str, Calls] = {
     "mlflow": _calls("log_input"),
     "wandb": _calls("use_artifact log_artifact"),

@@ -15,6 +15,7 @@ from mlops.assessment.evidence import documents
 from mlops.assessment.evidence.commands import Command, commands
 from mlops.assessment.evidence.documents import UnreadableError
 from mlops.assessment.evidence.repository import Repository
+from mlops.assessment.evidence.running import entries, file_of, run_by
 
 # Other providers: their files are seen, and not judged.
 OTHERS: tuple[str, ...] = (
@@ -146,7 +147,8 @@ class Workflows:
     @cached_property
     def scripts(self) -> set[str]:
         """The files of the repository that any job runs."""
-        found = (file_of(self.repository, step.command.script) for job in self.jobs for step in job.steps)
+        installed = entries(self.repository)
+        found = (run_by(self.repository, step.command, installed) for job in self.jobs for step in job.steps)
         return {path for path in found if path}
 
     def _parsed(self, path: str) -> Any:
@@ -351,21 +353,6 @@ class Workflows:
 RULE = re.compile(
     r"^([A-Za-z_.][\w .-]*)[ \t]*:(?!=)[ \t]*([^\n#=]*)[^\n]*\n((?:(?:\t| {2,})[^\n]*\n?|\n(?=\t))*)", re.M
 )
-
-
-def file_of(repository: Repository, script: str) -> str:
-    """The tracked file behind a path or a module; "" if there is none."""
-    if not script:
-        return ""
-    path = str(PurePosixPath(script))
-    module = script.replace(".", "/")
-    choices = (path, f"{module}.py", f"{module}/__main__.py", f"src/{module}.py", f"src/{module}/__main__.py")
-    if found := next((choice for choice in choices if choice in repository.files), ""):
-        return found
-    if path.endswith((".py", ".sh", ".ipynb")):  # named from another folder, such as by `working-directory`
-        ends = [known for known in repository.named(PurePosixPath(path).name) if known.endswith(f"/{path}")]
-        return ends[0] if len(ends) == 1 else ""
-    return ""
 
 
 def _mapping(value: Any) -> dict[Any, Any]:
