@@ -382,7 +382,7 @@ CASES: list[tuple[str, Given, str, str]] = [
     ),
     (
         "delivery_is_automatic",
-        other({CI: workflow("make", on="schedule"), ".github/workflows/d.yml": AFTER}),
+        other({CI: workflow("ruff", on="schedule"), ".github/workflows/d.yml": AFTER}),
         "false",
         "none",
     ),
@@ -821,6 +821,39 @@ def test_a_call_counts_where_something_runs_its_file(files: dict[str, str], rank
     assert asked("simpler_is_not_better", facts(baseline)).automatic == (rank == SYSTEM)
 
 
+TOML = {
+    "pyproject.toml": '[tool.hatch.envs.x.scripts]\nfit = ["go --x"]\ngo = "dvc repro"\n'
+    '[tool.pdm.scripts]\nfit = {composite = ["go"]}\ngo = {cmd = ["dvc", "repro"]}\n[tool.pixi.tasks]\n'
+    'fit = {cmd = "true", depends-on = ["go"]}\ngo = "dvc repro"\n[tool.poe.tasks]\nfit.shell = "dvc repro"\n',
+    "sub/Makefile": "all:\n\ttrue\nfit: go\ngo:\n\tdvc repro\n",
+    "justfile": "go:\n    dvc repro\n",
+    "tasks.py": "@task\ndef run_it(c):\n    c.run(f'dvc repro {x}')\n\n@task(run_it)\ndef fit(c):\n    pass\n",
+    "noxfile.py": "def fit(session):\n    session.run('dvc', 'repro')\n",
+    "tox.ini": "[testenv]\ncommands = pytest {posargs}\n[testenv:fit]\ncommands =\n    dvc repro\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "case"),
+    [
+        *((f"{runner} fit", "job_green") for runner in ("hatch run", "pdm run", "pixi run", "poe", "inv")),
+        *((one, "job_green") for one in ("hatch run x:fit", "python -m invoke fit", "invoke run-it", "just go")),
+        *((one, "job_green") for one in ("make -C sub fit", "make -j 4 -C sub go fit", "nox -s fit", "tox -e fit")),
+        *((one, "none") for one in ("tox -e py", "make -C sub", "hatch run ruff check", "uv run ruff", "poetry run x")),
+        *((one, "unresolved") for one in ("inv other", "make other", "make -C nowhere fit", "just other", "poe x")),
+    ],
+)
+def test_a_task_is_what_the_repository_defines(command: str, case: str) -> None:
+    assert asked("training_is_in_ci", facts({**TOML, **in_ci(command)}, runs=GREEN)).case == case
+
+
+def test_a_task_without_a_definition_is_not_judged() -> None:
+    for command in ("hatch run fit", "pixi run fit", "pdm run fit", "just", "inv fit"):
+        answer = asked("training_is_in_ci", facts(in_ci("ruff", command)))
+        assert (answer.outcome, answer.sources[0].line) == ("not_supported", 8)
+    assert asked("tracker", facts({"t.py": MLFLOW, **in_ci("inv fit")})).outcome == "not_supported"
+
+
 def test_an_alert_that_nothing_runs_tells_nobody() -> None:
     alert = {"a.py": "import apprise\napprise.Apprise().notify()\n"}
 
@@ -1002,7 +1035,7 @@ def test_an_audit_log_with_an_impossible_time_proves_nothing(when: str | None) -
     ],
 )
 def test_a_command_that_does_nothing_is_none(script: str) -> None:
-    assert [one.text for one in commands(script) if one.deed or one.script or one.target] == []
+    assert [one.text for one in commands(script) if one.deed or one.script or one.tasks] == []
 
 
 @pytest.mark.parametrize(

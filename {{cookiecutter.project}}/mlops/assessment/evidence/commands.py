@@ -14,6 +14,21 @@ WRAPPERS |= {"if": 0, "then": 0, "else": 0, "do": 0, "!": 0, "coverage run": 0, 
 WRAPPERS |= {"timeout": 1, "-n": 1, "--name": 1, "-p": 1, "--with": 1, "--group": 1, "--extra": 1, "--python": 1}
 WRAPPERS |= {"inv": 0, "invoke": 0, "poe": 0, "mise run": 0, "mise exec": 0, "hatch": 0, "pdm": 0}
 WRAPPERS |= {"--directory": 1, "--project": 1, "--package": 1, "--env-file": 1}
+# The runners whose tasks a repository defines (see `tasks`), by the words that start one.
+RUNNERS = {
+    "inv": "invoke",
+    "invoke": "invoke",
+    "hatch run": "hatch",
+    "pdm run": "pdm",
+    "pixi run": "pixi",
+    "poe": "poe",
+}
+RUNNERS |= {"rye run": "rye", "pipenv run": "pipenv", "mise run": "mise", "$(MAKE)": "make", "${MAKE}": "make"}
+RUNNERS |= {name: name for name in ("make", "just", "task", "nox", "tox")}
+ONLY_TASKS = frozenset({"make", "just", "task", "invoke", "nox", "tox", "poe", "mise"})  # the others start any program
+SEVERAL = frozenset({"make", "task", "invoke"})  # take more than one task at once
+NAMED_BY = frozenset({"-s", "-e", "--session", "--sessions", "-f"})  # options of nox and tox before a task
+TAKE_A_WORD = frozenset({"-C", "--directory", "-f", "--file", "--justfile", "-d", "--dir", "-j", "-c", "--collection"})
 PYTHON = re.compile(r"(?:.*/)?python[0-9.]*(?:\.exe)?$|\$\{?(?:PYTHON|PY)\w*\}?$")
 # What a container is started with, up to a command that is known.
 CONTAINER = re.compile(r"^docker(?:-| )(?:compose )?(?:run|exec) .*?(?=\b(?:pytest|tox|nox|dvc repro)\b)")
@@ -92,6 +107,7 @@ class Command:
     words: tuple[str, ...]
     line: int
     tolerated: bool = False
+    runner: str = ""  # whose task it may be
 
     @cached_property
     def text(self) -> str:
@@ -133,12 +149,24 @@ class Command:
             return next((word for word in words if word.endswith(".ipynb")), "")
         return words[0] if self.words[0] == words[0] and re.fullmatch(r"\w+(?:\.\w+)+", words[0]) else ""
 
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of its runner that it names; ("",) of make and the like that name none."""
+        if not self.runner:
+            return ()
+        words = self.words[RUNNERS.get(self.words[0]) == self.runner :]
+        if self.runner in ("nox", "tox"):
+            return tuple(one for name, after in pairwise(words) if name in NAMED_BY for one in after.split(","))
+        pairs = pairwise(("", *words))
+        plain = [word for before, word in pairs if word[0] != "-" and "=" not in word and before not in TAKE_A_WORD]
+        names = plain if self.runner in SEVERAL else plain[:1]
+        return tuple(name.rpartition(":")[2] if self.runner == "hatch" else name for name in names) or ("",)
+
     @property
-    def target(self) -> str:
-        """The target of make, just or task that it runs; else ""."""
-        if self.words[0] not in ("make", "just", "task", "invoke", "inv", "nox", "tox"):
-            return ""
-        return next((word for word in self.words[1:] if not word.startswith("-") and "=" not in word), "")
+    def folder(self) -> str:
+        """The folder that make or just is sent to; "" if none."""
+        options = ("-C", "--directory", "-d", "--dir")
+        return next((word for option, word in pairwise(self.words) if self.runner and option in options), "")
 
 
 def commands(script: str, line: int = 1) -> Iterator[Command]:
@@ -173,7 +201,7 @@ def _live(script: str, line: int) -> Iterator[tuple[Command, bool]]:
                 is_reached = is_reached and previous not in blocked
             link, previous, before = before, raw[0] if raw else "", after
             _nest(blocks, raw)
-            words = _words(part)
+            words, runner = _words(part)
             closes = False
             if name:
                 depth += raw.count("{") - raw.count("}")
@@ -185,7 +213,7 @@ def _live(script: str, line: int) -> Iterator[tuple[Command, bool]]:
             if is_live and words and words[0][0] not in "-[}" and words[0] not in SILENT:
                 tolerated = after == "||" and following[:1] in (["true"], [":"], ["echo"], ["exit"])
                 tolerated = tolerated and (following[0] != "exit" or following[1:2] == ["0"])
-                for command in _inner(Command(words, at, tolerated)):
+                for command in _inner(Command(words, at, tolerated, runner)):
                     if name:
                         functions[name].append(command)
                     elif command.words[0] in functions:
@@ -279,7 +307,9 @@ def _without_comment(text: str) -> str:
     return text
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _words(text: str) -> tuple[tuple[str, ...], str]:
+    """The words of a command without what only says how it runs, and the runner whose task it may be."""
+    runner = ""
     try:
         words = shlex.split(text)
     except ValueError:  # a quote that goes on in the next line
@@ -289,8 +319,10 @@ def _words(text: str) -> tuple[str, ...]:
         if ASSIGNMENT.match(words[0]):
             words = words[1:]
         elif two in WRAPPERS:
+            runner = RUNNERS.get(two, runner)
             words = words[2 + WRAPPERS[two] :]
         elif words[0] in WRAPPERS:
+            runner = RUNNERS.get(words[0], runner)
             words = words[1 + WRAPPERS[words[0]] :]
         elif words[0].startswith("-") and len(words) > 1:  # an option of a wrapper
             words = words[1:]
@@ -301,7 +333,8 @@ def _words(text: str) -> tuple[str, ...]:
             while words and words[0] in ("-m", "-u", "-I", "-O", "-B", "-W", "-X", "ignore"):
                 words = words[1:]
             if words[:1] == ["-c"]:
-                return ()
+                return (), ""
+            runner = ""
         else:
             break
-    return tuple(words)
+    return tuple(words), RUNNERS.get(words[0], runner) if words else ""

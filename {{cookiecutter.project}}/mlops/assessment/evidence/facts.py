@@ -245,6 +245,10 @@ class Facts:
             path, line, what = self.workflows.foreign[0]
             source = self.repository.source(path, line, "workflow")
             return answers.unsupported("foreign", source, path=path, what=what)
+        if self.workflows.unresolved:
+            path, line, what = self.workflows.unresolved[0]
+            source = self.repository.source(path, line, "workflow")
+            return answers.unsupported("unresolved", source, path=path, line=line, what=what)
         return answers.no(case)  # workflows are read first, whatever the size of the repository
 
     def absent(self, case: str, *sources: Source, **values: Any) -> Answer:

@@ -12,10 +12,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mlops.assessment.evidence import documents
-from mlops.assessment.evidence.commands import Command, commands
+from mlops.assessment.evidence.commands import ONLY_TASKS, Command, commands
 from mlops.assessment.evidence.documents import UnreadableError
 from mlops.assessment.evidence.repository import Repository
 from mlops.assessment.evidence.running import entries, file_of, run_by
+from mlops.assessment.evidence.tasks import Tasks
 
 # Other providers: their files are seen, and not judged.
 OTHERS: tuple[str, ...] = (
@@ -33,7 +34,6 @@ CODE_CHANGES = frozenset({"push", "pull_request", "pull_request_target", "merge_
 EVENT = re.compile(r"github\.event(?:_name|\.workflow_run\.event)\s*==\s*'(\w+)'")
 DEEPEST = 5  # scripts that call scripts
 MOST_STEPS = 5_000  # of all jobs; scripts that call each other would never end
-LONGEST_LINE = 2_000  # of a Makefile
 # Actions that do what a command would.
 ACTIONS = {
     "docker/build-push-action": "docker push",
@@ -240,48 +240,57 @@ class Workflows:
         inside = f"{PurePosixPath(folder)}/"
         return any(inside.startswith(f"{one}/") for one in self.elsewhere)
 
-    def _commands(self, path: str, script: str, depth: int = 0) -> Iterator[Step]:
-        """The commands of a script, and those of the scripts and targets that they call, at the line of the caller."""
-        for command in commands(script, getattr(script, "line", 1)):
+    def _commands(self, path: str, script: str, depth: int = 0, runner: str = "") -> Iterator[Step]:
+        """The commands of a script, and those of the scripts and tasks that they call, at the line of the caller.
+
+        `runner` is that of the task whose commands these are: they may name other tasks of it.
+        """
+        for found in commands(script, getattr(script, "line", 1)):
             self._steps_left -= 1
             if self._steps_left < 0:
                 return
-            yield Step(command, path, command.line)
+            command = found if found.runner or not self._names(runner, found) else replace(found, runner=runner)
+            called = self._task(path, command, tell=depth == 0)
+            if called is None or command.runner in ("make", "just", "task"):
+                yield Step(command, path, command.line)
             if depth < DEEPEST:
-                for found in self._called(command, depth):
-                    kept = replace(found.command, tolerated=found.command.tolerated or command.tolerated)
+                inner = self._script(command) if called is None else called
+                for step in self._commands(path, inner, depth + 1, "" if called is None else command.runner):
+                    kept = replace(step.command, tolerated=step.command.tolerated or command.tolerated)
                     yield Step(kept, path, command.line)
 
-    def _called(self, command: Command, depth: int) -> Iterator[Step]:
-        repository = self.repository
-        if (script := file_of(repository, command.script)) and not script.endswith((".py", ".ipynb")):
-            yield from self._commands(script, repository.text(script) or "", depth + 1)
-        if command.target or command.words[0] in ("make", "just", "task"):
-            yield from self._commands("Makefile", self._recipe(command.target), depth + 1)
+    def _names(self, runner: str, command: Command) -> bool:
+        return bool(runner) and self._tasks.commands(runner, command.words[0]) is not None
+
+    def _script(self, command: Command) -> str:
+        """The script of a shell that a command runs; "" if it runs none."""
+        script = file_of(self.repository, command.script)
+        return "" if not script or script.endswith((".py", ".ipynb")) else self.repository.text(script) or ""
+
+    def _task(self, path: str, command: Command, *, tell: bool) -> str | None:
+        """The commands of the tasks that a command names; None if it names none. What cannot be found is told."""
+        if not command.tasks or command.script:
+            return None
+        found = [self._tasks.commands(command.runner, name, command.folder) for name in command.tasks]
+        known = [one for one in found if one is not None]
+        is_task = command.runner in ONLY_TASKS or not self._tasks.defined(command.runner)
+        if tell and is_task and not command.deed and len(known) < len(found):
+            self._unresolved.append((path, command.line, f"{command.runner} {' '.join(command.tasks)}".strip()))
+        return "\n".join(known) if known else None
 
     @cached_property
-    def _rules(self) -> dict[str, tuple[list[str], str]]:
-        """What each target of the Makefile or justfile needs, and its recipe."""
-        rules: dict[str, tuple[list[str], str]] = {}
-        for path in self.repository.named("Makefile", "makefile", "justfile", "GNUmakefile")[:1]:
-            lines = (self.repository.text(path) or "").splitlines(keepends=True)
-            for name, needs, body in RULE.findall("".join(line for line in lines if len(line) < LONGEST_LINE)):
-                for one in name.split():
-                    rules.setdefault(one, (needs.split(), body))
-        return rules
+    def _tasks(self) -> Tasks:
+        return Tasks(self.repository)
 
-    def _recipe(self, target: str) -> str:
-        """The recipe of a target and of what it needs."""
-        target = target or next((name for name in self._rules if not name.startswith(".")), "")
-        found, seen, waiting = [], set(), [target]
-        while waiting:
-            name = waiting.pop()
-            if name in self._rules and name not in seen:
-                seen.add(name)
-                needs, body = self._rules[name]
-                waiting += needs
-                found.append("\n".join(line.strip().lstrip("@") for line in body.splitlines()))
-        return "\n".join(found)
+    @cached_property
+    def _unresolved(self) -> list[tuple[str, int, str]]:
+        return []
+
+    @property
+    def unresolved(self) -> list[tuple[str, int, str]]:
+        """Tasks that a workflow runs and whose definition is not found: the path and line, and what it names."""
+        _ = self.jobs
+        return self._unresolved
 
     def _gitlab(self) -> Iterator[Job]:
         path = ".gitlab-ci.yml"
@@ -347,12 +356,6 @@ class Workflows:
                 seen.add(name)
                 found |= self._extended(parent, content, seen)
         return found | dict(job)
-
-
-# A target with what it needs, and its indented recipe.
-RULE = re.compile(
-    r"^([A-Za-z_.][\w .-]*)[ \t]*:(?!=)[ \t]*([^\n#=]*)[^\n]*\n((?:(?:\t| {2,})[^\n]*\n?|\n(?=\t))*)", re.M
-)
 
 
 def _mapping(value: Any) -> dict[Any, Any]:
