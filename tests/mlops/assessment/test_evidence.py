@@ -884,6 +884,9 @@ def test_texts_and_loops_that_would_take_forever_do_not() -> None:
         "Makefile": "a" + " " * 500_000 + "\n" + "b: \n" * 1000,
         "Dockerfile": "\n" * 500_000 + "RUN x \\\n" * 50_000,
         "train.py": "import " * 100_000 + "\n# import mlflow",
+        "setup.py": "a" * 500_000,
+        "imports.py": "from a import (\n" * 30_000,
+        "run.yaml": "- uvicorn -a python\n" * 20_000,
         "k8s.yml": "kind: InferenceService\n" + " " * 500_000 + "\n",
         CI: "on: push\njobs:\n"
         + "".join(f"  job{n}: {{needs: [{needs}], steps: [{{run: bash s0.sh}}, {{run: make}}]}}\n" for n in range(30)),

@@ -25,7 +25,7 @@ TEST = re.compile(r"(?:^|/)(?:tests?/.*|test_[^/]*|[^/]*_test)\.py$")
 ASIDE = re.compile(r"(?:^|/)(?:\.?venv|node_modules|site-packages|third_party|vendor|\.tox)/")
 # What a file imports, in a script or a cell of a notebook. To parse all files would take ten times as long.
 IMPORT = re.compile(
-    r"^[ \t\"]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+(\([^)]*\)|[^\n#;]*)|import[ \t]+([\w., \t]+))", re.M
+    r"^[ \t\"]*(?:from[ \t]+(\.*[\w.]*)[ \t]+import[ \t]+(\([^)]{0,2000}\)|[^\n#;]*)|import[ \t]+([\w., \t]+))", re.M
 )
 # A file that imports one of these defines what it runs.
 DEFINES = re.compile(r"^[ \t]*(?:import|from)[ \t]+(?:" + "|".join(sorted(tools.FRAMEWORKS)) + r")\b", re.M)

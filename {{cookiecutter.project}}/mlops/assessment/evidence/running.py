@@ -23,7 +23,7 @@ PARSED = re.compile(r"(?:^|/)(?:\.github/|\.gitlab/|[^/]*\.gitlab-ci[^/]*$|dvc\.
 DOCUMENTS = re.compile(r"(?:^|/)(?:readme[^/]*|contributing[^/]*|[^/]*\.(?:md|rst))$", re.I)
 MOST_DOCUMENTS = 200
 ENTRIES = ("pyproject.toml", "setup.cfg", "setup.py")
-ENTRY = re.compile(r"([\w.-]+)[\"']?\s*=\s*[\"']?([A-Za-z_]\w*(?:\.\w+)*):\w+")
+ENTRY = re.compile(r"(?<![\w.-])([\w.-]{1,100})[\"']?\s*=\s*[\"']?([A-Za-z_]\w*(?:\.\w+)*):\w+")
 LAUNCHERS = frozenset({"ipython", "torchrun", "deepspeed", "accelerate", "horovodrun", "spark-submit", "papermill"})
 LAUNCHERS |= {"uvicorn", "gunicorn", "hypercorn", "streamlit", "fastapi", "flask", "bentoml", "chainlit", "modal"}
 LAUNCHERS |= {"torch.distributed.launch", "torch.distributed.run"}
@@ -38,7 +38,7 @@ COMMENT = re.compile(r"^[ \t]*(?:#|//|@?(?:echo|printf)\b).*$|[ \t]#.*$", re.M)
 JOINED = re.compile(r"(?:(?<=:)|\\|[>|]-?)[ \t]*\n\s*|\n[ \t]*-[ \t]+")
 SIGNS = re.compile(r"[\"'`,()\[\]<>]+")
 LINKS = frozenset((";", "&&", "||", "|"))
-LONGEST_LINE = 2_000
+MOST_WORDS = 20  # between a launcher and its file
 
 
 def file_of(repository: Repository, script: str) -> str:
@@ -94,7 +94,7 @@ def _named(repository: Repository, paths: list[str]) -> Iterator[str]:
         if LOOKED_FOR.search(text):
             plain = JOINED.sub(" ", COMMENT.sub("", text))
             for line in plain.splitlines():
-                if len(line) < LONGEST_LINE and LOOKED_FOR.search(line):
+                if LOOKED_FOR.search(line):
                     yield from _of_line(repository, path.rpartition("/")[0], SIGNS.sub(" ", line).split())
 
 
@@ -103,10 +103,11 @@ def _of_line(repository: Repository, folder: str, words: list[str]) -> Iterator[
         own = word.rpartition("/")[2]
         is_key = word.rstrip(":=").lower() in KEYS and (word[-1] in ":=" or words[place + 1 : place + 2] == ["="])
         starts = is_key or own in LAUNCHERS or PYTHON.match(word) or word in ("PYTHON", "PY")
-        rest = words[place + 1 + (is_key and words[place + 1 : place + 2] == ["="]) :]
+        first = place + 1 + (is_key and words[place + 1 : place + 2] == ["="])
+        rest = words[first : first + MOST_WORDS]
         if word.startswith("./") and word.endswith((".py", ".ipynb")):
-            rest, starts = words[place:], True
-        elif own == "jupyter" and "--execute" in words:
+            rest, starts = [word], True
+        elif own == "jupyter" and "--execute" in rest:
             rest, starts = [one for one in rest if one.endswith(".ipynb")], True
         if starts and (found := _started(repository, folder, rest)):
             yield found
