@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from mlops.base import environment, files
 from mlops.base.errors import StoreError
-from mlops.health import doctor, leftovers, machine, machinery, repository, settings, storage, tracking
+from mlops.health import credentials, doctor, leftovers, machine, machinery, repository, settings, storage, tracking
 from mlops.history import cache, dvc
 from mlops.retraining.journal import Journal
 from mlops.serving import routing, state
