@@ -20,6 +20,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from mlops.base.params import Register, Serving
+from mlops.serving import following
 
 from tests import services
 from tests.conftest import BakedProject, bake_copy
@@ -324,6 +326,21 @@ def test_a_challenger_that_is_wrong_is_rolled_back_by_feedback(
 
 
 ALIAS = "import mlflow, sys; mlflow.MlflowClient().set_registered_model_alias(sys.argv[1], 'challenger', '2')"
+
+
+@pytest.mark.parametrize(("approval", "route"), [("required", "canary"), ("required", "shadow"), ("off", "canary")])
+def test_a_challenger_that_nobody_approved_waits_for_its_requests(
+    stricter: BakedProject, tmp_path: Path, approval: Any, route: Any
+) -> None:
+    store = f"sqlite:///{stricter.path.as_posix()}/mlflow.db"
+    register = Register(name="customer-churn", approval=approval)
+    follower = following.Follower(tmp_path, Serving(route=route), register, store)
+
+    follower.look()
+
+    waits = follower.served.refused.get("route", "")
+    assert follower.served.candidate == "2"
+    assert ("version 2 is not approved" in waits) == (approval == "required" and route == "canary")
 
 
 def test_an_equal_challenger_is_promoted_and_no_request_is_lost_meanwhile(

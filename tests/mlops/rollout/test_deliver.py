@@ -253,6 +253,14 @@ def test_neither_a_file_nor_a_folder_that_only_has_the_name_is_replaced(tmp_path
             written(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["file/x", "n" * 300])
+def test_a_place_that_cannot_be_written_is_one_sentence(name: str, tmp_path: Path, written: Any) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StoreError, match=r"could not be written: (File exists|File name too long)"):
+        written(tmp_path / name)
+
+
 def test_a_package_with_a_file_of_a_person_and_what_a_link_leads_to_stay(tmp_path: Path, written: Any) -> None:
     written(tmp_path / "mine")
     (tmp_path / "mine" / "__pycache__").mkdir()

@@ -361,6 +361,22 @@ def test_a_damaged_copy_and_a_damaged_file_of_what_is_served_are_made_anew(tmp_p
     assert (found.name, found.checked) == ("demo", 1)
 
 
+@pytest.mark.parametrize("refused", [{}, {"route": "version 2 is not approved"}])
+@pytest.mark.parametrize("route", ["canary", "shadow"])
+def test_a_route_of_params_that_gives_requests_waits_for_the_approval(
+    tmp_path: Path, route: Any, refused: dict[str, str]
+) -> None:
+    champion, challenger = a_version(tmp_path, "good"), a_version(tmp_path, "good")
+    served = Served("demo", champion, None, challenger.number, refused=refused, checked=1)
+
+    async def check(one: Worker) -> str:
+        one.settings = SETTINGS.model_copy(update={"route": route, "slow_ms": 1000.0})
+        await one._begin_route()
+        return one.route.mode
+
+    assert in_a_worker(tmp_path, served, check) == ("champion" if refused and route == "canary" else route)
+
+
 def test_a_canary_puts_nothing_into_production_that_promote_would_refuse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,16 @@ def _is_value(value: Any) -> bool:
     return value is None or isinstance(value, str | datetime.date)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_empty(least: Any, largest: Any) -> bool:
+    """Whether nothing is in a range; of ends that cannot be compared, the column's type decides later."""
+    comparable = type(least) is type(largest) or (_is_number(least) and _is_number(largest))
+    return comparable and least is not None and least > largest
+
+
 def _condition(value: Any) -> Any:
     """A value, some of which one must stand, or a range; a union of types would answer with a sentence per type."""
     if isinstance(value, Mapping):
@@ -32,6 +42,8 @@ def _condition(value: Any) -> Any:
         values = value if isinstance(value, list) else [value]
         right = bool(values)
     if right and all(map(_is_value, values)):
+        if isinstance(value, Mapping) and _is_empty(value.get("min"), value.get("max")):
+            raise ValueError("no value is in this range, since min is above max")
         return value
     raise ValueError("expected is a value, null for missing, a list of values, or {min: …, max: …} (one or both)")
 
@@ -40,7 +52,7 @@ def _change(value: Any) -> Any:
     """One of the changes of CHANGES, with its value."""
     if isinstance(value, Mapping) and len(value) == 1:
         [(kind, by)] = value.items()
-        number = isinstance(by, int | float) and not isinstance(by, bool) and _is_value(by)
+        number = _is_number(by) and _is_value(by)
         two = isinstance(by, list) and len(by) == 2 and all(one is not None and _is_value(one) for one in by)
         right = {"set": _is_value(by), "add": number, "scale": number, "swap": by is True or two}
         if kind not in CHANGES:
@@ -51,6 +63,20 @@ def _change(value: Any) -> Any:
         "expected is one of {set: a value}, {add: a number}, {scale: a number}, {swap: true} and "
         "{swap: [one value, another]}"
     )
+
+
+def _number(value: Any) -> Any:
+    """A number that YAML writes as one."""
+    if not _is_number(value):
+        raise ValueError("expected is a number, without quotes")
+    return value
+
+
+def _label(value: Any) -> Any:
+    """The value of one class; a union of types would answer with a sentence per type."""
+    if value is None or not isinstance(value, str | bool | int | float):
+        raise ValueError("expected is one class: a text, a number, true or false")
+    return value
 
 
 def _some(value: float) -> float:
@@ -80,9 +106,11 @@ Name = Annotated[str, AfterValidator(visible)]
 Condition = Annotated[Any, BeforeValidator(_condition)]
 Change = Annotated[Any, BeforeValidator(_change)]
 Changes = Annotated[dict[Name, Change], Field(min_length=1)]
-Tolerance = Annotated[FiniteFloat, Field(ge=0)]
-Allowed = Annotated[Share, AfterValidator(_some)]
-Label = str | bool | int | float
+Number = Annotated[FiniteFloat, BeforeValidator(_number)]
+Tolerance = Annotated[Number, Field(ge=0)]
+Portion = Annotated[Share, BeforeValidator(_number)]
+Allowed = Annotated[Portion, AfterValidator(_some)]
+Label = Annotated[Any, BeforeValidator(_label)]
 
 
 class _Test(Section):
@@ -96,7 +124,7 @@ class Minimum(_Test):
 
     kind: Literal["minimum"]
     metric: str = "auto"
-    limit: FiniteFloat
+    limit: Number
 
     @field_validator("limit")
     @classmethod
@@ -126,7 +154,7 @@ class Direction(_Test):
     expect: Literal["increase", "decrease"]
     of: Label | None = None
     tolerance: Tolerance | None = None
-    allowed: Share = 0
+    allowed: Portion = 0
 
 
 class Robustness(_Test):

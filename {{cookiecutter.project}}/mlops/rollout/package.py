@@ -84,9 +84,16 @@ def write(version: "Version", to: Path) -> Package:
     In an archive, all is in a folder that is named after model and version, whatever the archive's own name.
 
     Raises:
-        StoreError: something else is there, a part of the version cannot be had, or the model is not the registered
-            one.
+        StoreError: something else is there, a part of the version cannot be had, the model is not the registered
+            one, or the place cannot be written.
     """
+    try:
+        return _write(version, to)
+    except OSError as error:
+        raise StoreError(f"{to} could not be written: {error.strerror or error}") from None
+
+
+def _write(version: "Version", to: Path) -> Package:
     archive = to.name.endswith(ARCHIVE)
     if to.is_symlink() or (to.exists() and not (to.is_file() == archive and _is_package(to))):
         raise StoreError(f"{to} is there already, and is no package: give another place, or delete it")

@@ -43,7 +43,11 @@ class Client:
     ) -> None:
         url = re.sub(r"//[^/\s@]*@", "//", url)  # a name and a password are not sent, and are in no sentence
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            port = parts.port
+        except ValueError:  # no number, or too large
+            port = -1
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
             raise ValueError(f"{url} is no address of a server: give one such as http://127.0.0.1:8000")
         self.url, self._path, self._pauses, self._sleep = (
             url,
@@ -55,10 +59,10 @@ class Client:
         if parts.scheme == "https":
             context = ssl.create_default_context()
             self._connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                parts.hostname, parts.port, timeout=timeout, context=context
+                parts.hostname, port, timeout=timeout, context=context
             )
         else:
-            self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+            self._connection = http.client.HTTPConnection(parts.hostname, port, timeout=timeout)
 
     def __enter__(self) -> "Client":
         return self

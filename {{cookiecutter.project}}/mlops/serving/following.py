@@ -111,6 +111,8 @@ class Follower:
                 reason = f"version {champion.number} is in production now, and not version {route.champion}"
                 state.change(connection, routing.only_champion(route), who=self.who, reason=reason, expected=route)
                 route = None
+            if route is None and newest and self.serving.route in ("ab", "canary"):
+                self._look_at_admission(client, newest, refused)
             asked = route.challenger if route and route.mode != "champion" else ""
             wanted = by_number.get(asked)
             if asked and wanted is None:
@@ -121,6 +123,13 @@ class Follower:
             self._audit_routes(client, connection, by_number)
             self._carry_out(client, connection, known)
         versions.keep_only(self.folder, self.served)
+
+    def _look_at_admission(self, client: "Client", version: "Version", refused: dict[str, str]) -> None:
+        """Say why the server gives this version no requests by itself: it could not be promoted."""
+        try:
+            audit.admission(audit.read(client, self.register.name), version, self.register)
+        except StoreError as error:
+            refused["route"] = f"version {version.number} gets no requests by serving.route yet: {error}"
 
     def _fetched(
         self, client: "Client", version: "Version | None", last: Copy | None, variant: str, refused: dict[str, str]

@@ -313,6 +313,8 @@ class Worker:
             return
         if wanted.slow_ms == "auto" and wanted.route != "shadow" and len(self.latencies) < ENOUGH_LATENCIES:
             return
+        if wanted.route != "shadow" and "route" in self.served.refused:
+            return
         self._asked_for_route = True
         if await self._in_state(state.route) is None:
             await self.change_route(wanted, "params.yaml", "serving.route")
