@@ -35,12 +35,14 @@ EVENTS = Path("data", "events")
 EXAMPLE = (RAW / "telco-churn.csv", INCOMING / "telco-churn-next.csv")
 MACHINERY = Path("mlops")
 MANIFEST = MACHINERY / "MANIFEST"
+ORIGIN = Path(".cruft.json")
 CRLF, LF = b"\r\n", b"\n"
 VENV = Path(".venv")
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 SUPPORTED = ((3, 11), (3, 13))  # what requirements.txt was compiled for
 DATA_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 CI_FILES = {"github": Path(".github"), "gitlab": Path(".gitlab-ci.yml")}
+COMPARE = "MLOPS_COMPARE"  # set by `python -m mlops upgrade`
 # The name of a temporary folder that Python makes, as cruft does. That of `mktemp -d` has a dot.
 TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
 # With these variables Git would use another repository, or Python would import from another folder.
@@ -50,7 +52,7 @@ FIRST_COMMIT = "Start from cookiecutter-dvc-mlops"
 # What DVC and the pipeline write for Git; it may be there already, when a generation is tried again.
 WRITTEN = re.compile(
     r"dvc\.lock|\.dvc/.*|data/(raw|incoming|events)\.dvc|data/events/README\.md|(data|data/prepared|models|reports)/\.gitignore"
-    r"|reports/(plots/)?\w+\.(csv|json|md)|mlops/MANIFEST"
+    r"|reports/(plots/)?\w+\.(csv|json|md)|mlops/MANIFEST|\.cruft\.json"
 )
 LAST_LINES = 15
 CHUNK = 1 << 20  # bytes
@@ -85,10 +87,12 @@ def run_by_cruft(answers: Answers) -> bool:
 
 
 def rendered_to_compare(answers: Answers) -> bool:
-    """Whether `cruft update` or `cruft diff` renders this project in a temporary folder, only to compare two versions.
+    """Whether the project is rendered only to compare two versions: by `python -m mlops upgrade`, or by cruft.
 
-    `cruft create` writes to the person's own folder.
+    `cruft update` and `cruft diff` do so in a temporary folder; `cruft create` writes to the person's own.
     """
+    if os.environ.get(COMPARE):
+        return True
     parent = Path.cwd().resolve().parent
     temporary = parent.parent == Path(tempfile.gettempdir()).resolve() and TEMPORARY.fullmatch(parent.name)
     return run_by_cruft(answers) and bool(temporary)
@@ -357,6 +361,28 @@ def write_manifest() -> None:
         MANIFEST.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
+def write_origin(answers: Answers) -> None:
+    """Write which commit of the template this project comes from and the answers, as cruft does: upgrades need both.
+
+    A template that has uncommitted changes, or is no repository, is no commit that could be had again.
+    """
+    template = located(answers.get("_repo_dir", ""), answers)
+    try:
+        commit = run(["git", "-C", str(template), "rev-parse", "HEAD"])
+        top = run(["git", "-C", str(template), "rev-parse", "--show-toplevel"])
+        if Path(top).resolve() != template.resolve() or run(["git", "-C", str(template), "status", "--porcelain"]):
+            return
+        url = str(template)
+        if not located(answers["_template"], answers).exists():  # it was cloned for this generation
+            url = re.sub(r"//[^/\s@]*@", "//", run(["git", "-C", url, "remote", "get-url", "origin"]))
+    except StepError:
+        return
+    given = {name: value for name, value in answers.items() if not name.startswith("_")}
+    facts = {"template": url, "commit": commit, "checkout": answers.get("_checkout") or None}
+    facts |= {"context": {"cookiecutter": given}, "directory": None}
+    ORIGIN.write_text(f"{json.dumps(facts, indent=2, ensure_ascii=False)}\n", encoding="utf-8", newline="\n")
+
+
 # ---- Environment
 
 
@@ -528,6 +554,8 @@ def main(answers: Answers) -> None:
         if answers["data"] != "example":
             remove_example()
         return
+    if not run_by_cruft(answers):
+        write_origin(answers)
     make_events_folder()
     folder = scripts_folder(answers)
     activate(folder)

@@ -43,6 +43,7 @@ HALF_WRITTEN = (
 )
 # The subject of the commit that a generation ends with.
 FIRST_COMMIT = "Start from cookiecutter-dvc-mlops"
+COMPARE = "MLOPS_COMPARE"  # set by `python -m mlops upgrade`
 # The name of a temporary folder that Python makes, as cruft does. That of `mktemp -d` has a dot.
 TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
 
@@ -53,10 +54,12 @@ def run_by_cruft(answers: Answers) -> bool:
 
 
 def rendered_to_compare(answers: Answers) -> bool:
-    """Whether `cruft update` or `cruft diff` renders this project in a temporary folder, only to compare two versions.
+    """Whether the project is rendered only to compare two versions: by `python -m mlops upgrade`, or by cruft.
 
-    `cruft create` writes to the person's own folder.
+    `cruft update` and `cruft diff` do so in a temporary folder; `cruft create` writes to the person's own.
     """
+    if os.environ.get(COMPARE):
+        return True
     parent = Path.cwd().resolve().parent
     temporary = parent.parent == Path(tempfile.gettempdir()).resolve() and TEMPORARY.fullmatch(parent.name)
     return run_by_cruft(answers) and bool(temporary)
@@ -297,7 +300,7 @@ def main(answers: Answers) -> int:
     if found:
         lines = [f"  - {refusal}" for refusal in found]
         print("No project was made. Please answer again:", *lines, sep="\n", file=sys.stderr)
-    elif not run_by_cruft(answers):
+    elif not (run_by_cruft(answers) or rendered_to_compare(answers)):
         begin(answers)
     return 1 if found else 0
 

@@ -1,7 +1,7 @@
-"""Upgrades with cruft: a new version of the template reaches a project, and what the owner owns stays as it is.
+"""Upgrades: a new version of the template reaches a project, and what the owner owns stays as it is.
 
 The real `cruft` command makes a project from version 1 of the template and updates it to version 2, with own data and
-with the default answer to `setup`. One project is made, and one is updated; the tests look at them.
+with the default answer to `setup`. Cookiecutter makes the same one, and `python -m mlops upgrade` updates that.
 """
 
 import inspect
@@ -20,6 +20,7 @@ from tests.conftest import (
     PROJECT,
     TEMPLATE,
     BakedProject,
+    bake_copy,
     baked,
     copy_template,
     generate,
@@ -33,6 +34,7 @@ NOTE = """\
     with open(os.environ["FOLDERS"], "a", encoding="utf-8") as file:
         print(json.dumps([os.getcwd(), sorted(os.listdir())]), file=file)
 """
+CHANGES = "# Changes\n\n## 2.0.0\n- A knob.\n\n## 0.0.1\n- Old news.\n"
 PARAMETER = "  confidence: 0.95\n"
 LINE_LENGTH = "line-length = 120\n"
 
@@ -106,7 +108,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     )
     (project / "mlops" / "base" / "retired.py").unlink()
     replace(project / ".ruff.toml", LINE_LENGTH, "line-length = 140\n")
+    write(template, {"CHANGELOG.md": CHANGES, f"{PROJECT}/mlops/VERSION": "2.0.0\n"})
     commit(template, "Version 2")
+    subprocess.run(["git", "tag", "v2.0.0"], cwd=template, check=True)
 
     (stands / "deliveries").mkdir()
     (stands / "deliveries" / "loans.csv").write_text("amount,paid\n100,yes\n250,no\n")
@@ -118,10 +122,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture(scope="module")
-def updated(made: Made, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
-    """A clone of that project, edited by its owner, on a machine without the data, after `cruft update`."""
-    path = tmp_path_factory.mktemp("owner") / "loans"
-    shutil.copytree(made.project.path, path, ignore=shutil.ignore_patterns("raw", "incoming"))
+def cooked(made: Made, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """The same project as cookiecutter makes it from a clone of version 1."""
+    stands = tmp_path_factory.mktemp("cookiecutter")
+    subprocess.run(["git", "clone", "--quiet", "--branch", "v1", str(made.template), str(stands / "v1")], check=True)
+    shutil.copytree(made.project.path.parent / "deliveries", stands / "deliveries")
+    generation = generate(stands / "v1", stands, env={"FOLDERS": str(stands / "folders")}, setup="no", **ANSWERS)
+    return baked(generation, stands / "loans")
+
+
+def edited(project: BakedProject, stands: Path) -> BakedProject:
+    """A clone of a project, edited by its owner, on a machine without the data."""
+    path = stands / "loans"
+    shutil.copytree(project.path, path, ignore=shutil.ignore_patterns("raw", "incoming"))
     commit(path, "Start")
     replace(path / "params.yaml", PARAMETER, "  confidence: 0.9\n")
     replace(path / ".ruff.toml", LINE_LENGTH, "line-length = 100\n")
@@ -135,7 +148,30 @@ def updated(made: Made, tmp_path_factory: pytest.TempPathFactory) -> BakedProjec
     )
     (path / ".mypy.ini").unlink()
     commit(path, "Own work")
-    return cruft(BakedProject(path, "", made.project.env), "update", "--skip-apply-ask")
+    return BakedProject(path, "", project.env)
+
+
+@pytest.fixture(scope="module")
+def by_cruft(made: Made, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """The edited project after `cruft update`."""
+    return cruft(edited(made.project, tmp_path_factory.mktemp("owner")), "update", "--skip-apply-ask")
+
+
+@pytest.fixture(scope="module")
+def by_upgrade(made: Made, cooked: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """The edited project after `python -m mlops upgrade`, which asks for a look at a conflict."""
+    stands = tmp_path_factory.mktemp("owner")
+    project = edited(cooked, stands).with_env(FOLDERS=str(stands / "folders"))
+    done = project.run(sys.executable, "-m", "mlops", "upgrade")
+    assert done.returncode == 3, done.stdout + done.stderr
+    return BakedProject(project.path, done.stdout, project.env)
+
+
+@pytest.fixture(scope="module", params=["by_cruft", "by_upgrade"])
+def updated(request: pytest.FixtureRequest) -> BakedProject:
+    """The edited project, brought to version 2 either way."""
+    project: BakedProject = request.getfixturevalue(request.param)
+    return project
 
 
 def changed(project: BakedProject) -> dict[str, str]:
@@ -146,16 +182,21 @@ def changed(project: BakedProject) -> dict[str, str]:
     return status | dict.fromkeys(unmerged, "U")
 
 
-def test_cruft_makes_the_same_files_as_cookiecutter_without_setup(made: Made, tmp_path: Path) -> None:
-    subprocess.run(["git", "clone", "--quiet", "--branch", "v1", str(made.template), str(tmp_path / "v1")], check=True)
-    shutil.copytree(made.project.path.parent / "deliveries", tmp_path / "deliveries")
+def test_cruft_makes_the_same_files_as_cookiecutter_without_setup(made: Made, cooked: BakedProject) -> None:
+    assert made.project.files == cooked.files
+    for name in cooked.files - {".cruft.json"}:
+        assert (made.project.path / name).read_bytes() == (cooked.path / name).read_bytes(), name
 
-    generation = generate(tmp_path / "v1", tmp_path, env={"FOLDERS": str(tmp_path / "folders")}, setup="no", **ANSWERS)
 
-    expected = baked(generation, tmp_path / "loans")
-    assert made.project.files == expected.files | {".cruft.json"}
-    for name in expected.files:
-        assert (made.project.path / name).read_bytes() == (expected.path / name).read_bytes(), name
+def test_a_project_knows_its_template_and_the_answers_whoever_made_it(made: Made, cooked: BakedProject) -> None:
+    ours, cruft_s = (json.loads(project.read(".cruft.json")) for project in (cooked, made.project))
+
+    assert ours.keys() <= cruft_s.keys()
+    assert (ours["commit"], ours["directory"]) == (cruft_s["commit"], None)
+    assert ours["template"] == str(cooked.path.parent / "v1")
+    answers = {name: value for name, value in cruft_s["context"]["cookiecutter"].items() if name[0] != "_"}
+    assert ours["context"]["cookiecutter"] == answers | {"setup": "no"}
+    assert cooked.run(sys.executable, "-m", "cruft", "check").returncode == 0  # cruft reads it; its clone has no newer
 
 
 def test_cruft_create_copies_own_data_and_prints_the_commands_that_are_left(made: Made) -> None:
@@ -168,8 +209,8 @@ def test_cruft_create_copies_own_data_and_prints_the_commands_that_are_left(made
     assert places == sorted(places)
 
 
-def test_hooks_only_write_files_although_setup_is_yes(made: Made, updated: BakedProject) -> None:
-    assert json.loads(updated.read(".cruft.json"))["context"]["cookiecutter"]["setup"] == "yes"
+def test_hooks_only_write_files_although_setup_is_yes(made: Made, by_cruft: BakedProject) -> None:
+    assert json.loads(by_cruft.read(".cruft.json"))["context"]["cookiecutter"]["setup"] == "yes"
     temporary = Path(tempfile.gettempdir()).resolve()
     folders = made.folders_of_hooks
     compared = [folder for folder in folders if Path(folder).parents[1] == temporary]
@@ -178,21 +219,22 @@ def test_hooks_only_write_files_although_setup_is_yes(made: Made, updated: Baked
     for names in folders.values():
         assert set(names) & {"mlops", "params.yaml", "README.md"}
         assert set(names).isdisjoint({".git", ".venv", "mlflow.db", "dvc.lock", "models"})
-    assert "left to you" not in updated.printed
+    assert "left to you" not in by_cruft.printed
 
 
-def test_check_tells_an_old_project_from_an_updated_one(made: Made, updated: BakedProject) -> None:
+def test_check_tells_an_old_project_from_an_updated_one(made: Made, by_cruft: BakedProject) -> None:
     old = made.project.run(sys.executable, "-m", "cruft", "check")
 
     assert old.returncode == 1
     assert "out of date" in old.stdout
-    assert "up to date" in cruft(updated, "check").printed
+    assert "up to date" in cruft(by_cruft, "check").printed
 
 
 def test_an_update_changes_the_machinery_and_nothing_that_the_owner_owns(updated: BakedProject) -> None:
     assert changed(updated) == {
         ".cruft.json": "M",
         "mlops/MANIFEST": "M",
+        "mlops/VERSION": "M",
         "mlops/__init__.py": "M",
         "mlops/base/added.py": "A",
         "mlops/base/retired.py": "D",
@@ -220,6 +262,43 @@ def test_a_line_that_both_have_changed_is_a_conflict_that_git_shows(updated: Bak
     assert "line-length = 100" in conflict
     assert "line-length = 140" in conflict
     assert "UU .ruff.toml" in updated.run("git", "status", "--short").stdout
+
+
+def test_an_upgrade_says_what_changed_and_what_is_left(by_upgrade: BakedProject) -> None:
+    printed = by_upgrade.printed
+
+    assert "the template's version 0.2.0 (" in printed
+    assert ") → 2.0.0 (" in printed
+    assert "2.0.0:\n  - A knob.\n\nnew in params.yaml: new.knob\n" in printed
+    assert "Old news" not in printed
+    assert "1. resolve .ruff.toml, and `git add .ruff.toml`\n2. `git diff --cached`" in printed
+
+
+def test_what_was_upgraded_is_up_to_date_or_taken_back(by_upgrade: BakedProject, tmp_path: Path) -> None:
+    project = bake_copy(by_upgrade, tmp_path)
+    uncommitted = project.call("upgrade")
+    commit(project.path, "Upgrade")
+    again = project.call("upgrade")
+    project.run("git", "reset", "--quiet", "--hard", "HEAD~1")
+
+    assert (uncommitted.returncode, "changes that are not committed" in uncommitted.stderr) == (1, True)
+    assert (again.returncode, again.stdout.endswith("nothing to do\n")) == (0, True)
+    assert project.run("git", "status", "--porcelain").stdout == ""
+    assert not (project.path / "mlops" / "base" / "added.py").exists()
+
+
+def test_an_upgrade_that_cannot_be_made_changes_nothing(cooked: BakedProject, tmp_path: Path) -> None:
+    project = edited(cooked, tmp_path).with_env(FOLDERS=str(tmp_path / "folders"))
+    (project.path / "project" / "added.py").write_text("mine = 1\n")
+
+    for options, said in {
+        ("--to", "v3"): "the template has no tag, branch or commit v3",
+        ("--template", f"{tmp_path}/nowhere"): "nowhere could not be fetched",
+        (): "project/added.py is here, not in Git, and comes with the new version",
+    }.items():
+        done = project.run(sys.executable, "-m", "mlops", "upgrade", *options)
+        assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+        assert project.run("git", "status", "--porcelain").stdout == "?? project/added.py\n"
 
 
 @pytest.mark.parametrize("name", ["pre_gen_project", "post_gen_project"])

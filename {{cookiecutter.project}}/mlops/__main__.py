@@ -27,6 +27,7 @@ COMMANDS: dict[str, Any] = {
     "schema": {"infer": "data.draft_schema"},
     "features": {"load": "features.load", "page": "features.page"},
     "lock": "lock",
+    "upgrade": "upgrade",
     "sweep": "experiments.sweep",
     "compare": "experiments.compare",
     "review": "experiments.review",
