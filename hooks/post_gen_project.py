@@ -36,6 +36,7 @@ EXAMPLE = (RAW / "telco-churn.csv", INCOMING / "telco-churn-next.csv")
 MACHINERY = Path("mlops")
 MANIFEST = MACHINERY / "MANIFEST"
 ORIGIN = Path(".cruft.json")
+BEFORE = Path("before")  # files of a person that the project has, too
 CRLF, LF = b"\r\n", b"\n"
 VENV = Path(".venv")
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
@@ -201,6 +202,10 @@ def set_aside(foreign: set[str]) -> str:
                     goal = goal.with_name(f"_{goal.name}")
                 file.replace(goal)
                 moved.append(goal.as_posix())
+    if moved and Path(".git").exists():
+        with suppress(StepError):  # DVC cannot keep a folder that Git has files of
+            folders = [folder.as_posix() for folder in (RAW, INCOMING, EVENTS)]
+            run(["git", "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", *folders])
     said = f"Data of an older project was here, and is no part of the new one: moved to {', '.join(moved)}"
     return said if moved else ""
 
@@ -299,6 +304,18 @@ def rendered(answers: Answers) -> set[str]:
     """The files that cookiecutter has rendered, relative to the project."""
     folders = located(answers["_repo_dir"], answers).glob("*cookiecutter.project*")
     return {file.relative_to(folder).as_posix() for folder in folders for file in folder.rglob("*") if file.is_file()}
+
+
+def remove_rendered(path: Path, answers: Answers) -> None:
+    """Delete a file or folder, but nothing in it that a person had here before."""
+    own = rendered(answers) if "_repo_dir" in answers else None
+    for file in sorted(path.rglob("*"), reverse=True) if path.is_dir() else [path]:
+        if file.is_file() and (not own or file.as_posix() in own):
+            file.unlink()
+        elif file.is_dir() and not any(file.iterdir()):
+            file.rmdir()
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
 
 
 def lying_here(answers: Answers) -> set[str]:
@@ -537,6 +554,9 @@ def print_next_commands(steps: list[Step], done: set[str], folder: Path) -> None
     left = ", except for the steps that are left to you, in this order" if len(done) < len(steps) else ""
     say(f"\n{Path.cwd().name} is ready{left}:\n")
     say("\n".join(f"  {line}" for line in lines))
+    if moved := sorted(path.relative_to(BEFORE).as_posix() for path in BEFORE.rglob("*") if path.is_file()):
+        say(f"\nFiles of yours that the project has, too, are in {BEFORE}/ now: {', '.join(moved)}.")
+        say("Take over what you need, the rules of .gitignore before the next `git add`, and delete the folder.")
     say("\nThen:\n")
     say("  dvc repro                run again what a change affects, and nothing else")
     say("  dvc metrics show         show how good the model is")
@@ -548,7 +568,7 @@ def main(answers: Answers) -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     for ci, path in CI_FILES.items():
         if ci != answers["ci"]:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            remove_rendered(path, answers)
     write_manifest()  # under cruft, too, which then merges it like every other file
     if rendered_to_compare(answers):
         if answers["data"] != "example":

@@ -41,6 +41,7 @@ HALF_WRITTEN = (
     "data/raw/telco-churn.csv",
     "data/incoming/telco-churn-next.csv",
 )
+BEFORE = Path("before")  # where files of a person go
 # The subject of the commit that a generation ends with.
 FIRST_COMMIT = "Start from cookiecutter-dvc-mlops"
 COMPARE = "MLOPS_COMPARE"  # set by `python -m mlops upgrade`
@@ -111,15 +112,7 @@ def folder_name(name: str) -> str:
 
 def own_commits() -> str:
     """Why this folder, which `-f` lets cookiecutter write into, is not to be overwritten: somebody works in it."""
-
-    def git(*arguments: str) -> str:
-        env = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
-        done = subprocess.run(
-            ["git", *arguments], env=env, capture_output=True, encoding="utf-8", errors="replace", check=False
-        )
-        return done.stdout.strip()
-
-    if not (shutil.which("git") and git("ls-tree", "HEAD", "dvc.yaml")):
+    if not git("ls-tree", "HEAD", "dvc.yaml"):
         return ""
     last = git("log", "-1", "--format=%s", "--", ".")
     if last == FIRST_COMMIT:
@@ -272,25 +265,56 @@ def go_on_command(answers: Answers) -> str:
     return subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
 
 
+def move_aside(answers: Answers) -> None:
+    """Move files of a person, which this generation would overwrite, to the folder `before`; the last hook names them.
+
+    A generation that goes on, or that is tried again before anybody has worked in the project, has none.
+    """
+    template = Path(located(answers["_repo_dir"], answers))
+    names = [path.relative_to(root) for root in template.glob("*cookiecutter.project*") for path in root.rglob("*")]
+    for name in names:
+        if name.is_file() or name.is_symlink():
+            goal = BEFORE / name
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            while goal.exists():
+                goal = goal.with_name(f"_{goal.name}")
+            name.replace(goal)
+
+
+def git(*arguments: str) -> str:
+    """What Git says in this folder; "" where it fails."""
+    if not shutil.which("git"):
+        return ""
+    env = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
+    done = subprocess.run(
+        ["git", *arguments], env=env, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
+    return done.stdout.strip()
+
+
+def unfinished() -> Path:
+    """The file beside the project that lasts as long as its generation."""
+    return Path.cwd().with_name(f"{Path.cwd().name}.unfinished")
+
+
 def begin(answers: Answers) -> None:
     """Keep beside the project the command that goes on if this generation is killed; the last hook removes it.
 
     Cookiecutter refuses a folder that is there. What a killed generation has half written is removed first: its own
     data file is noted as a comment, and any other is not its own (the last hook sets that aside, and names it).
     """
-    unfinished = Path.cwd().with_name(f"{Path.cwd().name}.unfinished")
-    if unfinished.exists() and not Path(".git", "logs", "HEAD").exists():  # no commit yet
+    if unfinished().exists() and not Path(".git", "logs", "HEAD").exists():  # no commit yet
         shutil.rmtree(Path(".dvc", "tmp"), ignore_errors=True)
-        noted = re.findall(r"^# (.+)$", unfinished.read_text(encoding="utf-8"), re.MULTILINE)
+        noted = re.findall(r"^# (.+)$", unfinished().read_text(encoding="utf-8"), re.MULTILINE)
         own = [
             f"data/{folder}/{name}{end}" for name in noted for folder in ("raw", "incoming") for end in ("", ".part")
         ]
         for file in (*HALF_WRITTEN, *own):
             Path(file).unlink(missing_ok=True)
     command = go_on_command(answers)
-    unfinished.write_text(f"exec {command}\n", encoding="utf-8")  # exec: it is written anew while a shell reads it
+    unfinished().write_text(f"exec {command}\n", encoding="utf-8")  # exec: it is written anew while a shell reads it
     if answers["setup"] != "no":
-        print("If this is stopped, go on with:", command if os.name == "nt" else shlex.join(["sh", str(unfinished)]))
+        print("If this is stopped, go on with:", command if os.name == "nt" else shlex.join(["sh", str(unfinished())]))
 
 
 def main(answers: Answers) -> int:
@@ -301,6 +325,8 @@ def main(answers: Answers) -> int:
         lines = [f"  - {refusal}" for refusal in found]
         print("No project was made. Please answer again:", *lines, sep="\n", file=sys.stderr)
     elif not (run_by_cruft(answers) or rendered_to_compare(answers)):
+        if not unfinished().exists() and git("log", "-1", "--format=%s", "--", ".") != FIRST_COMMIT:
+            move_aside(answers)
         begin(answers)
     return 1 if found else 0
 

@@ -511,6 +511,36 @@ def test_a_project_with_commits_of_its_own_is_not_overwritten(short: Path, tmp_p
     assert made.read("schema.yaml") == "mine"
 
 
+def test_a_repository_gets_the_project_and_loses_nothing(short: Path, tmp_path: Path) -> None:
+    mine = BakedProject(tmp_path / "churn", "")
+    files = {
+        "README.md": "mine",
+        ".gitignore": "secret.txt\n",
+        "analysis.ipynb": "{}",
+        ".github/workflows/ci.yml": "name: mine",
+        ".github/workflows/pages.yml": "name: pages",
+        "data/raw/old.csv": "a\n1\n",
+    }
+    for name, text in files.items():
+        (mine.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (mine.path / name).write_text(text)
+    git(mine, "init", "--quiet")
+    commit(mine, "Years of work")
+
+    answers = {"setup": "here", "project": "churn", "ci": "gitlab"}
+    made = baked(generate(short, tmp_path, "--overwrite-if-exists", **answers), mine.path)
+
+    places = {name: f"before/{name}" for name in ("README.md", ".gitignore", ".github/workflows/ci.yml")}
+    places["data/raw/old.csv"] = "data/raw-before/old.csv"
+    assert {made.read(places.get(name, name)) for name in files} == set(files.values())
+    assert "are in before/ now: .github/workflows/ci.yml, .gitignore, README.md." in made.printed
+    assert "moved to data/raw-before/old.csv" in made.printed
+    assert git(made, "log", "--format=%s").splitlines() == ["Start from cookiecutter-dvc-mlops", "Years of work"]
+    assert set(git(made, "show", "--name-only", "--format=").splitlines()) >= {"README.md", "dvc.yaml", "dvc.lock"}
+    left = {line[3:]: line[:2].strip() for line in made.run("git", "status", "--porcelain").stdout.splitlines()}
+    assert left == {"before/": "??", ".github/workflows/ci.yml": "D", "data/raw/old.csv": "D"}
+
+
 @pytest.mark.parametrize("name", ["pre_gen_project", "post_gen_project"])
 def test_a_hook_has_nothing_to_render_but_the_answers(name: str) -> None:
     text = (TEMPLATE / "hooks" / f"{name}.py").read_text(encoding="utf-8")
