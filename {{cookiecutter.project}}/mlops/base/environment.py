@@ -5,6 +5,7 @@ Standard library only, so that it can say so in any Python: `python -m mlops.bas
 
 import ast
 import importlib.util
+import os
 import re
 import shutil
 import sys
@@ -17,6 +18,7 @@ from mlops.base.errors import ParameterError
 LOCK = Path(__file__).parents[2] / "requirements.txt"
 OWN = LOCK.with_name("project")
 # What the bytes of results depend on; to look at all of the lock takes 0.2 s, too long for every stage.
+SCRIPTS = "Scripts" if os.name == "nt" else "bin"  # where an environment has its python
 COMPUTED_WITH = frozenset({"joblib", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy"})
 # What a version needs, besides MLflow and the packages behind the project's own code.
 ANSWERS_WITH = (COMPUTED_WITH | {"pydantic", "ruamel-yaml", "threadpoolctl"}) - {"matplotlib"}

@@ -59,10 +59,11 @@ def _uv(folder: Path) -> str:
     """The program uv: the installed one, or one that pip fetches into an environment below `folder`."""
     if installed := shutil.which("uv"):
         return installed
-    python, hint = str(folder / "uv" / "bin" / "python"), "install uv (https://docs.astral.sh/uv), and run this again"
+    scripts = folder / "uv" / environment.SCRIPTS
+    python, hint = str(scripts / "python"), "install uv (https://docs.astral.sh/uv), and run this again"
     _run([sys.executable, "-m", "venv", str(folder / "uv")], hint)
     _run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv"], hint)
-    return str(folder / "uv" / "bin" / "uv")
+    return str(scripts / "uv")
 
 
 def _run(command: list[str], hint: str) -> None:

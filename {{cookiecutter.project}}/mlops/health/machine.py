@@ -154,9 +154,11 @@ def available_memory() -> int:
     free = int(psutil.virtual_memory().available)
     for limit, usage in LIMITS:
         try:
-            most, used = int(limit.read_text()), int(usage.read_text())
+            most, used = int(limit.read_text("ascii")), int(usage.read_text("ascii"))
             # Pages of files that were read count as used, and are given back when memory is needed.
-            kept = re.search(r"^(?:total_)?inactive_file (\d+)", limit.with_name("memory.stat").read_text(), re.M)
+            kept = re.search(
+                r"^(?:total_)?inactive_file (\d+)", limit.with_name("memory.stat").read_text("ascii"), re.M
+            )
         except (OSError, ValueError):  # none, or "max"
             continue
         used -= int(kept[1]) if kept else 0

@@ -188,6 +188,13 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 
     Children are waited for, too: DVC may end before the stage that it runs.
     """
+    if os.name != "posix":  # there are no groups of processes, and no signals
+        import psutil
+
+        for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+            with suppress(psutil.Error):
+                one.kill()
+        return
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, kind)

@@ -78,5 +78,5 @@ def _user() -> str:
     """The user name of this process; the user id if there is no name, as in many containers."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError):
-        return str(os.getuid())
+    except (OSError, KeyError, ImportError):
+        return str(os.getuid()) if hasattr(os, "getuid") else "unknown"

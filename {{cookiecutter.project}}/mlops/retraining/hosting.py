@@ -111,5 +111,11 @@ def _gh(*arguments: str) -> str:
 def _run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "GH_PROMPT_DISABLED": "1", "NO_COLOR": "1"}
     return subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
     )

@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -281,4 +282,4 @@ async def _end_with(parent: int) -> None:
     """End this worker when its parent process is gone, which nobody could restart it for."""
     while os.getppid() == parent:
         await asyncio.sleep(1)
-    os.kill(os.getpid(), 15)
+    signal.raise_signal(signal.SIGTERM)

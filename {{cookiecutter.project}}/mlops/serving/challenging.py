@@ -7,7 +7,6 @@ a failure of the challenger's. Rows go in and answers come out as lines of JSON.
 import asyncio
 import json
 import os
-import resource
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -187,8 +186,9 @@ def main(copy: Copy) -> None:
 
 
 def _megabytes() -> float:
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (1024 * 1024 if sys.platform == "darwin" else 1024)
+    import psutil
+
+    return float(psutil.Process().memory_info().rss) / 2**20
 
 
 if __name__ == "__main__":

@@ -46,21 +46,12 @@ class Metrics:
 
     def page(self) -> bytes:
         """The sums over all workers in Prometheus's text format; of workers that have ended all but their queues."""
+        import psutil
         from prometheus_client import CollectorRegistry, generate_latest
 
         for path in Path(os.environ[FOLDER]).glob("gauge_live*.db"):
-            if not _runs(pid := int(path.stem.rpartition("_")[2])):
+            if not psutil.pid_exists(pid := int(path.stem.rpartition("_")[2])):
                 self._multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
         everything = CollectorRegistry()
         self._multiprocess.MultiProcessCollector(everything)  # type: ignore[no-untyped-call]
         return generate_latest(everything)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

@@ -84,7 +84,8 @@ def _said(tool: str, *arguments: str) -> str:
             env={**os.environ, **settings},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=SECONDS,
             check=True,
         ).stdout

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlops.base import console
+from mlops.base import console, environment
 from mlops.base.errors import StoreError, with_memory
 from mlops.commands.options import AsJson
 from mlops.history import cache, clones, data_versions, dvc, git, paths, provenance, revisions
@@ -82,19 +82,29 @@ def _environment(project: Path, fresh: bool) -> str:
         StoreError: the packages differ, or the new environment cannot be made.
     """
     if fresh:
-        python = str(project / ".venv" / "bin" / "python")
+        python = str(project / ".venv" / environment.SCRIPTS / "python")
         steps = [
             [sys.executable, "-m", "venv", str(project / ".venv")],
             [python, "-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", "requirements.txt"],
         ]
         for step in console.progress(steps, len(steps), "making the environment"):
-            done = subprocess.run(step, cwd=project, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                step, cwd=project, capture_output=True, encoding="utf-8", errors="replace", check=False
+            )
             if done.returncode:
                 why = " ".join(done.stderr.split())[-300:]
                 raise StoreError(f"the environment of requirements.txt could not be made ({why})")
         return python
     check = [sys.executable, "-m", "mlops.base.environment"]
-    done = subprocess.run(check, cwd=project, env=clones.environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        check,
+        cwd=project,
+        env=clones.environment(),
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
     if done.returncode:
         raise StoreError(f"{done.stderr.strip().removeprefix('Error: ')} Or give --fresh-env.")
     return sys.executable
