@@ -206,7 +206,7 @@ def _unpacked(packed: list[bytes | None], width: int) -> tuple[NDArray[np.int64]
 
 def _packed(rows: pd.DataFrame, labels: list[bytes]) -> dict[bytes, bytes]:
     """The field of each entity that has any of these events."""
-    ordered = rows.sort_values(list(rows))
+    ordered = rows.sort_values(rows.columns.tolist())
     whose, numbers = ordered["entity"].to_numpy(), np.ascontiguousarray(ordered.iloc[:, 1:], dtype="<i8")
     starts = np.flatnonzero(np.diff(whose, prepend=-1)).tolist()
     ends = [*starts[1:], len(whose)]

@@ -15,20 +15,14 @@ MOST_CLASSES = 50  # a model with more of them is not counted by class: each wou
 class Newest:
     """The Unix time of the newest event by table: no number of a worker, since each reads the same store."""
 
-    _labelnames = ("table",)
-
     def __init__(self) -> None:
         self.seconds: Mapping[str, float] = {}
 
-    def describe(self) -> list[Any]:
-        """The metric without samples."""
-        from prometheus_client.core import GaugeMetricFamily
-
-        return [GaugeMetricFamily(NEWEST, "Time of the newest event in the online store.", labels=self._labelnames)]
-
     def collect(self) -> Iterator[Any]:
         """The metric, if anything is known."""
-        (family,) = self.describe()
+        from prometheus_client.core import GaugeMetricFamily
+
+        family = GaugeMetricFamily(NEWEST, "Time of the newest event in the online store.", labels=["table"])
         for table, seconds in self.seconds.items():
             family.add_metric([table], seconds)
         if self.seconds:
