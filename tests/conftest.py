@@ -206,6 +206,13 @@ def found_in(secret: str, project: BakedProject, *printed: str) -> list[str]:
     ]
 
 
+@pytest.fixture(autouse=True)
+def store_is_forgotten() -> Iterator[None]:
+    """What MLflow tells the processes that a test may start is gone when the test is."""
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The template, to be generated from and not to be changed."""

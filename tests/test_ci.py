@@ -606,3 +606,47 @@ def test_on_gitlab_the_report_is_seen_and_the_verdict_is_that_of_the_job(
     )
 
     assert (done.returncode, done.stdout) == (code, "-m mlops deliver --reproduce --limit 240\n")
+
+
+STAND_IN = """\
+#!/bin/sh
+echo "{name} $*" >> "$CALLS"
+case $* in *--password-stdin*) cat >> "$CALLS.input" ;; esac
+"""
+
+
+@pytest.mark.parametrize(("ci", "engine"), [("github", "docker"), ("gitlab", "buildah")])
+def test_the_image_is_pushed_with_the_commit_as_its_tag_and_no_secret_is_an_argument(
+    projects: dict[str, BakedProject], ci: str, engine: str, tmp_path: Path
+) -> None:
+    content = definition(projects[ci], ci, DELIVER if ci == "github" else "")
+    script = content["jobs"]["package"]["steps"][-1]["run"] if ci == "github" else content["package"]["script"][-1]
+    stand_ins = tmp_path / "bin"
+    stand_ins.mkdir()
+    for name in ("python", "apt-get", engine):
+        (stand_ins / name).write_text(STAND_IN.format(name=name))
+        (stand_ins / name).chmod(0o755)
+    image = {"MODEL_IMAGE": "registry.example.org/team/churn", "CALLS": str(tmp_path / "calls")}
+    account = {"IMAGE_REGISTRY_USERNAME": "robot", "IMAGE_REGISTRY_PASSWORD": "hunter2-hunter2"}
+    env = surroundings(tmp_path) | image | account | {"PATH": f"{stand_ins}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True, env=env)
+    as_ada = ("-c", "user.name=Ada", "-c", "user.email=ada@localhost")
+    subprocess.run(["git", "-C", tmp_path, *as_ada, "commit", "--quiet", "--allow-empty", "-mx"], check=True, env=env)
+    head = subprocess.check_output(["git", "-C", tmp_path, "rev-parse", "HEAD"], env=env, text=True).strip()
+
+    done = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env=env | {"CI_COMMIT_SHA": head},
+        capture_output=True,
+        text=True,
+    )
+
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert done.returncode == 0, done.stderr
+    assert calls[-2:] == [
+        f"{engine} login --username robot --password-stdin registry.example.org",
+        f"python -m mlops package --to package.tar.gz --image {image['MODEL_IMAGE']}:{head} --push",
+    ]
+    assert (tmp_path / "calls.input").read_text() == account["IMAGE_REGISTRY_PASSWORD"]
+    assert account["IMAGE_REGISTRY_PASSWORD"] not in "".join(calls) + done.stdout + done.stderr

@@ -32,13 +32,14 @@ def upload(project: BakedProject, s3: S3, folder: str) -> str:
 
 
 def workflow(project: BakedProject, job: str, known: dict[str, str]) -> list[tuple[str, dict[str, str]]]:
-    """The scripts of a job's steps with their variables, but for the packages, which are there."""
+    """The scripts of a job's steps with their variables, but for the packages, which are there, and the image."""
     content = YAML(typ="safe").load(project.read(".github/workflows/deliver.yml"))
 
     def filled(text: object) -> str:
         return re.sub(r"\$\{\{ (?:secrets|vars)\.(\w+) \}\}", lambda found: known.get(found[1], ""), str(text))
 
-    steps = [step for step in content["jobs"][job]["steps"] if "run" in step and "pip install" not in step["run"]]
+    steps = [step for step in content["jobs"][job]["steps"] if "pip install" not in step.get("run", "pip install")]
+    steps = [step for step in steps if step.get("if") != "vars.MODEL_IMAGE != ''"]
     return [(step["run"], {name: filled(text) for name, text in step.get("env", {}).items()}) for step in steps]
 
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from mlops.base import environment, files
 from mlops.base.errors import StoreError
-from mlops.health import doctor, leftovers, machine, machinery, repository, settings, storage, tracking
+from mlops.health import credentials, doctor, leftovers, machine, machinery, repository, settings, storage, tracking
 from mlops.history import cache, dvc
 from mlops.retraining.journal import Journal
 from mlops.serving import routing, state
@@ -462,3 +462,9 @@ def test_a_retraining_and_a_route_that_nobody_goes_on_with_are_told(project: Pro
     assert several[1].repair is not None
     several[1].repair.do()
     assert not Path("serving/models/.abc.part").exists()
+
+
+def test_who_writes_commits_is_no_secret() -> None:
+    environ = {"GIT_AUTHOR_EMAIL": "ann@example.org", "GIT_AUTHOR_NAME": "Ann of the team", "NPM_AUTH": "abcdefgh1234"}
+
+    assert credentials.known(environ) == {"abcdefgh1234"}

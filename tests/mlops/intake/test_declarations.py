@@ -29,6 +29,7 @@ WRONG = {
     f"tests: {{a: {{{CHANGED}: {{x: 3}}}}}}": "tests.a.change.x is 3: expected is one of {set: a value}",
     f"tests: {{a: {{{CHANGED}: {{x: {{ad: 3}}}}}}}}": "ad is unknown: did you mean add?",
     f"tests: {{a: {{{CHANGED}: {{x: {{add: a}}}}}}}}": "expected is one of",
+    f"tests: {{a: {{{CHANGED}: {{x: {{add: 1{'0' * 400}}}}}}}}}": "expected is one of",  # no float
     f"tests: {{a: {{{CHANGED}: {{x: {{add: 1, set: 2}}}}}}}}": "expected is one of",
     f"tests: {{a: {{{CHANGED}: {{x: {{swap: [1]}}}}}}}}": "expected is one of",
     f"tests: {{a: {{{CHANGED}: {{x: {{scale: .nan}}}}}}}}": "expected is one of",

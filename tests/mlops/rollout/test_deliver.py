@@ -253,6 +253,23 @@ def test_neither_a_file_nor_a_folder_that_only_has_the_name_is_replaced(tmp_path
             written(tmp_path / name)
 
 
+def test_a_package_with_a_file_of_a_person_and_what_a_link_leads_to_stay(tmp_path: Path, written: Any) -> None:
+    written(tmp_path / "mine")
+    (tmp_path / "mine" / "__pycache__").mkdir()
+    (tmp_path / "mine" / "__pycache__" / "a.pyc").touch()
+    written(tmp_path / "mine")
+    (tmp_path / "mine" / "results").mkdir()
+    (tmp_path / "mine" / "results" / "notes.txt").write_text("hello")
+    (tmp_path / "link").symlink_to("mine")
+
+    with pytest.raises(StoreError, match=r"mine has results/notes.txt, which is not of the package"):
+        written(tmp_path / "mine")
+    with pytest.raises(StoreError, match="link is there already"):
+        written(tmp_path / "link")
+
+    assert (tmp_path / "mine" / "results" / "notes.txt").read_text() == "hello"
+
+
 def test_a_package_replaces_its_like_and_an_archive_has_the_same_bytes_by_any_name(
     tmp_path: Path, written: Any
 ) -> None:

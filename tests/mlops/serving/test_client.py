@@ -223,7 +223,7 @@ def test_a_file_is_read_as_it_is_asked_about(project: Path, server: Server, monk
     [
         (["rows.csv", "out.json"], "out.json ends in neither .csv nor .parquet"),
         (["rows.csv", "rows.csv"], "rows.csv is the file of rows"),
-        (["rows.csv", "out.csv", "--url", "ftp://x"], "ftp://x is no address of a server"),
+        (["rows.csv", "out.csv", "--url", "ftp://ann:pw@x"], "ftp://x is no address of a server"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_asked(

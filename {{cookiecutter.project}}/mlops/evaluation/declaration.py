@@ -1,7 +1,7 @@
 """What an owner declares of a model's behaviour: the tests in `behaviour.yaml`, typed. Conditions are data, no code."""
 
 import datetime
-import math
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
@@ -18,9 +18,9 @@ LARGEST_LOSS = 37.0  # of log loss: a probability below 2^-52 counts as that
 
 def _is_value(value: Any) -> bool:
     """Whether YAML may write a value of a column so: text, a number, true or false, a date, or null for missing."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return value is None or isinstance(value, bool | int | str | datetime.date)
+    if isinstance(value, int | float):
+        return abs(value) <= sys.float_info.max  # no NaN, no infinity, and no whole number that is none as a float
+    return value is None or isinstance(value, str | datetime.date)
 
 
 def _condition(value: Any) -> Any:
@@ -40,7 +40,7 @@ def _change(value: Any) -> Any:
     """One of the changes of CHANGES, with its value."""
     if isinstance(value, Mapping) and len(value) == 1:
         [(kind, by)] = value.items()
-        number = isinstance(by, int | float) and not isinstance(by, bool) and math.isfinite(by)
+        number = isinstance(by, int | float) and not isinstance(by, bool) and _is_value(by)
         two = isinstance(by, list) and len(by) == 2 and all(one is not None and _is_value(one) for one in by)
         right = {"set": _is_value(by), "add": number, "scale": number, "swap": by is True or two}
         if kind not in CHANGES:

@@ -22,7 +22,7 @@ LOCAL = Path(".dvc/config.local")
 SETTINGS = (params.FILE, Path(".dvc/config"))  # where nothing is an example
 PRIVATE = (LOCAL, Path(".env"))  # files for secrets, which Git must not have and others must not read
 NAMES = re.compile(
-    r"(?i)(key|token|passw(or)?d|secret|credential|webhook|slack|smtp|connection_string|_auth|"
+    r"(?i)(key|token|passw(or)?d|secret|credential|webhook|slack|smtp|connection_string|_auth(?!or)|"
     r"(?<![a-z])pat(?![a-z]))"  # a personal access token, but no PATH
 )
 SHORTEST = 8  # characters of a value that is taken for a secret: a shorter one is in any text

@@ -1,4 +1,4 @@
-"""The image of a package, built by the container engine of this machine."""
+"""The image of a package, built and pushed by the container engine of this machine."""
 
 import os
 import shutil
@@ -38,18 +38,31 @@ def build(context: Path, tag: str, time: int, options: Sequence[str] = ()) -> Im
     own = [] if engine == "docker" else ["--format", "docker", "--timestamp", str(time)]
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder, "id")
-        command = [engine, "build", "--target", TARGET, "--tag", tag, "--iidfile", str(named), *own, *options]
-        done = subprocess.run(
-            [*command, str(context)],
-            env=os.environ | {"SOURCE_DATE_EPOCH": str(time)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-        if done.returncode or not named.is_file():
-            lines = [line for line in done.stdout.splitlines() if line.strip()] or ["it says nothing"]
-            raise StoreError(f"{engine} could not build the image: {' '.join(lines[-3:])[-500:]}")
+        arguments = ["build", "--target", TARGET, "--tag", tag, "--iidfile", str(named), *own, *options, str(context)]
+        _run([engine, *arguments], "build the image", SOURCE_DATE_EPOCH=str(time))
         return Image(named.read_text(encoding="utf-8").strip(), tag, engine)
+
+
+def push(image: Image) -> None:
+    """Push the image to the registry that its tag names; the engine knows the account (`docker login`).
+
+    Raises:
+        StoreError: the engine cannot push it, such as without a login.
+    """
+    _run([image.engine, "push", image.tag], f"push {image.tag}")
+
+
+def _run(command: Sequence[str], what: str, **variables: str) -> None:
+    done = subprocess.run(
+        command,
+        env=os.environ | variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        lines = [line for line in done.stdout.splitlines() if line.strip()] or ["it says nothing"]
+        raise StoreError(f"{command[0]} could not {what}: {' '.join(lines[-3:])[-500:]}")

@@ -88,8 +88,10 @@ def write(version: "Version", to: Path) -> Package:
             one.
     """
     archive = to.name.endswith(ARCHIVE)
-    if to.exists() and not (to.is_file() == archive and _is_package(to)):
+    if to.is_symlink() or (to.exists() and not (to.is_file() == archive and _is_package(to))):
         raise StoreError(f"{to} is there already, and is no package: give another place, or delete it")
+    if to.is_dir() and (more := _unlisted(to)):
+        raise StoreError(f"{to} has {more}, which is not of the package: give another place, or move it away")
     revision = revisions.of_result(version.tags)
     time = git.run("log", "-1", "--format=%cI", revision.commit).strip()
     to.parent.mkdir(parents=True, exist_ok=True)
@@ -137,6 +139,15 @@ def _is_package(place: Path) -> bool:
         return False
     listed = [LINE.fullmatch(line) for line in text.splitlines()]
     return facts and all(listed) and FACTS in [line[1] for line in listed if line]
+
+
+def _unlisted(package: Path) -> str:
+    """The first file in the folder of a package that its manifest does not list, but for byte code; "" if none."""
+    lines = map(LINE.fullmatch, (package / MANIFEST).read_text(encoding="utf-8").splitlines())
+    listed = {MANIFEST, *(line[1] for line in lines if line)}
+    there = (path.relative_to(package) for path in sorted(package.rglob("*")) if not path.is_dir())
+    own = (path.as_posix() for path in there if "__pycache__" not in path.parts)
+    return next((path for path in own if path not in listed), "")
 
 
 def _fill(folder: Path, version: "Version", revision: Revision, time: str) -> str:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -40,6 +41,7 @@ class Client:
         pauses: Sequence[float] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        url = re.sub(r"//[^/\s@]*@", "//", url)  # a name and a password are not sent, and are in no sentence
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url} is no address of a server: give one such as http://127.0.0.1:8000")
