@@ -24,7 +24,7 @@ from mlops.intake.event_store import BUSY_SECONDS, MAKE, VARIABLE, Added, Table,
 
 VERSION = 1  # of the layout; another one has keys of its own
 CONNECT_SECONDS, READ_SECONDS, WRITE_SECONDS = 2.0, 5.0, 60.0  # to wait for the server
-FIELDS = 1000  # that one command writes
+FIELDS = 1000  # that one command reads or writes: others of the server wait so long
 EXPECTED = f"{VARIABLE} is no address of a store: write redis://USER:PASSWORD@HOST:PORT/DATABASE?prefix=NAME"
 
 
@@ -50,7 +50,7 @@ class Address:
 
 
 def address(url: str) -> Address:
-    """Read an address; `ssl_ca_certs`, the file of an authority's certificate, may follow the prefix.
+    """Read an address; of rediss://, the file of an authority's certificate may follow the prefix as `ssl_ca_certs`.
 
     Raises:
         StoreError: it is none, or has no prefix. The sentence repeats nothing of it, since any part may be a password.
@@ -58,24 +58,28 @@ def address(url: str) -> Address:
     try:
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query, strict_parsing=True))
-        port = parts.port or 6379
+        is_place = parts.port != 0 and bool(parts.hostname)
     except ValueError:
         raise StoreError(f"{EXPECTED} (characters of a password such as / # ? @ as %2F %23 %3F %40)") from None
     prefix = query.pop("prefix", "")
-    known = parts.hostname and not parts.fragment and re.fullmatch(r"/?|/\d+", parts.path)
-    if not known or not query.keys() <= {"ssl_ca_certs"} or not re.fullmatch(r"[\w.-]+", prefix, re.ASCII):
+    is_place = is_place and not parts.fragment and bool(re.fullmatch(r"/?|/\d+", parts.path))
+    options = {"ssl_ca_certs"} if parts.scheme == "rediss" else set()
+    if not is_place or not query.keys() <= options or not re.fullmatch(r"[\w.-]+", prefix, re.ASCII):
         raise StoreError(f"{EXPECTED}, whose NAME (letters, digits, _ . -) is your project's")
-    database = parts.path.strip("/") or "0"
-    shown = f"{parts.scheme}://{parts.hostname}:{port}/{database}?prefix={prefix}"
-    plain = parts._replace(query=urlencode(query)).geturl()
-    return Address(plain, shown, prefix)
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query=f"prefix={prefix}").geturl()
+    return Address(parts._replace(query=urlencode(query)).geturl(), shown, prefix)
 
 
 def tables(there: Address) -> dict[str, Table]:
-    """What the store knows, by table; see `event_store.tables`."""
-    with _told(there):
-        found = _client(there, READ_SECONDS).hgetall(there.tables)
-        return {name.decode(): _table(content)[0] for name, content in sorted(found.items())}
+    """What the store knows, by table; see `event_store.tables`. A table of which Redis has lost events is not there."""
+    with _connected(there, READ_SECONDS) as client, client.pipeline() as asking:  # a transaction: one state
+        names = sorted(client.hkeys(there.tables))
+        asking.hgetall(there.tables)
+        for name in names:
+            asking.hlen(there.events(name.decode()))
+        contents, *held = asking.execute()
+        found = {name.decode(): (*_table(contents.get(name)), count) for name, count in zip(names, held, strict=True)}
+    return {name: known for name, (known, entities, count) in found.items() if known and entities == count}
 
 
 def read(
@@ -86,17 +90,19 @@ def read(
     Raises:
         StoreError: the store cannot be read, or has lost events.
     """
-    with _told(there), _client(there, READ_SECONDS).pipeline() as asking:  # a transaction: one state, one round trip
+    key = there.events(table)
+    with _connected(there, READ_SECONDS) as client, client.pipeline() as asking:  # one state, one round trip
         asking.hget(there.tables, table)
-        asking.hlen(there.events(table))
-        if entities:
-            asking.hmget(there.events(table), [str(entity) for entity in entities])
-        content, held, *found = asking.execute()
-        if content is None:
-            return None, [], np.empty(0, dtype=np.int64), np.empty((0, 0))
+        asking.hlen(key)
+        for labels in _parts([str(entity) for entity in entities]):
+            asking.hmget(key, labels)
+        content, held, *parts = asking.execute()
         known, expected = _table(content)
-        _check_whole(there, table, held, expected)
-        places, numbers = _unpacked(found[0] if found else [], 1 + len(known.columns))
+        if known is None:
+            return None, [], np.empty(0, dtype=np.int64), np.empty((0, 0))
+        if held != expected:  # else they would be people without events
+            raise StoreError(_lost(there, table, held, expected))
+        places, numbers = _unpacked([packed for part in parts for packed in part], 1 + len(known.columns))
     values = np.ascontiguousarray(numbers[:, 1:]).view(np.float64)
     return known, [entities[place] for place in places.tolist()], numbers[:, 0], values
 
@@ -117,72 +123,83 @@ def add(
     `rows` (n, 2 + columns) of int64 are the place of each event's `entity` in `different`, its `time` in microseconds,
     and the bits of each value.
     """
-    labels = [str(entity).encode() for entity in different]
-    watched, end = (there.tables, there.events(table)), time.monotonic() + BUSY_SECONDS
-    with _told(there) as redis, _client(there, WRITE_SECONDS).pipeline() as writing:
-        while time.monotonic() < end:
-            try:
-                writing.watch(*watched)  # if another process writes there meanwhile, `execute` changes nothing
-                content, held = writing.hget(there.tables, table), writing.hlen(there.events(table))
-                known, expected = _table(content) if content else (None, 0)
-                if known is None and held:
-                    raise StoreError(
-                        f"{there} has events of {table} that no load has brought: take another prefix, or delete the "
-                        f"key {there.events(table)}"
-                    )
-                if not replace:
-                    _check_whole(there, table, held, expected)
-                anew = known is not None and (known.columns != names or known.whole != whole)
-                fresh = known is None or anew or replace
-                if fresh:
-                    old = writing.hgetall(there.events(table))
-                else:
-                    found = writing.hmget(there.events(table), labels) if labels else []
-                    old = {label: packed for label, packed in zip(labels, found, strict=True) if packed}
-                before = _rows(old, labels, known.columns if known else names)
-                # Events of other columns are only known by whose they are and when.
-                same = ["entity", "time"] if anew else list(rows)
-                removed = len(_lacking(before[same], rows[same])) if fresh else 0
-                if removed and not replace:
-                    raise StoreError(loss(there, table, removed))
-                more = rows if fresh else _lacking(rows, before)
-                events = len(more) if fresh or known is None else known.events + len(more)
-                changed = more if fresh else pd.concat([before[before["entity"].isin(more["entity"])], more])
-                packed_by = _packed(changed, labels)
-                entities = len(packed_by) if fresh else expected + len(packed_by.keys() - old.keys())
-                moments = [int(rows["time"].max())] if len(rows) else []
-                moments += [known.last] if known and known.last is not None and not fresh else []
-                now = Table(names, whole, events, max(moments, default=None), time.time(), digest)
-                writing.multi()
-                if fresh:
-                    writing.unlink(there.events(table))
-                fields = list(packed_by.items())
-                for start in range(0, len(fields), FIELDS):
-                    writing.hset(there.events(table), mapping=dict(fields[start : start + FIELDS]))
-                writing.hset(there.tables, table, json.dumps(asdict(now) | {"entities": entities}))
-                writing.execute()
-            except redis.WatchError:
-                writing.reset()
-                continue
-            return Added(max(events - (known.events if known else 0) + removed, 0), events, removed, anew)
-    raise StoreError(f"another process has added events to {there} for {BUSY_SECONDS:g} seconds: try again later")
+    key, labels = there.events(table), [str(entity).encode() for entity in different]
+    end = time.monotonic() + BUSY_SECONDS
+
+    def change(writing: Any) -> Added:
+        """Compare with what is there, and queue what makes it so."""
+        if time.monotonic() > end:
+            raise StoreError(
+                f"another process has added events to {there} for {BUSY_SECONDS:g} seconds: try again later"
+            )
+        held, (known, expected) = writing.hlen(key), _table(writing.hget(there.tables, table))
+        if held != expected:
+            if not replace:
+                raise StoreError(_lost(there, table, held, expected))
+            known = None
+        anew = known is not None and (known.columns, known.whole) != (names, whole)
+        fresh = known is None or anew or replace
+        old: dict[bytes, bytes] = {}
+        if known and fresh:
+            old = writing.hgetall(key)
+        elif known:
+            found = [packed for part in _parts(labels) for packed in writing.hmget(key, part)]
+            old = {label: packed for label, packed in zip(labels, found, strict=True) if packed}
+        before = _rows(old, labels, known.columns if known else names)
+        removed = 0
+        if known and fresh:
+            # Events of other columns are only known by whose they are and when; the text 7 is not the number.
+            same = ["entity", "time"] if anew else list(rows)
+            removed = len(before) if known.whole != whole else len(_lacking(before[same], rows[same]))
+        if removed and not replace:
+            raise StoreError(loss(there, table, removed))
+        newest = [int(rows["time"].max())] if len(rows) else []
+        if known is None or fresh:
+            packed_by = _packed(rows, labels)
+            events, entities = len(rows), len(packed_by)
+        else:
+            more = _lacking(rows, before)
+            packed_by = _packed(pd.concat([before[before["entity"].isin(more["entity"])], more]), labels)
+            events, entities = known.events + len(more), expected + len(packed_by.keys() - old.keys())
+            newest += [] if known.last is None else [known.last]
+        now = Table(names, whole, events, max(newest, default=None), time.time(), digest)
+        writing.multi()
+        if fresh:
+            writing.unlink(key)
+        for part in _parts(list(packed_by)):
+            writing.hset(key, mapping={label: packed_by[label] for label in part})
+        writing.hset(there.tables, table, json.dumps(asdict(now) | {"entities": entities}))
+        return Added(max(events - (known.events if known else 0) + removed, 0), events, removed, anew)
+
+    with _connected(there, WRITE_SECONDS) as client:
+        # If another process writes there meanwhile, nothing is changed, and `change` is called again.
+        added: Added = client.transaction(change, there.tables, key, value_from_callable=True)
+    return added
 
 
-def _table(content: bytes) -> tuple[Table, int]:
+def _table(content: bytes | None) -> tuple[Table | None, int]:
     """What is known of a table, and how many entities have events in it."""
-    known = json.loads(content)
-    entities = int(known.pop("entities"))
-    return Table(**known | {"columns": tuple(known["columns"])}), entities
+    if content is None:
+        return None, 0
+    try:
+        known = json.loads(content)
+        entities = int(known.pop("entities"))
+        return Table(**known | {"columns": tuple(known["columns"])}), entities
+    except (AttributeError, KeyError, TypeError):
+        raise ValueError("what it knows of a table is damaged") from None
 
 
-def _check_whole(there: Address, table: str, held: int, expected: int) -> None:
-    """Refuse a table of which Redis has thrown something away: its answers would be those of people without events."""
-    if held != expected:
-        raise StoreError(
-            f"{there} has events of {held:,} entities of {table}, where {expected:,} were loaded: see that Redis "
-            f"evicts nothing (maxmemory-policy noeviction), then load it anew (`python -m mlops features load --table {table} "
-            "--replace`)"
-        )
+def _lost(there: Address, table: str, held: int, expected: int) -> str:
+    """Why a table of which Redis has lost something answers nothing."""
+    return (
+        f"{there} has events of {held:,} entities of {table}, where {expected:,} were loaded: see that Redis evicts "
+        "nothing (maxmemory-policy noeviction) and that no other program writes there, then make the table anew by "
+        f"`python -m mlops features load --table {table} --replace`; load other files again after that"
+    )
+
+
+def _parts(labels: list[Any]) -> list[list[Any]]:
+    return [labels[start : start + FIELDS] for start in range(0, len(labels), FIELDS)]
 
 
 def _rows(packed: Mapping[bytes, bytes], labels: list[bytes], columns: tuple[str, ...]) -> pd.DataFrame:
@@ -196,12 +213,12 @@ def _rows(packed: Mapping[bytes, bytes], labels: list[bytes], columns: tuple[str
 
 def _unpacked(packed: list[bytes | None], width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The numbers (n, width) of all fields, and the place (n,) of the field of each."""
-    parts = [part or b"" for part in packed]
-    lengths, rest = np.divmod(np.array([len(part) for part in parts], dtype=np.int64), 8 * width)
+    fields = [content or b"" for content in packed]
+    lengths, rest = np.divmod(np.array([len(content) for content in fields], dtype=np.int64), 8 * width)
     if rest.any():
-        raise ValueError("a field is no row of numbers")
-    numbers = np.frombuffer(b"".join(parts), dtype="<i8").astype(np.int64).reshape(-1, width)
-    return np.repeat(np.arange(len(parts)), lengths), numbers
+        raise ValueError("what it has of an entity is damaged")
+    numbers = np.frombuffer(b"".join(fields), dtype="<i8").astype(np.int64).reshape(-1, width)
+    return np.repeat(np.arange(len(fields)), lengths), numbers
 
 
 def _packed(rows: pd.DataFrame, labels: list[bytes]) -> dict[bytes, bytes]:
@@ -209,8 +226,8 @@ def _packed(rows: pd.DataFrame, labels: list[bytes]) -> dict[bytes, bytes]:
     ordered = rows.sort_values(rows.columns.tolist())
     whose, numbers = ordered["entity"].to_numpy(), np.ascontiguousarray(ordered.iloc[:, 1:], dtype="<i8")
     starts = np.flatnonzero(np.diff(whose, prepend=-1)).tolist()
-    ends = [*starts[1:], len(whose)]
-    return {labels[whose[start]]: numbers[start:end].tobytes() for start, end in zip(starts, ends, strict=True)}
+    ends = [*starts, len(whose)][1:]
+    return {labels[whose[start]]: numbers[start:end].tobytes() for start, end in zip(starts, ends, strict=False)}
 
 
 def _lacking(these: pd.DataFrame, those: pd.DataFrame) -> pd.DataFrame:
@@ -232,13 +249,13 @@ def _client(there: Address, seconds: float) -> Any:
         there.url,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=seconds,
-        retry=Retry(NoBackoff(), 1),  # a connection of before the server's restart
+        retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),  # a connection of before the server's restart
     )
 
 
 @contextmanager
-def _told(there: Address) -> Iterator[Any]:
-    """The package redis; errors of it and of the network are raised as one sentence without the password."""
+def _connected(there: Address, seconds: float) -> Iterator[Any]:
+    """A client; errors of it and of the network are raised as one sentence without the password."""
     try:
         import redis
     except ModuleNotFoundError:
@@ -247,11 +264,11 @@ def _told(there: Address) -> Iterator[Any]:
             "mlops lock --extra redis`, and install the lock"
         ) from None
     try:
-        yield redis
-    except (redis.RedisError, OSError, ValueError, KeyError, TypeError) as error:
-        said = str(error)
-        for part in filter(None, urlsplit(there.url).netloc.rpartition("@")[0].split(":")):
-            said = said.replace(unquote(part), "…")  # some servers repeat what they do not understand
+        yield _client(there, seconds)
+    except (redis.RedisError, OSError, ValueError) as error:
+        said, parts = str(error), urlsplit(there.url)
+        for secret in filter(None, (parts.password, parts.username)):
+            said = said.replace(unquote(secret), "…")  # some servers repeat what they do not understand
         raise StoreError(
             f"{there}, the store of events, could not be used ({said}): see that the server runs, that {VARIABLE} has "
             f"its address and password, and that no other program writes below mlops:{there.prefix}:; {MAKE}"

@@ -105,7 +105,8 @@ class Worker:
         self._known = 0  # predictions in the state
         self._tries: dict[str, int] = {}  # of feedback whose prediction is not known yet
         self._asked_for_route = False
-        self._read, self._reading = 0.0, cast(asyncio.Task[None] | None, None)  # of the newest events
+        self._read = 0.0  # when the newest events were asked for last
+        self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load what is in production, and follow it.
@@ -247,13 +248,12 @@ class Worker:
             UnavailableError: the store of events is missing, or lacks a table.
             StoreError: it cannot be read.
         """
-        history = getattr(self.champion and self.champion.schema, "history", None)
-        if not history or not history.tables:
+        if not (wanted := _tables(self.champion)):
             return {}
         fresh = await self.in_other(event_store.freshness, event_store.path())
-        if lacking := [name for name in history.tables if name not in fresh]:
+        if lacking := [name for name in wanted if name not in fresh]:
             raise UnavailableError(f"{event_store.path()} has no events of {', '.join(lacking)}: {event_store.MAKE}")
-        return {name: fresh[name] for name in history.tables}
+        return {name: fresh[name] for name in wanted}
 
     async def metrics_page(self) -> bytes:
         """What Prometheus asks for; the time of the newest events is read at most once a minute."""
@@ -264,12 +264,10 @@ class Worker:
 
     async def _read_newest(self) -> None:
         """Read how new the events are that the champion asks for; nothing is known of a store that does not answer."""
-        history = getattr(self.champion and self.champion.schema, "history", None)
-        wanted = history.tables if history else ()
-        try:  # in a thread of its own: neither answers nor versions wait for a store that hangs
-            found = await asyncio.to_thread(lambda: event_store.tables(event_store.path())) if wanted else {}
-        except StoreError:
-            found = {}
+        found, wanted = {}, _tables(self.champion)
+        if wanted:
+            with suppress(StoreError):  # in a thread of its own: nothing else waits for a store that hangs
+                found = await asyncio.to_thread(lambda: event_store.tables(event_store.path()))
         last = {name: found[name].last for name in wanted if name in found}
         self.metrics.newest.seconds = {name: at / 1e6 for name, at in last.items() if at is not None}
 
@@ -601,6 +599,12 @@ def _import_early() -> None:
     """Import what a model takes, while the parent process looks at the registry."""
     for name in EARLY:
         importlib.import_module(name)
+
+
+def _tables(champion: Loaded | None) -> list[str]:
+    """The tables of events of which a version makes columns; one of before there were any has no such field."""
+    history = getattr(champion and champion.schema, "history", None)
+    return list(history.tables) if history else []
 
 
 def _parts(
