@@ -240,17 +240,10 @@ def _lacking(these: pd.DataFrame, those: pd.DataFrame) -> pd.DataFrame:
 
 @lru_cache(8)
 def _client(there: Address, seconds: float) -> Any:
-    """A client, whose pool of connections threads may share and a child process makes anew."""
+    """A client, whose pool of connections threads may share, and a child process or a restart of Redis makes anew."""
     import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
 
-    return redis.Redis.from_url(
-        there.url,
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=seconds,
-        retry=Retry(NoBackoff(), 1, (redis.ConnectionError,)),  # a connection of before the server's restart
-    )
+    return redis.Redis.from_url(there.url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=seconds)
 
 
 @contextmanager
