@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -34,6 +35,7 @@ from mlops.serving.worker import UnavailableError, Worker
 from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
+from tests.conftest import PROJECT, TEMPLATE
 from tests.services import free_port
 
 PASSWORD = f"/#?@:%{secrets.token_hex(8)}"
@@ -330,6 +332,21 @@ def test_who_cannot_get_in_learns_why_and_nobody_the_password(server: Server, mo
     for said in (*(str(one.value) for one in (refused, down, repeated)), repr(there)):
         assert WRONG not in said
         assert quote(WRONG, "") not in said
+
+
+def test_the_account_of_the_docs_may_do_all_that_a_store_takes_with_its_own_keys(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = re.findall(r"^ +(ACL SETUSER churn .*)$", (TEMPLATE / PROJECT / "docs" / "features.md").read_text(), re.M)
+    server.client.execute_command(*account[0].replace("PASSWORD", "word").split())
+
+    monkeypatch.setenv(event_store.VARIABLE, f"redis://churn:word@127.0.0.1:{server.port}/1?prefix=churn")
+    assert [add([1], [1], [5.0], replace=replace).events for replace in (False, False, True)] == [1, 1, 1]
+    assert len(known(Stored(), [1], ["amount"])["amount"]) == 1
+    assert event_store.tables(event_store.path())["orders"].events == 1
+    monkeypatch.setenv(event_store.VARIABLE, f"redis://churn:word@127.0.0.1:{server.port}/1?prefix=sales")
+    with pytest.raises(StoreError, match="no permissions to access one of the keys"):
+        add([1], [1], [5.0])
 
 
 def test_without_the_package_one_sentence_says_what_to_lock(

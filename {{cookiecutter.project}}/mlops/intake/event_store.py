@@ -103,7 +103,7 @@ class Stored:
         there = path()
         if isinstance(there, Path):
             with _told(there), transaction(connection := self._connection(there), "BEGIN"):
-                known = _of(_tables(connection).get(table), there, table, columns, whole=whole)
+                known = _checked(_tables(connection).get(table), there, table, columns, whole=whole)
                 places = ["entity", "time", *(f"nullif(value{known.columns.index(name)}, '')" for name in columns)]
                 rows = connection.execute(
                     f'SELECT {", ".join(places)} FROM "events_{table}" WHERE entity '  # noqa: S608 – checked names
@@ -115,7 +115,7 @@ class Stored:
         from mlops.intake import redis_events
 
         held, owners, times, found = redis_events.read(there, table, asked)
-        known = _of(held, there, table, columns, whole=whole)
+        known = _checked(held, there, table, columns, whole=whole)
         by_name = {name: found[:, known.columns.index(name)] for name in columns}
         return _arranged(owners, times, by_name, whole=whole)
 
@@ -142,7 +142,7 @@ def _arranged(entities: Sequence[Any], times: Any, values: Mapping[str, Any], *,
     )
 
 
-def _of(known: Table | None, there: Place, table: str, columns: list[str], *, whole: bool) -> Table:
+def _checked(known: Table | None, there: Place, table: str, columns: list[str], *, whole: bool) -> Table:
     """The table, if it has what is asked for."""
     if known is None:
         lacks = f"the table {table}"
