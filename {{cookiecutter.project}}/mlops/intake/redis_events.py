@@ -28,6 +28,10 @@ FIELDS = 1000  # that one command reads or writes: others of the server wait so 
 EXPECTED = f"{VARIABLE} is no address of a store: write redis://USER:PASSWORD@HOST:PORT/DATABASE?prefix=NAME"
 
 
+class DamagedError(Exception):
+    """What stands in Redis was not written by this module."""
+
+
 @dataclass(frozen=True)
 class Address:
     """A database of Redis, and the prefix that keeps the keys of one project apart from all others there."""
@@ -73,12 +77,12 @@ def address(url: str) -> Address:
 def tables(there: Address) -> dict[str, Table]:
     """What the store knows, by table; see `event_store.tables`. A table of which Redis has lost events is not there."""
     with _connected(there, READ_SECONDS) as client, client.pipeline() as asking:  # a transaction: one state
-        names = sorted(client.hkeys(there.tables))
+        names = sorted(name.decode(errors="replace") for name in client.hkeys(there.tables))
         asking.hgetall(there.tables)
         for name in names:
-            asking.hlen(there.events(name.decode()))
+            asking.hlen(there.events(name))
         contents, *held = asking.execute()
-        found = {name.decode(): (*_table(contents.get(name)), count) for name, count in zip(names, held, strict=True)}
+        found = {name: (*_table(contents.get(name.encode())), count) for name, count in zip(names, held, strict=True)}
     return {name: known for name, (known, entities, count) in found.items() if known and entities == count}
 
 
@@ -185,8 +189,8 @@ def _table(content: bytes | None) -> tuple[Table | None, int]:
         known = json.loads(content)
         entities = int(known.pop("entities"))
         return Table(**known | {"columns": tuple(known["columns"])}), entities
-    except (AttributeError, KeyError, TypeError):
-        raise ValueError("what it knows of a table is damaged") from None
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise DamagedError("what it knows of a table is damaged") from None
 
 
 def _lost(there: Address, table: str, held: int, expected: int) -> str:
@@ -216,7 +220,7 @@ def _unpacked(packed: list[bytes | None], width: int) -> tuple[NDArray[np.int64]
     fields = [content or b"" for content in packed]
     lengths, rest = np.divmod(np.array([len(content) for content in fields], dtype=np.int64), 8 * width)
     if rest.any():
-        raise ValueError("what it has of an entity is damaged")
+        raise DamagedError("what it has of an entity is damaged")
     numbers = np.frombuffer(b"".join(fields), dtype="<i8").astype(np.int64).reshape(-1, width)
     return np.repeat(np.arange(len(fields)), lengths), numbers
 
@@ -258,7 +262,7 @@ def _connected(there: Address, seconds: float) -> Iterator[Any]:
         ) from None
     try:
         yield _client(there, seconds)
-    except (redis.RedisError, OSError, ValueError) as error:
+    except (redis.RedisError, OSError, DamagedError) as error:
         said, parts = str(error), urlsplit(there.url)
         for secret in filter(None, (parts.password, parts.username)):
             said = said.replace(unquote(secret), "…")  # some servers repeat what they do not understand
