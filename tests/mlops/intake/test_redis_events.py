@@ -232,7 +232,7 @@ def test_who_adds_while_another_does_adds_to_what_is_there_then(
         (2, 3),
     ]
     monkeypatch.setattr(redis_events, "BUSY_SECONDS", -1.0)
-    with pytest.raises(StoreError, match="another process has added events to redis://127"):
+    with pytest.raises(StoreError, match="took no events for -1 seconds, since another process adds some"):
         add([1], [1], [5.0])
 
 

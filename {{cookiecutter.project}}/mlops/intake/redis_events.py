@@ -134,7 +134,8 @@ def add(
         """Compare with what is there, and queue what makes it so."""
         if time.monotonic() > end:
             raise StoreError(
-                f"another process has added events to {there} for {BUSY_SECONDS:g} seconds: try again later"
+                f"{there} took no events for {BUSY_SECONDS:g} seconds, since another process adds some or the "
+                "connection breaks: try again later"
             )
         held, (known, expected) = writing.hlen(key), _table(writing.hget(there.tables, table))
         if held != expected:
@@ -231,7 +232,7 @@ def _packed(rows: pd.DataFrame, labels: list[bytes]) -> dict[bytes, bytes]:
     whose, numbers = ordered["entity"].to_numpy(), np.ascontiguousarray(ordered.iloc[:, 1:], dtype="<i8")
     starts = np.flatnonzero(np.diff(whose, prepend=-1)).tolist()
     ends = [*starts, len(whose)][1:]
-    return {labels[whose[start]]: numbers[start:end].tobytes() for start, end in zip(starts, ends, strict=False)}
+    return {labels[whose[start]]: numbers[start:end].tobytes() for start, end in zip(starts, ends, strict=True)}
 
 
 def _lacking(these: pd.DataFrame, those: pd.DataFrame) -> pd.DataFrame:
