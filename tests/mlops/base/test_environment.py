@@ -1,5 +1,6 @@
 """Which packages a result depends on, besides those that every result depends on."""
 
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,17 @@ def test_the_packages_that_the_owners_code_imports_are_behind_every_model(
 
     assert environment.packages_behind(forest) == {"lightgbm", "ruamel-yaml"}
     assert environment.packages_behind("shap.Explainer") == {"lightgbm", "ruamel-yaml", "shap"}
+
+
+def test_a_version_needs_the_client_of_redis_where_the_lock_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "redis" not in environment.answers_with()
+
+    monkeypatch.setattr(environment, "LOCK", tmp_path / "requirements.txt")
+    environment.LOCK.write_text(f"numpy==0\nredis=={metadata.version('redis')}\n")
+    assert environment.answers_with() == environment.ANSWERS_WITH | {"redis"}
+
+    environment.LOCK.write_text("redis==0\n")
+    with pytest.raises(SystemExit, match=r"redis is \S+, not 0\. .* bring this one up to date"):
+        environment.answers_with()

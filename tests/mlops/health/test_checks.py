@@ -468,3 +468,9 @@ def test_who_writes_commits_is_no_secret() -> None:
     environ = {"GIT_AUTHOR_EMAIL": "ann@example.org", "GIT_AUTHOR_NAME": "Ann of the team", "NPM_AUTH": "abcdefgh1234"}
 
     assert credentials.known(environ) == {"abcdefgh1234"}
+
+
+def test_the_password_in_any_address_is_a_secret() -> None:
+    environ = {"MLOPS_EVENTS": "redis://:a%2Fb-c-d-e-1@host?prefix=churn", "HOMEPAGE": "https://example.org/a?by=ann@b"}
+
+    assert credentials.known(environ) == {environ["MLOPS_EVENTS"], "a%2Fb-c-d-e-1", "a/b-c-d-e-1"}

@@ -54,7 +54,7 @@ def planted(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     project.write("README.md", "export PASSWORD=tracking-pass-4711\nsmtp://user:password@mail.example.org\n")
     project.write("project/load.py", f'KEY = "{AWS}"\nTOKEN = "{GITHUB}"\n')
     project.write("deploy/hook.yaml", f"url: https://hooks.slack.com/services/{SLACK}\n")
-    project.write("notes.txt", "redis://default:hunter2hunter2@cache:6379 and admin-key-99887766\n")
+    project.write("notes.txt", "redis://:hunter2hunter2@cache:6379 and admin-key-99887766\n")
     other = "['remote \"web\"']\n    url = webdavs://dav.invalid/data\n    password = local-secret-1234\n"
     project.write(".dvc/config", (project.path / ".dvc" / "config").read_text() + other)
     project.commit("Secrets everywhere")

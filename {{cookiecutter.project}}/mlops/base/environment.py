@@ -20,10 +20,21 @@ OWN = LOCK.with_name("project")
 # What the bytes of results depend on; to look at all of the lock takes 0.2 s, too long for every stage.
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"  # where an environment has its python
 COMPUTED_WITH = frozenset({"joblib", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy"})
-# What a version needs, besides MLflow and the packages behind the project's own code.
+# What every version needs; see `answers_with`.
 ANSWERS_WITH = (COMPUTED_WITH | {"pydantic", "ruamel-yaml", "threadpoolctl"}) - {"matplotlib"}
 USUAL = COMPUTED_WITH | {"sklearn", "project", "mlops"} | sys.stdlib_module_names  # no package has to be found for them
 NEEDED_TO_START = frozenset({"dvc", "mlflow", "pydantic", "rich", "ruamel-yaml", "typer"})
+
+
+def answers_with() -> frozenset[str]:
+    """What a version needs, besides MLflow and the packages behind the project's own code.
+
+    The client of an online store in Redis is among it if the lock has it. The process ends if it is not installed.
+    """
+    if not locks("redis"):
+        return ANSWERS_WITH
+    require(["redis"])
+    return ANSWERS_WITH | {"redis"}
 
 
 def mismatches(only: Collection[str] = ()) -> list[str]:

@@ -39,7 +39,7 @@ PATTERNS = {
     "a Slack token": re.compile(r"\bxox[abprs]-[\w-]{10,}"),
     "a Google key": re.compile(r"\bAIza[\w-]{35}\b"),
     "a password in an address": re.compile(
-        r"\b[a-z][a-z0-9+.-]*://[^\s/:@\"'<>{}$]+:(?P<secret>[^\s/@\"'<>{}$]+)@[\w.-]+"
+        r"\b[a-z][a-z0-9+.-]*://[^\s/:@\"'<>{}$]*:(?P<secret>[^\s/@\"'<>{}$]+)@[\w.-]+"
     ),
     "a value that is named a secret": re.compile(
         r"(?i)\b(?:secret_access_key|aws_secret_access_key|sas_token|account_key|connection_string|client_secret|"
@@ -54,6 +54,7 @@ def known(environ: Mapping[str, str] | None = None) -> set[str]:
     """The secrets that this machine has for the project: of the environment, and of the private files."""
     given = (environ or os.environ).items()
     values = {value for name, value in given if NAMES.search(name) and not name.startswith("GIT_CONFIG_KEY")}
+    values |= {value for _, value in given if "://" in value and _parts(value)}
     for path in PRIVATE:
         try:
             text = path.read_text(encoding="utf-8", errors="replace")

@@ -3,6 +3,8 @@
 It stands where the environment variable MLOPS_EVENTS says, else in the folder of the server. Each table of events is
 an index that begins with entity and time. One process may add events while others read; to them all of them come at
 once. Every version brings a copy of this module along, as it was.
+
+Where MLOPS_EVENTS is an address of Redis, `redis_events` does the same there; nobody else calls it.
 """
 
 import json
@@ -10,12 +12,12 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote
 
 import numpy as np
@@ -27,6 +29,10 @@ from mlops.base.transactions import transaction
 from mlops.data import event_features
 from mlops.data.event_features import Events
 
+if TYPE_CHECKING:
+    from mlops.intake.redis_events import Address
+
+Place: TypeAlias = "Path | Address"
 VARIABLE = "MLOPS_EVENTS"
 FILE = Path("serving/events.sqlite")
 VERSION = 1  # of the tables; a file of another one is made anew
@@ -61,9 +67,18 @@ class Added:
     anew: bool
 
 
-def path() -> Path:
-    """Where the store is."""
-    return Path(os.environ.get(VARIABLE) or FILE)
+def path() -> Place:
+    """Where the store is: a file, or an address of Redis, whose text has no password.
+
+    Raises:
+        StoreError: MLOPS_EVENTS begins as an address, and is none.
+    """
+    named = os.environ.get(VARIABLE) or str(FILE)
+    if named.lower().startswith(("redis://", "rediss://")):
+        from mlops.intake import redis_events
+
+        return redis_events.address(named)
+    return Path(named)
 
 
 def beside(folder: Path) -> None:
@@ -85,28 +100,27 @@ class Stored:
         """
         asked = entities.dropna().unique().tolist()
         whole = pd.api.types.is_integer_dtype(entities.dtype)
-        with _told(path()):
-            connection = self._connection()
-            with transaction(connection, "BEGIN"):
-                known = _tables(connection).get(table)
-                if known is None or not set(columns) <= set(known.columns) or known.whole != whole:
-                    raise StoreError(_mismatch(table, columns, known))
+        there = path()
+        if isinstance(there, Path):
+            with _told(there), transaction(connection := self._connection(there), "BEGIN"):
+                known = _checked(_tables(connection).get(table), there, table, columns, whole=whole)
                 places = ["entity", "time", *(f"nullif(value{known.columns.index(name)}, '')" for name in columns)]
                 rows = connection.execute(
                     f'SELECT {", ".join(places)} FROM "events_{table}" WHERE entity '  # noqa: S608 – checked names
                     + ("= ?" if len(asked) == 1 else "IN (SELECT value FROM json_each(?))"),
                     [asked[0] if len(asked) == 1 else json.dumps(asked)],
                 ).fetchall()
-        found = list(zip(*rows, strict=True)) or [()] * len(places)
-        return event_features.arrange(
-            pd.Series(found[0], dtype="int64" if whole else "str"),
-            np.array(found[1], dtype=np.int64).view("datetime64[us]"),
-            {name: np.array(found[2 + at], dtype=np.float64) for at, name in enumerate(columns)},
-        )
+            whose, moments, *values = list(zip(*rows, strict=True)) or [()] * len(places)
+            return _arranged(whose, moments, dict(zip(columns, values, strict=True)), whole=whole)
+        from mlops.intake import redis_events
 
-    def _connection(self) -> sqlite3.Connection:
+        held, owners, times, found = redis_events.read(there, table, asked)
+        known = _checked(held, there, table, columns, whole=whole)
+        by_name = {name: found[:, known.columns.index(name)] for name in columns}
+        return _arranged(owners, times, by_name, whole=whole)
+
+    def _connection(self, there: Path) -> sqlite3.Connection:
         """A connection of this thread to the file that is there now: it may have been deleted and made anew."""
-        there = path()
         try:
             found = there.stat()
         except FileNotFoundError:
@@ -120,22 +134,37 @@ class Stored:
         return connection
 
 
-def _mismatch(table: str, columns: list[str], known: Table | None) -> str:
+def _arranged(entities: Sequence[Any], times: Any, values: Mapping[str, Any], *, whole: bool) -> Events:
+    return event_features.arrange(
+        pd.Series(entities, dtype="int64" if whole else "str"),
+        np.array(times, dtype=np.int64).view("datetime64[us]"),
+        {name: np.array(column, dtype=np.float64) for name, column in values.items()},
+    )
+
+
+def _checked(known: Table | None, there: Place, table: str, columns: list[str], *, whole: bool) -> Table:
+    """The table, if it has what is asked for."""
     if known is None:
         lacks = f"the table {table}"
     elif lacking := [name for name in columns if name not in known.columns]:
         lacks = f"{', '.join(lacking)} of the table {table}"
-    else:
+    elif known.whole != whole:
         lacks = f"the entities of the table {table} in the type that the model takes"
-    return f"{path()}, the store of events, lacks {lacks}: {MAKE}"
+    else:
+        return known
+    raise StoreError(f"{there}, the store of events, lacks {lacks}: {MAKE}")
 
 
-def tables(there: Path) -> dict[str, Table]:
+def tables(there: Place) -> dict[str, Table]:
     """What a store knows, by table; nothing if there is none.
 
     Raises:
         StoreError: it cannot be read, or it is a database of something else.
     """
+    if not isinstance(there, Path):
+        from mlops.intake import redis_events
+
+        return redis_events.tables(there)
     if not there.is_file():
         return {}
     address = f"file:{quote(str(there))}?mode=ro"
@@ -166,7 +195,7 @@ def _tables(connection: sqlite3.Connection) -> dict[str, Table]:
     return {name: Table(tuple(json.loads(columns)), bool(whole), *rest) for name, columns, whole, *rest in rows}
 
 
-def freshness(there: Path) -> dict[str, dict[str, Any]]:
+def freshness(there: Place) -> dict[str, dict[str, Any]]:
     """By table, for JSON: the number of events, the time of the newest one, and when events were added last.
 
     Raises:
@@ -183,7 +212,7 @@ def freshness(there: Path) -> dict[str, dict[str, Any]]:
 
 
 def add(
-    there: Path,
+    there: Place,
     table: str,
     entities: pd.Series,
     times: NDArray[np.datetime64],
@@ -205,6 +234,14 @@ def add(
     """
     whole = pd.api.types.is_integer_dtype(entities.dtype)
     names, name = tuple(values), f'"events_{table}"'
+    if not isinstance(there, Path):
+        from mlops.intake import redis_events
+
+        different, numbers, _ = _numbers(entities, times, list(values.values()))
+        rows = pd.DataFrame(np.column_stack(numbers), columns=["entity", "time", *range(len(names))])
+        return redis_events.add(
+            there, table, different.tolist(), rows, names=names, whole=whole, digest=digest, replace=replace
+        )
     with _told(there), closing(_writable(there)) as connection:
         _check_own(connection, there)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -234,7 +271,7 @@ def add(
                 removed = int(connection.execute(query).fetchone()[0])
                 connection.execute(f"DROP TABLE {old}")
             if removed and not replace:
-                raise StoreError(_loss(there, table, removed))
+                raise StoreError(loss(there, table, removed))
             new = max(events - (known.events if known else 0) + removed, 0)
             connection.execute(
                 "INSERT OR REPLACE INTO tables VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -245,7 +282,8 @@ def add(
     return Added(new, events, removed, anew)
 
 
-def _loss(there: Path, table: str, removed: int) -> str:
+def loss(there: Place, table: str, removed: int) -> str:
+    """Why events that would be lost stay."""
     has = f"{removed:,} events that" if removed > 1 else "1 event that"
     return (
         f"the columns or types of {table} changed, and {there} has {has} this file lacks: `python -m mlops features "
@@ -270,12 +308,13 @@ def _make(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def _parts(
+def _numbers(
     entities: pd.Series, times: NDArray[np.datetime64], values: list[NDArray[np.float64]]
-) -> Iterator[Iterator[tuple[Any, ...]]]:
-    """The rows of the table for n events in the order of its key, some at a time.
+) -> tuple[pd.Index, list[NDArray[np.int64]], NDArray[np.int64]]:
+    """The different entities, and n events in the order of entity, time and values.
 
-    A missing value is an empty text, since a key has no NULL. `copy` numbers equal events from 0 on.
+    An event has, each of shape (n,), the place of its entity, its time in microseconds, and the bits of each value.
+    The last array numbers equal events from 0 on.
     """
     codes, different = pd.factorize(entities, sort=True)
     moments = times.astype("datetime64[us]").view(np.int64)
@@ -286,8 +325,18 @@ def _parts(
     if len(order):
         is_new[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
     places = np.arange(len(order))
-    copies = places - np.maximum.accumulate(np.where(is_new, places, 0))
-    for start in range(0, len(order), ROWS):
+    return different, columns, places - np.maximum.accumulate(np.where(is_new, places, 0))
+
+
+def _parts(
+    entities: pd.Series, times: NDArray[np.datetime64], values: list[NDArray[np.float64]]
+) -> Iterator[Iterator[tuple[Any, ...]]]:
+    """The rows of the table for n events in the order of its key, some at a time.
+
+    A missing value is an empty text, since a key has no NULL.
+    """
+    different, columns, copies = _numbers(entities, times, values)
+    for start in range(0, len(copies), ROWS):
         part = slice(start, start + ROWS)
         numbers = [column[part].view(np.float64) for column in columns[2:]]
         yield zip(

@@ -126,7 +126,7 @@ def result(
             **_loop_tags(said.get("retrained")),
         },
         model=model,
-        requirements=environment.pinned(environment.ANSWERS_WITH | _packages(reports) - environment.COMPUTED_WITH),
+        requirements=environment.pinned(environment.answers_with() | _packages(reports) - environment.COMPUTED_WITH),
         artifacts=artifacts,
         data={"rows": dataset["rows"], "columns": dataset["columns"], "digest": dataset["digest"]},
         commit=commits[0].digest if commits else "",

@@ -178,7 +178,7 @@ def _add_endpoints(app: FastAPI, worker: Worker, settings: Serving) -> dict[tupl
         return answer(worker.described())
 
     async def metrics(asked: Request) -> Response:
-        return Response(worker.metrics.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(await worker.metrics_page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @lru_cache(1)
     def page(_: Copy | None) -> str:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 SAYS = logging.getLogger("mlops.serving")
 STARTING = 60.0  # seconds to wait for the first look at the registry
 HEALTH = 1.0  # seconds to wait for the state when the health is asked for
+FRESH = 60.0  # seconds from one reading of the newest events to the next
 EVERY = 0.5  # seconds between looks at what to serve, and between writes of the counts
 AT_ONCE = 64  # rows that a fast engine answers on the spot; more of them go to the thread
 WARM_ROWS = 20  # predicted before a version answers anybody
@@ -104,6 +105,8 @@ class Worker:
         self._known = 0  # predictions in the state
         self._tries: dict[str, int] = {}  # of feedback whose prediction is not known yet
         self._asked_for_route = False
+        self._read = 0.0  # when the newest events were asked for last
+        self._reading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load what is in production, and follow it.
@@ -245,13 +248,28 @@ class Worker:
             UnavailableError: the store of events is missing, or lacks a table.
             StoreError: it cannot be read.
         """
-        history = getattr(self.champion and self.champion.schema, "history", None)
-        if not history or not history.tables:
+        if not (wanted := _tables(self.champion)):
             return {}
         fresh = await self.in_other(event_store.freshness, event_store.path())
-        if lacking := [name for name in history.tables if name not in fresh]:
+        if lacking := [name for name in wanted if name not in fresh]:
             raise UnavailableError(f"{event_store.path()} has no events of {', '.join(lacking)}: {event_store.MAKE}")
-        return {name: fresh[name] for name in history.tables}
+        return {name: fresh[name] for name in wanted}
+
+    async def metrics_page(self) -> bytes:
+        """What Prometheus asks for; the time of the newest events is read at most once a minute."""
+        if self._reading is None or (self._reading.done() and time.monotonic() > self._read + FRESH):
+            self._read, self._reading = time.monotonic(), asyncio.create_task(self._read_newest())
+        await asyncio.wait([self._reading], timeout=HEALTH)
+        return self.metrics.page()
+
+    async def _read_newest(self) -> None:
+        """Read how new the events are that the champion asks for; nothing is known of a store that does not answer."""
+        found, wanted = {}, _tables(self.champion)
+        if wanted:
+            with suppress(StoreError):  # in a thread of its own: nothing else waits for a store that hangs
+                found = await asyncio.to_thread(lambda: event_store.tables(event_store.path()))
+        last = {name: found[name].last for name in wanted if name in found}
+        self.metrics.newest.seconds = {name: at / 1e6 for name, at in last.items() if at is not None}
 
     async def routes(self) -> dict[str, Any]:
         """The route in force, its counts, and what its step waits for."""
@@ -583,6 +601,12 @@ def _import_early() -> None:
     """Import what a model takes, while the parent process looks at the registry."""
     for name in EARLY:
         importlib.import_module(name)
+
+
+def _tables(champion: Loaded | None) -> list[str]:
+    """The tables of events of which a version makes columns; one of before there were any has no such field."""
+    history = getattr(champion and champion.schema, "history", None)
+    return list(history.tables) if history else []
 
 
 def _parts(

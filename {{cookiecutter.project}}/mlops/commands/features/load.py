@@ -14,6 +14,7 @@ from mlops.commands.options import AsJson, DryRun
 from mlops.data.schema import Schema
 from mlops.history import paths
 from mlops.intake import deliveries, event_files, event_store, tables
+from mlops.intake.event_store import Place
 
 
 def load(
@@ -31,7 +32,7 @@ def load(
 
     The server makes the history of a row of them (docs/features.md). The command adds what the store lacks, so that to
     load a file again changes nothing. Servers read meanwhile, and see all of a table's new events at once. The store is
-    serving/events.sqlite (below serving.folder in params.yaml), or where MLOPS_EVENTS says.
+    serving/events.sqlite (below serving.folder in params.yaml), or where MLOPS_EVENTS says: another file, or Redis.
 
     Raises:
         DataError: a file is missing, cannot be read or lacks a column, or a value in it is not of its type.
@@ -56,7 +57,7 @@ def load(
             path = file or event_files.path_of(name, layout, paths.EVENTS)
             found[name] = _loaded(there, name, one, layout, path, replace=replace, dry_run=dry_run)
     if as_json:
-        console.print_json({"store": there.as_posix(), "tables": found})
+        console.print_json({"store": str(there), "tables": found})
         return
     for name, facts in found.items():
         typer.echo(_sentence(name, facts, there, whole=file is None, dry_run=dry_run))
@@ -69,7 +70,7 @@ def load(
 
 
 def _loaded(
-    there: Path, name: str, table: EventTable, layout: Schema, path: Path, *, replace: bool, dry_run: bool
+    there: Place, name: str, table: EventTable, layout: Schema, path: Path, *, replace: bool, dry_run: bool
 ) -> dict[str, Any]:
     """Add the events of one file to one table, and say what is there now."""
     known, digest = event_store.tables(there).get(name), files.sha256(path)
@@ -97,8 +98,10 @@ def _loaded(
     return facts | fresh
 
 
-def _sentence(name: str, facts: dict[str, Any], there: Path, *, whole: bool, dry_run: bool) -> str:
-    shown = there.relative_to(Path.cwd()) if there.is_relative_to(Path.cwd()) else there
+def _sentence(name: str, facts: dict[str, Any], there: Place, *, whole: bool, dry_run: bool) -> str:
+    shown = there
+    if isinstance(there, Path) and there.is_relative_to(Path.cwd()):
+        shown = there.relative_to(Path.cwd())
     has = f"{shown} has {facts['events']:,}, the newest of {facts['last'] or 'no time'}"
     if facts["rows"] is None:
         return f"{name}: {facts['file']} is loaded; {has}"
