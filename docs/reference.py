@@ -116,7 +116,7 @@ def fields(model: type[BaseModel], shape: Facts, *, but: str = "") -> str:
 def parameters() -> str:
     """The page of params.yaml: a section each, then the shapes that several of them are made of."""
     parts: list[str] = []
-    shapes: dict[str, Facts] = {}
+    shapes: dict[str, Any] = {}
     for name, model in params.SECTIONS.items():
         shape = model.model_json_schema()
         shapes |= shape.get("$defs", {})
