@@ -23,7 +23,7 @@ test: .venv/ready lint
 
 docs: .venv/ready
 	$(BIN)/python docs/reference.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build # with --quiet it would not be strict
 	@echo 'read site/index.html'
 
 lint: .venv/ready

@@ -20,7 +20,7 @@ NAMES = {
 CHOICE = re.compile(r"\{%.*?%\}\n?")
 NAME = re.compile(r"\{\{ cookiecutter\.(\w+) \}\}")
 # A page here links to a page of the project as GitHub wants it.
-TO_PROJECT = re.compile(r"\(<(?:\.\./)+\{\{cookiecutter\.project\}\}/docs/([^>]+)>\)")
+TO_PROJECT = re.compile(r"\(<(?:\.\./)+\{\{cookiecutter\.project\}\}/(?:docs/)?([^>]+)>\)")
 
 
 def rendered(path: Path) -> str:
@@ -38,6 +38,7 @@ def on_files(files: Files, *, config: Any) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Lead links to pages of the project to their place in the site."""
-    return TO_PROJECT.sub(r"(../how-to/\1)", markdown)
+    up = "../" * page.file.src_uri.count("/")
+    return TO_PROJECT.sub(lambda found: f"({up}how-to/{found[1].replace('README.md', 'index.md')})", markdown)

@@ -12,9 +12,14 @@ from urllib.parse import unquote
 
 import pytest
 from markdown_it import MarkdownIt
+from mlops.base import params
+from typer.models import OptionInfo
 
 from tests.conftest import PROJECT, TEMPLATE
 
+CODE = re.compile(r"`((?:mlops|stages|project|tests|docs|benchmarks)/[\w/]+\.\w+)`")
+COMMAND = re.compile(r"python -m mlops ([a-z][^\n`#|&;>)\]"]*)")
+PARAMETER = re.compile(rf"(?:`|-S '?)((?:{'|'.join(params.SECTIONS)})\.(?!py\b)[a-z_.]+)")
 BLOCKS = ("pre", "table", "tr", "li")
 
 
@@ -57,12 +62,27 @@ def module(name: str) -> ModuleType:
     return found
 
 
+def texts() -> dict[str, str]:
+    """The pages that people write, of the template and of a project, without the record of decisions."""
+    folders = (TEMPLATE / "docs", TEMPLATE / PROJECT / "docs")
+    pages = [
+        TEMPLATE / "README.md",
+        TEMPLATE / PROJECT / "README.md",
+        *(p for one in folders for p in one.rglob("*.md")),
+    ]
+    return {
+        path.relative_to(TEMPLATE).as_posix(): path.read_text(encoding="utf-8")
+        for path in pages
+        if path.name != "decisions.md" and path.parent.name != "reference"
+    }
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Page]:
     """The pages of the site by name, as `make docs` builds it."""
     to = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(to)],
+        [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(to)],
         cwd=TEMPLATE,
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
@@ -114,3 +134,41 @@ def test_the_site_has_the_code_blocks_lists_and_tables_that_github_shows(site: d
             different[name] = (shown, site[name].blocks)
 
     assert not different
+
+
+def test_the_code_that_pages_name_is_there() -> None:
+    named = {name for text in texts().values() for name in CODE.findall(text)}
+
+    assert named
+    assert not [name for name in named if not any((root / name).exists() for root in (TEMPLATE, TEMPLATE / PROJECT))]
+
+
+def test_commands_and_options_that_pages_name_are_there() -> None:
+    reference = module("reference")
+    options = {
+        name: {"--help", *re.findall(r"-[\w-]+", " ".join(reference.spelling(one, info) for one, _, info in given))}
+        for name, function in reference.all_commands()
+        for given in [[one for one in reference.arguments(function) if isinstance(one[2], OptionInfo)]]
+    }
+
+    wrong = []
+    for page, text in texts().items():
+        for words in COMMAND.findall(text):
+            first, second, *_ = [*words.split(), ""]
+            name = f"{first} {second}" if first in reference.command_line.GROUPS else first
+            named = re.findall(r"(?<!\S)--?[a-zA-Z][\w-]*", words.partition(" -- ")[0])
+            if not set(named) <= options.get(name, set()) or name not in options:
+                wrong.append((page, words))
+
+    assert not wrong
+
+
+def test_parameters_that_pages_name_are_there() -> None:
+    wrong = []
+    for page, text in texts().items():
+        for name in PARAMETER.findall(text):
+            section, field, *_ = name.split(".")
+            if section != "models" and field not in params.SECTIONS[section].model_fields:
+                wrong.append((page, name))
+
+    assert not wrong
