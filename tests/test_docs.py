@@ -18,7 +18,7 @@ from typer.models import OptionInfo
 from tests.conftest import PROJECT, TEMPLATE
 
 CODE = re.compile(r"`((?:mlops|stages|project|tests|docs|benchmarks)/[\w/]+\.\w+)`")
-COMMAND = re.compile(r"python -m mlops ([a-z][^\n`#|&;>)\]"]*)")
+COMMAND = re.compile(r"python -m mlops ([a-z][^\n`#|&;>)\]\"]*)")
 PARAMETER = re.compile(rf"(?:`|-S '?)((?:{'|'.join(params.SECTIONS)})\.(?!py\b)[a-z_.]+)")
 BLOCKS = ("pre", "table", "tr", "li")
 
