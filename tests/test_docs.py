@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,7 @@ from urllib.parse import unquote
 import pytest
 from markdown_it import MarkdownIt
 from mlops.base import params
+from ruamel.yaml import YAML
 from typer.models import OptionInfo
 
 from tests.conftest import PROJECT, TEMPLATE
@@ -20,6 +22,7 @@ from tests.conftest import PROJECT, TEMPLATE
 CODE = re.compile(r"`((?:mlops|stages|project|tests|docs|benchmarks)/[\w/]+\.\w+)`")
 COMMAND = re.compile(r"python -m mlops ([a-z][^\n`#|&;>)\]\"]*)")
 PARAMETER = re.compile(rf"(?:`|-S '?)((?:{'|'.join(params.SECTIONS)})\.(?!py\b)[a-z_.]+)")
+YAML_BLOCK = re.compile(r"^ *```yaml\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 BLOCKS = ("pre", "table", "tr", "li")
 
 
@@ -163,12 +166,16 @@ def test_commands_and_options_that_pages_name_are_there() -> None:
     assert not wrong
 
 
-def test_parameters_that_pages_name_are_there() -> None:
+def test_parameters_that_pages_name_are_there_and_those_they_show_are_valid() -> None:
     wrong = []
     for page, text in texts().items():
         for name in PARAMETER.findall(text):
             section, field, *_ = name.split(".")
             if section != "models" and field not in params.SECTIONS[section].model_fields:
                 wrong.append((page, name))
+        for block in YAML_BLOCK.findall(text):
+            content = YAML(typ="safe").load(textwrap.dedent(block))
+            for section in content.keys() & params.SECTIONS:
+                params.SECTIONS[section].model_validate(content[section])
 
     assert not wrong

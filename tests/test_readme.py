@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.conftest import PROJECT, TEMPLATE, BakedProject, bake_copy
-from tests.projects import MLOPS
+from tests.projects import MLOPS, Team, answers
 
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -53,6 +53,18 @@ def test_every_command_of_the_tutorial_and_of_a_working_day_prints_what_is_shown
     for command, shown in (generation, *tutorial, *day):
         for line in shown:
             assert shows(printed[command], line), (command, line, printed[command])
+
+
+def test_every_command_of_the_incident_prints_what_is_shown(stricter: BakedProject, tmp_path: Path) -> None:
+    team = Team(bake_copy(stricter, tmp_path), None)
+    for number in ("1", "2"):
+        answers(team("rita"), "approve", number)
+        answers(team("rita"), "promote", number, "--reason", "reviewed")
+
+    for command, shown in sessions(team.project.read("docs/incident.md")):
+        printed = typed(team("rita"), command)
+        for line in shown:
+            assert shows(printed, line), (command, line, printed)
 
 
 def test_the_readme_of_a_project_is_at_most_90_lines() -> None:
