@@ -24,7 +24,7 @@ test: .venv/ready lint
 docs: .venv/ready
 	$(BIN)/python docs/reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build # with --quiet it would not be strict
-	@echo 'read site/index.html'
+	@echo 'read site/index.html; with search: $(BIN)/python -m http.server --directory site'
 
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,8 +1,8 @@
-"""Write the reference of a generated project as Markdown: parameters, schema, commands and files.
+"""Write the reference of a generated project as Markdown: parameters, schema, behaviour, commands and files.
 
-Everything comes from the code: the models behind `params.yaml` and `schema.yaml`, the functions behind
-`python -m mlops`, the stages' arguments, and `dvc.yaml`. `python docs/reference.py` writes `docs/reference/`; a test
-compares the pages with what this file makes.
+Everything comes from the code: the models behind `params.yaml`, `schema.yaml` and `behaviour.yaml`, the functions
+behind `python -m mlops`, the stages' arguments, and `dvc.yaml`. `python docs/reference.py` writes `docs/reference/`; a
+test compares the pages with what this file makes.
 """
 
 import ast
@@ -30,6 +30,7 @@ sys.path.insert(0, str(PROJECT))
 from mlops import __main__ as command_line  # noqa: E402
 from mlops.base import console, params  # noqa: E402
 from mlops.data import schema  # noqa: E402
+from mlops.evaluation import declaration  # noqa: E402
 from mlops.history import paths  # noqa: E402
 
 Facts = Mapping[str, Any]
@@ -39,6 +40,7 @@ VERDICT = re.compile(r"sys\.exit\((?!INTERRUPTED)")
 EXIT = re.compile(r"[^.]*\bexits? (?:codes? |with )[^.]*\.")
 RANGES = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 PLAIN = {"string": "text", "number": "number", "integer": "whole number", "boolean": "true or false"}
+LOOK = "see on the right"
 # What no stage writes.
 OTHERS = {
     paths.AUDIT: ("`approve`, `promote`, `rollback`, `deliver`", "Copy of the registry's audit log (JSON lines).")
@@ -60,9 +62,11 @@ def paragraphs(text: str | None) -> str:
 
 
 def descriptions(model: type[BaseModel]) -> dict[str, str]:
-    """The words below each field of a model."""
+    """The words below each field of a model, and of those that it extends."""
+    found = descriptions(model.__base__) if model.__base__ and issubclass(model.__base__, BaseModel) else {}
+    if model is BaseModel:
+        return found
     body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0].body  # type: ignore[attr-defined]
-    found = {}
     for field, words in pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(words, ast.Expr) and isinstance(words.value, ast.Constant):
             found[ast.unparse(field.target)] = " ".join(str(words.value.value).split())
@@ -80,10 +84,12 @@ def value_of(shape: Facts) -> str:
         return " or ".join(words) + (", or empty" if len(several) < len(shape["anyOf"]) else "")
     if "enum" in shape or "const" in shape:
         return ", ".join(f"`{value}`" for value in shape.get("enum", [shape.get("const")]))
+    if "type" not in shape:
+        return LOOK
     if shape["type"] == "array":
         return f"list of: {value_of(shape['items'])}"
     if shape["type"] == "object":
-        return f"name: {value_of(shape['additionalProperties'])}"
+        return f"name: {value_of(shape['additionalProperties'])}" if shape["additionalProperties"] is not True else LOOK
     limits = ", ".join(f"{sign} {shape[key]:g}" for key, sign in RANGES.items() if key in shape)
     return f"{PLAIN[shape['type']]} {limits}".strip()
 
@@ -155,6 +161,19 @@ def columns() -> str:
         f"{top}\nMissing by default: {words}.\n\n"
         f"## Column\n\n{paragraphs(schema.Column.__doc__)}\n\n{column}"
     )
+
+
+def behaviour() -> str:
+    """The page of behaviour.yaml: a kind of test each."""
+    parts = [
+        f"## {name}\n\n{paragraphs(model.__doc__)}\n\n{fields(model, model.model_json_schema(), but='kind')}"
+        for name, model in declaration.KINDS.items()
+    ]
+    intro = (
+        "What a model must and must not do: below `tests:`, a name, the `kind` of the test, and what it needs. "
+        "`evaluate` tries all of them, and the gate's rule `behaviour` lets no model pass that fails one."
+    )
+    return "\n".join([f"# Behaviour: behaviour.yaml\n\n{intro}\n", *parts])
 
 
 # ---- Commands
@@ -326,6 +345,7 @@ def described(line: str) -> dict[str, str]:
 REFERENCE: dict[str, Callable[[], str]] = {
     "parameters.md": parameters,
     "schema.md": columns,
+    "behaviour.md": behaviour,
     "commands.md": commands,
     "files.md": files,
 }
