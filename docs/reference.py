@@ -90,6 +90,8 @@ def value_of(shape: Facts) -> str:
         return f"list of: {value_of(shape['items'])}"
     if shape["type"] == "object":
         return f"name: {value_of(shape['additionalProperties'])}" if shape["additionalProperties"] is not True else LOOK
+    if {"minimum", "maximum"} <= shape.keys():
+        return f"{PLAIN[shape['type']]} from {shape['minimum']:g} to {shape['maximum']:g}"
     limits = ", ".join(f"{sign} {shape[key]:g}" for key, sign in RANGES.items() if key in shape)
     return f"{PLAIN[shape['type']]} {limits}".strip()
 
