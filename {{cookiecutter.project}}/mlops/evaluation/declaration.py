@@ -118,7 +118,7 @@ class Invariance(_Test):
     """Per column, what is done to it: `{set: value}`, `{add: number}`, `{scale: number}`, `{swap: [one, other]}`
     or `{swap: true}`."""
     tolerance: Tolerance | None = None
-    """Largest move of an answer, in the unit of the answer; empty: a hundredth of its range."""
+    """Largest move of an answer, in the unit of the answer, at least 0; empty: a hundredth of its range."""
     allowed: Allowed = 0
     """Share of the rows that may move further; below 1."""
 
@@ -137,7 +137,7 @@ class Direction(_Test):
     of: Label | None = None
     """Class whose probability it is; empty: the positive one."""
     tolerance: Tolerance | None = None
-    """Largest move the other way, in the unit of the answer; empty: a hundredth of its range."""
+    """Largest move the other way, in the unit of the answer, at least 0; empty: a hundredth of its range."""
     allowed: Share = 0
     """Share of the rows that may move further the other way."""
 
@@ -152,7 +152,7 @@ class Robustness(_Test):
     columns: Annotated[list[Name], Field(min_length=1)] | None = None
     """Columns that get odd values, one after the other; empty: every input."""
     bound: Tolerance | None = None
-    """Largest move of an answer; empty: 1 for a probability, and three times the range of a number."""
+    """Largest move of an answer, at least 0; empty: 1 for a probability, and three times the range of a number."""
     allowed: Allowed = 0
     """Share of the rows that may move further; below 1."""
 
