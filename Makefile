@@ -1,4 +1,4 @@
-# demo: see it · test: check it · lint · lock: renew the lock files · bench: measure it beside its peers
+# demo: see it · test: check it · docs: read about it · lint · lock: renew the lock files · bench: measure it beside its peers
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 PROJECT := {{cookiecutter.project}}
@@ -11,7 +11,7 @@ export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
 
-.PHONY: demo test lint lock bench clean
+.PHONY: demo test docs lint lock bench clean
 
 demo: .demo/ready
 	rm -rf demo/customer-churn demo/customer-churn-storage
@@ -20,6 +20,11 @@ demo: .demo/ready
 
 test: .venv/ready lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations=15
+
+docs: .venv/ready
+	$(BIN)/python docs/reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build # with --quiet it would not be strict
+	@echo 'read site/index.html; with search: $(BIN)/python -m http.server --directory site'
 
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -41,7 +46,7 @@ bench: .venv/ready
 		&& $(BIN)/python -m benchmarks.round_trip && $(BIN)/python -m benchmarks.event_features
 
 clean:
-	rm -rf .venv .demo .cache demo bench
+	rm -rf .venv .demo .cache demo bench site
 
 # An environment is ready when its stamp is newer than its lock.
 .demo/ready: requirements-demo.txt

@@ -9,21 +9,14 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import TEMPLATE, BakedProject, bake_copy
+from tests.conftest import PROJECT, TEMPLATE, BakedProject, bake_copy
 from tests.projects import DVC, MLOPS, REPRO, change, commit, succeeds, versions
 
-FEATURE = 'table.assign(charges_per_month=table["total_charges"] / table["tenure"].clip(lower=1))'
-METRIC = """
-
-def cost(actual, predicted, probability):
-    \"\"\"Dollars a customer: a missed one costs 500, a false alarm 20.\"\"\"
-    missed = (actual == "Yes") & (predicted == "No")
-    alarms = (actual == "No") & (predicted == "Yes")
-    return float(500 * missed.sum() + 20 * alarms.sum()) / len(actual)
-
-
-METRICS = {cost: "lower"}
-"""
+FENCES = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# What docs/own-code.md shows: a feature and a metric in Python; a rule of the gate, a model and a search in YAML.
+SHOWN = FENCES.findall((TEMPLATE / PROJECT / "docs" / "own-code.md").read_text(encoding="utf-8"))
+FEATURE, METRIC = (text for language, text in SHOWN if language == "python")
+RULE, MODEL, SEARCH = (YAML(typ="safe").load(text) for language, text in SHOWN if language == "yaml")
 ESTIMATOR = '''
 from sklearn.linear_model import LogisticRegression
 
@@ -37,8 +30,6 @@ class Mine(LogisticRegression):
         return __import__("numpy").column_stack([1 - probability, probability])
 '''
 TESTED = ("test", "predictions")
-BOOSTING = {"classifier": "lightgbm.LGBMClassifier", "n_estimators": 20}
-BOOSTING |= {"verbose": -1, "deterministic": True, "force_row_wise": True}  # what its get_params does not list
 
 
 def with_its_own_store(project: BakedProject, to: Path) -> BakedProject:
@@ -68,15 +59,14 @@ def report(project: BakedProject, name: str) -> dict:
 
 def test_a_feature_a_metric_and_an_estimator_of_the_project_are_everywhere(quick: BakedProject, tmp_path: Path) -> None:
     project = with_its_own_store(quick, tmp_path)
-    edit(project, "project/features.py", "return table\n", f"return {FEATURE}\n")
-    append(project, "project/metrics.py", METRIC)
+    edit(project, "project/features.py", "return table\n", FEATURE)
+    append(project, "project/metrics.py", f"\n\n{METRIC}")
     append(project, "project/estimators.py", ESTIMATOR)
     change(project, "models", "mine", {"classifier": "project.estimators.Mine", "C": 2.0, "max_iter": 1000})
     change(project, "train", "model", "mine")
     change(project, "evaluate", "metric", "cost")
-    rule = {"measure": "test", "metric": "cost", "direction": "at_most", "limit": 500}
     raised = {"measure": "skill", "direction": "above", "limit": -1}  # its probabilities are raised on purpose
-    change(project, "register", "gate", {"cheap": rule, "skill": raised})
+    change(project, "register", "gate", RULE | {"skill": raised})
 
     added = succeeds(project, *MLOPS, "schema", "infer", "--update")
     ran = succeeds(project, *REPRO)
@@ -164,9 +154,9 @@ def test_an_estimator_of_another_package_is_trained_registered_and_made_again_to
     quick: BakedProject, tmp_path: Path
 ) -> None:
     project = with_its_own_store(quick, tmp_path)
-    change(project, "models", "boosting", BOOSTING)
+    change(project, "models", "boosting", MODEL["models"]["boosting"])
     change(project, "train", "model", "boosting")
-    change(project, "train", "search", {"candidates": 2, "space": {"boosting": {"num_leaves": [4, 8, 16]}}})
+    change(project, "train", "search", SEARCH["search"])
 
     unlocked = project.run(*REPRO)
     lock = (TEMPLATE / "requirements-dev.txt").read_text(encoding="utf-8")

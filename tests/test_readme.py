@@ -1,12 +1,15 @@
 """What the READMEs show is what happens."""
 
+import itertools
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import TEMPLATE, BakedProject, bake_copy
+from tests.conftest import PROJECT, TEMPLATE, BakedProject, bake_copy
+from tests.projects import MLOPS, Team, answers
 
 CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -18,19 +21,54 @@ def sessions(text: str) -> list[tuple[str, list[str]]]:
     return [(command.removeprefix("$ "), shown) for command, *shown in blocks]
 
 
-def test_every_command_of_a_working_day_prints_what_the_readme_shows(pipeline: BakedProject, tmp_path: Path) -> None:
+def typed(project: BakedProject, command: str) -> str:
+    """What a command prints that someone types; a lone one of `mlops` is called in this process."""
+    words = shlex.split(command)
+    env = dict(word.split("=", 1) for word in itertools.takewhile(lambda word: "=" in word, words))
+    alone = words[len(env) : len(env) + 3] == list(MLOPS) and "&&" not in words
+    done = project.with_env(**env).call(*words[len(env) + 3 :]) if alone else project.run("bash", "-c", command)
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return done.stdout + done.stderr
+
+
+def shows(printed: str, line: str) -> bool:
+    """Whether a line is a part of one that was printed, whatever the blanks, and what stands for `…`."""
+    parts = [re.escape(" ".join(part.split())).replace(r"\ ", "[ \t]+") for part in line.split("…")]
+    return bool(re.search(".*?".join(parts), printed))
+
+
+def test_every_command_of_the_tutorial_and_of_a_working_day_prints_what_is_shown(
+    pipeline: BakedProject, tmp_path: Path
+) -> None:
     project = bake_copy(pipeline, tmp_path)
     project.run("git", "config", "user.name", "Ada")
     project.run("git", "config", "user.email", "ada@example.org")
+    generation, *tutorial = sessions((TEMPLATE / "docs" / "tutorial.md").read_text(encoding="utf-8"))
     day = sessions(project.read("README.md"))
     assert len(day) == 5
+    assert {command for command, _ in day} <= {command for command, _ in tutorial}
 
-    for command, shown in day:
-        done = project.run("bash", "-c", command)
-        printed = re.sub(r" +", " ", done.stdout + done.stderr)
-        assert done.returncode == 0, printed
+    printed = {generation[0]: pipeline.printed} | {command: typed(project, command) for command, _ in tutorial}
+
+    for command, shown in (generation, *tutorial, *day):
         for line in shown:
-            assert re.sub(r" +", " ", line).strip() in printed, (command, line, printed)
+            assert shows(printed[command], line), (command, line, printed[command])
+
+
+def test_every_command_of_the_incident_prints_what_is_shown(stricter: BakedProject, tmp_path: Path) -> None:
+    team = Team(bake_copy(stricter, tmp_path), None)
+    for number in ("1", "2"):
+        answers(team("rita"), "approve", number)
+        answers(team("rita"), "promote", number, "--reason", "reviewed")
+
+    for command, shown in sessions(team.project.read("docs/incident.md")):
+        printed = typed(team("rita"), command)
+        for line in shown:
+            assert shows(printed, line), (command, line, printed)
+
+
+def test_the_readme_of_a_project_is_at_most_90_lines() -> None:
+    assert len((TEMPLATE / PROJECT / "README.md").read_text(encoding="utf-8").splitlines()) <= 90
 
 
 def test_the_first_page_shows_the_metrics_of_the_example(pipeline: BakedProject) -> None:

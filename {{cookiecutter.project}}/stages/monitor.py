@@ -20,8 +20,8 @@ def main(
     model: Annotated[Path, typer.Argument(help="The fitted model.")],
     predictions: Annotated[Path, typer.Argument(help="The model's answers on the test split (Parquet).")],
     plots: Annotated[Path, typer.Argument(help="Folder of tables for plots, the importances among them (CSV).")],
-    report: Annotated[Path, typer.Option(help="Where the verdict and every test go (JSON).")],
-    page: Annotated[Path, typer.Option(help="Where the report for people goes (HTML).")],
+    report: Annotated[Path, typer.Option(help="Verdict about the newest delivery, and every drift test (JSON).")],
+    page: Annotated[Path, typer.Option(help="Page about the newest delivery (HTML).")],
 ) -> None:
     """Test every watched feature and the predictions for drift."""
     from mlops.base import files, model_files, pages, params

@@ -15,10 +15,10 @@ def main(
     raw: Annotated[Path, typer.Argument(help="Folder of labelled deliveries (CSV, TSV, Parquet).")],
     events: Annotated[Path, typer.Argument(help="Folder of events that columns are made of; it may be empty.")],
     schema: Annotated[Path, typer.Argument(help="What a valid row is.")],
-    train: Annotated[Path, typer.Option(help="Where the training split goes (Parquet).")],
-    test: Annotated[Path, typer.Option(help="Where the test split goes (Parquet).")],
-    reference: Annotated[Path, typer.Option(help="Where the profile of the training split goes (Parquet).")],
-    report: Annotated[Path, typer.Option(help="Where the facts about the data go (JSON).")],
+    train: Annotated[Path, typer.Option(help="Training split (Parquet).")],
+    test: Annotated[Path, typer.Option(help="Test split (Parquet).")],
+    reference: Annotated[Path, typer.Option(help="Profile of the training split (Parquet).")],
+    report: Annotated[Path, typer.Option(help="Facts about the data: rows, what was dropped, digest, balance (JSON).")],
 ) -> None:
     """Read, type, derive, clean and split the raw data."""
     from mlops.base import files, params

@@ -16,9 +16,9 @@ def main(
     plots: Annotated[Path, typer.Option(help="Folder of tables for plots, the importances among them (CSV).")],
     predictions: Annotated[Path, typer.Option(help="The model's answers on the test split (Parquet).")],
     reference: Annotated[Path, typer.Option(help="Profile of the training split (Parquet).")],
-    report: Annotated[Path, typer.Option(help="Where the gate's verdict goes (JSON).")],
-    card: Annotated[Path, typer.Option(help="Where the model card goes (Markdown).")],
-    page: Annotated[Path, typer.Option(help="Where the model card for people goes (HTML).")],
+    report: Annotated[Path, typer.Option(help="Verdict of the gate, rule by rule (JSON).")],
+    card: Annotated[Path, typer.Option(help="Model card (Markdown).")],
+    page: Annotated[Path, typer.Option(help="Model card as a page (HTML).")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, but record and write nothing.")] = False,
 ) -> None:
     """Judge, describe, record, and outside a sweep register."""

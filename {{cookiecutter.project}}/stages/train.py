@@ -11,10 +11,10 @@ from mlops.base import console
 def main(
     train: Annotated[Path, typer.Argument(help="Training split (Parquet).")],
     schema: Annotated[Path, typer.Argument(help="What a valid row is.")],
-    model: Annotated[Path, typer.Option(help="Where the fitted model goes.")],
-    report: Annotated[Path, typer.Option(help="Where goes what was trained, and every fold's metrics (JSON).")],
-    metrics: Annotated[Path, typer.Option(help="Where the cross-validated means go (JSON).")],
-    candidates: Annotated[Path, typer.Option(help="Where every candidate of a search goes (CSV).")],
+    model: Annotated[Path, typer.Option(help="The fitted model (joblib).")],
+    report: Annotated[Path, typer.Option(help="What was trained, and the metrics of every fold (JSON).")],
+    metrics: Annotated[Path, typer.Option(help="Cross-validated metrics, the mean of the folds (JSON).")],
+    candidates: Annotated[Path, typer.Option(help="Every candidate of a search (CSV).")],
 ) -> None:
     """Cross-validate, fit, save."""
     import project.estimators  # params.yaml may name its classes

@@ -13,7 +13,7 @@ def main(
     test: Annotated[Path, typer.Argument(help="Test split (Parquet).")],
     schema: Annotated[Path, typer.Argument(help="What a valid row is.")],
     dataset: Annotated[Path, typer.Argument(help="Facts about the data (JSON).")],
-    report: Annotated[Path, typer.Option(help="Where the outcome of every check goes (JSON).")],
+    report: Annotated[Path, typer.Option(help="Outcome of every check (JSON).")],
 ) -> None:
     """Run every check, report, and fail if one of severity error failed."""
     from mlops.base import files, params

@@ -46,28 +46,42 @@ class Prepare(Section):
     """How raw data becomes a training and a test split."""
 
     split: Literal["stratified", "random", "time", "group"] = "stratified"
+    """How rows are drawn for the test split. `time` takes the newest rows, in the folds too, and `group` keeps
+    the rows of a group together: each needs a column of that role."""
     test_size: OpenShare = 0.2
+    """Share of the rows in the test split."""
     seed: Seed = 42
+    """Seed of the draw."""
     duplicates: Literal["keep", "drop_rows", "drop_ids"] = "keep"
+    """`drop_rows` drops rows that are equal in every column; `drop_ids` keeps the last row of each id."""
     ragged: Literal["refuse", "reject"] = "refuse"
+    """What becomes of a row of a text file with too many or too few values: an error, or left out and counted."""
 
 
 class Validate(Section):
     """From which shares of the rows on a check of the prepared data warns, or fails."""
 
     missing_warning: Share = 0.3
+    """Warn if more than this share of a column is missing."""
     duplicate_warning: Share = 0.05
+    """Warn if more than this share of the rows repeats another row."""
     smallest_class_warning: Share = 0.05
+    """Warn if the smallest class has less than this share of the rows."""
     overlap_warning: Share = 0.05
+    """Warn if more than this share of the test rows equals a training row."""
     left_out_error: Share = 0.05
+    """Fail if more than this share of the lines of text files is left out, because no row fits them."""
 
 
 class Range(Section):
     """The numbers from `low` to `high`, both included; whole numbers if both are; drawn evenly or by logarithm."""
 
     low: int | FiniteFloat
+    """Smallest value."""
     high: int | FiniteFloat
+    """Largest value."""
     log: bool = False
+    """Whether values are drawn evenly by their logarithm."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -95,8 +109,11 @@ class Aggregate(Section):
     """One function of the events in windows of so many days before a row's time; without any, of all before it."""
 
     function: Literal["count", "sum", "mean", "max", "last", "days_since"]
+    """What is computed of the events in a window."""
     column: Annotated[str, AfterValidator(visible)] = ""
+    """Column of the events; `count` and `days_since` need none."""
     days: list[Days] = []
+    """Lengths of the windows in days, one column each; without any, all earlier events count."""
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -118,20 +135,24 @@ class Aggregate(Section):
 
 
 class EventTable(Section):
-    """A file of events: whose each is (`entity`, a column of the rows, too) and when it was, and what is made of them.
-
-    `format` and `decimal` are those of the file's times and numbers, as in schema.yaml. `owner` and `source` are words
-    for the page of features.
-    """
+    """A file of events, and the columns that are made of them."""
 
     file: Annotated[Words, Field(min_length=1)]
+    """File of the events (CSV or Parquet) below `data/events/`."""
     entity: Annotated[str, AfterValidator(visible), Field(min_length=1)]
+    """Column that says whose an event is; the rows have a column of that name, too."""
     time: Annotated[str, AfterValidator(visible), Field(min_length=1)]
+    """Column that says when an event was."""
     format: str | None = None
+    """Spelling of the times, as in `strptime`; ISO 8601 if empty."""
     decimal: Literal[".", ","] = "."
+    """Decimal sign of the numbers."""
     owner: Words = ""
+    """Who answers for the events: words for the page of features."""
     source: Words = ""
+    """Where the events come from: words for the page of features."""
     aggregates: Annotated[list[Aggregate], Field(min_length=1)]
+    """The columns that are made of the events."""
 
     @model_validator(mode="after")
     def _different_columns(self) -> Self:
@@ -157,7 +178,9 @@ class Features(Section):
     """History: the columns that are made from events before each row's time, which stands in its column `time`."""
 
     time: Annotated[str, AfterValidator(visible)] = ""
+    """Column of the rows that says when each is asked about."""
     tables: dict[Annotated[str, AfterValidator(_lower)], EventTable] = {}
+    """Tables of events by name."""
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -198,15 +221,20 @@ class Search(Section):
     """The number of candidates of a search, and the arguments that vary, per model."""
 
     candidates: int = Field(default=0, ge=0)
+    """Number of candidates that are drawn from the space of the chosen model; 0: no search."""
     metric: str = "auto"
+    """Cross-validated metric to choose by; `auto` is that of `evaluate`."""
     space: dict[str, Space] = {}
+    """Per model and argument, a list to choose from or a range."""
 
 
 class Costs(Section):
     """The costs of a wrong label of one of two classes, in any unit; a right label costs nothing."""
 
     false_positive: FiniteFloat
+    """Cost of a row that is wrongly labelled with the positive class."""
     false_negative: FiniteFloat
+    """Cost of a row of the positive class that is not recognised."""
 
 
 def _threshold(value: Any) -> Any:
@@ -229,18 +257,33 @@ class Train(Section):
     """Which model is fitted to what, how it is cross-validated, and how a probability becomes a label."""
 
     task: Literal["auto", "classification", "regression"] = "auto"
+    """`auto` follows the type of the target."""
     positive: str | int | bool | None = None
+    """Of two classes, the one to detect; empty: the class that reads as a yes, else the last one."""
     model: str = "random_forest"
+    """Name of an estimator below `models`."""
     folds: int = Field(default=5, ge=2)
+    """Number of folds of the cross-validation."""
     seed: Seed = 42
+    """Seed of the folds, the search and the estimator."""
     threads: int = Field(default=1, ge=1)
+    """Threads inside an estimator. It is fixed, because another number can give other bytes."""
     rare_level: int = Field(default=10, ge=1)
+    """Levels of a category in fewer training rows than this share one column."""
     max_levels: int = Field(default=100, ge=2)
+    """A category with more levels becomes one column: the mean target of each level."""
     encoded_megabytes: int = Field(default=500, ge=1)
+    """The largest categories are encoded by the mean target, too, as long as the columns of the others take more
+    than this."""
     balance: Literal["none", "classes"] = "none"
+    """`classes` gives rows of rare classes more weight, so that all classes weigh the same."""
     threshold: Annotated[float | str | Costs, BeforeValidator(_threshold)] = 0.5
+    """Of two classes, the probability from which on the positive one is predicted: a number, `auto` (best F1),
+    the name of a metric, or two costs."""
     calibrate: Literal["none", "isotonic", "sigmoid"] = "none"
+    """How probabilities of two classes are corrected, by predictions outside of the folds."""
     search: Search = Search()
+    """Search for the best arguments of the chosen model, under the same folds."""
 
     @property
     def costs(self) -> Costs | None:
@@ -254,7 +297,9 @@ class Estimator(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     classifier: str | None = None
+    """Import path of the class for a target of classes."""
     regressor: str | None = None
+    """Import path of the class for a target that is a number."""
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -295,20 +340,36 @@ class Evaluate(Section):
     """How the test split is judged."""
 
     metric: str = "auto"
+    """Headline metric, by its name in `reports/metrics.json`. `auto`: `r2` for a number, `accuracy` while the
+    smallest class has a fifth of the rows, else `average_precision` (`f1_macro` for many classes)."""
     resamples: int = Field(default=1000, ge=1)
+    """Bootstrap resamples behind every interval."""
     confidence: OpenShare = 0.95
+    """Confidence level of the intervals."""
     importance_repeats: int = Field(default=5, ge=1)
+    """Shuffles of each feature for its permutation importance."""
     smallest_group: int = Field(default=30, ge=1)
+    """A group of a sensitive column with fewer rows is shown, and not judged."""
     seed: Seed = 42
+    """Seed of resamples and shuffles."""
 
 
 class Rule(Section):
     """One rule of the gate: a `metric` of a `measure` against `limit`; the metric `auto` is the headline."""
 
     measure: Literal["test", "skill", "overfitting", "gain", "worst_group", "fairness", "validation", "behaviour"]
+    """What is judged. `test`: the metric on the test split. `skill`: low end of the interval of the gain over
+    the best constant prediction. `overfitting`: distance between test and cross-validation. `gain`: low end of
+    the interval of the gain over the version in production. `worst_group`: the metric of the worst sensitive
+    group. `fairness`: a gap between groups. `validation`: errors or warnings of `validate`. `behaviour`: failed
+    tests of `behaviour.yaml`, or those not judged."""
     metric: str = "auto"
+    """Metric of the measure; `auto` is the headline (for `skill`: log loss, `rmse` for a number,
+    `balanced_accuracy` without probabilities)."""
     direction: Literal["at_least", "at_most", "below", "above"]
+    """How the value has to stand to the limit."""
     limit: float
+    """The limit."""
 
 
 SKILL = Rule(measure="skill", direction="above", limit=0)
@@ -318,9 +379,13 @@ class Register(Section):
     """Registry name, gate rules, and what a promotion needs: an approval, and that somebody made the version again."""
 
     name: str = Field(default="model", min_length=1)
+    """Name of the model in the registry."""
     mode: Literal["enforce", "dry_run"] = "enforce"
+    """`dry_run` judges and records, but makes no version."""
     approval: Literal["required", "off"] = "required"
+    """Whether someone else than the author has to approve a version before it is promoted."""
     remade: Literal["required", "off"] = "off"
+    """Whether `reproduce` must have given the same bytes before a version is promoted."""
     gate: dict[str, Rule] = {
         "skill": SKILL,
         "overfitting": Rule(measure="overfitting", direction="below", limit=0.1),
@@ -329,6 +394,7 @@ class Register(Section):
         "validation": Rule(measure="validation", metric="errors", direction="at_most", limit=0),
         "behaviour": Rule(measure="behaviour", metric="failed", direction="at_most", limit=0),
     }
+    """Rules by name. Each must hold, or no version is made."""
 
     @property
     def rules(self) -> dict[str, Rule]:
@@ -344,8 +410,11 @@ class Retrained(Section):
     """
 
     model: str = ""
+    """SHA-256 of the model file that `retrain` made last."""
     trigger: Words = ""
+    """What asked for that model."""
     reasons: list[Words] = []
+    """Why it was made."""
 
     def of(self, model: str) -> "Retrained | None":
         """These words if `retrain` made the model with this SHA-256, else None."""
@@ -359,27 +428,44 @@ class Card(Section):
     """
 
     purpose: Words = ""
+    """What the model is for."""
     users: Words = ""
+    """Who is meant to use its answers."""
     not_for: Words = ""
+    """What its answers must not be used for."""
     limits: list[Words] = []
+    """Known limits, a sentence each, besides those that the reports show."""
     owner: Words = ""
+    """Who answers for the model."""
     retrained: Retrained = Retrained()
+    """Written by `python -m mlops retrain`: the model that it made last, and why."""
 
 
 class Monitor(Section):
     """When a difference between the delivery and the training data is drift, and when to retrain."""
 
     features: list[Annotated[str, AfterValidator(visible)]] | Literal["all"] = "all"
+    """The features that are compared: all, or a list of names."""
     p_value: OpenShare = 0.05
+    """Significance of a difference, adjusted for the number of tests (Benjamini–Hochberg)."""
     ks_distance: Share = 0.1
+    """Smallest gap between the distributions of a number that is drift (Kolmogorov–Smirnov)."""
     cramers_v: Share = 0.1
+    """Smallest association of a category with old or new rows that is drift."""
     unseen_share: Share = 0.05
+    """Smallest share of rows with a level that the training data lacks that is drift, beyond what chance gives."""
     missing_change: Share = 0.05
+    """Smallest change of the share of missing values that is drift."""
     domain_auc: Annotated[float, Field(ge=0.5, le=1)] = 0.55
+    """From this ROC AUC on, a classifier tells new rows from training rows by all columns; 0.5: not at all."""
     drifted_share: Share = 0.3
+    """If more than this share of the features drifted, retraining is recommended."""
     minimum_accuracy: Share | None = None
+    """If a labelled delivery has less accuracy (`r2` for a number), retraining is recommended; empty: no limit."""
     windows: int = Field(default=1, ge=1)
+    """Number of the last deliveries that an alarm of `check-drift` looks at."""
     needed: int = Field(default=1, ge=1)
+    """Number of these that must have raised an alarm, the newest among them."""
 
     @model_validator(mode="after")
     def _attainable(self) -> Self:
@@ -413,11 +499,17 @@ class Alerts(Section):
     """
 
     channels: list[Literal["log", "webhook", "slack", "email"]] = ["log"]
+    """Where alerts go."""
     issue: Literal["none", "github", "gitlab"] = "none"
+    """Where an issue stays open as long as the alarm stands."""
     textfile: Annotated[Words, AfterValidator(_collected)] = ""
+    """File for the textfile collector of Prometheus' node exporter; it ends with `.prom`."""
     email_to: list[Address] = []
+    """Recipients of mails."""
     email_from: Address | Literal[""] = ""
+    """Sender of mails; empty: the first one of `email_to`."""
     cooldown_hours: Annotated[FiniteFloat, Field(ge=0, le=100_000)] = 24
+    """Hours after which an alarm that stands is told again, if there is something new."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
@@ -430,20 +522,30 @@ class Retrain(Section):
     """When `python -m mlops retrain` trains again, and how far it goes by itself. No stage reads it."""
 
     drift: Literal["recommended", "alarm", "off"] = "recommended"
+    """Which drift is a reason: `recommended` as `monitor` says, `alarm` any drift."""
     metric: str = "auto"
+    """Metric of a labelled delivery, by its name in `reports/drift.json`; `auto`: accuracy, or `r2` for a number."""
     minimum: FiniteFloat | None = None
+    """A worse value of that metric is a reason; empty: none is."""
     oldest_days: Positive | None = None
+    """An older model is a reason; empty: its age is none."""
     new_rows: Positive | None = 0.2
+    """New labelled rows, as a share of those in use, that are a reason; empty: their number is none."""
     label_days: Annotated[FiniteFloat, Field(ge=0, le=10_000)] = 14
+    """Predictions of the last days that `--from-predictions` leaves out, since their labels are still to come."""
     search_trials: int = Field(default=0, ge=0)
+    """Trials of `sweep.space`, of which the best replaces the parameters if it is better; 0: none."""
     auto_merge: bool = False
+    """Whether a result that passes the gate, and is no regression, is merged, registered and promoted."""
 
 
 class Sweep(Section):
     """What `python -m mlops sweep --trials` varies: parameters by their dotted names. No stage reads it."""
 
     space: Space = {}
+    """Per dotted parameter, a list to choose from or a range."""
     seed: Seed = 42
+    """Seed of the trials."""
 
 
 def _rising(steps: list[float]) -> list[float]:
@@ -467,29 +569,49 @@ class Serving(Section):
     """How `python -m mlops serve` answers: routing, the test that rolls back, limits, the log. No stage reads it."""
 
     route: Literal["champion", "ab", "shadow", "canary"] = "champion"
+    """Who answers: the version in production alone, both by shares, both with the challenger only logged, or the
+    challenger by steps."""
     share: OpenShare = 0.5
+    """With `ab`, the share of the requests that the challenger answers."""
     key: Annotated[str, AfterValidator(visible)] = ""
+    """Column whose values always get the same version, and count once; empty: each request for itself."""
     steps: Annotated[list[OpenShare], Field(min_length=1), AfterValidator(_rising)] = [0.01, 0.05, 0.25]
+    """With `canary`, the rising shares of the challenger; after the last one it is promoted."""
     step_requests: int = Field(default=2000, ge=1)
+    """Requests of both versions together that pass a step."""
     step_minutes: Annotated[FiniteFloat, Field(ge=0)] = 10
+    """Minutes without an alarm that pass a step."""
     alpha: OpenShare = 0.01
+    """Chance of rolling back a challenger as good as the champion, however long it runs."""
     tolerated_ratio: Ratio = 1.0
+    """Challenger over champion: tolerated ratio of the rates of errors, slow answers and wrong answers."""
     prediction_ratio: Ratio = 1.5
+    """Tolerated ratio of the rates at which each class, or a very high or low number, is predicted."""
     slow_ms: Annotated[float | str, BeforeValidator(_limit)] = "auto"
+    """Milliseconds from which on an answer is slow; `auto`: by the champion's latency when the route starts."""
     max_rows: int = Field(default=1000, ge=1)
+    """Most rows of a JSON request."""
     body_megabytes: Positive = 10
+    """Largest request in megabytes."""
     timeout_seconds: Positive = 10
+    """Seconds that a request may take."""
     rate_limit: Annotated[FiniteFloat, Field(ge=0)] = 0
+    """Requests a second with one API key; 0: any number."""
     log_megabytes: Positive = 1000
+    """Largest size of the log of predictions; when it is full, predictions are left out, and counted."""
     mask: Literal["none", "sensitive"] = "none"
+    """`sensitive` leaves the values of sensitive columns out of the log."""
     folder: Annotated[Words, Field(min_length=1)] = "serving"
+    """Where the server keeps its log, its state and its copies of models."""
 
 
 class Tracking(Section):
     """Where runs are kept. It changes no result, so no stage declares it."""
 
     uri: str = ""
+    """Address of MLflow; empty: `mlflow.db` in the project. `MLFLOW_TRACKING_URI` in the environment wins."""
     experiment: str = Field(default="model", min_length=1)
+    """Name of MLflow's experiment."""
 
     @model_validator(mode="after")
     def _no_relative_sqlite(self) -> Self:

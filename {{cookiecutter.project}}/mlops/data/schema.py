@@ -29,40 +29,43 @@ POINT_ZERO = re.compile(r"^([+-]?\d+)\.0$")
 
 
 class Column(BaseModel):
-    """What one column may hold.
-
-    A column that is `derived` is in no delivery: it is made of events, or `project/features.py` computes it. A column
-    of the role `source` is delivered to compute from, and is not kept.
-
-    `max_missing` is a share of the rows (0 to 1); `min` and `max` are inclusive and in the column's own unit.
-
-    The spelling of text: `decimal` is the decimal sign of a number, `unit` the word or sign before or behind it,
-    `format` that of a datetime (as in `strptime`; ISO 8601 if None), `first_year` the first of the hundred years that
-    two digits stand for (POSIX, if None: 1969), and `missing` what means missing, in place of the schema's own list.
-    `losses` are the kinds of loss that reading is known to have; `validate` warns of others.
-
-    `unparseable` says what becomes of a value that is not of the column's type: it is set `missing`, or its row is
-    `reject`ed. `severity` is that of a broken range, allowed value or missing share.
-    """
+    """What one column may hold, how its text is spelt, and what becomes of a value that breaks that."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: ColumnType
+    """What the values are. `text` is free text, which no model takes."""
     role: Role = "feature"
+    """What the column is for: an input of the model, the value to predict, the key of a row, the date that
+    orders the rows, what keeps rows of one kind in the same split, delivered to compute from only, or left out."""
     sensitive: bool = False
+    """Whether results are compared between the groups of this column."""
     max_missing: float = Field(default=1.0, ge=0, le=1)
+    """Largest share of the rows that may lack a value."""
     min: FiniteFloat | None = None
+    """Smallest value, included, in the column's own unit; for numbers and integers."""
     max: FiniteFloat | None = None
+    """Largest value, included, in the column's own unit; for numbers and integers."""
     allowed: tuple[str, ...] | None = None
+    """The levels that a category may have."""
     decimal: Decimal = "."
+    """Decimal sign of a number."""
     unit: str | None = Field(default=None, min_length=1)
+    """Word or sign before or behind a number, such as `kg`; with `share`, 37% is 0.37."""
     format: str | None = None
+    """Spelling of a datetime, as in `strptime`; ISO 8601 if empty."""
     first_year: int | None = Field(default=None, ge=1, le=9900)
+    """First of the hundred years that two digits stand for; 1969 (POSIX) if empty."""
     missing: tuple[str, ...] | None = None
+    """What means missing in this column, in place of the schema's own list."""
     losses: tuple[Loss, ...] = ()
+    """Kinds of loss that reading is known to have; `validate` warns of others."""
     unparseable: Literal["missing", "reject"] = "missing"
+    """What becomes of a value that is not of the type: it is missing, or its row is rejected."""
     severity: Severity = "error"
+    """Whether a broken range, allowed value or missing share stops the pipeline, or warns."""
     derived: bool = False
+    """Whether the column is in no delivery: it is made of events, or by `project/features.py`."""
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         """Give a column in an older model the fields that came later."""
@@ -115,7 +118,9 @@ class Schema(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     columns: dict[Annotated[str, AfterValidator(visible)], Column]
+    """All columns of the data by name, in the order in which they are kept."""
     missing: tuple[str, ...] = MISSING
+    """The texts that mean a missing value in every column."""
     history: Features = Features()
 
     @model_validator(mode="after")

@@ -117,6 +117,8 @@ class _Test(Section):
     """What every test may say: `where` chooses the rows that it is about, all conditions together."""
 
     where: dict[Name, Condition] = Field(default_factory=dict)
+    """The rows that the test is about; without it, all. Per column a value, `null` for missing, a list of
+    values, or `{min: …, max: …}`; all of them hold together."""
 
 
 class Minimum(_Test):
@@ -124,7 +126,9 @@ class Minimum(_Test):
 
     kind: Literal["minimum"]
     metric: str = "auto"
+    """Metric by its name in `reports/metrics.json`; `auto` is the headline."""
     limit: Number
+    """Worst value that passes."""
 
     @field_validator("limit")
     @classmethod
@@ -139,8 +143,12 @@ class Invariance(_Test):
 
     kind: Literal["invariance"]
     change: Changes
+    """Per column, what is done to it: `{set: value}`, `{add: number}`, `{scale: number}`, `{swap: [one, other]}`
+    or `{swap: true}`."""
     tolerance: Tolerance | None = None
+    """Largest move of an answer, in the unit of the answer, at least 0; empty: a hundredth of its range."""
     allowed: Allowed = 0
+    """Share of the rows that may move further; below 1."""
 
 
 class Direction(_Test):
@@ -151,10 +159,15 @@ class Direction(_Test):
 
     kind: Literal["direction"]
     change: Changes
+    """Per column, what is done to it, as for `invariance`."""
     expect: Literal["increase", "decrease"]
+    """The way that the answer must move."""
     of: Label | None = None
+    """Class whose probability it is; empty: the positive one."""
     tolerance: Tolerance | None = None
+    """Largest move the other way, in the unit of the answer, at least 0; empty: a hundredth of its range."""
     allowed: Portion = 0
+    """Share of the rows that may move further the other way."""
 
 
 class Robustness(_Test):
@@ -165,8 +178,11 @@ class Robustness(_Test):
 
     kind: Literal["robustness"]
     columns: Annotated[list[Name], Field(min_length=1)] | None = None
+    """Columns that get odd values, one after the other; empty: every input."""
     bound: Tolerance | None = None
+    """Largest move of an answer, at least 0; empty: 1 for a probability, and three times the range of a number."""
     allowed: Allowed = 0
+    """Share of the rows that may move further; below 1."""
 
 
 class Serving(_Test):
