@@ -245,7 +245,7 @@ def test_evidence_alone_needs_no_answers_and_writes_every_kind_of_report(
         assert Path(name).read_text(encoding="utf-8").count("1.0") >= 1, name  # the rubric's version
     assert '<html lang="ja">' in Path("a.html").read_text(encoding="utf-8")
     badge = parse("a.svg").documentElement  # noqa: S318 - written here
-    assert badge.getAttribute("aria-label") == "MLOps成熟度: レベル2（証拠） · ML Test Score 0"
+    assert badge.getAttribute("aria-label") == "MLOps成熟度: レベル2（証拠） · ML Test Score ≥ 0"
     facts = json.loads(Path("a.json").read_text(encoding="utf-8"))
     assert (facts["answers"], facts["evidence"]["level"]) == (None, 2)
 

@@ -81,6 +81,7 @@ def dvc() -> dict[str, str]:
     }
 
 
+FIT = "import sklearn\n\nsklearn.A().fit(1)\n"
 MLFLOW = "import mlflow\n\nmlflow.log_param('a', 1)\nmlflow.log_metric('b', 2)\n"
 FROZEN = re.sub(r"(?m)^(\s+)cmd:", r"\1frozen: true\n\1cmd:", project()["dvc.yaml"])
 LATE = entry("promote")
@@ -115,6 +116,7 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("data_is_local", other({"data/big.csv": "1,2\n" * 9000}), "true", "committed"),
     ("data_is_local", other({"train.py": 'import pandas\nread("/home/ada/x.csv")\n'}), "true", "local_path"),
     ("data_is_local", other({".dvc/config": "url = ../storage\n"}), "true", "local_remote"),
+    ("data_is_local", other({"data.csv": "1,2\n"}), "true", "committed"),
     ("data_is_local", own(), "false", "remote"),
     ("data_versions", own(), "true", "dvc"),
     ("data_versions", other({"a.dvc": "outs:\n- {md5: x, path: a}\n"}), "true", "dvc_alone"),
@@ -463,6 +465,8 @@ CASES: list[tuple[str, Given, str, str]] = [
     ("drift", other({"m.py": "from evidently import Report\nReport([])\n", **in_ci("python m.py")}), "true", "tool"),
     ("retraining_by_hand", own(), "true", "command"),
     ("retraining_by_hand", other(in_ci("python train.py", on="workflow_dispatch")), "true", "request"),
+    ("retraining_by_hand", other({"Makefile": "train:\n\tpython fit.py\n", "fit.py": FIT}), "true", "program"),
+    ("retraining_by_hand", other({"fit.py": FIT}), "false", "none"),
     ("retraining_by_hand", own(after={"params.yaml": "train: {seed: 1}\n"}), "false", "none"),
     ("observability", own(params={"alerts": {"channels": ["slack"]}}, audit=CANARY), "true", "own"),
     ("observability", own(params={"alerts": {"channels": ["slack"]}}), "not_available", "own_unseen"),

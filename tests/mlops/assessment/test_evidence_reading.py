@@ -327,7 +327,7 @@ def test_the_fresh_example_answers_every_criterion_of_level_1(pipeline: BakedPro
     for finding in found.values():
         if finding.criteria[0].startswith("2.") and finding.outcome != "true":
             assert finding.remedy
-    assert found["registry"].sources[0].what == "customer-churn version 1"
+    assert found["registry"].sources[0].what == "1 of customer-churn"
     assert {finding.outcome for finding in found.values()} <= {"true", "false", "not_available", "not_applicable"}
 
 

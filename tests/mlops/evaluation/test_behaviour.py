@@ -178,7 +178,7 @@ KIND_BY_KIND: dict[str, tuple[str, dict[str, Any], FittedModel, FittedModel, str
     ),
     "direction, a class": (
         *("direction", {"change": {"plan": {"set": "pro"}}, "expect": "decrease", "of": "a"}),
-        *(three_classes(sane), three_classes(lambda rows: 1 - sane(rows)), "expected is decrease"),
+        *(three_classes(sane), three_classes(lambda rows: 1 - sane(rows)), "expected is: decrease"),
     ),
     "direction, nothing moves": (
         *("direction", {"change": {"visits": {"scale": 2}}, "expect": "increase"}),

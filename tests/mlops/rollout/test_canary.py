@@ -1,10 +1,13 @@
 """A canary is begun once, watched until the server has decided, and taken up again by whoever comes later."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from mlops.base.errors import StoreError
+from mlops.registry.registry import Version
 from mlops.rollout import canary
 from mlops.rollout.canary import Verdict, Watch
 from mlops.serving.client import Client
@@ -36,7 +39,9 @@ FREE = state(route="old")
 def entries(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What the audit log says of the canary."""
     found: list[dict[str, Any]] = []
-    monkeypatch.setattr(canary, "decision", lambda route: found[-1] if found and route == "r" else None)
+    monkeypatch.setattr(
+        canary, "decision", lambda route, number: found[-1] if found and (route, number) == ("r", "3") else None
+    )
     return found
 
 
@@ -131,6 +136,34 @@ def test_whoever_ends_it_by_hand_is_named(
 
     with pytest.raises(StoreError, match=r"ended without a decision: ada changed the route \(to look at it\)"):
         judged(server, CANARY)
+
+
+def test_one_that_somebody_began_anew_is_watched_further(server: Server, entries: list[dict[str, Any]]) -> None:
+    said: list[str] = []
+    entries.append(PROMOTED)
+
+    found = judged(server, state("canary", "3", "q"), state("canary", "3", "r"), OVER, said=said)
+
+    assert (found.outcome, changes(server)) == ("promoted", [])
+    assert said[1:] == ["ada began the canary of version 3 anew (to look at it): canary of 3"]
+
+
+def test_a_decision_by_another_route_is_found_by_what_is_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    tags = {"model_digest": "d"}
+    entry = {"action": "promote", "route": "other", "from": "2", "model_digest": "d", "number": 1, "reason": "passed"}
+    version = Version("3", ("champion",), "", "run", "source", tags)
+
+    @contextmanager
+    def configured() -> Iterator[tuple[None, Any]]:
+        yield None, SimpleNamespace(name="m")
+
+    monkeypatch.setattr(canary.registry, "configured", configured)
+    monkeypatch.setattr(canary.registry, "versions", lambda *_: [version])
+    monkeypatch.setattr(canary.audit, "read", lambda *_: [entry])
+    monkeypatch.setattr(canary.audit, "apply", lambda *_: None)
+
+    assert canary.decision("mine", "3") == entry
+    assert canary.decision("mine", "4") is None
 
 
 def test_a_rollback_that_the_registry_has_not_followed_yet_is_one(

@@ -33,8 +33,8 @@ def derived(table: pd.DataFrame, schema: Schema, derive: Derive, events: Source 
     added = new_columns(given, derive)
     if lacking := [name for name in schema.derived if name not in added and name not in made]:
         raise OwnCodeError(
-            f"{place(derive)} does not add {', '.join(lacking)}, which schema.yaml calls derived: add that column, or "
-            "remove its line from schema.yaml"
+            f"schema.yaml calls {', '.join(lacking)} derived, but neither features in params.yaml nor {place(derive)} "
+            "makes that: remove its line from schema.yaml, or add the column"
         )
     if twice := [name for name in added if name in schema.columns and not schema.columns[name].derived]:
         raise OwnCodeError(

@@ -387,7 +387,7 @@ def _of_change(test: Invariance | Direction, given: Given, trial: Trial, answers
     if isinstance(test, Direction):
         mean = float(moves.mean()) or 0.0  # not -0.0
         passed &= mean > 0
-        told += f"; on average they moved by {sign * mean or 0.0:+.4g}, expected is {test.expect}"
+        told += f"; on average they moved by {sign * mean or 0.0:+.4g}, expected is: {test.expect}"
     else:
         told += f"; the largest move is {wrong.max():.4g}"
     return Outcome(

@@ -118,8 +118,13 @@ def _watched(server: Client, number: str, begun: dict[str, Any], until: float, p
                 told = found["described"]
                 say(told)
         elif found:
-            if entry := decision(route):
+            if entry := decision(route, number):
                 return _verdict(number, entry)
+            if is_of(found["route"], number):
+                route, told = found["route"]["id"], found["described"]
+                changed = found["changed"][0]
+                say(f"{changed['who']} began the canary of version {number} anew ({changed['reason']}): {told}")
+                continue
             if _lasts(since, "gone", SETTLING, holds=True):
                 if why := reason_of_rollback(found, number):  # which the registry is slow to follow
                     return Verdict("rolled back", why)
@@ -163,8 +168,10 @@ def _given_up(server: Client, number: str, why: str) -> StoreError:
     return StoreError(f"the server could not load version {number} ({why}), and the version in production answers all")
 
 
-def decision(route: str) -> Entry | None:
-    """The entry of the audit log that says how the canary with this route ended; None if there is none.
+def decision(route: str, number: str) -> Entry | None:
+    """The entry of the audit log that says how the canary of a version ended; None if there is none.
+
+    The server may have decided by another route that somebody began after this one: then the version is in production.
 
     Raises:
         StoreError: the registry cannot be reached.
@@ -172,6 +179,9 @@ def decision(route: str) -> Entry | None:
     with registry.configured() as (client, settings):
         entries = audit.read(client, settings.name)
         found = [entry for entry in entries if entry["action"] in DECISIONS and entry.get("route") == route]
+        live = registry.in_production(registry.versions(client, settings.name))
+        if not found and live and live.number == number:
+            found = [entry for entry in audit.about(entries, live) if entry["action"] == "promote"]
         if not found:
             return None
         if found[-1]["action"] == "promote":

@@ -59,6 +59,8 @@ def data_is_local(facts: Facts) -> Answer:
         )
     if used := facts.used("data_version"):
         return no("stored", facts.use_source(used[0]))
+    if small := [path for path in repository.ending(*TABLES) if not RESULTS.search(path)]:
+        return yes("committed", repository.source(small[0]), path=small[0], count=len(small))
     return unknown("unknown")
 
 

@@ -204,7 +204,7 @@ def training_is_reproducible(facts: Facts) -> Answer:
         return facts.absent("no_record", repository.source(pins[0]), path=pins[0])
     sources = [*answer.sources, repository.source(pins[0])]
     if facts.own and (made := [one for one in facts.own.versions or () if one.tags.get("remade")]):
-        sources.append(Source("version", f"{facts.own.name} version {made[0].number}", None, None))
+        sources.append(Source("version", f"{made[0].number} of {facts.own.name}", None, None))
     return yes("locked", *sources, automatic=facts.runs_pipeline, path=pins[0])
 
 

@@ -140,7 +140,7 @@ class Own:
         number = self.audit.index(dict(entry)) + 1
         if self.audit_is_copy:
             return Source("report", self.at(paths.AUDIT.as_posix()), number, age)
-        return Source("version", f"{audit_log(self.name)} version {number}", None, age)
+        return Source("version", f"{number} of {audit_log(self.name)}, the audit log", None, age)
 
     @cached_property
     def name(self) -> str:

@@ -271,7 +271,7 @@ def rules_of(own: Own, measure: str) -> tuple[str, ...]:
 def version_source(own: Own) -> Source:
     """The newest version in the registry."""
     [newest, *_] = own.versions or []
-    return Source("version", f"{own.name} version {newest.number}", None, own.repository.days(newest.created))
+    return Source("version", f"{newest.number} of {own.name}", None, own.repository.days(newest.created))
 
 
 def line_of(facts: Facts, path: str, pattern: re.Pattern[str]) -> int | None:

@@ -71,6 +71,9 @@ def retraining_by_hand(facts: Facts) -> Answer:
         return yes("command", *pipeline.sources)
     if pipeline.outcome == "true":
         return yes("pipeline", *pipeline.sources)
+    fits = [use for use in facts.used("fit", by_hand=False) if not use.path.endswith(".ipynb")]
+    if fits:
+        return yes("program", facts.use_source(fits[0]), path=fits[0].path)
     return Answer(
         pipeline.outcome,
         "none" if pipeline.outcome == "false" else pipeline.case,
