@@ -1,9 +1,12 @@
-# demo: see it · test: check it · docs: read about it · lint · lock: renew the lock files · bench: measure it beside its peers
+# demo: see it · test: check it · docs: read about it · lint · lock: renew the lock files, and test
+# bench: measure it beside its peers (ONLY=serving for one)
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 PROJECT := {{cookiecutter.project}}
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--constraint .cache/constraints.txt
+
+BENCHMARKS := __main__ rows columns experiments readers canary estimated serving round_trip event_features
 
 # What tools leave behind stays out of the template's folder, or it would be generated along with it.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/python
@@ -38,12 +41,14 @@ lock: .venv/ready
 	$(COMPILE) --group .cache/pyproject.toml:dev .cache/pyproject.toml --output-file '$(PROJECT)/requirements.txt'
 	$(COMPILE) --group demo --output-file requirements-demo.txt
 	$(COMPILE) --group dev '$(PROJECT)/requirements.txt' --output-file requirements-dev.txt
+	$(MAKE) test
+	git --no-pager diff --unified=0 -- '*requirements*.txt' | grep -E '^[-+][a-z0-9]' || echo 'no version has changed'
 
 bench: .venv/ready
-	$(BIN)/python -m benchmarks && $(BIN)/python -m benchmarks.rows && $(BIN)/python -m benchmarks.columns \
-		&& $(BIN)/python -m benchmarks.experiments && $(BIN)/python -m benchmarks.readers \
-		&& $(BIN)/python -m benchmarks.canary && $(BIN)/python -m benchmarks.estimated && $(BIN)/python -m benchmarks.serving \
-		&& $(BIN)/python -m benchmarks.round_trip && $(BIN)/python -m benchmarks.event_features
+	for name in $(or $(ONLY),$(BENCHMARKS)); do \
+		test -f benchmarks/$$name.py || { echo "no benchmark $$name: known are $(BENCHMARKS)" >&2; exit 1; }; \
+		$(BIN)/python -m benchmarks.$$name || exit 1; \
+	done
 
 clean:
 	rm -rf .venv .demo .cache demo bench site
