@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,3 +71,13 @@ def test_every_name_can_be_a_file_on_every_system() -> None:
     assert not [name for name in names if any(RESERVED.search(part) for part in Path(name).parts)]
     assert len({name.lower() for name in names}) == len(names)
     assert max(map(len, names)) < 120  # Windows has 260 characters for a whole path
+
+
+def test_the_workflow_of_all_systems_is_sound() -> None:
+    for command in (
+        ["zizmor", "--offline", "--persona=auditor", "--quiet", ".github"],
+        ["check-jsonschema", "--quiet", "--builtin-schema", "vendor.github-workflows", ".github/workflows/ci.yml"],
+    ):
+        program = str(Path(sys.executable).with_name(command[0]))
+        done = subprocess.run([program, *command[1:]], cwd=TEMPLATE, capture_output=True, encoding="utf-8", check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
