@@ -69,7 +69,7 @@ def texts() -> dict[str, str]:
     """The pages that people write, of the template and of a project, without the record of decisions."""
     folders = (TEMPLATE / "docs", TEMPLATE / PROJECT / "docs")
     pages = [
-        TEMPLATE / "README.md",
+        *TEMPLATE.glob("README*.md"),
         TEMPLATE / PROJECT / "README.md",
         *(p for one in folders for p in one.rglob("*.md")),
     ]
@@ -127,7 +127,9 @@ def test_the_site_has_the_code_blocks_lists_and_tables_that_github_shows(site: d
         for path in (TEMPLATE / "docs").rglob("*.md")
     }
     texts["how-to/index.html"] = assemble.rendered(TEMPLATE / PROJECT / "README.md")
-    texts["index.html"] = (TEMPLATE / "README.md").read_text(encoding="utf-8")
+    for path in TEMPLATE.glob("README*.md"):
+        name = path.with_suffix(".html").name.replace("README", "index")
+        texts[name] = path.read_text(encoding="utf-8")
 
     different = {}
     for name, text in texts.items():
