@@ -1,6 +1,6 @@
-"""What the site has besides this folder: the README as its home, and the README and docs of a generated project.
+"""What the site has besides this folder: the READMEs as its home, and the README and docs of a generated project.
 
-MkDocs calls `on_files` and `on_page_markdown`. Nothing is copied: each text has one place.
+MkDocs calls `on_files`, `on_page_markdown` and `on_post_page`. Nothing is copied: each text has one place.
 """
 
 import re
@@ -32,7 +32,9 @@ def on_files(files: Files, *, config: Any) -> Files:
     """Add the pages that stand elsewhere."""
     pages = {f"how-to/{path.name}": rendered(path) for path in sorted((PROJECT / "docs").glob("*.md"))}
     pages["how-to/index.md"] = rendered(PROJECT / "README.md").replace("](docs/", "](")
-    pages["index.md"] = (TEMPLATE / "README.md").read_text(encoding="utf-8").replace("](docs/", "](")
+    for path in TEMPLATE.glob("README*.md"):  # in each language, README.ja.md becoming index.ja.md
+        text = path.read_text(encoding="utf-8").replace("](docs/", "](").replace("](README.", "](index.")
+        pages[path.name.replace("README", "index")] = text
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
@@ -42,3 +44,9 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Lead links to pages of the project to their place in the site."""
     up = "../" * page.file.src_uri.count("/")
     return TO_PROJECT.sub(lambda found: f"({up}how-to/{found[1].replace('README.md', 'index.md')})", markdown)
+
+
+def on_post_page(output: str, *, page: Any, **_: Any) -> str:
+    """Say that a page is Japanese: browsers choose shapes of characters by that, and screen readers a voice."""
+    japanese = page.file.src_uri.endswith(".ja.md")
+    return output.replace('<html lang="en"', '<html lang="ja"', 1) if japanese else output

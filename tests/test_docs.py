@@ -27,12 +27,13 @@ BLOCKS = ("pre", "table", "tr", "li")
 
 
 class Page(HTMLParser):
-    """What a page of the site links to and loads, its anchors, and the blocks of its article."""
+    """What a page of the site links to and loads, its language, its anchors, and the blocks of its article."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.links: list[str] = []
         self.loaded: list[str] = []
+        self.language = ""
         self.anchors: set[str] = set()
         self.blocks = dict.fromkeys(BLOCKS, 0)
         self.in_article = False
@@ -45,7 +46,9 @@ class Page(HTMLParser):
         if self.in_article and tag in self.blocks:
             self.blocks[tag] += 1
         self.anchors |= {given[name] for name in ("id", "name") if name in given}
-        if tag == "a" and "href" in given:
+        if tag == "html":
+            self.language = given["lang"]
+        elif tag == "a" and "href" in given:
             self.links.append(given["href"])
         elif tag in ("link", "script", "img", "iframe", "source"):
             self.loaded += [given[name] for name in ("href", "src") if name in given]
@@ -69,7 +72,7 @@ def texts() -> dict[str, str]:
     """The pages that people write, of the template and of a project, without the record of decisions."""
     folders = (TEMPLATE / "docs", TEMPLATE / PROJECT / "docs")
     pages = [
-        TEMPLATE / "README.md",
+        *TEMPLATE.glob("README*.md"),
         TEMPLATE / PROJECT / "README.md",
         *(p for one in folders for p in one.rglob("*.md")),
     ]
@@ -127,7 +130,9 @@ def test_the_site_has_the_code_blocks_lists_and_tables_that_github_shows(site: d
         for path in (TEMPLATE / "docs").rglob("*.md")
     }
     texts["how-to/index.html"] = assemble.rendered(TEMPLATE / PROJECT / "README.md")
-    texts["index.html"] = (TEMPLATE / "README.md").read_text(encoding="utf-8")
+    for path in TEMPLATE.glob("README*.md"):
+        name = path.with_suffix(".html").name.replace("README", "index")
+        texts[name] = path.read_text(encoding="utf-8")
 
     different = {}
     for name, text in texts.items():
@@ -137,6 +142,11 @@ def test_the_site_has_the_code_blocks_lists_and_tables_that_github_shows(site: d
             different[name] = (shown, site[name].blocks)
 
     assert not different
+
+
+def test_translations_are_marked_as_japanese_and_no_other_page(site: dict[str, Page]) -> None:
+    assert {name for name, page in site.items() if page.language == "ja"} == {"index.ja.html", "tutorial.ja.html"}
+    assert {page.language for page in site.values()} == {"en", "ja"}
 
 
 def test_the_code_that_pages_name_is_there() -> None:
