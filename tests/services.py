@@ -99,6 +99,50 @@ class Tracking:
         }
 
 
+@dataclass(frozen=True)
+class Dask:
+    """A Dask scheduler whose workers have the tests' packages, and no code of a project."""
+
+    address: str
+    folder: Path
+    workers: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+
+    def start_worker(self, **env: str) -> None:
+        """Start a worker of one thread."""
+        options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--memory-limit", "0")
+        self.workers.append(
+            self.started("worker", self.address, *options, "--local-directory", str(self.folder), **env)
+        )
+
+    def started(self, *command: str, **env: str) -> "subprocess.Popen[bytes]":
+        """A process of Dask that writes a log; it stands where no code of a project is found."""
+        with (self.folder / "dask.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "dask", *command],
+                cwd=self.folder,
+                env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | env,
+                stdout=log,
+                stderr=log,
+            )
+
+
+@contextmanager
+def dask(folder: Path, workers: int, allowed_failures: int = 3) -> Iterator[Dask]:
+    """A scheduler on the loopback with so many workers; a piece may end as many as allowed, and then one more."""
+    port = str(free_port())
+    cluster = Dask(f"tcp://127.0.0.1:{port}", folder)
+    allowed = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(allowed_failures)}
+    scheduler = cluster.started("scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard", **allowed)
+    try:
+        for _ in range(workers):
+            cluster.start_worker()
+        yield cluster
+    finally:
+        for process in (*cluster.workers, scheduler):
+            process.kill()
+            process.wait()
+
+
 def free_port() -> int:
     """A port of the loopback that nobody listens on."""
     with socket.socket() as probe:

@@ -501,6 +501,17 @@ class Tracking(Section):
         return self
 
 
+class Compute(Section):
+    """The Dask cluster that does parallel work. It changes no result, so no stage declares it.
+
+    `folder`, which this machine and all workers see under the same name, is where tables lie that are too large to be
+    sent.
+    """
+
+    scheduler: Words = ""
+    folder: Annotated[Words, Field(min_length=1)] = ".mlops"
+
+
 KINDS = (
     Prepare,
     Features,
@@ -516,6 +527,7 @@ KINDS = (
     Sweep,
     Serving,
     Tracking,
+    Compute,
 )
 SECTIONS: dict[str, type[BaseModel]] = {kind.__name__.lower(): kind for kind in KINDS}
 RECORDED = ("prepare", "validate", "train", "models", "evaluate", "register")
