@@ -5,6 +5,7 @@ import os
 import pkgutil
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -166,19 +167,29 @@ def test_workers_of_other_packages_and_clusters_that_die_are_told(
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 0.1\n")
     refused = rf"^the worker tcp://127\S+ has numpy 0\.1, and this machine {re.escape(np.__version__)}: install"
-    monkeypatch.setattr(cluster, "WORKER_SECONDS", 3)
     with services.dask(tmp_path, 1, allowed_failures=0) as dask:
         settings = Compute(scheduler=dask.address)
         with cluster.connected(settings) as run:
             # The one that was looked at goes, and another one comes.
             with pytest.raises(StoreError, match=r"^end 1 of 1 ended each of the 1 workers of the Dask cluster tcp://"):
                 list(run("end", os._exit, (), [(1,)], 1))
-            with pytest.raises(
-                StoreError, match=r"has had no worker for 3 seconds: start one \(`dask worker tcp://127"
-            ):
-                list(run("sum", operator.add, (1,), [(1,)], 1))
+            with monkeypatch.context() as impatient:
+                impatient.setattr(cluster, "WORKER_SECONDS", 0.1)
+                with pytest.raises(
+                    StoreError, match=r"has had no worker for 0.1 seconds: start one \(`dask worker tcp:"
+                ):
+                    list(run("sum", operator.add, (1,), [(1,)], 1))
             dask.start_worker(PYTHONPATH=str(other.parent))
             with pytest.raises(StoreError, match=refused):
                 list(run("sum", operator.add, (1,), [(1,)], 1))
         with pytest.raises(StoreError, match=refused), cluster.connected(settings):
             pass
+        dask.workers[-1].kill()
+        dask.workers[-1].wait()
+        dask.start_worker()
+        with cluster.connected(settings) as run:
+            sleeping = run("sleep", time.sleep, (), [(0,), (60,)], 1)
+            next(sleeping)
+            dask.scheduler.kill()
+            with pytest.raises(StoreError, match=r"was lost in the middle of the work \(scheduler-connection-lost\)"):
+                next(sleeping)

@@ -61,7 +61,8 @@ def connected(settings: "Compute", estimators: Collection[str] = ()) -> Iterator
             f"the Dask cluster {bare} takes the package distributed, which is missing: lock it (`python -m mlops lock "
             f"--extra cluster`) and install it (`{environment.install()}`)"
         ) from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # all that it has to say is said here in a sentence
+    for name in ("distributed", "distributed.client"):  # what they have to say is said here in a sentence
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other versions: see _refuse_others
@@ -179,9 +180,7 @@ class _Cluster:
             ProjectError: the piece raised it.
             StoreError: there is no answer.
         """
-        from asyncio import CancelledError
-
-        from distributed import KilledWorker
+        from distributed import CancelledError, KilledWorker
 
         try:
             packed = self._waited_for(future)
@@ -193,9 +192,10 @@ class _Cluster:
         except (CancelledError, OSError) as error:
             if future.status == "error":
                 raise
+            reason = getattr(error, "reason", "") or pieces.said(error)
             raise StoreError(
-                f"the Dask cluster {self.address} was lost in the middle of the work ({pieces.said(error)}): start it, "
-                "and run again"
+                f"the Dask cluster {self.address} was lost in the middle of the work ({reason}): start it, and run "
+                "again"
             ) from None
         if isinstance(packed, tuple):
             raise _other_version(*packed)
