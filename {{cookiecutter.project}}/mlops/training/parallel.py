@@ -28,7 +28,12 @@ def run_by(run: Run | None) -> Iterator[None]:
 
 
 def each(
-    function: Callable[..., T], shared: tuple[Any, ...], items: Iterable[Sequence[Any]], threads: int
+    function: Callable[..., T],
+    shared: tuple[Any, ...],
+    items: Iterable[Sequence[Any]],
+    threads: int,
+    *,
+    at_once: bool = True,
 ) -> Iterator[T]:
     """Call `function` with `shared` and the arguments in each of `items`; yield its answers, in the order of the items.
 
@@ -36,11 +41,9 @@ def each(
     and `shared` only once.
 
     Estimators and BLAS run on `threads` threads in every call. The limit is set around all calls: it belongs to the
-    whole process, and the first call to end would lift it for the others.
+    whole process, and the first call to end would lift it for the others. Unless `at_once`, this machine makes one call
+    after the other.
     """
-    from joblib import Parallel, delayed
-    from threadpoolctl import threadpool_limits
-
     if run := _run.get():
         own: dict[Callable[..., float], Literal["higher", "lower"]] = {
             one: "higher" if metrics.HIGHER_IS_BETTER[name] else "lower" for name, one in metrics.OWN.items()
@@ -48,6 +51,12 @@ def each(
         with _each_warning_once():
             yield from run(function.__name__.strip("_"), _elsewhere, (own, function, shared), items, threads)
         return
+    if not at_once:
+        yield from (function(*shared, *arguments) for arguments in items)
+        return
+    from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
+
     with threadpool_limits(threads), _each_warning_once():
         yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
             delayed(function)(*shared, *arguments) for arguments in items
