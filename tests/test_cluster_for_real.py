@@ -55,12 +55,3 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(quick: BakedProject,
     assert project.read("dvc.lock") == here
     assert ended == ["-9", "None"]
     assert not re.search("worker|dask", printed, re.IGNORECASE)  # of which a log hears nothing
-
-
-def test_where_work_is_done_makes_no_stage_outdated(quick: BakedProject, tmp_path: Path) -> None:
-    project = bake_copy(quick, tmp_path)
-
-    change(project, "compute", "scheduler", "tcp://10.0.0.1:8786")
-
-    assert "train" not in succeeds(project, *DVC, "status")
-    assert "train" not in project.call("status").stdout.partition("outdated")[2]

@@ -4,6 +4,7 @@ import operator
 import os
 import pkgutil
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from mlops.base import cluster
 from mlops.base.errors import ParameterError, ProjectError, StoreError
 from mlops.base.params import Compute, Models
+from ruamel.yaml import YAML
 
 from tests import services
 from tests.conftest import PROJECT, TEMPLATE
@@ -175,6 +177,7 @@ def test_workers_of_other_packages_and_clusters_that_die_are_told(
                 list(run("end", os._exit, (), [(1,)], 1))
             with monkeypatch.context() as impatient:
                 impatient.setattr(cluster, "WORKER_SECONDS", 0.1)
+                impatient.setattr(cluster, "LOOK_SECONDS", 0.1)
                 with pytest.raises(
                     StoreError, match=r"has had no worker for 0.1 seconds: start one \(`dask worker tcp:"
                 ):
@@ -193,3 +196,22 @@ def test_workers_of_other_packages_and_clusters_that_die_are_told(
             dask.scheduler.kill()
             with pytest.raises(StoreError, match=r"was lost in the middle of the work \(.+\): start it"):
                 next(sleeping)
+
+
+def test_the_recipes_name_commands_and_options_of_dask() -> None:
+    from distributed.cli import dask_scheduler, dask_worker
+
+    text = (TEMPLATE / PROJECT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    [manifest] = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    service, *deployments = YAML(typ="safe").load_all(manifest)
+    containers = [one["spec"]["template"]["spec"]["containers"][0] for one in deployments]
+    commands = [shlex.join(container["command"]) for container in containers]
+    commands += re.findall(r"dask/bin/(dask (?:scheduler|worker) .*?) >", text)
+    [port] = [port["port"] for port in service["spec"]["ports"]]
+
+    assert len(commands) == 4
+    for command in commands:
+        program, kind, *arguments = shlex.split(command)
+        main = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}[kind]
+        context = main.make_context(program, arguments)  # refuses an unknown option, or a value of another type
+        assert str(context.params.get("scheduler") or f":{context.params['port']}").endswith(f":{port}")

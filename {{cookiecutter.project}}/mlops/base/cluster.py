@@ -35,7 +35,8 @@ ROOT = Path(__file__).parents[2]
 CODE = ("mlops", "project")
 # What all pieces share travels through the scheduler up to this size, and by a file that workers read from there on.
 MOST_SENT = 4_000_000
-SCHEDULER_SECONDS, WORKER_SECONDS = 10, 60
+# How long they are waited for, and after how many seconds of waiting for a piece the cluster is looked at.
+SCHEDULER_SECONDS, WORKER_SECONDS, LOOK_SECONDS = 10, 60, 5
 # Of a piece that failed by what is no fault of data, parameters or code, such as a storage that is away for a moment.
 RETRIES = 2
 
@@ -90,9 +91,10 @@ class _Cluster:
         self.name = f"mlops-{hashlib.sha256(code + json.dumps(self.versions).encode()).hexdigest()[:16]}.zip"
         self.code = client.submit(bytes, code, pure=False)
         if sys.stderr.isatty():
-            workers = counted(len(client.nthreads()), "worker")
+            shown = "dashboard" in client.scheduler_info()["services"]
+            dashboard = f"; its dashboard is {client.dashboard_link}" if shown else ""
             typer.echo(
-                f"on the Dask cluster {address} with {workers}; its dashboard is {client.dashboard_link}", err=True
+                f"on the Dask cluster {address} with {counted(len(client.nthreads()), 'worker')}{dashboard}", err=True
             )
 
     def _refuse_others(self, estimators: Collection[str]) -> dict[str, str]:
@@ -207,14 +209,17 @@ class _Cluster:
         return answer
 
     def _waited_for(self, future: "Future") -> Any:
+        last = time.monotonic()  # that there was a worker
         while True:
             try:
-                return future.result(timeout=WORKER_SECONDS)
+                return future.result(timeout=LOOK_SECONDS)
             except TimeoutError:
                 if future.done():
                     raise
-                if not self.client.nthreads():
-                    raise self._without_workers() from None
+            if self.client.nthreads():
+                last = time.monotonic()
+            elif time.monotonic() - last > WORKER_SECONDS:
+                raise self._without_workers()
 
     def _without_workers(self) -> StoreError:
         return StoreError(
