@@ -162,6 +162,24 @@ def test_the_environment_wins_and_a_missing_package_is_told_with_the_command(mon
         pass
 
 
+def test_a_scheduler_of_another_dask_is_told(settings: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import Client
+
+    def versions(self: Client, packages: list[str]) -> dict[str, object]:
+        machine = {"packages": {"python": "3.11.7", **dict.fromkeys(packages, "1.0")}}
+        old = {"packages": {"python": "3.11.2", "distributed": "0.9", "cloudpickle": "1.0"}}
+        old["packages"] = {**dict.fromkeys(packages), **old["packages"]}
+        return {"client": machine, "workers": {"tcp://10.0.0.2:1": machine}, "scheduler": old}
+
+    monkeypatch.setattr(Client, "get_versions", versions)
+
+    with (
+        pytest.raises(StoreError, match=r"^the scheduler has distributed 0\.9, and this machine 1\.0: install"),
+        cluster.connected(settings),
+    ):
+        pass
+
+
 def test_workers_of_other_packages_and_clusters_that_die_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

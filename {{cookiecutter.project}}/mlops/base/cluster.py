@@ -17,14 +17,14 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from mlops.base import environment, pieces
-from mlops.base.errors import MEMORY, StoreError, counted
+from mlops.base.errors import MEMORY, ProjectError, StoreError, counted
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -64,20 +64,21 @@ def connected(settings: "Compute", estimators: Collection[str] = ()) -> Iterator
         ) from None
     for name in ("distributed", "distributed.client"):  # what they have to say is said here in a sentence
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of other versions: see _refuse_others
-            client = Client(address, timeout=SCHEDULER_SECONDS, set_as_default=False)
-    except Exception as error:  # of an address or a certificate, too
-        source = "DASK_SCHEDULER_ADDRESS" if os.environ.get("DASK_SCHEDULER_ADDRESS") else "compute.scheduler"
-        raise StoreError(
-            f"the Dask scheduler {bare} does not answer ({pieces.said(error)}): start it, correct {source}, or remove "
-            "that to work on this machine"
-        ) from None
-    try:
-        yield _Cluster(client, bare, settings.folder, estimators).run
-    finally:
-        client.close()
+    with ExitStack() as closed:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of other versions: see _refuse_others
+                client = closed.enter_context(Client(address, timeout=SCHEDULER_SECONDS, set_as_default=False))
+            workers = _Cluster(client, bare, settings.folder, estimators)
+        except ProjectError:
+            raise
+        except Exception as error:  # of an address or a certificate, too
+            source = "DASK_SCHEDULER_ADDRESS" if os.environ.get("DASK_SCHEDULER_ADDRESS") else "compute.scheduler"
+            raise StoreError(
+                f"the Dask scheduler {bare} does not answer ({pieces.said(error)}): start it, correct {source}, or "
+                "remove that to work on this machine"
+            ) from None
+        yield workers.run
 
 
 class _Cluster:
@@ -101,7 +102,7 @@ class _Cluster:
         """The versions of what results depend on, which are those of all workers.
 
         Raises:
-            StoreError: a worker has another version, or there is no worker.
+            StoreError: a worker has another version, or the scheduler one of what it needs; or there is no worker.
         """
         try:  # a cluster that grows by need starts its first worker for a task
             self.client.submit(int, pure=False).result(timeout=WORKER_SECONDS)
@@ -115,11 +116,13 @@ class _Cluster:
             python = ".".join(machine["packages"]["python"].split(".")[:2])
             return {"Python": python, **{name: machine["packages"][name] for name in sorted(names)}}
 
-        here = versions(found["client"])
-        for worker, machine in found["workers"].items():
-            for name, version in versions(machine).items():
+        here, scheduler = versions(found["client"]), versions(found["scheduler"])
+        there = {f"the worker {worker}": versions(machine) for worker, machine in found["workers"].items()}
+        there["the scheduler"] = {name: scheduler[name] for name in ("Python", "cloudpickle", "distributed")}
+        for machine, packages in there.items():
+            for name, version in packages.items():
                 if version != here[name]:
-                    raise _other_version(worker, name, version, here[name])
+                    raise _other_version(machine, name, version, here[name])
         return {name: here[name] for name in sorted(names)}
 
     def run(
@@ -200,7 +203,8 @@ class _Cluster:
                 "again"
             ) from None
         if isinstance(packed, tuple):
-            raise _other_version(*packed)
+            worker, package, there, here = packed
+            raise _other_version(f"the worker {worker}", package, there, here)
         answer: dict[str, Any] = pickle.loads(packed)  # noqa: S301 – a worker runs what it is sent by this account
         for message, kind, file, line in answer["warnings"]:
             warnings.warn_explicit(message, kind, file, line)
@@ -295,9 +299,9 @@ def _packed() -> bytes:
     return packed.getvalue()
 
 
-def _other_version(worker: str, package: str, there: str | None, here: str) -> StoreError:
+def _other_version(machine: str, package: str, there: str | None, here: str) -> StoreError:
     has = f"{package} {there}" if there else f"no {package}"
     return StoreError(
-        f"the worker {worker} has {has}, and this machine {here}: install requirements.txt there, too, or results "
+        f"{machine} has {has}, and this machine {here}: install requirements.txt there, too, or results "
         "could have other bytes"
     )
