@@ -21,6 +21,12 @@ from tests import services
 from tests.conftest import PROJECT, TEMPLATE
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of who runs the tests names no scheduler."""
+    monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
+
+
 @pytest.fixture(scope="module")
 def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Dask]:
     """A scheduler with two workers, which no test harms."""
