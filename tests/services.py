@@ -141,8 +141,11 @@ class Dask:
 
 
 @contextmanager
-def dask(folder: Path, workers: int, allowed_failures: int = 3) -> Iterator[Dask]:
-    """A scheduler on the loopback with so many workers; a piece may end as many as allowed, and then one more."""
+def dask(folder: Path, workers: int, allowed_failures: int = 3, preload: str = "") -> Iterator[Dask]:
+    """A scheduler on the loopback with so many workers; a piece may end as many as allowed, and then one more.
+
+    Each of these workers runs the file `preload` first.
+    """
     from distributed import Client
 
     cluster = Dask(free_port(), folder)
@@ -150,7 +153,7 @@ def dask(folder: Path, workers: int, allowed_failures: int = 3) -> Iterator[Dask
     try:
         cluster.start("scheduler", "--host", "127.0.0.1", "--port", str(cluster.port), "--no-dashboard", **allowed)
         for _ in range(workers):
-            cluster.start_worker()
+            cluster.start_worker(**({"DASK_DISTRIBUTED__WORKER__PRELOAD": preload} if preload else {}))
         with Client(cluster.address, timeout=PATIENCE, set_as_default=False) as client:
             client.wait_for_workers(workers, timeout=PATIENCE)
         yield cluster

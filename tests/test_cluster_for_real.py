@@ -5,53 +5,43 @@ from pathlib import Path
 
 from tests import services
 from tests.conftest import BakedProject, bake_copy
-from tests.projects import DVC, change, succeeds
+from tests.projects import DVC, succeeds
 
-# A model and a metric of the project, of which a worker has no file. The model kills whoever fits it first.
-ESTIMATOR = """import os
+# Of the workers, the one that begins the first fold ends itself as the kernel would do it.
+DEADLY = """
+import os
 import signal
 from pathlib import Path
 
-from sklearn.ensemble import RandomForestClassifier
+from distributed import WorkerPlugin
 
 
-class Deadly(RandomForestClassifier):
-    def fit(self, X, y, sample_weight=None):
-        try:
-            Path("MARK").unlink()
-        except FileNotFoundError:
-            return super().fit(X, y, sample_weight)
-        os.kill(os.getpid(), signal.SIGKILL)
-"""
-METRIC = """
-def missed(actual, predicted, probability):
-    return float(((actual == "Yes") & (predicted == "No")).mean())
+class Deadly(WorkerPlugin):
+    def transition(self, key, start, finish, **more):
+        if finish == "executing" and str(key).startswith("fold-"):
+            try:
+                Path("kill").unlink()
+            except FileNotFoundError:
+                return
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-METRICS = {missed: "lower"}
+async def dask_setup(worker):
+    await worker.plugin_add(Deadly())
 """
 
 
 def test_a_cluster_that_loses_a_worker_gives_the_same_bytes(quick: BakedProject, tmp_path: Path) -> None:
-    project, mark = bake_copy(quick, tmp_path), tmp_path / "kill"
-    (project.path / "project" / "estimators.py").write_text(ESTIMATOR.replace("MARK", mark.as_posix()))
-    metrics = project.read("project/metrics.py")
-    (project.path / "project" / "metrics.py").write_text(metrics.partition("# Each function, and")[0] + METRIC)
-    change(project, "models", "deadly", {"classifier": "project.estimators.Deadly", "n_estimators": 10})
-    change(project, "train", "model", "deadly")
-    change(project, "train", "calibrate", "sigmoid")
-    space = {"deadly": {"max_depth": {"low": 2, "high": 9}}}
-    change(project, "train", "search", {"candidates": 3, "metric": "missed", "space": space})
-    succeeds(project, *DVC, "repro", "--quiet", "evaluate")
-    here = project.read("dvc.lock")
-    assert "missed" in project.read("reports/metrics.json")
+    project, here = bake_copy(quick, tmp_path), quick.read("dvc.lock")
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    (tmp_path / "kill").touch()
 
-    with services.dask(tmp_path, 2) as dask:
-        mark.touch()
+    with services.dask(tmp_path, 2, preload="deadly.py") as dask:
         there = project.with_env(DASK_SCHEDULER_ADDRESS=dask.address)
         printed = succeeds(there, *DVC, "repro", "--single-item", "--force", "train", "evaluate")
         ended = sorted(str(worker.poll()) for worker in dask.workers)
+        answered = (tmp_path / "dask.log").read_text()
 
     assert project.read("dvc.lock") == here
     assert ended == ["-9", "None"]
-    assert not re.search("worker|dask", printed, re.IGNORECASE)  # of which a log hears nothing
+    assert not re.search("worker|dask", printed, re.IGNORECASE), answered  # of which a log hears nothing

@@ -1,20 +1,26 @@
 """Pieces of work on a real Dask cluster: who does them, what is sent, and what is refused."""
 
+import importlib
 import operator
 import os
 import pkgutil
 import re
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from mlops.base import cluster
+from mlops.base import cluster, model_files
 from mlops.base.errors import ParameterError, ProjectError, StoreError
-from mlops.base.params import Compute, Models
+from mlops.base.params import Compute, Estimator, Models, Train
+from mlops.data.schema import Schema
+from mlops.training import metrics, parallel, selection
 from ruamel.yaml import YAML
 
 from tests import services
@@ -129,6 +135,61 @@ def test_workers_run_the_code_of_now_and_say_where_that_of_the_project_fails(
         "division by zero; correct it there",
         str(error.value),
     )
+
+
+OWN = """
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+
+
+class Forest(RandomForestClassifier):
+    pass
+
+
+def missed(actual, predicted, probability):
+    return float(((actual == "yes") & (predicted == "no")).mean())
+"""
+
+
+def test_a_search_by_code_of_the_project_gives_the_same_model_to_the_byte(
+    settings: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, rng = tmp_path / "root", np.random.default_rng(0)
+    shutil.copytree(TEMPLATE / PROJECT / "mlops", root / "mlops", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "project").mkdir()
+    (root / "project" / "of_test.py").write_text(OWN)
+    monkeypatch.setattr(cluster, "ROOT", root)
+    monkeypatch.syspath_prepend(root)
+    monkeypatch.setitem(metrics.OWN, "missed", importlib.import_module("project.of_test").missed)
+    monkeypatch.setitem(metrics.HIGHER_IS_BETTER, "missed", False)
+    monkeypatch.setattr(cluster, "MOST_SENT", 10_000)  # so that the table goes by the folder
+    rows = 300
+    table = pd.DataFrame(
+        {
+            "age": rng.normal(size=rows),
+            "town": pd.array(rng.choice(["a", "b", "c"], rows), dtype="str"),
+            "street": pd.array([f"s{number % 120}" for number in range(rows)], dtype="str"),
+            "churn": pd.array(rng.choice(["yes", "no"], rows), dtype="str"),
+        }
+    )
+    columns = {name: {"type": "number" if name == "age" else "category"} for name in table}
+    schema = Schema.model_validate({"columns": columns | {"churn": {"type": "category", "role": "target"}}})
+    models = Models({"mine": Estimator(classifier="project.of_test.Forest", n_estimators=5)})
+    search = {"candidates": 2, "metric": "missed", "space": {"mine": {"max_depth": {"low": 2, "high": 9}}}}
+    train = Train.model_validate({"model": "mine", "folds": 2, "calibrate": "sigmoid", "search": search})
+
+    def trained(name: str) -> tuple[bytes, Any]:
+        made = selection.train(table.copy(), schema, train, models, lambda pieces, *_: pieces)
+        model_files.write(tmp_path / name, made.model)
+        return (tmp_path / name).read_bytes(), made.report
+
+    here = trained("here")
+    with cluster.connected(settings, ["project.of_test.Forest"]) as run, parallel.run_by(run):
+        there = trained("there")
+
+    assert there == here
+    assert "missed" in here[1]["cross_validated"]
+    assert list((tmp_path / "shared").iterdir()) == []  # it was there, and nothing is left
 
 
 def test_a_warning_on_a_worker_is_shown_here(settings: Compute) -> None:

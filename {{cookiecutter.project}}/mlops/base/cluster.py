@@ -146,9 +146,10 @@ class _Cluster:
         tasks = [pickle.dumps((function, tuple(item), threads), protocol=5) for item in items]
         with self._kept(shared) as (place, digest):
             known, options = (self.code, self.name, self.versions, place, digest), {"pure": False, "retries": RETRIES}
+            # By its priority the first is done first: an answer waits on its worker until all before it are taken.
             piece = pieces.sent()
             futures = [
-                self.client.submit(piece, *known, task, key=f"{key}-{number}", **options)
+                self.client.submit(piece, *known, task, key=f"{key}-{number}", priority=-number, **options)
                 for number, task in enumerate(tasks)
             ]
             try:
