@@ -288,7 +288,7 @@ def test_the_recipes_name_commands_and_options_of_dask() -> None:
 
     text = (TEMPLATE / PROJECT / "docs" / "cluster.md").read_text(encoding="utf-8")
     [manifest] = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    service, *deployments = YAML(typ="safe").load_all(manifest)
+    service, *deployments = YAML(typ="safe").load(manifest)["items"]
     containers = [one["spec"]["template"]["spec"]["containers"][0] for one in deployments]
     commands = [shlex.join(container["command"]) for container in containers]
     commands += re.findall(r"dask/bin/(dask (?:scheduler|worker) .*?) >", text)

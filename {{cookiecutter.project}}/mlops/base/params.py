@@ -502,14 +502,12 @@ class Tracking(Section):
 
 
 class Compute(Section):
-    """The Dask cluster that does parallel work. It changes no result, so no stage declares it.
-
-    `folder`, which this machine and all workers see under the same name, is where tables lie that are too large to be
-    sent.
-    """
+    """The Dask cluster that does parallel work. It changes no result, so no stage declares it."""
 
     scheduler: Words = ""
+    """Address of its scheduler, such as `tcp://10.0.0.1:8786`; without one, threads of this machine work."""
     folder: Annotated[Words, Field(min_length=1)] = ".mlops"
+    """Place for tables too large to be sent: a folder or bucket that all workers see under the same name."""
 
 
 KINDS = (
