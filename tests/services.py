@@ -99,6 +99,70 @@ class Tracking:
         }
 
 
+@dataclass(frozen=True)
+class Dask:
+    """A Dask scheduler whose workers have the tests' packages, and no code of a project."""
+
+    port: int
+    folder: Path
+    processes: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """Where the scheduler listens."""
+        return f"tcp://127.0.0.1:{self.port}"
+
+    @property
+    def scheduler(self) -> "subprocess.Popen[bytes]":
+        """The process that was started first."""
+        return self.processes[0]
+
+    @property
+    def workers(self) -> "list[subprocess.Popen[bytes]]":
+        """All others, also those that have ended."""
+        return self.processes[1:]
+
+    def start_worker(self, **env: str) -> None:
+        """Start a worker of one thread."""
+        options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--memory-limit", "0")
+        self.start("worker", self.address, *options, "--local-directory", str(self.folder), **env)
+
+    def start(self, *command: str, **env: str) -> None:
+        """Start a process of Dask, which writes a log; it stands where no code of a project is found."""
+        with (self.folder / "dask.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dask", *command],
+                cwd=self.folder,
+                env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | env,
+                stdout=log,
+                stderr=log,
+            )
+        self.processes.append(process)
+
+
+@contextmanager
+def dask(folder: Path, workers: int, allowed_failures: int = 3, preload: str = "") -> Iterator[Dask]:
+    """A scheduler on the loopback with so many workers; a piece may end as many as allowed, and then one more.
+
+    Each of these workers runs the file `preload` first.
+    """
+    from distributed import Client
+
+    cluster = Dask(free_port(), folder)
+    allowed = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(allowed_failures)}
+    try:
+        cluster.start("scheduler", "--host", "127.0.0.1", "--port", str(cluster.port), "--no-dashboard", **allowed)
+        for _ in range(workers):
+            cluster.start_worker(**({"DASK_DISTRIBUTED__WORKER__PRELOAD": preload} if preload else {}))
+        with Client(cluster.address, timeout=PATIENCE, set_as_default=False) as client:
+            client.wait_for_workers(workers, timeout=PATIENCE)
+        yield cluster
+    finally:
+        for process in cluster.processes:
+            process.kill()
+            process.wait()
+
+
 def free_port() -> int:
     """A port of the loopback that nobody listens on."""
     with socket.socket() as probe:

@@ -25,7 +25,7 @@ OUTSIDE = {
 OUTSIDE_CALLS = {"open", "input", "print", "now", "today", "utcnow", "read_text", "write_text"}
 HEAVY = {
     *("mlflow", "sklearn", "matplotlib", "pandera", "joblib", "optuna"),
-    *("dvc", "sqlalchemy", "fsspec", "scipy", "treelite"),
+    *("dvc", "sqlalchemy", "fsspec", "scipy", "treelite", "distributed"),
 }
 
 

@@ -28,21 +28,23 @@ def main(
     """Evaluate the model, and write the results as tables, as JSON and as a page."""
     import project.estimators  # the model may be one of its classes
     import project.metrics
-    from mlops.base import environment, files, model_files, pages, params
+    from mlops.base import cluster, environment, files, model_files, pages, params
     from mlops.data import profile
     from mlops.evaluation import report as reporting
     from mlops.evaluation import results
     from mlops.intake import declarations, tables
     from mlops.training import metrics as scoring
+    from mlops.training import parallel
 
     scoring.declare(project.metrics.METRICS)
     settings, fitted, table = params.load(params.Evaluate), model_files.read(model), tables.read(test)
     distributions = profile.from_frame(tables.read(reference))
     trained, data, declared = files.read_json(training), files.read_json(dataset), declarations.read(tests)
     trees = environment.locks("shap")  # not: is installed, or one lock would give two reports
-    evaluation = reporting.evaluate(
-        fitted, table, distributions, trained, settings, trees=trees, declared=declared, progress=console.progress
-    )
+    with cluster.connected(params.load(params.Compute), [trained["estimator"]]) as run, parallel.run_by(run):
+        evaluation = reporting.evaluate(
+            fitted, table, distributions, trained, settings, trees=trees, declared=declared, progress=console.progress
+        )
 
     tables.write(predictions, results.to_frame(evaluation.predictions, table, fitted.schema))
     found = (evaluation.scores, evaluation.baseline, evaluation.facts, evaluation.fairness, evaluation.behaviour)

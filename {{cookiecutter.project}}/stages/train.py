@@ -19,17 +19,19 @@ def main(
     """Cross-validate, fit, save."""
     import project.estimators  # params.yaml may name its classes
     import project.metrics
-    from mlops.base import environment, files, model_files, params
+    from mlops.base import cluster, environment, files, model_files, params
     from mlops.intake import tables
     from mlops.training import metrics as scoring
-    from mlops.training import selection
+    from mlops.training import parallel, selection
 
     scoring.declare(project.metrics.METRICS)
     settings, models, split = params.load(params.Train), params.load(params.Models), params.load(params.Prepare).split
     headline = params.load(params.Evaluate).metric
-    environment.require_locked(models.paths(settings.model))
+    paths = models.paths(settings.model)
+    environment.require_locked(paths)
     layout = tables.read_schema(schema).with_history(params.load(params.Features))
-    trained = selection.train(tables.read(train), layout, settings, models, console.progress, split, headline)
+    with cluster.connected(params.load(params.Compute), paths) as run, parallel.run_by(run):
+        trained = selection.train(tables.read(train), layout, settings, models, console.progress, split, headline)
     model_files.write(model, trained.model)
     files.write_json(metrics, trained.metrics)
     files.write_json(report, trained.report)

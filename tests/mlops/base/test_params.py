@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from tests.conftest import PROJECT, TEMPLATE, BakedProject
 
 GOOD = {
+    "compute": {"scheduler": "tcp://10.0.0.1:8786", "folder": "s3://models/shared"},
     "prepare": {"split": "stratified", "test_size": 0.2, "seed": 42, "duplicates": "keep"},
     "validate": {
         "missing_warning": 0.3,

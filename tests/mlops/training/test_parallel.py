@@ -17,7 +17,7 @@ def test_results_keep_their_order_and_a_warning_is_shown_once(capsys: pytest.Cap
     with warnings.catch_warnings():  # not pytest's recorder, which would take the place of what shows them
         warnings.showwarning = lambda message, *where, **more: print(message)
 
-        found = list(parallel.each(squared, [(number,) for number in range(50)], 1))
+        found = list(parallel.each(squared, (), [(number,) for number in range(50)], 1))
 
     assert found == [number**2 for number in range(50)]
     assert capsys.readouterr().out.splitlines() == ["this is far"]

@@ -49,16 +49,22 @@ def run(command: Callable[..., None] | typer.Typer) -> None:
             sys.exit(f"Error: {said}")
         raise
     except Exception as error:
-        if said := _blameless(error):
-            sys.exit(f"Error: {said}")
-        if place := _own_line(error):
-            said = " ".join(str(error).split()) or "no message"
-            sys.exit(f"Error: {place} fails with {type(error).__name__}: {said}; correct it there{_way_back()}")
+        if said := fault(error):
+            sys.exit(f"Error: {said}{_way_back()}")
         if isinstance(error, OSError) and error.errno in UNUSABLE:
             sys.exit(
                 f"Error: {error.filename or 'a file'} could not be used: {error.strerror}; free or unlock its place"
             )
         raise
+
+
+def fault(error: Exception) -> str:
+    """The sentence about an error that a person can mend although it is no ProjectError; "" if it is a bug."""
+    if (said := _blameless(error)) or not (place := _own_line(error)):
+        return said
+    return (
+        f"{place} fails with {type(error).__name__}: {' '.join(str(error).split()) or 'no message'}; correct it there"
+    )
 
 
 def _blameless(error: BaseException | None) -> str:

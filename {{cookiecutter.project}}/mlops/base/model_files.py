@@ -18,13 +18,27 @@ from mlops.base.files import sha256, written_whole
 def write(path: Path, model: Any) -> None:
     """Write a fitted model, and trust it; the same model gives the same bytes (`mlops.training.fitting` says why).
 
+    The file is that of `joblib.dump(model, path, compress=1)`, but for one thing. Pickle writes a text or a dtype a
+    second time if it is an equal one and not the same one, and a model that comes from another process has others than
+    one that was fitted here. Each is written once.
+
     Raises:
         StoreError: the file, or the list of trusted models, cannot be written.
     """
-    import joblib
+    import numpy as np
+    from joblib.compressor import BinaryZlibFile
+    from joblib.numpy_pickle import NumpyPickler
 
+    class Pickler(NumpyPickler):  # type: ignore[misc]  # joblib has no types
+        def save(self, part: Any) -> None:
+            if type(part) is str or isinstance(part, np.dtype):
+                part = first.setdefault((type(part), part), part)
+            super().save(part)
+
+    first: dict[tuple[type, Any], Any] = {}
     with written_whole(path) as part:
-        joblib.dump(model, part, compress=1)
+        with io.BufferedWriter(BinaryZlibFile(str(part), "wb", compresslevel=1)) as file:
+            Pickler(file).dump(model)
         trust(sha256(part))
 
 

@@ -623,6 +623,15 @@ class Tracking(Section):
         return self
 
 
+class Compute(Section):
+    """The Dask cluster that does parallel work. It changes no result, so no stage declares it."""
+
+    scheduler: Words = ""
+    """Address of its scheduler, such as `tcp://10.0.0.1:8786`; without one, threads of this machine work."""
+    folder: Annotated[Words, Field(min_length=1)] = ".mlops"
+    """Place for tables too large to be sent: a folder or bucket that all workers see under the same name."""
+
+
 KINDS = (
     Prepare,
     Features,
@@ -638,6 +647,7 @@ KINDS = (
     Sweep,
     Serving,
     Tracking,
+    Compute,
 )
 SECTIONS: dict[str, type[BaseModel]] = {kind.__name__.lower(): kind for kind in KINDS}
 RECORDED = ("prepare", "validate", "train", "models", "evaluate", "register")

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlops.evaluation.intervals import percentile_interval, resampled
-from mlops.training.metrics import HIGHER_IS_BETTER, Predictions, Values, Weights, score, scorer
+from mlops.evaluation.intervals import Scoring, percentile_interval, resampled
+from mlops.training.metrics import HIGHER_IS_BETTER, Predictions, Scorer, Values, Weights, score, scorer
 
 Verdict = Literal["better", "worse", "no real difference"]
 # Values whose relative difference is smaller count as equal: another machine may round them so.
@@ -85,6 +85,15 @@ def paired_bootstrap(
     Both models are scored on the same resamples of the rows (Efron and Tibshirani 1993, chapter 16), so that rows that
     are hard for both cancel out. Resamples on which a metric is undefined do not count.
     """
+    first, second = score(one, only), score(other, only)
+    values = resampled(Scoring(_differences, (one, other, only)), len(one.actual), resamples, seed)
+    return [
+        _difference(name, first[name], second[name], values[name], confidence) for name in values if only in ("", name)
+    ]
+
+
+def _differences(one: Predictions, other: Predictions, only: str) -> Scorer:
+    """What makes the differences of two models' metrics on the same weightings of their rows."""
     score_one, score_other = scorer(one, only), scorer(other, only)
 
     def differences(weights: Weights) -> dict[str, Values]:
@@ -92,11 +101,7 @@ def paired_bootstrap(
         equal = {name: np.isclose(ones[name], others[name], rtol=ROUNDING, atol=0) for name in ones if name in others}
         return {name: np.where(same, 0.0, others[name] - ones[name]) for name, same in equal.items()}
 
-    first, second = score(one, only), score(other, only)
-    values = resampled(differences, len(one.actual), resamples, seed)
-    return [
-        _difference(name, first[name], second[name], values[name], confidence) for name in values if only in ("", name)
-    ]
+    return differences
 
 
 def _difference(metric: str, one: float, other: float, values: NDArray[np.float64], confidence: float) -> Difference:

@@ -49,24 +49,36 @@ def partial_dependence(
     """
     sample = np.random.default_rng(seed).choice(len(table), min(MOST_ROWS, len(table)), replace=False)
     rows, of = table.iloc[np.sort(sample)], subject(predictions)
-    encoder, estimator = model.named_steps["encoder"], model.named_steps["estimator"]
-    encoded, blocks = encoder.transform(inputs(rows, schema)), encoded_blocks(encoder, schema)
-
-    def along(name: str) -> pd.DataFrame:
-        values, kind = _grid(table[name], schema.columns[name].type)
-        at_values = rows.iloc[np.zeros(len(values), dtype=np.intp)].copy()
-        at_values[name] = values.array  # not assign, whose own parameter `self` may be the name of a column
-        block = encoder.transform(inputs(at_values, schema))[:, blocks[name]]
-        stacked = np.tile(encoded, (len(values), 1))
-        stacked[:, blocks[name]] = np.repeat(block, len(rows), axis=0)
-        answers = _answers(predict(estimator, stacked, None, predictions.positive, threads), of)
-        text = [f"{value:.6g}" if kind == "number" else str(value) for value in values]
-        means = answers.reshape(len(values), len(rows)).mean(axis=1)
-        return pd.DataFrame({"feature": name, "kind": kind, "value": text, "mean": means})
-
+    encoded = model.named_steps["encoder"].transform(inputs(rows, schema))
     features = [name for name in [*names][:MOST_FEATURES] if table[name].notna().any()]
-    parts = parallel.each(along, [(name,) for name in features], threads)
+    shared = (model, table[features], rows, encoded, schema, predictions.positive, of, threads)
+    parts = parallel.each(_along, shared, [(name,) for name in features], threads)
     return pd.DataFrame(pd.concat(parts, ignore_index=True))
+
+
+def _along(
+    model: "Pipeline",
+    columns: pd.DataFrame,
+    rows: pd.DataFrame,
+    encoded: NDArray[np.float64],
+    schema: Schema,
+    positive: Label | None,
+    of: Label | None,
+    threads: int,
+    name: str,
+) -> pd.DataFrame:
+    encoder, estimator = model.named_steps["encoder"], model.named_steps["estimator"]
+    places = encoded_blocks(encoder, schema)[name]
+    values, kind = _grid(columns[name], schema.columns[name].type)
+    at_values = rows.iloc[np.zeros(len(values), dtype=np.intp)].copy()
+    at_values[name] = values.array  # not assign, whose own parameter `self` may be the name of a column
+    block = encoder.transform(inputs(at_values, schema))[:, places]
+    stacked = np.tile(encoded, (len(values), 1))
+    stacked[:, places] = np.repeat(block, len(rows), axis=0)
+    answers = _answers(predict(estimator, stacked, None, positive, threads), of)
+    text = [f"{value:.6g}" if kind == "number" else str(value) for value in values]
+    means = answers.reshape(len(values), len(rows)).mean(axis=1)
+    return pd.DataFrame({"feature": name, "kind": kind, "value": text, "mean": means})
 
 
 def _grid(values: pd.Series, column: ColumnType) -> tuple[pd.Series, str]:

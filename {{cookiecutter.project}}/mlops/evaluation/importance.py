@@ -1,6 +1,6 @@
 """Permutation importance: which features a fitted model relies on."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from mlops.training.fitting import predict
 from mlops.training.metrics import HIGHER_IS_BETTER, Predictions, score
 
 if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
     from sklearn.pipeline import Pipeline
 
 MOST_ROWS = 10_000
@@ -43,25 +44,35 @@ def permutation_importances(
     encoder, estimator = model.named_steps["encoder"], model.named_steps["estimator"]
     encoded = encoder.transform(table)
     blocks = encoded_blocks(encoder, schema)
-    sign = 1 if HIGHER_IS_BETTER[metric] else -1
-    baseline = score(predictions)[metric]
     shuffles = [np.random.default_rng([seed, repeat]).permutation(len(table)) for repeat in range(repeats)]
-
-    def importance(name: str) -> tuple[str, float, float]:
-        block = blocks[name]
-        stacked = np.tile(encoded, (repeats, 1))
-        stacked[:, block] = np.vstack([encoded[np.ix_(rows, block)] for rows in shuffles])
-        actual = np.tile(predictions.actual, repeats)
-        shuffled = predict(estimator, stacked, actual, predictions.positive, threads, threshold=predictions.threshold)
-        losses = [sign * (baseline - score(part)[metric]) for part in _parts(shuffled, len(table))]
-        return name, float(np.mean(losses)), float(np.std(losses))
 
     names = list(blocks)
     if len(names) > MOST_FEATURES:
         followed = _correlations(encoded, predictions)
         strength = np.array([followed[block].max(initial=0) for block in blocks.values()])
         names = [names[k] for k in np.sort(np.argsort(-strength, kind="stable")[:MOST_FEATURES])]
-    yield from parallel.each(importance, [(name,) for name in names], threads)
+    shared = (estimator, encoded, blocks, predictions, metric, score(predictions)[metric], shuffles, threads)
+    yield from parallel.each(_importance, shared, [(name,) for name in names], threads)
+
+
+def _importance(
+    estimator: "BaseEstimator",
+    encoded: NDArray[np.float64],
+    blocks: Mapping[str, NDArray[np.intp]],
+    predictions: Predictions,
+    metric: str,
+    baseline: float,
+    shuffles: Sequence[NDArray[np.intp]],
+    threads: int,
+    name: str,
+) -> tuple[str, float, float]:
+    block, sign = blocks[name], 1 if HIGHER_IS_BETTER[metric] else -1
+    stacked = np.tile(encoded, (len(shuffles), 1))
+    stacked[:, block] = np.vstack([encoded[np.ix_(rows, block)] for rows in shuffles])
+    actual = np.tile(predictions.actual, len(shuffles))
+    shuffled = predict(estimator, stacked, actual, predictions.positive, threads, threshold=predictions.threshold)
+    losses = [sign * (baseline - score(part)[metric]) for part in _parts(shuffled, len(encoded))]
+    return name, float(np.mean(losses)), float(np.std(losses))
 
 
 def table(importances: Iterable[tuple[str, float, float]]) -> pd.DataFrame:

@@ -1,16 +1,21 @@
 """Bootstrap intervals: how far a metric might differ on another test split of the same size."""
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlops.training import parallel
 from mlops.training.metrics import Predictions, Scorer, scorer
 
 # The weights of a block take 2 MB as float64, so that a block and its results stay in the processor's cache.
 MOST_WEIGHTS = 250_000
+# So many of them are a piece of parallel work, of some tenths of a second.
+BLOCKS = 20
 
 
 class Interval(NamedTuple):
@@ -20,22 +25,52 @@ class Interval(NamedTuple):
     high: float
 
 
-def resampling_weights(rows: int, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """How often each of `rows` is drawn in each resample with replacement, in blocks of shape (b, rows).
+@dataclass(frozen=True)
+class Scoring:
+    """A function and its arguments that make a scorer, which cannot be sent to another process: each makes its own."""
+
+    make: Callable[..., Scorer]
+    arguments: tuple[Any, ...]
+
+    @cached_property
+    def score(self) -> Scorer:
+        """The scorer, made once."""
+        return self.make(*self.arguments)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the scorer."""
+        return {"make": self.make, "arguments": self.arguments}
+
+
+def resampling_weights(rows: int, resamples: int, seed: int, first: int = 0) -> Iterator[NDArray[np.float64]]:
+    """How often each of `rows` is drawn in each resample with replacement, from the `first` on, in blocks (b, rows).
 
     Resample i depends on `rows`, `seed` and i alone, whatever the blocks, so two models can be compared on the same
     resamples.
     """
     most = max(1, MOST_WEIGHTS // rows)
-    for start in range(0, resamples, most):
+    for start in range(first, resamples, most):
         block = range(start, min(start + most, resamples))
         samples = (np.random.default_rng([seed, number]).integers(rows, size=rows) for number in block)
         yield np.stack([np.bincount(sample, minlength=rows) for sample in samples]).astype(np.float64)
 
 
-def resampled(score: Scorer, rows: int, resamples: int, seed: int) -> dict[str, NDArray[np.float64]]:
-    """The values (`resamples`,) that `score` gives for each resample of `rows`, by name."""
-    blocks = [score(weights) for weights in resampling_weights(rows, resamples, seed)]
+def resampled(scoring: Scoring, rows: int, resamples: int, seed: int) -> dict[str, NDArray[np.float64]]:
+    """The values (`resamples`,) that a scorer gives for each resample of `rows`, by name.
+
+    On this machine they are computed one after the other: many rows take much memory for each that is computed at once.
+    """
+    size = BLOCKS * max(1, MOST_WEIGHTS // rows)
+    pieces = [(start, min(start + size, resamples)) for start in range(0, resamples, size)]
+    return _joined(list(parallel.each(_resamples, (scoring, rows, seed), pieces, 1, at_once=False)))
+
+
+def _resamples(scoring: Scoring, rows: int, seed: int, first: int, end: int) -> dict[str, NDArray[np.float64]]:
+    """The values of the resamples from the `first` to that before the `end`."""
+    return _joined([scoring.score(weights) for weights in resampling_weights(rows, end, seed, first)])
+
+
+def _joined(blocks: Sequence[dict[str, NDArray[np.float64]]]) -> dict[str, NDArray[np.float64]]:
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
@@ -52,7 +87,7 @@ def percentile_interval(values: NDArray[np.float64], confidence: float) -> Inter
 
 def bootstrap(predictions: Predictions, resamples: int, confidence: float, seed: int) -> dict[str, Interval]:
     """The percentile interval of every metric over resamples of the n rows."""
-    metrics = resampled(scorer(predictions), len(predictions.actual), resamples, seed)
+    metrics = resampled(Scoring(scorer, (predictions,)), len(predictions.actual), resamples, seed)
     return {name: percentile_interval(values, confidence) for name, values in metrics.items()}
 
 

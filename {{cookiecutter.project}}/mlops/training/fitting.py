@@ -130,19 +130,32 @@ def cross_validate(
     Raises:
         ParameterError: the estimator refuses its arguments or the data.
     """
+    classes = None if target.dtype == np.float64 else np.unique(target)
+    shared = (model, table, target, folds, positive, threads, classes, judge, balanced)
+    return parallel.each(_fold, shared, [(number,) for number in range(len(folds))], threads)
+
+
+def _fold(
+    model: "Pipeline",
+    table: pd.DataFrame,
+    target: NDArray[np.generic],
+    folds: Sequence[Fold | None],
+    positive: Label | None,
+    threads: int,
+    classes: NDArray[np.generic] | None,
+    judge: Callable[["Pipeline", pd.DataFrame, Predictions], Any] | None,
+    balanced: bool,
+    number: int,
+) -> Any:
     from sklearn.base import clone
 
-    classes = None if target.dtype == np.float64 else np.unique(target)
-
-    def piece(fold: Fold | None) -> Any:
-        if fold is None:
-            return fit(clone(model), table, target, threads, balanced)
-        train, test = fold
-        fitted = fit(clone(model), table, target, threads, balanced, train)
-        found = predict(fitted, table.iloc[test], target[test], positive, threads, classes)
-        return judge(fitted, table.iloc[test], found) if judge else score(found)
-
-    return parallel.each(piece, [(fold,) for fold in folds], threads)
+    fold = folds[number]
+    if fold is None:
+        return fit(clone(model), table, target, threads, balanced)
+    train, test = fold
+    fitted = fit(clone(model), table, target, threads, balanced, train)
+    found = predict(fitted, table.iloc[test], target[test], positive, threads, classes)
+    return judge(fitted, table.iloc[test], found) if judge else score(found)
 
 
 def fit(

@@ -139,8 +139,8 @@ def search(
 
     def on(train: Positions, test: Positions) -> Iterator[FoldScore]:
         rows = (*_encoded(encoder, table.iloc[train], target[train], table.iloc[test]), target[test])
-        items = [(number, one, *rows, positive, threads, classes, balanced) for number, one in enumerate(estimators)]
-        yield from parallel.each(_judged, items, threads)
+        shared = (*rows, positive, threads, classes, balanced)
+        yield from parallel.each(_candidate, shared, enumerate(estimators), threads)
 
     with threadpool_limits(threads):  # see mlops.training.fitting.cross_validate
         for fold in folds:
@@ -157,15 +157,10 @@ def _encoded(
     with refused(coder):
         # Not fit and then transform: a target encoder gives training rows what it learnt on other ones.
         inside = coder.fit_transform(train, target)
-    outside = coder.transform(test)
-    for matrix in (inside, outside):
-        matrix.flags.writeable = False  # an estimator that works in place would change them for all the others
-    return inside, target, outside
+    return inside, target, coder.transform(test)
 
 
-def _judged(
-    number: int,
-    estimator: "BaseEstimator",
+def _candidate(
     inside: Matrix,
     target: NDArray[np.generic],
     outside: Matrix,
@@ -174,9 +169,13 @@ def _judged(
     threads: int,
     classes: NDArray[np.generic] | None,
     balanced: bool,
+    number: int,
+    estimator: "BaseEstimator",
 ) -> FoldScore:
     from sklearn.base import clone
 
+    for matrix in (inside, outside):
+        matrix.flags.writeable = False  # an estimator that works in place would change them for all the others
     try:
         fitted = fit(clone(estimator), inside, target, threads, balanced)
     except ParameterError as error:
