@@ -78,7 +78,7 @@ def commit_of(clone: Path, name: str) -> str:
         StoreError: the template has none of that name.
     """
     for place in (name, f"origin/{name}"):
-        found = git.run("-C", str(clone), "rev-parse", "--verify", "--quiet", f"{place}^{{commit}}", default="").strip()
+        found = git.run("-C", str(clone), "rev-parse", "--verify", "--quiet", place + "^{commit}", default="").strip()
         if found and not name.startswith("-"):
             return found
     raise StoreError(f"the template has no tag, branch or commit {name}: see `git ls-remote --tags` of it")
