@@ -23,6 +23,9 @@ CODE = re.compile(r"`((?:mlops|stages|project|tests|docs|benchmarks)/[\w/]+\.\w+
 COMMAND = re.compile(r"python -m mlops ([a-z][^\n`#|&;>)\]\"]*)")
 PARAMETER = re.compile(rf"(?:`|-S '?)((?:{'|'.join(params.SECTIONS)})\.(?!py\b)[a-z_.]+)")
 YAML_BLOCK = re.compile(r"^ *```yaml\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+# A folder of someone's machine, as a terminal or a traceback prints it.
+MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:home|root|tmp|work|usr|Users|private|var)\b|[A-Z]:\\")
 BLOCKS = ("pre", "table", "tr", "li")
 
 
@@ -179,3 +182,31 @@ def test_parameters_that_pages_name_are_there_and_those_they_show_are_valid() ->
                 params.SECTIONS[section].model_validate(content[section])
 
     assert not wrong
+
+
+def test_pictures_that_pages_show_are_there_say_what_they_show_and_are_small() -> None:
+    pictures = module("pictures")
+    shown = {
+        ((TEMPLATE / page).parent / address).resolve(): words
+        for page, text in texts().items()
+        for words, address in IMAGE.findall(text)
+    }
+
+    assert set(shown) == set(pictures.PICTURES.iterdir())
+    assert all(len(words.split()) >= 5 for words in shown.values())
+    assert not [path.name for path in shown if path.stat().st_size > pictures.MOST_BYTES]
+
+
+def test_drawings_name_no_path_of_a_machine_and_load_nothing() -> None:
+    for path in module("pictures").PICTURES.glob("*.svg"):
+        svg = path.read_text(encoding="utf-8")
+        assert not MACHINE_PATH.findall(svg), path.name
+        assert not re.findall(r"<script|@import|href=|url\(", svg), path.name
+
+
+def test_the_drawing_of_the_pipeline_is_that_of_dvc_yaml() -> None:
+    pictures = module("pictures")
+
+    drawn = pictures.pipeline(pictures.PIPELINE.read_text(encoding="utf-8"))
+
+    assert (pictures.PICTURES / "pipeline.svg").read_bytes() == drawn.encode(), "run `python docs/pictures.py pipeline`"
