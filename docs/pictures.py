@@ -6,6 +6,7 @@ recording of its first minutes, and pages as Chromium shows them. So what they s
 
 import codecs
 import itertools
+import math
 import os
 import re
 import shutil
@@ -122,7 +123,7 @@ def pipeline(text: str) -> str:
     wide = 2 * MARGIN + len(bottom) * (WIDTH + GAP) - GAP
     left, right = f'x="{MARGIN}"', f'x="{MARGIN + 14}"'
     parts += [
-        f'<text class="in" {left} y="{high - 56}">read: files of yours; params.yaml as well</text>',
+        f'<text class="in" {left} y="{high - 56}">in grey: files of yours that it reads, besides params.yaml</text>',
         f'<circle class="dvc" cx="{MARGIN + 4}" cy="{high - 40}" r="3.5"/>',
         f'<text {right} y="{high - 36}">written, and kept by DVC</text>',
         f'<circle class="git" cx="{MARGIN + 4}" cy="{high - 20}" r="3.5"/>',
@@ -138,8 +139,8 @@ def pipeline(text: str) -> str:
 # ---- A recording of a terminal, as an animation that needs no script
 
 COLUMNS, ROWS, ADVANCE, HEIGHT = 104, 28, 8.4, 18  # characters, and pixels of one
-SPEED = 5  # the commands run so many times as fast as they did
-TYPING = 0.035  # seconds per character
+LONGEST = 60  # seconds of the whole: the commands run as many times as fast as that wants
+TYPING, PAUSE = 0.035, 0.4  # seconds for a character, and before the command runs
 ESCAPE = re.compile(r"\x1b\[([?\d;]*)([A-Za-z])|\x1b[()][A-Z0-9]|\x1b[=>]|[\x07\x08]|([\r\n])|([^\x1b\r\n\x07\x08]+)")
 UNFINISHED = re.compile(r"\x1b[\[?\d;]*$")
 COLOURS = ("#6e7681", "#ff7b72", "#7ee787", "#e3b341", "#79c0ff", "#d2a8ff", "#76e3ea", "#c9d1d9")
@@ -213,9 +214,12 @@ def run(command: str, folder: Path, env: Mapping[str, str]) -> list[tuple[float,
     start, chunks, rest = time.monotonic(), [], ""
     while True:
         try:
-            rest += decode(os.read(screen, 65536))
-        except OSError:  # the command has ended
+            printed = os.read(screen, 65536)
+        except OSError:  # how Linux says that the command has ended
             break
+        if not printed:
+            break
+        rest += decode(printed)
         whole = UNFINISHED.sub("", rest)
         chunks.append((time.monotonic() - start, whole))
         rest = rest[len(whole) :]
@@ -234,13 +238,15 @@ def typed(command: str, ready: float, start: float) -> Row:
 
 def recording(session: Sequence[tuple[str, float, Sequence[Row], float]]) -> str:
     """An animated SVG of commands, each with the seconds it took, its rows, and the seconds to read them for."""
-    ready, now = 0.0, 0.5
+    slow = sum(TYPING * len(command) + PAUSE + reading for command, _, _, reading in session)
+    speed = max(1, math.ceil(sum(took for _, took, _, _ in session) / (LONGEST - slow)))
+    ready, now = 0.0, 0.0
     rows: list[Row] = []
     for command, took, shown, reading in session:
         rows.append(typed(command, ready, now))
-        now += TYPING * len(command) + 0.4
-        rows += [Row(row.cells, [(now + moment / SPEED, width) for moment, width in row.grown]) for row in shown]
-        ready = now + took / SPEED
+        now += TYPING * len(command) + PAUSE
+        rows += [Row(row.cells, [(now + moment / speed, width) for moment, width in row.grown]) for row in shown]
+        ready = now + took / speed
         now = ready + reading
     rows.append(typed("", ready, now))
 
@@ -273,7 +279,7 @@ def recording(session: Sequence[tuple[str, float, Sequence[Row], float]]) -> str
         last_scroll=f"{scrolls[-1][1]:g}",
         last_cursor=",".join(f"{one:g}px" for one in cursors[-1][1:]),
         lines="\n".join(lines),
-        speed=SPEED,
+        speed=speed,
     )
 
 
