@@ -1,5 +1,6 @@
 # demo: see it · test: check it · docs: read about it · lint · lock: renew the lock files, and test
 # bench: measure it beside its peers (ONLY=serving for one)
+# pictures: renew those of the README
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 PROJECT := {{cookiecutter.project}}
@@ -14,7 +15,7 @@ export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
 
-.PHONY: demo test docs lint lock bench clean
+.PHONY: demo test docs pictures lint lock bench clean
 
 demo: .demo/ready
 	rm -rf demo/customer-churn demo/customer-churn-storage
@@ -28,6 +29,9 @@ docs: .venv/ready
 	$(BIN)/python docs/reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build # with --quiet it would not be strict
 	@echo 'read site/index.html; with search: $(BIN)/python -m http.server --directory site'
+
+pictures: .venv/ready
+	$(BIN)/python docs/pictures.py # needs Chromium, and a few minutes
 
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -23,6 +23,9 @@ CODE = re.compile(r"`((?:mlops|stages|project|tests|docs|benchmarks)/[\w/]+\.\w+
 COMMAND = re.compile(r"python -m mlops ([a-z][^\n`#|&;>)\]\"]*)")
 PARAMETER = re.compile(rf"(?:`|-S '?)((?:{'|'.join(params.SECTIONS)})\.(?!py\b)[a-z_.]+)")
 YAML_BLOCK = re.compile(r"^ *```yaml\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+# A folder of someone's machine, as a terminal or a traceback prints it.
+MACHINE_PATH = re.compile(r"(?<![\w.~-])/(?:home|root|tmp|work|usr|Users|private|var)\b|[A-Z]:\\")
 BLOCKS = ("pre", "table", "tr", "li")
 
 
@@ -189,3 +192,50 @@ def test_parameters_that_pages_name_are_there_and_those_they_show_are_valid() ->
                 params.SECTIONS[section].model_validate(content[section])
 
     assert not wrong
+
+
+def test_pictures_that_pages_show_are_there_say_what_they_show_and_are_small() -> None:
+    pictures = module("pictures")
+    shown = {
+        ((TEMPLATE / page).parent / address).resolve(): words
+        for page, text in texts().items()
+        if not page.startswith(PROJECT)  # a project has no picture, but an example of how to show one
+        for words, address in IMAGE.findall(text)
+    }
+
+    assert set(shown) == set(pictures.PICTURES.iterdir())
+    assert all(len(words) >= 20 for words in shown.values())
+    assert not [path.name for path in shown if path.stat().st_size > pictures.MOST_BYTES]
+
+
+def test_drawings_name_no_path_of_a_machine_and_load_nothing() -> None:
+    for path in module("pictures").PICTURES.glob("*.svg"):
+        svg = path.read_text(encoding="utf-8")
+        assert not MACHINE_PATH.findall(svg), path.name
+        assert not re.findall(r"<script|@import|href=|url\(", svg), path.name
+
+
+def test_the_drawing_of_the_pipeline_is_that_of_dvc_yaml() -> None:
+    pictures = module("pictures")
+
+    drawn = pictures.pipeline(pictures.PIPELINE.read_text(encoding="utf-8"))
+
+    assert (pictures.PICTURES / "pipeline.svg").read_bytes() == drawn.encode(), "run `python docs/pictures.py pipeline`"
+
+
+def test_the_recording_shows_a_line_as_it_grows_and_no_bar_that_was_erased() -> None:
+    pictures = module("pictures")
+    bar = "\x1b[?25l\x1b[2K\x1b[31m10%\x1b[0m\r\x1b[2K\x1b[31m50%\x1b[0m\r\n\x1b[1A\x1b[2K"
+    chunks = [(0.0, "[1/2] data .. "), (2.0, f"1.0 s\r\n{bar}"), (3.0, "\x1b[32mdone\x1b[0m <here>\r\n")]
+
+    first, second, _ = pictures.terminal(chunks)
+    svg = pictures.recording([("make", 3.0, [first, second], 1.0)])
+
+    assert first.grown == [(0.0, 14), (2.0, 19)]
+    assert second.grown == [(3.0, 4), (3.0, 11)]
+    assert re.findall(r"<text[^>]*>(.*)</text>", svg) == [
+        '<tspan class="c2">$</tspan> <tspan class="b">make</tspan>',
+        "[1/2] data .. 1.0 s",
+        '<tspan class="c2">done</tspan> &lt;here&gt;',
+        '<tspan class="c2">$</tspan>',
+    ]
