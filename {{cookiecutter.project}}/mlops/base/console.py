@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import typer
 
-from mlops.base import environment
 from mlops.base.errors import MEMORY, ProjectError
 
 T = TypeVar("T")
@@ -55,8 +54,11 @@ def run(command: Callable[..., None] | typer.Typer) -> None:
         if place := _own_line(error):
             said = " ".join(str(error).split()) or "no message"
             sys.exit(f"Error: {place} fails with {type(error).__name__}: {said}; correct it there{_way_back()}")
-        if isinstance(error, ImportError) and (said := environment.unusable(error)):
-            sys.exit(f"Error: {said}")
+        if isinstance(error, ImportError):
+            from mlops.base import environment
+
+            if said := environment.unusable(error):
+                sys.exit(f"Error: {said}")
         if isinstance(error, OSError) and error.errno in UNUSABLE:
             sys.exit(
                 f"Error: {error.filename or 'a file'} could not be used: {error.strerror}; free or unlock its place"

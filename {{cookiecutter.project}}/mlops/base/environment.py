@@ -147,8 +147,9 @@ def unusable(error: ImportError) -> str:
     said = f"{error.name} is missing" if isinstance(error, ModuleNotFoundError) and name else str(error)
     again = "" if isinstance(error, ModuleNotFoundError) else "; if it has them already, make it anew"
     return (
-        f"a package cannot be imported ({said}), so {sys.executable} is not the environment of requirements.txt: activate "
-        f"the project's environment (`source .venv/bin/activate`), or bring this one up to date (`{install()}`){again}"
+        f"a package cannot be imported ({said}), so {sys.executable} is not the environment of requirements.txt: "
+        f"activate the project's environment (`source .venv/bin/activate`), or bring this one up to date "
+        f"(`{install()}`){again}"
     )
 
 

@@ -330,9 +330,10 @@ def only_missing(data: Collection[str]) -> dict[str, list[str]]:
         here = {file.relative_to(folder).as_posix(): file for file in paths.files_of(folder)}
         read += sum(file.stat().st_size for file in here.values())
         gone = [name for name in wanted if name not in here]
-        if gone and set(here) <= set(wanted) and read <= MOST_SUSPECTED:
-            if all(cache.md5(file) == wanted[name] for name, file in here.items()):
-                found[path] = gone
+        if not gone or not set(here) <= set(wanted) or read > MOST_SUSPECTED:
+            continue
+        if all(cache.md5(file) == wanted[name] for name, file in here.items()):
+            found[path] = gone
     return found
 
 
@@ -415,8 +416,8 @@ def _folder(name: str, place: str, folder: Path) -> Iterator[Finding | Remote]:
             said = f"{place} is not there: its drive is not mounted, or its folder was moved"
             yield Finding("DVC remote", "fault", said, f"dvc remote modify {name} url PATH")
         else:
-            said = f"{place} is not there: it is new, and the first `dvc push` makes it, or it was deleted or not mounted"
-            yield Finding("DVC remote", "unknown", said)
+            said = "it is new, and the first `dvc push` makes it, or it was deleted or not mounted"
+            yield Finding("DVC remote", "unknown", f"{place} is not there: {said}")
             yield Remote(name, place, lambda wanted: set())
         return
     try:
