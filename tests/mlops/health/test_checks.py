@@ -162,6 +162,18 @@ def test_broken_settings_are_faults_that_name_the_place(project: Project) -> Non
     assert told[1].command.endswith(" dvc.yaml")
 
 
+def test_a_column_of_events_that_the_file_lacks_is_a_fault_of_the_settings(project: Project) -> None:
+    project.write("data/events/orders.csv", "key,at,amount\n1,2026-01-01,2.5\n")
+    aggregates = [{"function": "sum", "column": "amont", "windows": [30]}]
+    orders = {"file": "data/events/orders.csv", "entity": "key", "time": "at", "aggregates": aggregates}
+    project.write("params.yaml", {"features": {"time": "at", "tables": {"orders": orders}}})
+
+    [finding] = bad(settings.check)
+
+    assert "lacks the column amont, which params.yaml names below features.tables.orders" in finding.sentence
+    assert "did you mean amount?" in finding.sentence
+
+
 # ---- DVC
 
 

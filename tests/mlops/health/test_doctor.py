@@ -136,6 +136,7 @@ def test_the_exit_code_is_3_for_faults_and_0_for_warnings(project: Project) -> N
     assert "warning  Git          no branch is checked out" in warned.output
     assert "0 faults, 1 warning" in warned.output
     assert faulty.output.startswith("fault    registry     mlflow.db is damaged")
+    assert run("doctor", "--fix").output.startswith("nothing was mended: what is named here, only a person can mend")
     assert "$ mv mlflow.db mlflow.db.broken && python -m mlops sync" in faulty.output
 
 

@@ -407,7 +407,8 @@ def to_do(facts: Mapping[str, Any]) -> list[dict[str, str]]:
         steps.append(("dvc push", f"{counted(facts['unpushed']['objects'], 'object')} on this machine alone"))
     if tracked.get("unpushed"):
         steps.append(("git push", f"{counted(tracked['unpushed'], 'commit')} on this machine alone"))
-    if known["available"] and model.get("passed") and model["enforced"] and model["committed"] and not model["version"]:
+    recorded = model.get("version") or production.get("lost")  # what brings back the log records the result as well
+    if known["available"] and model.get("passed") and model["enforced"] and model["committed"] and not recorded:
         steps.append(("python -m mlops sync", "the committed result is not registered"))
     if not model.get("failed") and not production.get("lost") and not production.get("logged"):
         steps += _promotion(facts)
