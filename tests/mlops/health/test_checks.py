@@ -164,7 +164,7 @@ def test_broken_settings_are_faults_that_name_the_place(project: Project) -> Non
 
 def test_a_column_of_events_that_the_file_lacks_is_a_fault_of_the_settings(project: Project) -> None:
     project.write("data/events/orders.csv", "key,at,amount\n1,2026-01-01,2.5\n")
-    aggregates = [{"function": "sum", "column": "amont", "windows": [30]}]
+    aggregates = [{"function": "sum", "column": "amont", "days": [30]}]
     orders = {"file": "data/events/orders.csv", "entity": "key", "time": "at", "aggregates": aggregates}
     project.write("params.yaml", {"features": {"time": "at", "tables": {"orders": orders}}})
 
@@ -172,6 +172,8 @@ def test_a_column_of_events_that_the_file_lacks_is_a_fault_of_the_settings(proje
 
     assert "lacks the column amont, which params.yaml names below features.tables.orders" in finding.sentence
     assert "did you mean amount?" in finding.sentence
+    project.write("data/events/orders.csv", "key,at,amont\n1,2026-01-01,2.5\n")
+    assert bad(settings.check) == []
 
 
 # ---- DVC

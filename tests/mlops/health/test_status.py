@@ -8,6 +8,7 @@ import time
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -138,6 +139,16 @@ def test_the_screen_fits_on_a_terminal_when_much_goes_on() -> None:
         ),
     ):
         assert words in re.sub(r"\s+", " ", shown), shown
+
+
+def test_a_wide_terminal_is_used_and_a_narrow_one_has_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True))
+    for columns, room in (("200", 200), ("40", 80)):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert screen.room() == (room, True)
+    lines = screen.text(facts(), 200)
+    assert 80 < max(map(len, lines)) <= 200
+    assert not any("…" in line.replace('"…"', "") for line in lines)
 
 
 def test_what_to_do_next_comes_in_its_order_and_each_command_once() -> None:
@@ -518,7 +529,7 @@ def test_an_alias_that_was_moved_outside_of_the_log_is_told_without_the_words_of
     assert status.gather(now())["production"]["reason"] == "why 3"
     monkeypatch.setattr(stored, "read", lambda uri, name: ([version("1")], [promotion("3")]))
     assert commands(status.gather(now()))[0] == bad(stored.check)[0].command == "export MLFLOW_TRACKING_URI=…"
-    assert "which is not in this registry: set the address of the team's" in bad(stored.check)[0].sentence
+    assert "which is not in this registry (another registry has other numbers): set" in bad(stored.check)[0].sentence
 
 
 def test_a_registry_that_is_gone_is_told_by_the_copy_of_its_log_in_git(project: Project) -> None:

@@ -25,9 +25,9 @@ TAG = "entry"
 FIELDS = ("when", "action", "who", "from", "to", "reason", "model_digest", "previous", "hash")
 # What to do if the log names a version that the registry does not have, as in a clone with a registry of its own.
 UNKNOWN = (
-    "which is not in this registry: set the address of the team's (tracking.uri in params.yaml, or "
-    "MLFLOW_TRACKING_URI); or check out the commit that made it, `dvc pull`, `python -m mlops sync`, go back with "
-    "`git switch - && dvc checkout`, and `python -m mlops audit restore`"
+    "which is not in this registry (another registry has other numbers): set the address of the team's (tracking.uri "
+    "in params.yaml, or MLFLOW_TRACKING_URI); or check out the commit that made it, `dvc pull`, `python -m mlops "
+    "sync`, go back with `git switch - && dvc checkout`, and `python -m mlops audit restore`"
 )
 CHANGES = ("promote", "rollback")  # actions that change which version is in production
 
