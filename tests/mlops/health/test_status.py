@@ -480,7 +480,7 @@ def test_a_clone_whose_remote_is_not_there_is_told_to_name_it(project: Project) 
     told = status.gather(now())
 
     first, *others = commands(told)
-    assert first == "dvc remote modify storage url PATH && dvc pull"
+    assert first == "dvc remote modify --local storage url PATH && dvc pull"
     assert "nor is the remote storage" in told["next"][0]["why"]
     assert "dvc push" not in others
     assert "the remote storage of DVC is not there" in line_of(told, "Git, DVC")

@@ -378,8 +378,8 @@ def to_do(facts: Mapping[str, Any]) -> list[dict[str, str]]:
     steps += _absent(stale, facts["unpushed"])
     if number := production.get("lost"):
         steps.append((stored.BACK, f"the registry here lacks what Git has: version {number} is in production"))
-    elif (number := production.get("logged")) and stored.is_unknown(known.get("versions", []), known["entries"]):
-        steps.append((stored.OTHER, f"version {number} is in production, {stored.UNKNOWN}"))
+    elif (number := production.get("logged")) and (why := stored.unknown(known["versions"], known["entries"])):
+        steps.append((stored.OTHER, f"by the log, {why}"))
     elif number:
         steps.append(("python -m mlops audit verify", f"the log says that version {number} is in production"))
     other = elsewhere(facts)
@@ -445,7 +445,7 @@ def _absent(stale: Mapping[str, Any], kept: Mapping[str, Any]) -> list[tuple[str
         return steps
     why, command = f"not here: {', '.join(absent[:3])}", f"dvc {'pull' if stale['pull'] else 'checkout'}"
     if stale["pull"] and kept.get("there") is False:
-        command = f"dvc remote modify {kept['remote']} url PATH && dvc pull"
+        command = f"dvc remote modify --local {kept['remote']} url PATH && dvc pull"
         why += f"; nor is the remote {kept['remote']} ({kept['place']})"
     elif stale["pull"] and kept.get("why", "").startswith(NO_REMOTE):
         command, why = "dvc remote add --default storage PATH-OR-URL && dvc pull", f"{why}; {NO_REMOTE}"

@@ -23,7 +23,7 @@ from mlops.registry.registry import CHAMPION, MODEL_DIGEST, TAKEN_BACK, Version
 
 MOST_PAGES = 50
 BACK = "python -m mlops sync && python -m mlops audit restore"  # what only Git has
-OTHER, UNKNOWN = f"export {tracking.VARIABLE}=…", audit.UNKNOWN
+OTHER = f"export {tracking.VARIABLE}=…"  # the registry that has what the log names
 # What MLflow's own reading of versions leaves out, too.
 VERSIONS = (
     "SELECT version, creation_time, run_id, source FROM model_versions WHERE name = :name "
@@ -59,10 +59,10 @@ def moved(versions: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> st
     return next((str(each["to"]) for each in last if champion.get(MODEL_DIGEST) != each["model_digest"]), "")
 
 
-def is_unknown(versions: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> bool:
-    """Whether the version that the log names last as the one in production is not in this registry at all."""
-    last = audit.changes(entries)[-1:]
-    return bool(last) and last[0]["model_digest"] not in {each.get(MODEL_DIGEST) for each in versions}
+def unknown(versions: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> str:
+    """What to do if the version that the log names last is not in this registry at all; "" if it is."""
+    known = {each.get(MODEL_DIGEST) for each in versions}
+    return next((audit.unknown(each) for each in audit.changes(entries)[-1:] if each[MODEL_DIGEST] not in known), "")
 
 
 def lost(entries: Sequence[Entry]) -> Entry | None:
@@ -85,10 +85,11 @@ def check(now: datetime) -> Iterator[Finding]:
         yield Finding(tracking.SUBJECT, "fault", said, f"{first}{BACK}")
     elif number := moved([each.as_dict() for each in found], entries):
         alias = next((f"version {each.number}" for each in found if CHAMPION in each.aliases), "no version")
-        said = f"the alias {CHAMPION} is at {alias}, and the log says that version {number} is in production"
-        if is_unknown([each.as_dict() for each in found], entries):
-            yield Finding(tracking.SUBJECT, "fault", f"{said}, {UNKNOWN}", OTHER)
+        said = f"the alias {CHAMPION} is at {alias}, and the log says that "
+        if why := unknown([each.as_dict() for each in found], entries):
+            yield Finding(tracking.SUBJECT, "fault", f"{said}{why}", OTHER)
         else:
+            said += f"version {number} is in production"
             yield Finding(tracking.SUBJECT, "fault", said, "python -m mlops audit verify")
 
 

@@ -23,8 +23,7 @@ def verify(as_json: AsJson = False) -> None:
     found += [sentence] if (sentence := audit.difference(copy, entries)) else []
     live, logged = registry.in_production(versions), audit.in_production(entries, versions)
     if (last := audit.changes(entries)[-1:]) and not logged:
-        commit = f" (commit {last[0]['commit'][:8]})" if last[0].get("commit") else ""
-        found.append(f"the log says that version {last[0]['to']}{commit} is in production, {audit.UNKNOWN}")
+        found.append(f"the log says that {audit.unknown(last[0])}")
     elif live != logged:
         numbers = [version.number if version else "none" for version in (live, logged)]
         found.append("version {} is in production, but the log says {}".format(*numbers))
@@ -59,4 +58,4 @@ def restore(dry_run: DryRun = False) -> None:
     what = f"version {live.number}" if live else "no version here"
     typer.echo(f"restored entries: {len(added)}{' (not yet)' if dry_run else ''}; {what} {verb} in production")
     if not live and (last := audit.changes(audit.mirrored())[-1:]):
-        typer.echo(f"the log names version {last[0]['to']}, {audit.UNKNOWN}")
+        typer.echo(f"the log says that {audit.unknown(last[0])}")
