@@ -4,17 +4,18 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 try:
     import typer
     from typer.core import TyperCommand, TyperGroup
-except ModuleNotFoundError:  # this is not the environment of the project
+except ImportError as missing:  # this is not the environment of the project
     from mlops.base import environment
 
     environment.require()
-    raise
+    sys.exit(f"Error: {environment.unusable(missing)}")
 
 from mlops.base import console
 

@@ -162,6 +162,20 @@ def test_broken_settings_are_faults_that_name_the_place(project: Project) -> Non
     assert told[1].command.endswith(" dvc.yaml")
 
 
+def test_a_column_of_events_that_the_file_lacks_is_a_fault_of_the_settings(project: Project) -> None:
+    project.write("data/events/orders.csv", "key,at,amount\n1,2026-01-01,2.5\n")
+    aggregates = [{"function": "sum", "column": "amont", "days": [30]}]
+    orders = {"file": "data/events/orders.csv", "entity": "key", "time": "at", "aggregates": aggregates}
+    project.write("params.yaml", {"features": {"time": "at", "tables": {"orders": orders}}})
+
+    [finding] = bad(settings.check)
+
+    assert "lacks the column amont, which params.yaml names below features.tables.orders" in finding.sentence
+    assert "did you mean amount?" in finding.sentence
+    project.write("data/events/orders.csv", "key,at,amont\n1,2026-01-01,2.5\n")
+    assert bad(settings.check) == []
+
+
 # ---- DVC
 
 
@@ -181,7 +195,19 @@ def test_a_remote_that_is_gone_missing_or_not_named_is_told(project: Project, tm
     [finding] = bad(storage.check_remote)
     assert (finding.state, finding.sentence[:18]) == ("warning", "there is no remote")
     config.write_text("[core\n")
-    assert [one.state for one in bad(storage.check)] == ["fault"]
+    assert [(one.state, one.command.split()[-1]) for one in bad(storage.check)] == [("fault", ".dvc/config")]
+    config.write_text(text)
+    project.write(".dvc/config.local", "[core]\n    nonsense = 1\n")
+    assert [one.command.split()[-1] for one in bad(storage.check)] == [".dvc/config.local"]
+
+
+def test_a_folder_of_a_remote_that_is_not_there_may_be_new_or_deleted(project: Project) -> None:
+    remove(project.storage)
+
+    remote, *_ = found(storage.check_remote)
+
+    assert remote.state == "unknown"
+    assert remote.sentence.endswith("it is new, and the first `dvc push` makes it, or it was deleted or not mounted")
 
 
 def test_data_that_was_not_pushed_is_a_warning(project: Project) -> None:
@@ -223,6 +249,59 @@ def test_a_damaged_object_of_the_cache_is_replaced_and_the_work_tree_stays(proje
     assert "the copy of data/raw in DVC's cache is damaged" in finding.sentence
     assert (place.read_bytes(), (raw / "a.csv").read_bytes()) == (whole, here)
     assert bad(storage.check) == []
+
+
+@pytest.mark.parametrize("kind", ["another size", "unprotected", "checked out"])
+def test_damage_of_a_large_object_is_found_before_dvc_is_asked(
+    project: Project, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(storage, "SMALL", 0)  # so that every object is a large one
+    raw = project.path / "data" / "raw"
+    text, place = (raw / "a.csv").read_text(), cache.path_of(cache.md5(raw / "a.csv"))
+    known = {"md5": cache.md5(raw), "hash": "md5", "path": "raw", "size": len(text)}
+    project.write("data/raw.dvc", {"outs": [known]})
+    place.write_text(f"{text}abc" if kind == "another size" else text.replace("Y", "y"))
+    for one in (place, cache.path_of(cache.md5(raw))):
+        one.chmod(0o644 if kind == "unprotected" and one == place else 0o444)
+    if kind == "checked out":
+        remove(raw)
+
+    [finding] = bad(storage.check)
+
+    assert finding.sentence.startswith("the copy of data/raw in DVC's cache is damaged")
+    if kind == "checked out":
+        with pytest.raises(StoreError, match="damaged"):  # nor is it by a repair that was planned before
+            storage._checkout(["data/raw"])
+        assert not raw.exists()
+
+
+def test_what_dvc_itself_removes_from_its_cache_is_told(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    def status(seconds: float) -> list[str]:
+        cache.path_of(cache.md5(project.path / "data" / "raw" / "a.csv")).unlink()
+        return []
+
+    monkeypatch.setattr(storage, "stale", status)
+
+    [finding] = bad(storage.check)
+
+    assert (finding.state, finding.command) == ("fault", "dvc pull data/raw")
+
+
+def test_a_file_that_is_only_gone_from_a_folder_of_data_comes_back_and_is_no_change(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "stale", lambda seconds: ["data/raw.dvc", "look"])
+    (project.path / "data" / "raw" / "a.csv").unlink()
+
+    [finding] = bad(storage.check)
+
+    assert finding.sentence.startswith("a.csv of data/raw is not here, and nothing else of it has changed")
+    assert "dvc add data/raw && dvc repro" in finding.sentence
+    project.shell(finding.command)
+    assert (project.path / "data" / "raw" / "a.csv").read_text() == "key,churn\n1,Yes\n"
+    (project.path / "data" / "raw" / "a.csv").unlink()
+    project.write("data/raw/b.csv", "key,churn\n2,No\n")
+    assert [one.command for one in bad(storage.check)] == ["dvc add data/raw && dvc repro"]
 
 
 def test_locks_of_dead_processes_go_and_those_of_living_ones_stay(project: Project) -> None:
@@ -401,6 +480,9 @@ def test_edits_of_the_machinery_are_named_file_by_file_and_line_ends_are_none(pr
         ("warning", None),
     ]
     assert told[2].figures == {"added": ["base/mine.py"]}
+    assert told[2].command == "mv mlops/base/mine.py project/"  # Git does not know it
+    project.git("add", "--all")
+    assert bad(machinery.check)[2].command == "git mv mlops/base/mine.py project/"
     for finding in told[:2]:
         project.shell(finding.command)
     assert [one.figures for one in bad(machinery.check)] == [{"added": ["base/mine.py"]}]

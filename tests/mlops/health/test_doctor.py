@@ -1,6 +1,9 @@
 """The command `doctor`: exit codes, repairs, servers, and that no secret is ever printed."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +17,7 @@ from typing import Any
 
 import pytest
 from mlops.__main__ import app
+from mlops.base import environment
 from mlops.health import credentials, doctor, probes, storage, tracking
 from typer.testing import CliRunner, Result
 
@@ -132,6 +136,7 @@ def test_the_exit_code_is_3_for_faults_and_0_for_warnings(project: Project) -> N
     assert "warning  Git          no branch is checked out" in warned.output
     assert "0 faults, 1 warning" in warned.output
     assert faulty.output.startswith("fault    registry     mlflow.db is damaged")
+    assert run("doctor", "--fix").output.startswith("nothing was mended: what is named here, only a person can mend")
     assert "$ mv mlflow.db mlflow.db.broken && python -m mlops sync" in faulty.output
 
 
@@ -140,6 +145,32 @@ def test_outside_of_a_project_it_says_where_to_run_it(tmp_path: Path, monkeypatc
 
     for command in ("doctor", "status"):
         assert "run this in the project's folder" in str(run(command).exception)
+
+
+@pytest.mark.parametrize(
+    ("package", "how", "command", "words"),
+    [
+        ("tqdm", "raise ModuleNotFoundError('no tqdm', name='tqdm')", "doctor", "tqdm is missing"),
+        ("tqdm", "raise ModuleNotFoundError('no tqdm', name='tqdm')", "status", "tqdm is missing"),
+        ("pydantic", "", "doctor", "cannot import name"),
+        ("typer", "", "doctor", "typer.core is missing"),
+    ],
+)
+def test_a_package_that_is_missing_or_broken_is_one_sentence_with_the_command_that_installs_it(
+    project: Project, tmp_path: Path, package: str, how: str, command: str, words: str
+) -> None:
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / f"{package}.py").write_text(f"{how}\n")
+    places = (tmp_path / "packages", environment.LOCK.parent)
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
+
+    done = subprocess.run([sys.executable, "-m", "mlops", command], env=environ, capture_output=True, text=True)
+
+    [sentence] = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert sentence.startswith("Error: a package cannot be imported")
+    assert words in sentence
+    assert environment.install() in sentence
 
 
 def test_a_check_that_fails_or_hangs_costs_the_others_nothing(

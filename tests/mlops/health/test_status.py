@@ -6,15 +6,18 @@ import re
 import shutil
 import time
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from mlops.__main__ import app
 from mlops.base import files, pages
-from mlops.health import routes, screen, status
+from mlops.health import routes, screen, status, storage
 from mlops.health import versions as stored
+from mlops.history import cache
 from mlops.registry import audit, ledger, registry
 from mlops.retraining.journal import Journal
 from mlops.serving import routing, state
@@ -125,6 +128,7 @@ def test_the_screen_fits_on_a_terminal_when_much_goes_on() -> None:
             "commit aaaaaaaa",
             "9 days ago, by Ada Lovelace",
             "0.7296 (0.7012 to 0.7581)",
+            "baseline 0.5000",
             "0.7155 on the newest delivery",
         ),
         *(
@@ -135,6 +139,16 @@ def test_the_screen_fits_on_a_terminal_when_much_goes_on() -> None:
         ),
     ):
         assert words in re.sub(r"\s+", " ", shown), shown
+
+
+def test_a_wide_terminal_is_used_and_a_narrow_one_has_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True))
+    for columns, room in (("200", 200), ("40", 80)):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert screen.room() == (room, True)
+    lines = screen.text(facts(), 200)
+    assert 80 < max(map(len, lines)) <= 200
+    assert not any("…" in line.replace('"…"', "") for line in lines)
 
 
 def test_what_to_do_next_comes_in_its_order_and_each_command_once() -> None:
@@ -155,7 +169,6 @@ def test_what_to_do_next_comes_in_its_order_and_each_command_once() -> None:
 @pytest.mark.parametrize(
     ("changed", "first"),
     [
-        ({"git": {"conflicts": ["dvc.lock"]}}, "python -m mlops resolve"),
         ({"incidents": {"open": []}, "stale": {"absent": ["data/raw"], "pull": True}}, "dvc pull"),
         ({"incidents": {"open": []}, "stale": {"never": True}}, "dvc repro"),
         ({"incidents": {"open": []}, "stale": {"stages": []}}, "python -m mlops retrain"),
@@ -272,7 +285,11 @@ def test_a_project_without_any_result_and_without_a_registry_is_shown(
     assert [one["command"] for one in told["next"]][:4] == [
         *("python -m mlops retrain", "dvc repro", "git merge retrain/a", "git add --all && git commit")
     ]
-    assert fits(CliRunner().invoke(app, ["status"]).stdout.splitlines())
+    lines = CliRunner().invoke(app, ["status"]).stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)  # this is no terminal
+    monkeypatch.setenv("COLUMNS", "200")
+    assert max(map(len, CliRunner().invoke(app, ["status"]).stdout.splitlines())) > 80
 
 
 def line_of(told: dict[str, Any], label: str) -> str:
@@ -315,15 +332,172 @@ def test_a_model_that_the_gate_refused_is_looked_at_and_nothing_is_proposed_for_
 
 
 @pytest.mark.parametrize(
-    ("running", "ran", "words"),
+    ("running", "ran", "answering", "words"),
     [
-        (True, True, "running here, no canary"),
-        (False, True, "none runs here, no canary"),
-        (False, False, "none has run here, no canary"),
+        (True, True, "3", "running here: version 3 answers, no canary"),
+        (True, True, "", "running here, no canary"),
+        (False, True, "3", "none runs here, no canary"),
+        (False, False, "", "none has run here, no canary"),
     ],
 )
-def test_a_server_without_a_canary_runs_ran_or_never_ran(running: bool, ran: bool, words: str) -> None:
-    assert line_of(facts(canary={"route": None, "running": running, "ran": ran}), "Server") == words
+def test_a_server_without_a_canary_runs_ran_or_never_ran(running: bool, ran: bool, answering: str, words: str) -> None:
+    told = facts(canary={"route": None, "running": running, "ran": ran, "answering": answering})
+
+    assert line_of(told, "Server") == words
+
+
+CALM: dict[str, Any] = {
+    "incidents": {"open": []},
+    "drift": {"alarm": False, "retraining": False},
+    "stale": {"stages": []},
+    "retraining": {"outcome": None},
+    "git": {"changed": 0, "unpushed": 0},
+    "unpushed": {"objects": 0},
+    "model": {"version": "4", "days": 3.0, "digest": "d4"},
+    "production": {"model_digest": "d3"},
+    "canary": {"route": None},
+    "registry": {"approval": "off"},
+}
+REVERT = "git revert --no-edit cccccccc && dvc checkout"
+
+
+def calm(server: dict[str, str] | None = None, **changed: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a project in which version 4 is checked out and waits for nothing, some of them changed."""
+    told = facts(**{name: {**CALM.get(name, {}), **changed.get(name, {})} for name in {**CALM, **changed}})
+    told["server"] = server or {"url": "", "option": ""}
+    return {**told, "next": status.to_do(told)}
+
+
+def test_a_version_that_was_rolled_back_is_reverted_and_not_promoted() -> None:
+    [newest] = calm()["registry"]["versions"]
+    back = "rolled back on 2026-11-28 by Ada (more errors)"
+    known = {"versions": [{**newest, "rolled_back": back}]}
+    told = calm(registry=known, model={"rolled_back": back, "revert": REVERT}, incidents={"open": OPEN[:1]})
+
+    assert commands(calm()) == ['python -m mlops promote 4 --reason "…"']
+    assert commands(told) == [REVERT, "python -m mlops monitor history"]
+    assert back in told["next"][0]["why"]
+    assert told["next"][1]["why"] == "Retraining is recommended (by the model here, not by version 3)"
+    assert line_of(told, "Model here").startswith(f"gate passed, version 4 ({back})")
+    assert line_of(told, "Incidents").endswith("of the model here, not of version 3)")
+    assert commands(calm(registry=known, model={"version": "3", "digest": "d3"})) == []  # it was reverted
+
+
+@pytest.mark.parametrize(
+    ("action", "stage", "words"),
+    [
+        ("reject", "candidate", "rolled back on 2026-11-20 by Ada (more errors)"),
+        ("", "rejected", "rolled back by its canary"),
+        ("", "candidate", ""),
+    ],
+)
+def test_the_log_or_the_stage_says_that_a_canary_rolled_a_version_back(action: str, stage: str, words: str) -> None:
+    candidate = version("4", "challenger")
+    candidate = replace(candidate, tags={**candidate.tags, registry.STAGE: stage})
+    reason = "version 4 was rolled back, more errors"
+    entry = {**promotion("4"), "action": action, "to": "3", "reason": reason, "number": 2}
+
+    assert status._rolled_back([promotion("3"), entry] if action else [], candidate) == words
+
+
+URL = {"url": "https://models.invalid", "option": ""}
+TRIED = {"mode": "canary", "described": ROUTE, "since": "", "requests": 0, "waits_for": "", "challenger": "4"}
+
+
+@pytest.mark.parametrize(
+    ("server", "changed", "command"),
+    [
+        (None, {"canary": {"route": TRIED, "running": True}}, "python -m mlops serving status"),
+        (None, {"canary": {"route": TRIED, "running": False}}, "python -m mlops serve"),
+        (URL, {"canary": {"route": TRIED, "running": True}}, "python -m mlops deliver"),
+        (URL, {}, "python -m mlops deliver"),
+        ({**URL, "option": " --url a"}, {}, "python -m mlops deliver --url a"),
+        (
+            URL,
+            {"model": {"version": "3", "digest": "d3"}},
+            'python -m mlops serving route canary --challenger 4 --reason "…"',
+        ),
+    ],
+)
+def test_where_a_server_tries_versions_none_is_promoted_past_it(
+    server: dict[str, str] | None, changed: dict[str, Any], command: str
+) -> None:
+    assert commands(calm(server, **changed)) == [command]
+
+
+def test_a_server_that_is_configured_and_does_not_answer_is_the_first_to_look_at() -> None:
+    told = {**calm(URL), "canary": {"available": False, "why": "https://models.invalid cannot be reached"}}
+    first = status.to_do(told)[0]
+
+    assert (first["command"], "cannot be reached" in first["why"]) == ("python -m mlops serving status", True)
+    told["canary"]["why"] = f"{routes.KEY} is not set"
+    assert status.to_do(told)[0]["command"] == f"export {routes.KEY}=…"
+
+
+@pytest.mark.parametrize(
+    ("git", "expected"),
+    [
+        ({"conflicts": ["dvc.lock"], "changed": 3}, ["python -m mlops resolve"]),
+        ({"marks": {"dvc.lock": "python -m mlops resolve"}, "changed": 3}, ["python -m mlops resolve"]),
+        ({"begun": [{"what": "a merge", "command": "git merge --continue"}], "changed": 3}, ["git merge --continue"]),
+    ],
+)
+def test_nothing_is_committed_before_a_merge_is_resolved(git: dict[str, Any], expected: list[str]) -> None:
+    assert commands(calm(git=git, registry={"versions": []})) == expected
+
+
+def test_merge_marks_in_dvc_lock_are_resolved_and_nothing_else_is_proposed(project: Project) -> None:
+    project.write("dvc.lock", "<<<<<<< HEAD\na\n=======\nb\n>>>>>>> other\n")
+
+    assert commands(status.gather(now())) == ["python -m mlops resolve"]
+
+
+def test_files_that_are_only_gone_or_damaged_are_not_recorded_as_a_loss(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = project.path / "data" / "raw" / "a.csv"
+    text, place = file.read_text(), cache.path_of(cache.md5(file))
+    file.unlink()
+    monkeypatch.setattr(storage, "stale", lambda seconds: ["data/raw.dvc", "look"])
+    gone = status.gather(now())
+    place.write_text("key,churn\n1,No\n")
+    monkeypatch.setattr(storage, "stale", lambda seconds: place.unlink())  # as DVC does
+    broken = status.gather(now())
+
+    assert gone["next"][0]["command"] == "dvc checkout data/raw"
+    assert "(if that was meant: `dvc add data/raw && dvc repro`)" in gone["next"][0]["why"]
+    assert line_of(gone, "Pipeline").startswith("gone: data/raw/a.csv")
+    assert broken["next"][0] == {"command": "python -m mlops doctor", "why": "damaged in DVC's cache: data/raw"}
+    assert place.is_file()
+    assert text != place.read_text()
+
+
+def test_a_clone_whose_remote_is_not_there_is_told_to_name_it(project: Project) -> None:
+    for folder in (project.storage, project.path / ".dvc" / "cache", project.path / "data" / "raw"):
+        remove(folder)
+    cache.folder.cache_clear()
+
+    told = status.gather(now())
+
+    first, *others = commands(told)
+    assert first == "dvc remote modify --local storage url PATH && dvc pull"
+    assert "nor is the remote storage" in told["next"][0]["why"]
+    assert "dvc push" not in others
+    assert "the remote storage of DVC is not there" in line_of(told, "Git, DVC")
+
+
+def test_a_model_that_passed_earlier_and_is_refused_now_is_said_to_be_the_same() -> None:
+    refused = calm(model={"version": "1", "passed": False, "failed": ["behaviour"]})
+
+    words = "gate FAILED (behaviour), the same model is version 1, which passed with an earlier result"
+    assert line_of(refused, "Model here").startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.82, "0.8200"), (0.7975, "0.7975"), (12.5, "12.50"), (12345.6, "12,346"), (None, "–")]
+)
+def test_figures_have_four_digits(value: float | None, words: str) -> None:
+    assert screen._number(value) == words
 
 
 def version(number: str, *aliases: str) -> registry.Version:
@@ -353,12 +527,22 @@ def test_an_alias_that_was_moved_outside_of_the_log_is_told_without_the_words_of
     monkeypatch.setattr(stored, "read", lambda uri, name: ([version("3", "champion")], [promotion("3")]))
     assert bad(stored.check) == []
     assert status.gather(now())["production"]["reason"] == "why 3"
+    monkeypatch.setattr(stored, "read", lambda uri, name: ([version("1")], [promotion("3")]))
+    assert commands(status.gather(now()))[0] == bad(stored.check)[0].command == "export MLFLOW_TRACKING_URI=…"
+    assert "which is not in this registry (another registry has other numbers): set" in bad(stored.check)[0].sentence
 
 
 def test_a_registry_that_is_gone_is_told_by_the_copy_of_its_log_in_git(project: Project) -> None:
     remove(project.path / "mlflow.db")
     assert bad(stored.check) == []
     audit.write_copy([promotion("3")])
+    out = {"path": "models/model.joblib", "md5": "0" * 32}
+    project.write("dvc.yaml", {"stages": {"train": {"cmd": "true", "outs": ["models/model.joblib"]}}})
+    project.write("dvc.lock", {"schema": "2.0", "stages": {"train": {"cmd": "true", "outs": [out]}}})
+    back = "python -m mlops sync && python -m mlops audit restore"
+    assert commands(status.gather(now()))[:2] == ["dvc pull", back]
+    assert bad(stored.check)[0].command == f"dvc pull && {back}"
+    project.git("checkout", "--quiet", "HEAD", "--", "dvc.yaml", "dvc.lock")
 
     told = status.gather(now())
     [finding] = bad(stored.check)

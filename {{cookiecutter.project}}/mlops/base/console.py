@@ -51,6 +51,11 @@ def run(command: Callable[..., None] | typer.Typer) -> None:
     except Exception as error:
         if said := fault(error):
             sys.exit(f"Error: {said}{_way_back()}")
+        if isinstance(error, ImportError):
+            from mlops.base import environment
+
+            if said := environment.unusable(error):
+                sys.exit(f"Error: {said}")
         if isinstance(error, OSError) and error.errno in UNUSABLE:
             sys.exit(
                 f"Error: {error.filename or 'a file'} could not be used: {error.strerror}; free or unlock its place"

@@ -139,5 +139,19 @@ def require(only: Collection[str] = ()) -> None:
         )
 
 
+def unusable(error: ImportError) -> str:
+    """What to do about a package that cannot be imported, in a sentence; "" if the project's own code lacks a name."""
+    name = (error.name or "").partition(".")[0]
+    if name in {"mlops", "stages", "project"}:
+        return ""
+    said = f"{error.name} is missing" if isinstance(error, ModuleNotFoundError) and name else str(error)
+    again = "" if isinstance(error, ModuleNotFoundError) else "; if it has them already, make it anew"
+    return (
+        f"a package cannot be imported ({said}), so {sys.executable} is not the environment of requirements.txt: "
+        f"activate the project's environment (`source .venv/bin/activate`), or bring this one up to date "
+        f"(`{install()}`){again}"
+    )
+
+
 if __name__ == "__main__":
     require()

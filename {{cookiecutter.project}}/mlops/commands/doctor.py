@@ -51,6 +51,8 @@ def doctor(
     else:
         for one, why in done:
             typer.echo(f"not repaired: {why}" if why else f"repaired: {one.repair.done}" if one.repair else "")
+        if fix and not done and not planned and (faults or warnings):
+            typer.echo("nothing was mended: what is named here, only a person can mend, by the commands below")
         for what in planned:
             typer.echo(f"would {what}")
         typer.echo("\n".join(line for finding in told for line in _lines(finding)))

@@ -38,4 +38,5 @@ def status(
     if as_json:
         console.print_json(facts)
         return
-    typer.echo("\n".join(screen.text(facts)))
+    width, is_terminal = screen.room()
+    typer.echo("\n".join(screen.text(facts, width, cut=is_terminal)))

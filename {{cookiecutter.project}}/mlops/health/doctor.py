@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from mlops.base import environment
 from mlops.base.errors import ProjectError
 from mlops.health import (
     credentials,
@@ -78,6 +79,8 @@ def _failed(name: str, error: Exception) -> list[Finding]:
         return [Finding(name, "unknown", "no answer within the time that a look may take")]
     if isinstance(error, ProjectError):
         return [Finding(name, "unknown", str(error))]
+    if isinstance(error, ImportError) and (said := environment.unusable(error)):
+        return [Finding(name, "unknown", said, environment.install())]
     reason = error.strerror if isinstance(error, OSError) and error.strerror else f"failed with {type(error).__name__}"
     return [Finding(name, "unknown", f"could not be looked at: {reason}")]
 

@@ -1,6 +1,7 @@
 """Is `mlops/` what the template generated? An upgrade replaces it, and a local edit would be lost or in conflict."""
 
 import hashlib
+import shlex
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -49,7 +50,9 @@ def check(now: datetime) -> Iterator[Finding]:
         yield Finding(SUBJECT, "warning", said, _original(name, wanted[name]), figures={"file": name})
     if added:
         said = f"not of the template: {named([(FOLDER / name).as_posix() for name in added])}"
-        moved = f"git mv {FOLDER / added[0]} project/"
+        first = shlex.quote((FOLDER / added[0]).as_posix())
+        known = git.run("ls-files", "--", (FOLDER / added[0]).as_posix(), default="").strip()
+        moved = f"{'git mv' if known else 'mv'} {first} project/"
         yield Finding(SUBJECT, "warning", said, moved, figures={"added": added})
     if not (missing or edited or added):
         yield Finding(SUBJECT, "fine", f"version {version}, {len(wanted)} files as generated")

@@ -78,7 +78,7 @@ def _unlock(lock: Path) -> None:
 
 def _unfinished(where: Path) -> Iterator[Finding]:
     conflicts = sorted({line.partition("\t")[2] for line in git.run("ls-files", "--unmerged").splitlines()})
-    begun = [UNFINISHED[name] for name in UNFINISHED if (where / name).exists()][:1]
+    begun = unfinished(where)
     if conflicts:
         said = f"{begun[0][0] if begun else 'a merge'} stopped at conflicts in {named(conflicts)}"
         yield Finding(SUBJECT, "fault", said, "python -m mlops resolve", figures={"conflicts": conflicts})
@@ -86,8 +86,21 @@ def _unfinished(where: Path) -> Iterator[Finding]:
         yield Finding(SUBJECT, "warning", f"{what} is not finished", command)
 
 
+def unfinished(where: Path) -> list[tuple[str, str]]:
+    """What is begun in the repository `where` (its folder .git) and the command that goes on with it, if anything."""
+    return [UNFINISHED[name] for name in UNFINISHED if (where / name).exists()][:1]
+
+
 def _marks() -> Iterator[Finding]:
-    """Merge marks in files that programs read; a conflict that is still open is told of already."""
+    for path, command in marked():
+        yield Finding(SUBJECT, "fault", f"{path} has the marks of a merge in it, so nothing can read it", command)
+
+
+def marked() -> Iterator[tuple[Path, str]]:
+    """The files that programs read and that have merge marks, each with the command that mends it.
+
+    A conflict that is still open for Git is not among them.
+    """
     unmerged = {entry.partition("\t")[2] for entry in git.run("ls-files", "--unmerged", "-z", default="").split("\0")}
     data = [Path(name) for name in git.run("ls-files", "-z", "--", "*.dvc", default="").split("\0") if name]
     read = (paths.LOCK, paths.REGISTRATION, paths.PIPELINE, paths.SCHEMA, params.FILE, paths.AUDIT, *data)
@@ -98,8 +111,7 @@ def _marks() -> Iterator[Finding]:
             own = path in (paths.PIPELINE, paths.SCHEMA, params.FILE)
             resolved = "python -m mlops resolve" if path == paths.LOCK or path in data else "dvc repro"
             command = f"{EDIT} {path}" if own else resolved
-            command = f"git checkout HEAD~1 -- {path}" if path == paths.AUDIT else command
-            yield Finding(SUBJECT, "fault", f"{path} has the marks of a merge in it, so nothing can read it", command)
+            yield path, f"git checkout HEAD~1 -- {path}" if path == paths.AUDIT else command
 
 
 def _head() -> Iterator[Finding]:

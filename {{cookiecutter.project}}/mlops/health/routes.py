@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mlops.base.errors import StoreError
-from mlops.serving import routing, state
+from mlops.serving import routing, state, versions
 from mlops.serving.client import Client, RefusedError
 
 KEY, URL = "MLOPS_ADMIN_KEY", "MLOPS_SERVER_URL"
@@ -38,8 +38,15 @@ def on_disk(folder: Path) -> dict[str, Any] | None:
         return None
     at = datetime.fromtimestamp(changes[0].at, UTC).isoformat(timespec="seconds") if changes else ""
     who = {"who": changes[0].who, "reason": changes[0].reason} if changes else {"who": "", "reason": ""}
-    told = {"mode": route.mode, "described": routing.described(route), "since": at, **who, "requests": served}
-    return {**told, "waits_for": "", "from": str(path)}
+    described = routing.described(route, answering(folder))
+    told = {"mode": route.mode, "challenger": route.challenger, "described": described, "since": at, **who}
+    return {**told, "requests": served, "waits_for": "", "from": str(path)}
+
+
+def answering(folder: Path) -> str:
+    """The number of the version that the server in `folder` has as its champion; "" if its state does not say so."""
+    served = versions.read(folder)
+    return served.champion.number if served and served.champion else ""
 
 
 def of_server(url: str, environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
@@ -55,7 +62,8 @@ def of_server(url: str, environ: Mapping[str, str] = os.environ) -> dict[str, An
             found = server.request("GET", PLACE)
         changed = (found["changed"] or [{"at": "", "who": "", "reason": ""}])[0]
         requests = sum(sum(each.values()) for each in found["requests"].values())
-        told = {"mode": found["route"]["mode"], "described": found["described"], "since": changed["at"][:19]}
+        told = {"mode": found["route"]["mode"], "challenger": str(found["route"].get("challenger", ""))}
+        told |= {"described": found["described"], "since": changed["at"][:19]}
     except (RefusedError, ValueError) as error:
         raise StoreError(str(error)) from None
     except (KeyError, TypeError, AttributeError):

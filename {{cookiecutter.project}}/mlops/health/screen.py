@@ -1,11 +1,16 @@
-"""The status as words: one short line a fact, for a terminal of 80 columns and for the page."""
+"""The status as words: one short line a fact, for a terminal and for the page."""
 
+import os
+import shutil
+import sys
 import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from mlops.base.errors import counted
 from mlops.health.finding import named
+from mlops.health.status import elsewhere
+from mlops.monitoring.incidents import DRIFT
 
 Facts = Mapping[str, Any]
 WIDTH, HEIGHT, LABEL = 80, 24, 13  # columns and lines of a terminal
@@ -20,7 +25,7 @@ def lines_of(facts: Facts) -> list[tuple[str, str, str]]:
         "In production": (facts["production"], _production),
         "Performance": (facts["performance"], lambda found: _performance(found, whose, late)),
         "Drift": (facts["drift"], lambda found: _drift(found, whose, late)),
-        "Incidents": (facts["incidents"], _incidents),
+        "Incidents": (facts["incidents"], lambda found: _incidents(found, whose.removesuffix(": "))),
         "Server": (facts["canary"], _canary),
         "Retraining": (facts["retraining"], _retraining),
         "Pipeline": (facts["stale"], _stale),
@@ -36,32 +41,40 @@ def lines_of(facts: Facts) -> list[tuple[str, str, str]]:
     return told
 
 
-def text(facts: Facts) -> list[str]:
-    """The whole screen, at most 80 columns wide and 24 lines high."""
+def room() -> tuple[int, bool]:
+    """The columns of standard output, 80 at least, and whether it is a terminal, on which long words are cut."""
+    if sys.stdout.isatty():
+        return max(WIDTH, shutil.get_terminal_size((WIDTH, HEIGHT)).columns), True
+    columns = os.environ.get("COLUMNS", "")
+    return max(WIDTH, int(columns) if columns.isdigit() else 0), False
+
+
+def text(facts: Facts, width: int = WIDTH, *, cut: bool = True) -> list[str]:
+    """The whole screen, at most `width` columns wide and, if it is `cut`, 24 lines high."""
     tracked = facts["git"]
     at = f", {tracked['branch'] or 'no branch'} {tracked['commit'][:8]}" if tracked["available"] else ""
-    shown = [f"{facts['project']}{at}, {facts['at'][:16].replace('T', ' ')} UTC"[:WIDTH], ""]
+    shown = [f"{facts['project']}{at}, {facts['at'][:16].replace('T', ' ')} UTC"[:width], ""]
     for label, words, _ in lines_of(facts):
-        shown += _wrapped(f"{label:<{LABEL}} ", words)
+        shown += _wrapped(f"{label:<{LABEL}} ", words, width, MOST_LINES if cut else None)
     shown.append("")
     steps = facts["next"]
     if not steps:
         shown.append("Next: nothing, all is as it should be")
-    room = HEIGHT - len(shown)
-    most = len(steps) if len(steps) <= min(room, MOST_STEPS) else min(room - 1, MOST_STEPS)
+    free = HEIGHT - len(shown)
+    most = len(steps) if len(steps) <= min(free, MOST_STEPS) or not cut else min(free - 1, MOST_STEPS)
     for number, step in enumerate(steps[:most], 1):
         head = "Next" if number == 1 else ""
-        shown += _wrapped(f"{head:<5}{number}. ", f"{step['command']} – {step['why']}", 1)
+        shown += _wrapped(f"{head:<5}{number}. ", f"{step['command']} – {step['why']}", width, 1 if cut else None)
     if len(steps) > most:
         shown.append(f"     and {len(steps) - most} more (--json has all)")
     return shown
 
 
-def _wrapped(head: str, words: str, most: int = MOST_LINES) -> list[str]:
+def _wrapped(head: str, words: str, width: int, most: int | None) -> list[str]:
     plain = " ".join(words.split())
     return textwrap.wrap(
         plain,
-        WIDTH,
+        width,
         initial_indent=head,
         subsequent_indent=" " * len(head),
         max_lines=most,
@@ -100,11 +113,8 @@ def _production(found: Facts) -> tuple[str, str]:
 
 def _whose(facts: Facts) -> str:
     """Whose the results are, if the model here is not the one in production; it comes first, since a line is cut."""
-    production, here = facts["production"], facts["model"]
-    known, own = production.get("model_digest"), here.get("digest")
-    if not known or not own or known == own:
-        return ""
-    return f"of the model here, not of version {production['version']}: "
+    number = elsewhere(facts)
+    return f"of the model here, not of version {number}: " if number else ""
 
 
 def _performance(found: Facts, whose: str, late: bool) -> tuple[str, str]:
@@ -128,7 +138,10 @@ def _performance(found: Facts, whose: str, late: bool) -> tuple[str, str]:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    if value is None:
+        return "–"
+    # Four digits, also where the last ones are zeros.
+    return f"{value:#.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _drift(found: Facts, whose: str, late: bool) -> tuple[str, str]:
@@ -140,12 +153,14 @@ def _drift(found: Facts, whose: str, late: bool) -> tuple[str, str]:
     return told, "bad" if found["alarm"] else "good"
 
 
-def _incidents(found: Facts) -> tuple[str, str]:
+def _incidents(found: Facts, whose: str) -> tuple[str, str]:
     if not found["open"]:
         return "none open", "good"
-    several = [
-        f"{one['title']} ({one['level']}{', told ' + one['told'][:10] if one['told'] else ''})" for one in found["open"]
-    ]
+    several = []
+    for one in found["open"]:
+        told = f", told {one['told'][:10]}" if one["told"] else ""
+        of = f", {whose}" if whose and one["name"] == DRIFT else ""
+        several.append(f"{one['title']} ({one['level']}{told}{of})")
     return "; ".join(several), "bad"
 
 
@@ -153,7 +168,8 @@ def _canary(found: Facts) -> tuple[str, str]:
     route = found["route"]
     if route is None:
         if found["running"]:
-            return "running here, no canary", ""
+            version = f": version {found['answering']} answers" if found.get("answering") else ""
+            return f"running here{version}, no canary", ""
         return f"none {'runs' if found['ran'] else 'has run'} here, no canary", ""
     since = f" since {route['since'][:16].replace('T', ' ')}" if route["since"] else ""
     asked = f", {counted(route['requests'], 'request')}" if route["requests"] else ""
@@ -180,6 +196,11 @@ def _stale(found: Facts) -> tuple[str, str]:
     if found["never"]:
         return "has not run yet", "bad"
     absent = f"not here: {named(found['absent'], 3)}" if found["absent"] else ""
+    if found.get("damaged"):
+        return f"damaged in DVC's cache: {named(found['damaged'], 3)}{'; ' + absent if absent else ''}", "bad"
+    if lacking := found.get("lacking"):
+        gone = [f"{path}/{name}" for path, names in lacking.items() for name in names]
+        return f"gone: {named(gone, 3)}; what depends on it waits for that{'; ' + absent if absent else ''}", "bad"
     if not found["stages"]:
         return absent or "nothing has changed since the results were made", "bad" if absent else "good"
     return f"stale: {', '.join(found['stages'])}{'; ' + absent if absent else ''}", "bad"
@@ -188,6 +209,9 @@ def _stale(found: Facts) -> tuple[str, str]:
 def _model(found: Facts) -> tuple[str, str]:
     gate = "gate passed" if found["passed"] else f"gate FAILED ({', '.join(found['failed'][:3])})"
     version = f"version {found['version']}" if found["version"] else "not registered"
+    if found["version"] and not found["passed"]:
+        version = f"the same model is version {found['version']}, which passed with an earlier result"
+    version += f" ({found['rolled_back']})" if found.get("rolled_back") else ""
     age = f", made {ago(found['days'])}" if found["days"] is not None else ", in no commit yet"
     limit = f" (limit {found['oldest_days']:g} days)" if found["oldest_days"] else ""
     return f"{gate}, {version}{age}{limit}", "good" if found["passed"] else "bad"
@@ -203,5 +227,7 @@ def _pushed(found: Facts, kept: Facts) -> tuple[str, str]:
         told.append("whether the data is pushed is not known")
     else:
         told.append(f"{counted(kept['objects'], 'object')} of data not pushed" if kept["objects"] else "data pushed")
-    open_ends = found["changed"] or found["unpushed"] or kept.get("objects")
+        if kept.get("there") is False:
+            told[-1:] = [*([told[-1]] if kept["objects"] else []), f"the remote {kept['remote']} of DVC is not there"]
+    open_ends = found["changed"] or found["unpushed"] or kept.get("objects") or kept.get("there") is False
     return ", ".join(told), "bad" if open_ends else "good"

@@ -5,22 +5,27 @@ Each part is gathered by itself. What cannot be reached is not available, with t
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mlops.alerting import alerts
-from mlops.base import files, params
+from mlops.base import environment, files, params
 from mlops.base.errors import ProjectError, StoreError, counted
-from mlops.health import probes, processes, routes, storage
+from mlops.health import probes, processes, repository, routes, storage
 from mlops.health import versions as stored
-from mlops.history import drift_reports, git, paths, revisions
+from mlops.health.finding import named
+from mlops.history import cache, drift_reports, git, paths, revisions
 from mlops.monitoring import incidents
 from mlops.monitoring.incidents import Level
 from mlops.registry import audit, backend, registry
+from mlops.registry.ledger import Entry
+from mlops.registry.registry import Version
 from mlops.retraining import journal
+from mlops.rollout import canary, release
 from mlops.serving.versions import SERVED
 
 Facts = dict[str, Any]
@@ -30,13 +35,15 @@ STATUS = ("--no-optional-locks", "status", "--porcelain", "--untracked-files=nor
 DEADLINE = 12.0  # seconds for all parts together
 TITLES = {"retraining": "Retraining failed"}
 STATUS_SECONDS = 10.0  # for `dvc status`
+NO_REMOTE = "DVC has no remote"
 
 
 def gather(now: datetime, url: str = "") -> Facts:
     """All facts by part; a part that is not available is `{"available": False, "why": a sentence}`.
 
-    `url` is the address of a model server that is to be asked.
+    `url` is the address of a model server that is to be asked, instead of the one in the environment.
     """
+    server = {"url": url or os.environ.get(routes.URL, ""), "option": f" --url {shlex.quote(url)}" if url else ""}
     jobs: dict[str, Callable[[], Facts]] = {
         "registry": _registry,
         "stale": _stale,
@@ -44,7 +51,7 @@ def gather(now: datetime, url: str = "") -> Facts:
         "performance": _performance,
         "drift": partial(_drift, now),
         "incidents": _incidents,
-        "canary": partial(_canary, url),
+        "canary": partial(_canary, server["url"]),
         "retraining": partial(_retraining, now),
         "unpushed": _unpushed,
     }
@@ -52,7 +59,7 @@ def gather(now: datetime, url: str = "") -> Facts:
     found["production"] = _told(_tried(partial(_production, found["registry"], now)))
     found["model"] = _told(_tried(partial(_model, found["registry"], now)))
     name = _told(_tried(lambda: {"name": params.load(params.Register).name})).get("name") or Path.cwd().name
-    facts = {"project": name, "at": now.isoformat(timespec="seconds"), **found}
+    facts = {"project": name, "at": now.isoformat(timespec="seconds"), "server": server, **found}
     return {**facts, "next": to_do(facts)}
 
 
@@ -68,6 +75,8 @@ def _told(found: Facts | Exception) -> Facts:
         return {"available": False, "why": "no answer in time"}
     if isinstance(found, ProjectError):
         return {"available": False, "why": str(found)}
+    if isinstance(found, ImportError) and (said := environment.unusable(found)):
+        return {"available": False, "why": said}
     if isinstance(found, Exception):
         return {"available": False, "why": f"it failed with {type(found).__name__}"}
     return {"available": True, **found}
@@ -104,11 +113,14 @@ def _git() -> Facts:
     conflicts = sorted({line.partition("\t")[2] for line in unmerged})
     branch = git.run("branch", "--show-current", default="").strip()
     remotes = git.run("remote", default="").split()
+    begun = repository.unfinished(Path(git.run("rev-parse", "--absolute-git-dir").strip()))
     return {
         "commit": commit,
         "branch": branch,
         "changed": len(changed),
         "conflicts": conflicts,
+        "marks": {path.as_posix(): command for path, command in repository.marked()},
+        "begun": [{"what": what, "command": command} for what, command in begun],
         "unpushed": int(ahead) if ahead else None,
         "remote": remotes[0] if remotes else "",
     }
@@ -120,9 +132,20 @@ def _registry() -> Facts:
     address = backend.address(tracked.uri)
     versions, entries = stored.read(tracked.uri, settings.name)
     approved = {each.number: bool(audit.approvals(entries, each)) for each in versions}
-    told = [{**each.as_dict(), "approved": approved[each.number]} for each in versions]
+    told = [
+        {**each.as_dict(), "approved": approved[each.number], "rolled_back": _rolled_back(entries, each)}
+        for each in versions
+    ]
     place = storage.without_secrets(address)
     return {"versions": told, "entries": entries, "approval": settings.approval, "store": place}
+
+
+def _rolled_back(entries: Sequence[Entry], version: Version) -> str:
+    """When, by whom and why a version was rolled back, if nobody has promoted it since; else ""."""
+    if last := release.taken_back(entries, version):
+        reason = str(last["reason"]).removeprefix(canary.ROLLED_BACK.format(version.number))
+        return f"rolled back on {last['when'][:10]} by {last['who'].partition(' <')[0]} ({reason})"
+    return "rolled back by its canary" if version.tags.get(registry.STAGE) == "rejected" else ""
 
 
 def _production(known: Facts, now: datetime) -> Facts:
@@ -163,16 +186,19 @@ def _model(known: Facts, now: datetime) -> Facts:
     asked = ("log", "--format=%ct", f"-S{digest}", "HEAD", "--", paths.REGISTRATION.as_posix())
     times = git.run(*asked, default="").split() if digest else []
     age = (now.timestamp() - int(times[-1])) / SECONDS_A_DAY if times else None
-    number = None
-    if known["available"]:
-        number = next((one["version"] for one in known["versions"] if one.get("model_digest") == digest), None)
+    same = [one for one in known.get("versions", []) if one.get("model_digest") == digest]
+    own: Mapping[str, Any] = same[0] if same else {}
+    commit = own.get("commit", "")
+    parents = git.run("rev-list", "--parents", "--max-count=1", commit, default="").split()[1:] if commit else []
     settings = params.load(params.Retrain)
     return {
         "digest": digest,
         "passed": passed,
         "failed": failed,
         "committed": bool(digest) and digest in committed,
-        "version": number,
+        "version": own.get("version"),
+        "rolled_back": own.get("rolled_back", ""),
+        "revert": f"git revert --no-edit {'-m 1 ' if len(parents) > 1 else ''}{commit[:8]} && dvc checkout",
         "days": age,
         "oldest_days": settings.oldest_days,
         "enforced": params.load(params.Register).mode == "enforce",
@@ -262,12 +288,12 @@ def _incidents() -> Facts:
 
 def _canary(url: str) -> Facts:
     """The route of the server that is asked, else of the state on disk."""
-    url = url or os.environ.get(routes.URL, "")
     if url:
-        return {"route": routes.of_server(url), "running": True, "ran": True}
+        return {"route": routes.of_server(url), "running": True, "ran": True, "answering": ""}
     folder = Path(params.load(params.Serving).folder)
     running = bool(processes.at_work(Path(), "mlops", "serve")) if folder.is_dir() else False
-    return {"route": routes.on_disk(folder), "running": running, "ran": (folder / SERVED).is_file()}
+    told = {"route": routes.on_disk(folder), "running": running, "ran": (folder / SERVED).is_file()}
+    return {**told, "answering": routes.answering(folder)}
 
 
 def _retraining(now: datetime) -> Facts:
@@ -295,9 +321,10 @@ def _stale() -> Facts:
     """The stages that are not what the pipeline gives; without DVC at work, by code and parameters alone."""
     if not paths.LOCK.is_file():
         return {"stages": [], "never": True, "incoming": False, "absent": [], "pull": False}
-    note = ""
+    note, damaged = "", []
     try:
-        stages = storage.stale(STATUS_SECONDS)
+        damaged = sorted(set(storage.damaged().values()))  # DVC would remove some of it without a word
+        stages = revisions.find("").stale() if damaged else storage.stale(STATUS_SECONDS)
     except StoreError as error:
         stages, note = revisions.find("").stale(), str(error)
     incoming = paths.INCOMING.as_posix()
@@ -308,22 +335,31 @@ def _stale() -> Facts:
     )
     absent = storage.absent()
     pull = bool(absent) and any(path in storage.missing() for path in absent)
-    return {"stages": stages, "never": False, "incoming": newer, "absent": absent, "pull": pull, "note": note}
+    data = [name.removesuffix(".dvc") for name in stages if name.endswith(".dvc")]
+    told = {"stages": stages, "never": False, "incoming": newer, "absent": absent, "pull": pull, "note": note}
+    return {**told, "damaged": damaged, "lacking": storage.only_missing(data), "record": storage.recorded(data)}
 
 
 def _unpushed() -> Facts:
-    """How many objects the remote lacks; only a folder is looked at, since another one takes seconds to be asked."""
+    """How many objects are here and not in the remote; only a folder is looked at: others take seconds to be asked."""
     settings = storage.config()
     name = settings.get("core", {}).get("remote")
     if not name:
-        raise StoreError("DVC has no remote: `dvc remote add --default storage PATH-OR-URL`")
+        raise StoreError(f"{NO_REMOTE}: `dvc remote add --default storage PATH-OR-URL`")
     url = str(settings.get("remote", {}).get(name, {}).get("url", ""))
     if "://" in url:
         raise StoreError("a remote elsewhere is asked by `python -m mlops doctor`")
     folder = Path(url)
-    wanted = {one for several in storage.objects().values() for one in several}
-    absent = [one for one in wanted if not (folder / storage.key(one)).is_file()]
-    return {"objects": len(absent), "there": folder.is_dir()}
+    here = {one for several in storage.objects().values() for one in several if cache.path_of(one).is_file()}
+    absent = [one for one in here if not (folder / storage.key(one)).is_file()]
+    return {"objects": len(absent), "there": folder.is_dir(), "remote": name, "place": url}
+
+
+def elsewhere(facts: Mapping[str, Any]) -> str:
+    """The version in production, if the model that is checked out, whose results are here, is another one; else ""."""
+    production, here = facts["production"], facts["model"]
+    known, own = production.get("model_digest"), here.get("digest")
+    return str(production["version"]) if known and own and known != own else ""
 
 
 def to_do(facts: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -333,22 +369,29 @@ def to_do(facts: Mapping[str, Any]) -> list[dict[str, str]]:
     known, tracked, again = facts["registry"], facts["git"], facts["retraining"]
     if conflicts := tracked.get("conflicts"):
         steps.append(("python -m mlops resolve", f"in conflict: {', '.join(conflicts[:3])}"))
+    for name, command in (tracked.get("marks") or {}).items():
+        steps.append((command, f"{name} has the marks of a merge in it"))
+    in_conflict = bool(steps)
+    steps += _server(facts)
+    if in_conflict:  # nothing else can be known, and a commit would keep the marks
+        return _each_once(steps)
+    steps += _absent(stale, facts["unpushed"])
     if number := production.get("lost"):
         steps.append((stored.BACK, f"the registry here lacks what Git has: version {number} is in production"))
-    elif number := production.get("logged"):
+    elif (number := production.get("logged")) and (why := stored.unknown(known["versions"], known["entries"])):
+        steps.append((stored.OTHER, f"by the log, {why}"))
+    elif number:
         steps.append(("python -m mlops audit verify", f"the log says that version {number} is in production"))
+    other = elsewhere(facts)
+    if other and model.get("rolled_back"):
+        why = f"version {model['version']}, which is here, was {model['rolled_back']}: revert it, or make a better one"
+        steps.append((model["revert"], why))
     for one in facts["incidents"].get("open", []):
-        again_now = one["name"] == "retraining" or (one["name"] == incidents.DRIFT and drift.get("retraining"))
-        steps.append((f"python -m mlops {'retrain' if again_now else 'monitor history'}", one["title"]))
-    if absent := stale.get("absent"):
-        steps.append((f"dvc {'pull' if stale['pull'] else 'checkout'}", f"not here: {', '.join(absent[:3])}"))
-    if stale.get("never"):
-        steps.append(("dvc repro", "the pipeline has not run yet"))
-    elif stages := stale.get("stages"):
-        data = [name for name in stages if name.endswith(".dvc")]
-        add = f"dvc add {' '.join(name.removesuffix('.dvc') for name in data)} && " if data else ""
-        why = "the newest delivery was not watched yet" if stale["incoming"] else f"stale: {', '.join(stages[:4])}"
-        steps.append((f"{add}dvc repro", why))
+        of_drift = one["name"] == incidents.DRIFT
+        again_now = one["name"] == "retraining" or (of_drift and drift.get("retraining"))
+        why = f"{one['title']} (by the model here, not by version {other})" if of_drift and other else one["title"]
+        steps.append((f"python -m mlops {'retrain' if again_now else 'monitor history'}", why))
+    steps += _pipeline(stale)
     if model.get("failed") and not stale.get("stages"):
         why = f"the gate refused the model here ({', '.join(model['failed'][:3])}): mend it, or the rule"
         steps.append(("less reports/model_card.md", why))
@@ -356,36 +399,99 @@ def to_do(facts: Mapping[str, Any]) -> list[dict[str, str]]:
         steps.append(("python -m mlops retrain", again["awaited"] or f"it stopped after {again['step']}"))
     elif again.get("outcome") == "proposed" and again["branch"] and not again["merged"]:
         steps.append((f"git merge {again['branch']}", "the last retraining proposes it"))
-    if tracked.get("changed"):
+    if begun := tracked.get("begun"):
+        steps.append((begun[0]["command"], f"{begun[0]['what']} is not finished"))
+    elif tracked.get("changed"):
         steps.append(("git add --all && git commit", f"{counted(tracked['changed'], 'change')} not committed"))
     if facts["unpushed"].get("objects"):
         steps.append(("dvc push", f"{counted(facts['unpushed']['objects'], 'object')} on this machine alone"))
     if tracked.get("unpushed"):
         steps.append(("git push", f"{counted(tracked['unpushed'], 'commit')} on this machine alone"))
-    if known["available"] and model.get("passed") and model["enforced"] and model["committed"] and not model["version"]:
+    recorded = model.get("version") or production.get("lost")  # what brings back the log records the result as well
+    if known["available"] and model.get("passed") and model["enforced"] and model["committed"] and not recorded:
         steps.append(("python -m mlops sync", "the committed result is not registered"))
     if not model.get("failed") and not production.get("lost") and not production.get("logged"):
-        steps += _promotion(known, production)
+        steps += _promotion(facts)
     if model.get("oldest_days") and (model["days"] or 0) > model["oldest_days"]:
         steps.append(("python -m mlops retrain", f"the model is {model['days']:.0f} days old"))
     elif not steps and drift.get("retraining"):
         steps.append(("python -m mlops retrain", drift["verdict"]))
     if missing := [name for name in ("registry", "git") if not facts[name]["available"]]:
         steps.append(("python -m mlops doctor", f"not available: {', '.join(missing)}"))
+    return _each_once(steps)
+
+
+def _each_once(steps: list[tuple[str, str]]) -> list[dict[str, str]]:
     several = dict(reversed(steps))  # of one command, the first reason
     return [{"command": command, "why": several[command]} for command in dict(steps)]
 
 
-def _promotion(known: Mapping[str, Any], production: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the newest version waits for, if it is newer than the one in production."""
+def _server(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What to do about a server that is configured and does not answer."""
+    server, found = facts.get("server") or {}, facts["canary"]
+    if not server.get("url") or found["available"]:
+        return []
+    if routes.KEY in found["why"]:
+        return [(f"export {routes.KEY}=…", found["why"])]
+    return [(f"python -m mlops serving status{server['option']}", f"the server does not answer: {found['why']}")]
+
+
+def _absent(stale: Mapping[str, Any], kept: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What brings back the files that DVC has and the work tree lacks."""
+    damaged, steps = stale.get("damaged") or [], []
+    if damaged:
+        steps.append(("python -m mlops doctor", f"damaged in DVC's cache: {', '.join(damaged[:3])}"))
+    if not (absent := [path for path in stale.get("absent") or [] if path not in damaged]):
+        return steps
+    why, command = f"not here: {', '.join(absent[:3])}", f"dvc {'pull' if stale['pull'] else 'checkout'}"
+    if stale["pull"] and kept.get("there") is False:
+        command = f"dvc remote modify --local {kept['remote']} url PATH && dvc pull"
+        why += f"; nor is the remote {kept['remote']} ({kept['place']})"
+    elif stale["pull"] and kept.get("why", "").startswith(NO_REMOTE):
+        command, why = "dvc remote add --default storage PATH-OR-URL && dvc pull", f"{why}; {NO_REMOTE}"
+    return [*steps, (command, why)]
+
+
+def _pipeline(stale: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What makes the results those of the data, code and parameters that are here."""
+    if stale.get("never"):
+        return [("dvc repro", "the pipeline has not run yet")]
+    if lacking := stale.get("lacking"):
+        gone = [f"{path}/{name}" for path, names in lacking.items() for name in names]
+        why = f"gone, and nothing else of it has changed: {named(gone, 2)} (if that was meant: `{stale['record']}`)"
+        return [(storage.brought_back(list(lacking)), why)]
+    if stages := stale.get("stages"):
+        data = [name.removesuffix(".dvc") for name in stages if name.endswith(".dvc")]
+        why = "the newest delivery was not watched yet" if stale["incoming"] else f"stale: {', '.join(stages[:4])}"
+        return [(storage.recorded(data), why)]
+    return []
+
+
+def _promotion(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the newest version waits for, if it is newer than the one in production and was not rolled back."""
+    known, production = facts["registry"], facts["production"]
     versions = known.get("versions", [])
-    if not versions or registry.CHALLENGER not in versions[0]["aliases"]:
+    if not versions or registry.CHALLENGER not in versions[0]["aliases"] or versions[0].get("rolled_back"):
         return []
     newest, number = versions[0], versions[0]["version"]
     if production.get("version") is not None and int(number) <= int(production["version"]):
         return []
+    server, found = facts.get("server") or {}, facts["canary"]
+    route = found.get("route") or {}
+    is_here = facts["model"].get("version") == number
+    if route.get("challenger") == number and route["mode"] != "champion":
+        why = f"version {number} is in its {route['mode']}: wait for what comes of it"
+        if not found["running"]:
+            return [("python -m mlops serve", f"{why}; no server runs here, and the next one goes on with it")]
+        if server.get("url") and is_here:
+            return [(f"python -m mlops deliver{server['option']}", why)]
+        return [(f"python -m mlops serving status{server.get('option', '')}", why)]
     if not newest.get("commit"):
         return [("python -m mlops sync", f"version {number} does not know its commit yet")]
     if known["approval"] == "required" and not newest["approved"]:
         return [(f'python -m mlops approve {number} --reason "…"', f"version {number} waits for an approval")]
-    return [(f'python -m mlops promote {number} --reason "…"', f"version {number} can go into production")]
+    why = f"version {number} can go into production"
+    if server.get("url"):  # what is promoted at once would answer all requests
+        begun = f'python -m mlops serving route canary --challenger {number} --reason "…"'
+        return [(f"{'python -m mlops deliver' if is_here else begun}{server['option']}", f"{why}, by a canary")]
+    return [(f'python -m mlops promote {number} --reason "…"', why)]

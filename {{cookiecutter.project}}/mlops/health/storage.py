@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import stat
 import subprocess
 import tempfile
 import uuid
@@ -21,16 +22,19 @@ from mlops.base import yaml
 from mlops.base.errors import StoreError, counted
 from mlops.health import probes, processes, repository
 from mlops.health.finding import EDIT, Finding, Repair, named
-from mlops.history import cache, dvc, git, paths
+from mlops.history import cache, dvc, git, paths, revisions
 
 SMALL = 1_000_000  # bytes of an object of the cache that is read to compare it with its name
 MOST_READ = 50_000_000  # bytes of all of them together
+MOST_SUSPECTED = 2_000_000_000  # bytes that are read where something speaks against an object; takes seconds
+PROTECTED = 0o444  # rights of an object that DVC takes for whole without reading it
 MOST_ASKED = 50  # objects that a remote elsewhere is asked for
 MISSING = {"deleted", "not in cache"}  # what `dvc status` calls a file that is only not here
 STATUS_SECONDS = 20.0  # to hash what has changed; DVC remembers the rest
 # What makes a folder writable, by the error; a drive has to be mounted again by whoever may.
 UNWRITABLE = {errno.EACCES: "chmod u+rwx", errno.EROFS: "findmnt --target", errno.ENOSPC: "df --human-readable"}
 LOCK = Path(".dvc/tmp/lock")
+CONFIGS = (Path(".dvc/config"), Path(".dvc/config.local"))  # the second is this machine's own
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,23 @@ def config() -> dict[str, Any]:
         raise StoreError(f"DVC's configuration cannot be read ({' '.join(str(error).split())})") from None
 
 
+def _broken_config() -> str:
+    """The file of DVC's configuration that has the mistake: the first one that makes the files before it unusable."""
+    from dvc.config import Config, ConfigError, merge
+    from dvc.config_schema import SCHEMA
+
+    merged: dict[str, Any] = {name: {} for name in SCHEMA}
+    for path in (*(Path(Config.get_dir(level), "config") for level in Config.SYSTEM_LEVELS), *CONFIGS):
+        try:
+            merge(merged, Config.load_file(str(path)))
+            Config.validate(merged)
+        except FileNotFoundError:
+            continue
+        except ConfigError:
+            return shlex.quote(path.as_posix())
+    return CONFIGS[0].as_posix()
+
+
 def check(now: datetime) -> Iterator[Finding]:
     """Look at DVC's own files and at the cache; the remote is looked at by `check_remote`."""
     if not Path(".dvc").is_dir():
@@ -69,9 +90,11 @@ def check(now: datetime) -> Iterator[Finding]:
     try:
         settings = config()
     except StoreError as error:
-        yield Finding("DVC", "fault", str(error), f"{EDIT} .dvc/config")
+        yield Finding("DVC", "fault", str(error), f"{EDIT} {_broken_config()}")
         return
-    found = [*_cut_off(), *_locked(settings), *_damaged(), *_absent()]
+    found = list(_cut_off())
+    wrong = damaged() if not found else {}  # before DVC is asked, which removes some of it
+    found += [*_locked(settings), *_damage(wrong), *_absent(wrong)]
     yield from found
     if not any(finding.state == "fault" for finding in found) and git.run("rev-parse", "--git-dir", default=""):
         yield from _stale()
@@ -163,26 +186,58 @@ def objects() -> dict[str, list[str]]:
     return found
 
 
-def _damaged() -> Iterator[Finding]:
-    """Small objects of the cache whose content is not what their name says."""
-    read, known = 0, {digest: path for path, several in objects().items() for digest in several}
-    wrong = []
-    for digest, path in known.items():
-        place = cache.path_of(digest)
-        size = place.stat().st_size if place.is_file() else SMALL
-        if size < SMALL and read + size <= MOST_READ:
-            read += size
-            if cache.md5(place) != digest.removesuffix(cache.FOLDER):
-                wrong.append((path, place))
-    for path, place in wrong:
-        shown = os.path.relpath(place)
+def damaged() -> dict[str, str]:
+    """The objects of the cache whose content is not what their name says: the path that each belongs to, by MD5.
+
+    The size of all is compared with that in dvc.lock or the .dvc file. Read to the end are small objects, what that
+    size speaks against, what `dvc checkout` would bring into the work tree, and what is not protected from writing,
+    which DVC looks at and removes without a word as soon as it is asked.
+    """
+    expected, gone, several = _sizes(), set(absent()), objects()
+    read, wrong = 0, {}
+    for path, digests in several.items():
+        places = {digest: cache.path_of(digest) for digest in digests}
+        facts = {digest: place.stat() for digest, place in places.items() if place.is_file()}
+        content = [facts[one].st_size for one in facts if len(digests) == 1 or not one.endswith(cache.FOLDER)]
+        whole = len(facts) == len(digests)  # of a folder, DVC keeps the size of all files together
+        suspected = whole and sum(content) != expected.get(digests[0], sum(content))
+        for digest, fact in facts.items():
+            must = suspected or path in gone or stat.S_IMODE(fact.st_mode) != PROTECTED
+            if fact.st_size < SMALL or must:
+                read += fact.st_size
+                if read <= (MOST_SUSPECTED if must else MOST_READ) and not _is_whole(digest):
+                    wrong[digest] = path
+    return wrong
+
+
+def _is_whole(digest: str) -> bool:
+    return cache.md5(cache.path_of(digest)) == digest.removesuffix(cache.FOLDER)
+
+
+def _sizes() -> dict[str, int]:
+    """The bytes of what DVC keeps, as dvc.lock and the .dvc files have them, by MD5; of a folder those of all files."""
+    stages = revisions.find("").stages.values()
+    outs = [out for stage in stages for out in stage.get("outs", [])]
+    outs += [out for path in repository.data_files() for out in yaml.read(path)["outs"]]
+    return {str(out["md5"]): int(out["size"]) for out in outs if "md5" in out and "size" in out}
+
+
+def _damage(wrong: dict[str, str]) -> Iterator[Finding]:
+    for digest, path in wrong.items():
+        shown = os.path.relpath(cache.path_of(digest))
         said = f"the copy of {path} in DVC's cache is damaged ({shown}): it would be checked out and pushed so"
-        # The copy in the work tree stays: what is as it was, gives the object again; otherwise the remote has to.
-        whole = Path(path).exists() and not Path(path).is_symlink() and cache.md5(Path(path)) == objects()[path][0]
-        again = f"dvc commit --force {shlex.quote(path)}" if whole else f"dvc fetch {shlex.quote(path)}"
-        aside = f"{shlex.quote(shown)}.damaged"
-        command = f"mv {shlex.quote(shown)} {aside} && {again} && rm -f {aside}"
-        yield Finding("DVC cache", "fault", said, command, figures={"object": shown})
+        yield Finding("DVC cache", "fault", said, _replaced(digest, path), figures={"object": shown})
+
+
+def _replaced(digest: str, path: str) -> str:
+    """The command that gets an object anew.
+
+    The copy in the work tree stays: what is as it was, gives the object again; otherwise the remote has to.
+    """
+    shown, here = shlex.quote(os.path.relpath(cache.path_of(digest))), Path(path)
+    whole = here.exists() and not here.is_symlink() and cache.md5(here) == objects()[path][0]
+    again = "commit --force" if whole else "fetch" if here.exists() else "pull"
+    return f"mv {shown} {shown}.damaged && dvc {again} {shlex.quote(path)} && rm -f {shown}.damaged"
 
 
 def missing() -> dict[str, list[str]]:
@@ -198,10 +253,10 @@ def absent() -> list[str]:
     return [path for path in objects() if not Path(path).exists()]
 
 
-def _absent() -> Iterator[Finding]:
+def _absent(wrong: dict[str, str]) -> Iterator[Finding]:
     """What the work tree lacks although the cache has it."""
-    lacking = missing()
-    if gone := [path for path in absent() if path not in lacking]:
+    unusable = {*missing(), *wrong.values()}
+    if gone := [path for path in absent() if path not in unusable]:
         command = f"dvc checkout {' '.join(map(shlex.quote, gone))}"
         repair = Repair(f"run `{command}`", f"ran `{command}`", partial(_checkout, gone))
         said = f"{named(gone)} {_is(gone)} in DVC's cache, and not in the work tree"
@@ -210,25 +265,76 @@ def _absent() -> Iterator[Finding]:
 
 def _checkout(targets: list[str]) -> None:
     gone = [path for path in targets if not Path(path).exists()]  # nothing that came meanwhile is replaced
+    for path in gone:  # all of it is read before: what is damaged must not come into the work tree
+        for digest in objects()[path]:
+            if not _is_whole(digest):
+                raise StoreError(f"the copy of {path} in DVC's cache is damaged: {_replaced(digest, path)}")
     if gone:
         dvc.run("checkout", *gone, hint="see `dvc status`")
 
 
 def _stale() -> Iterator[Finding]:
+    before = {digest: path for path, several in objects().items() for digest in several if _is_kept(digest)}
     try:
         stages = stale(STATUS_SECONDS)
     except StoreError as error:
         yield Finding("DVC", "unknown", f"what is stale is not known: {error}", "dvc status")
         return
+    if removed := sorted({path for digest, path in before.items() if not _is_kept(digest)}):
+        said = f"DVC has removed a damaged copy of {named(removed)} from its cache"
+        yield Finding("DVC cache", "fault", said, f"dvc pull {' '.join(map(shlex.quote, removed))}")
+    data = [name.removesuffix(".dvc") for name in stages if name.endswith(".dvc")]
     if not paths.LOCK.is_file():
         yield Finding("DVC", "warning", "the pipeline has not run yet: there is no dvc.lock", "dvc repro")
+    elif lacking := only_missing(data):
+        for path, names in lacking.items():
+            said = f"{named(names)} of {path} {_is(names)} not here, and nothing else of it has changed"
+            said += f" (if that was meant: `{recorded([path])}`)"
+            yield Finding("DVC", "warning", said, brought_back([path]), figures={"missing": names})
     elif stages:
-        changed_data = sorted(name for name in stages if name.endswith(".dvc"))
-        add = f"dvc add {' '.join(name.removesuffix('.dvc') for name in changed_data)} && " if changed_data else ""
         said = f"dvc.lock is not what the pipeline gives: {named(stages)} changed"
-        yield Finding("DVC", "warning", said, f"{add}dvc repro", figures={"stale": stages})
+        yield Finding("DVC", "warning", said, recorded(data), figures={"stale": stages})
     else:
         yield Finding("DVC", "fine", "no data, code or parameter has changed since its results were made")
+
+
+def _is_kept(digest: str) -> bool:
+    return cache.path_of(digest).is_file()
+
+
+def recorded(data: list[str]) -> str:
+    """The command that takes changed data for the new state of things and runs what is stale."""
+    return f"dvc add {' '.join(map(shlex.quote, data))} && dvc repro" if data else "dvc repro"
+
+
+def brought_back(data: list[str]) -> str:
+    """The command that brings missing files of folders back, from the cache if it has them."""
+    lacking = missing()
+    return f"dvc {'pull' if any(path in lacking for path in data) else 'checkout'} {' '.join(map(shlex.quote, data))}"
+
+
+def only_missing(data: Collection[str]) -> dict[str, list[str]]:
+    """The files that are gone from each folder of which nothing else has changed, by the folder.
+
+    What is too much to be read is taken for changed, and so is a folder whose list is not in the cache.
+    """
+    known, read, found = repository.dvc_outputs(), 0, {}
+    for path in data:
+        digest, folder = known.get(path, ""), Path(path)
+        if not digest.endswith(cache.FOLDER) or not _is_kept(digest) or not folder.is_dir():
+            continue
+        try:
+            wanted = {entry["relpath"]: entry["md5"] for entry in cache.listing(digest)}
+        except (ValueError, KeyError, TypeError):
+            continue
+        here = {file.relative_to(folder).as_posix(): file for file in paths.files_of(folder)}
+        read += sum(file.stat().st_size for file in here.values())
+        gone = [name for name in wanted if name not in here]
+        if not gone or not set(here) <= set(wanted) or read > MOST_SUSPECTED:
+            continue
+        if all(cache.md5(file) == wanted[name] for name, file in here.items()):
+            found[path] = gone
+    return found
 
 
 def stale(seconds: float) -> list[str]:
@@ -310,7 +416,8 @@ def _folder(name: str, place: str, folder: Path) -> Iterator[Finding | Remote]:
             said = f"{place} is not there: its drive is not mounted, or its folder was moved"
             yield Finding("DVC remote", "fault", said, f"dvc remote modify {name} url PATH")
         else:
-            yield Finding("DVC remote", "fine", f"{place} will be made by the first `dvc push`")
+            said = "it is new, and the first `dvc push` makes it, or it was deleted or not mounted"
+            yield Finding("DVC remote", "unknown", f"{place} is not there: {said}")
             yield Remote(name, place, lambda wanted: set())
         return
     try:

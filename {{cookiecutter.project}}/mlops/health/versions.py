@@ -16,13 +16,14 @@ from mlops.base.errors import StoreError
 from mlops.health import probes, tracking
 from mlops.health.finding import Finding
 from mlops.health.tracking import account
-from mlops.history import paths
+from mlops.history import paths, revisions
 from mlops.registry import audit, backend, sqlite_store
 from mlops.registry.ledger import Entry
 from mlops.registry.registry import CHAMPION, MODEL_DIGEST, TAKEN_BACK, Version
 
 MOST_PAGES = 50
 BACK = "python -m mlops sync && python -m mlops audit restore"  # what only Git has
+OTHER = f"export {tracking.VARIABLE}=…"  # the registry that has what the log names
 # What MLflow's own reading of versions leaves out, too.
 VERSIONS = (
     "SELECT version, creation_time, run_id, source FROM model_versions WHERE name = :name "
@@ -58,6 +59,12 @@ def moved(versions: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> st
     return next((str(each["to"]) for each in last if champion.get(MODEL_DIGEST) != each["model_digest"]), "")
 
 
+def unknown(versions: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> str:
+    """What to do if the version that the log names last is not in this registry at all; "" if it is."""
+    known = {each.get(MODEL_DIGEST) for each in versions}
+    return next((audit.unknown(each) for each in audit.changes(entries)[-1:] if each[MODEL_DIGEST] not in known), "")
+
+
 def lost(entries: Sequence[Entry]) -> Entry | None:
     """The last change in Git's copy of the log, if the registry's own log (`entries`) has none."""
     return None if audit.changes(entries) else next(iter(audit.changes(audit.mirrored())[-1:]), None)
@@ -73,11 +80,17 @@ def check(now: datetime) -> Iterator[Finding]:
     if last := lost(entries):
         here = "no change in its log" if found else "no version"
         said = f"the registry has {here} here, and {paths.AUDIT} says that version {last['to']} is in production"
-        yield Finding(tracking.SUBJECT, "fault", said, BACK)
+        known = revisions.find("").digests.get(paths.MODEL.as_posix())
+        first = "dvc pull && " if known and not paths.MODEL.exists() else ""  # `sync` records the model that is here
+        yield Finding(tracking.SUBJECT, "fault", said, f"{first}{BACK}")
     elif number := moved([each.as_dict() for each in found], entries):
         alias = next((f"version {each.number}" for each in found if CHAMPION in each.aliases), "no version")
-        said = f"the alias {CHAMPION} is at {alias}, and the log says that version {number} is in production"
-        yield Finding(tracking.SUBJECT, "fault", said, "python -m mlops audit verify")
+        said = f"the alias {CHAMPION} is at {alias}, and the log says that "
+        if why := unknown([each.as_dict() for each in found], entries):
+            yield Finding(tracking.SUBJECT, "fault", f"{said}{why}", OTHER)
+        else:
+            said += f"version {number} is in production"
+            yield Finding(tracking.SUBJECT, "fault", said, "python -m mlops audit verify")
 
 
 def _of_file(path: Path, name: str) -> Found:

@@ -127,14 +127,8 @@ def read_file(path: Path, name: str, table: EventTable, schema: Schema, columns:
     if not path.name.lower().endswith(deliveries.ENDINGS):
         raise DataError(f"{path} is none of {', '.join(deliveries.ENDINGS)}: convert it")
     columns = table.columns if columns is None else columns
-    there = deliveries.columns(path)
     wanted = list(dict.fromkeys([table.entity, table.time, *columns]))
-    for column in wanted:
-        if column not in there:
-            raise DataError(
-                f"{path} lacks the column {column}, which params.yaml names below features.tables.{name}: "
-                f"{nearest(column, there)}"
-            )
+    check_columns(path, name, wanted)
     kinds: dict[str, Any] = {column: parsing.Spelling("number", table.decimal) for column in columns}
     kinds[table.time] = parsing.Spelling("datetime", format=table.format)
     kinds[table.entity] = schema.columns[table.entity]
@@ -154,6 +148,21 @@ def read_file(path: Path, name: str, table: EventTable, schema: Schema, columns:
         rows,
         rows - kept,
     )
+
+
+def check_columns(path: Path, name: str, wanted: Sequence[str]) -> None:
+    """Check that a file has the columns that the table `name` needs; of the file, the names are read only.
+
+    Raises:
+        DataError: the file cannot be read or lacks a column.
+    """
+    there = deliveries.columns(path)
+    for column in wanted:
+        if column not in there:
+            raise DataError(
+                f"{path} lacks the column {column}, which params.yaml names below features.tables.{name}: "
+                f"{nearest(column, there)}"
+            )
 
 
 def _typed(values: pd.Series, kind: Any, schema: Schema, path: Path) -> pd.Series:

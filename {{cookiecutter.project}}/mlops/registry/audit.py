@@ -170,6 +170,16 @@ def in_production(entries: Sequence[Entry], versions: Sequence["Version"]) -> "V
     return next((version for version in versions for entry in last if _is_about(entry, version)), None)
 
 
+def unknown(last: Entry) -> str:
+    """What to do about the last change of the log if its version is not in this registry, as in another clone's own."""
+    return (
+        f"version {last['to']} is in production, which is not in this registry (another registry has other numbers): "
+        "set the address of the team's (tracking.uri in params.yaml, or MLFLOW_TRACKING_URI); or check out "
+        f"{str(last.get('commit', ''))[:8] or 'the commit that made it'}, `dvc pull`, `python -m mlops sync`, go back "
+        "with `git switch - && dvc checkout`, and `python -m mlops audit restore`"
+    )
+
+
 def about(entries: Sequence[Entry], version: "Version") -> list[Entry]:
     """The approvals of a version, and the changes that brought it into production."""
     return [entry for entry in entries if _is_about(entry, version)]

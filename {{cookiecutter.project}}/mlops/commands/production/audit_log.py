@@ -23,7 +23,7 @@ def verify(as_json: AsJson = False) -> None:
     found += [sentence] if (sentence := audit.difference(copy, entries)) else []
     live, logged = registry.in_production(versions), audit.in_production(entries, versions)
     if (last := audit.changes(entries)[-1:]) and not logged:
-        found.append(f"the log says that version {last[0]['to']} is in production, which is not in this registry")
+        found.append(f"the log says that {audit.unknown(last[0])}")
     elif live != logged:
         numbers = [version.number if version else "none" for version in (live, logged)]
         found.append("version {} is in production, but the log says {}".format(*numbers))
@@ -57,3 +57,5 @@ def restore(dry_run: DryRun = False) -> None:
     verb = "would be" if dry_run else "is"
     what = f"version {live.number}" if live else "no version here"
     typer.echo(f"restored entries: {len(added)}{' (not yet)' if dry_run else ''}; {what} {verb} in production")
+    if not live and (last := audit.changes(audit.mirrored())[-1:]):
+        typer.echo(f"the log says that {audit.unknown(last[0])}")
