@@ -117,6 +117,7 @@ def run_hook(folder: Path, env: dict[str, str] | None = None, **answers: str) ->
         "setup": "here",
         "target": "churn",
         "_output_dir": str(folder.parent),
+        "_template": str(TEMPLATE),
     }
     text = (TEMPLATE / "hooks" / "post_gen_project.py").read_text(encoding="utf-8")
     hook = folder.with_name("hook.py")
