@@ -119,7 +119,7 @@ def own_commits() -> str:
         return ""
     return (
         f"is a project with commits of its own, the last one {last!r}, and would be overwritten; choose another name, "
-        "or bring it up to date by `cruft update` (see its docs/upgrade.md)"
+        "or bring it up to date by `python -m mlops upgrade` (see its docs/upgrade.md)"
     )
 
 

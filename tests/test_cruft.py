@@ -162,6 +162,8 @@ def by_upgrade(made: Made, cooked: BakedProject, tmp_path_factory: pytest.TempPa
     """The edited project after `python -m mlops upgrade`, which asks for a look at a conflict."""
     stands = tmp_path_factory.mktemp("owner")
     project = edited(cooked, stands).with_env(FOLDERS=str(stands / "folders"))
+    replace(project.path / ".cruft.json", '"checkout": null', '"checkout": "v1"')  # as `--checkout v1` leaves it
+    commit(project.path, "Where it comes from")
     done = project.run(sys.executable, "-m", "mlops", "upgrade")
     assert done.returncode == 3, done.stdout + done.stderr
     return BakedProject(project.path, done.stdout, project.env)
@@ -271,6 +273,7 @@ def test_an_upgrade_says_what_changed_and_what_is_left(by_upgrade: BakedProject)
     assert ") → 2.0.0 (" in printed
     assert "2.0.0:\n  - A knob.\n\nnew in params.yaml: new.knob\n" in printed
     assert "Old news" not in printed
+    assert json.loads(by_upgrade.read(".cruft.json"))["checkout"] is None  # that of the version before is past
     assert "1. resolve .ruff.toml, and `git add .ruff.toml`\n2. `git diff --cached`" in printed
 
 

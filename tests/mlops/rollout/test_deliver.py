@@ -5,8 +5,10 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,6 +54,23 @@ def run(*arguments: str) -> Result:
 
 def becomes(monkeypatch: pytest.MonkeyPatch, outcome: Outcome, sentence: str = "as it was said", **more: Any) -> None:
     monkeypatch.setattr(release, "release", lambda *_: Released(outcome, sentence, "2", **more))
+
+
+def test_a_copy_of_the_log_is_to_be_committed_whoever_wrote_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written: list[list[str]] = []
+    monkeypatch.setattr(flow.registry, "configured", lambda: nullcontext((None, SimpleNamespace(name="churn"))))
+    monkeypatch.setattr(flow.audit, "read", lambda *_: ["entry"])
+    monkeypatch.setattr(flow.audit, "mirrored", lambda: paths.AUDIT.read_text().split())
+    monkeypatch.setattr(flow.audit, "write_copy", lambda entries: written.append(entries))
+    files.write_text(paths.AUDIT, "entry")  # by the server, which stands in this clone
+    for command in (["init", "--quiet"], ["add", "."]):
+        git.run(*command)
+
+    assert flow._copy_log(print)
+    git.run("-c", "user.name=Ada", "-c", "user.email=ada@localhost", "commit", "--quiet", "-m", "promoted")
+    assert not flow._copy_log(print)
+    assert written == []
 
 
 @pytest.mark.parametrize(

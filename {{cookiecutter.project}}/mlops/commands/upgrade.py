@@ -128,7 +128,7 @@ def _merged(first: str, second: str) -> list[str]:
 def _note(address: str, commit: str, to: str) -> None:
     """Write down which version the project is of now; cruft reads it, too."""
     content = files.read_json(template.ORIGIN)
-    content |= {"template": address, "commit": commit, "checkout": to or content.get("checkout")}
+    content |= {"template": address, "commit": commit, "checkout": to or None}
     files.write_text(template.ORIGIN, f"{json.dumps(content, indent=2, ensure_ascii=False)}\n")
     git.run("add", "--", template.ORIGIN.as_posix())
 

@@ -163,14 +163,13 @@ def _way(server: Client | None, watch: Watch, *, remake: bool) -> Way:
 
 
 def _copy_log(say: Say) -> bool:
-    """Update the copy of the audit log in Git; whether it changed."""
+    """Update the copy of the audit log in Git; whether it is there to be committed, also if the server wrote it."""
     with registry.configured() as (client, settings):
         entries = audit.read(client, settings.name)
-    if audit.mirrored() == entries:
-        return False
-    try:
-        audit.write_copy(entries)
-    except StoreError as error:
-        say(f"Warning: {error}")
-        return False
-    return True
+    if audit.mirrored() != entries:
+        try:
+            audit.write_copy(entries)
+        except StoreError as error:
+            say(f"Warning: {error}")
+            return False
+    return bool(git.run("status", "--porcelain", "--", paths.AUDIT.as_posix()).strip())
