@@ -28,6 +28,7 @@ COMMANDS: dict[str, Any] = {
     "schema": {"infer": "data.draft_schema"},
     "features": {"load": "features.load", "page": "features.page"},
     "lock": "lock",
+    "packages": "packages",
     "upgrade": "upgrade",
     "sweep": "experiments.sweep",
     "compare": "experiments.compare",

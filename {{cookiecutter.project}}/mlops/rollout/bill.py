@@ -22,25 +22,47 @@ MODEL, DATA = "model", "data"  # references of components
 def bill(project: str, lock: str, facts: Mapping[str, Any], time: str) -> dict[str, Any]:
     """The bill of a version of `project`: `lock` is the text of its requirements.txt, `facts` what is registered.
 
-    `time` is that of its commit (ISO 8601), so that the same version gives the same bill. A licence is named where the
-    package is installed here in the version of the lock. The hashes of a package are those of all its files.
+    `time` is that of its commit (ISO 8601), so that the same version gives the same bill.
     """
-    packages = [_package(*pin) for pin in PIN.findall(lock)]
-    root = {"type": "application", "bom-ref": project, "name": project, "version": str(facts["version"])}
-    used = [MODEL, DATA, *(package["bom-ref"] for package in packages)]
-    content = {
-        "components": [_model(project, facts), _data(project, facts), *packages],
-        "dependencies": [{"ref": project, "dependsOn": used}, {"ref": MODEL, "dependsOn": [DATA]}],
-    }
-    serial = uuid.uuid5(NAMESPACE, repr((project, sorted(facts.items(), key=repr), lock)))
+    packages = libraries(lock)
+    components = [_model(project, facts), _data(project, facts), *packages]
+    uses = {project: [MODEL, DATA, *(package["bom-ref"] for package in packages)], MODEL: [DATA]}
+    seed = repr((project, sorted(facts.items(), key=repr), lock))
+    return document(project, str(facts["version"]), components, uses, time, seed)
+
+
+def document(
+    name: str, version: str, components: list[dict[str, Any]], uses: Mapping[str, list[str]], time: str, seed: str
+) -> dict[str, Any]:
+    """The bill of an application: its components, and by reference what each of them uses.
+
+    The application's own reference is its name. Equal seeds give equal serial numbers.
+    """
+    root = {"type": "application", "bom-ref": name, "name": name, "version": version}
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{serial}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(NAMESPACE, seed)}",
         "version": 1,
         "metadata": {"timestamp": time, "component": root},
-        **content,
+        "components": components,
+        "dependencies": [{"ref": reference, "dependsOn": used} for reference, used in uses.items()],
     }
+
+
+def libraries(lock: str) -> list[dict[str, Any]]:
+    """The packages that a lock pins, as components: a package that is pinned twice is two of them.
+
+    A licence is named where the package is installed here in the version of the lock. The hashes of a package are those
+    of all its files.
+    """
+    return [_package(*pin) for pin in PIN.findall(lock)]
+
+
+def licence(library: Mapping[str, Any]) -> str:
+    """The licence of a component in one line; "" if it is unknown."""
+    named = (each.get("expression") or each["license"]["name"] for each in library.get("licenses", []))
+    return ", ".join(named)
 
 
 def _package(name: str, version: str, marker: str, hashes: str) -> dict[str, Any]:
