@@ -1,6 +1,6 @@
 # demo: see it · test: check it · docs: read about it · lint · lock: renew the lock files, and test
 # bench: measure it beside its peers (ONLY=serving for one)
-# pictures: renew those of the README
+# pictures: renew those of the README · release: build, sign and tag one
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 PROJECT := {{cookiecutter.project}}
@@ -15,7 +15,7 @@ export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
 export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.cache/hypothesis
 
-.PHONY: demo test docs pictures lint lock bench clean
+.PHONY: demo test docs pictures lint lock bench release clean
 
 demo: .demo/ready
 	rm -rf demo/customer-churn demo/customer-churn-storage
@@ -54,8 +54,11 @@ bench: .venv/ready
 		$(BIN)/python -m benchmarks.$$name || exit 1; \
 	done
 
+release: .venv/ready
+	$(BIN)/python .ci/release.py dist # pushes nothing; docs/release.md says how to publish it
+
 clean:
-	rm -rf .venv .demo .cache demo bench site
+	rm -rf .venv .demo .cache demo bench site dist
 
 # An environment is ready when its stamp is newer than its lock.
 .demo/ready: requirements-demo.txt
