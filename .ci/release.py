@@ -237,7 +237,7 @@ def tag(version: str, folder: Path) -> None:
 
 def release(to: Path) -> str:
     """Check, build, sign and tag; what there is to push, and how."""
-    version = check(root)
+    version = check()
     build(to)
     signature = sign(to)
     tag(version, to)
