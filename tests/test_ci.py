@@ -21,6 +21,7 @@ from tests.conftest import BakedProject, baked, generate, surroundings
 FILES = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}
 RETRAIN = ".github/workflows/retrain.yml"
 DELIVER = ".github/workflows/deliver.yml"
+PACKAGES = ".github/workflows/packages.yml"
 SCHEMAS = {"github": "vendor.github-workflows", "gitlab": "vendor.gitlab-ci"}
 MARKER = "<!-- python -m mlops review: every run updates this comment -->"
 HOSTILE = "`touch canary` $(touch canary) ${{ github.token }} '; touch canary; \" 🎉 END\nEND\n"
@@ -68,7 +69,7 @@ def test_the_workflow_gives_zizmor_nothing_to_find(projects: dict[str, BakedProj
 
 
 @pytest.mark.parametrize(
-    ("ci", "files"), [("github", [FILES["github"], RETRAIN, DELIVER]), ("gitlab", [FILES["gitlab"]])]
+    ("ci", "files"), [("github", [FILES["github"], RETRAIN, DELIVER, PACKAGES]), ("gitlab", [FILES["gitlab"]])]
 )
 def test_the_ci_files_follow_the_published_schema_of_their_host(
     projects: dict[str, BakedProject], ci: str, files: list[str]
@@ -80,7 +81,7 @@ def test_the_ci_files_follow_the_published_schema_of_their_host(
 
 
 def test_every_action_is_pinned_by_its_commit_and_names_its_version(projects: dict[str, BakedProject]) -> None:
-    text = "".join(projects["github"].read(file) for file in (FILES["github"], RETRAIN, DELIVER))
+    text = "".join(projects["github"].read(file) for file in (FILES["github"], RETRAIN, DELIVER, PACKAGES))
     used = re.findall(r"^ *-? *uses: *(.*)$", text, re.MULTILINE)
 
     assert len(used) > 7
@@ -126,6 +127,17 @@ def test_every_command_of_ours_that_ci_runs_exists(projects: dict[str, BakedProj
         name: projects[ci].run("python", "-m", "mlops", name, "--help").returncode for name in called
     } == dict.fromkeys(called, 0)
     assert any(line.startswith("git diff --exit-code") and line.split(" || ")[0].endswith(" HEAD") for line in lines)
+
+
+def test_the_job_that_runs_what_is_not_locked_has_no_secret_and_may_only_read(
+    projects: dict[str, BakedProject],
+) -> None:
+    content = definition(projects["github"], "github", PACKAGES)
+    [job] = content["jobs"].values()
+
+    assert (content["permissions"], job["permissions"]) == ({}, {"contents": "read"})
+    assert "python -m mlops packages --audit" in [step.get("run") for step in job["steps"]]
+    assert not re.search(r"secrets\.|environment:", projects["github"].read(PACKAGES))
 
 
 # ---- the comment on GitHub
