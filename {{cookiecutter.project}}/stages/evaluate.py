@@ -28,13 +28,12 @@ def main(
     """Evaluate the model, and write the results as tables, as JSON and as a page."""
     import project.estimators  # the model may be one of its classes
     import project.metrics
-    from mlops.base import cluster, environment, files, model_files, pages, params
+    from mlops.base import cluster, environment, files, model_files, pages, parallel, params
     from mlops.data import profile
     from mlops.evaluation import report as reporting
     from mlops.evaluation import results
     from mlops.intake import declarations, tables
     from mlops.training import metrics as scoring
-    from mlops.training import parallel
 
     scoring.declare(project.metrics.METRICS)
     settings, fitted, table = params.load(params.Evaluate), model_files.read(model), tables.read(test)

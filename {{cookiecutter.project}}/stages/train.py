@@ -19,10 +19,10 @@ def main(
     """Cross-validate, fit, save."""
     import project.estimators  # params.yaml may name its classes
     import project.metrics
-    from mlops.base import cluster, environment, files, model_files, params
+    from mlops.base import cluster, environment, files, model_files, parallel, params
     from mlops.intake import tables
     from mlops.training import metrics as scoring
-    from mlops.training import parallel, selection
+    from mlops.training import selection
 
     scoring.declare(project.metrics.METRICS)
     settings, models, split = params.load(params.Train), params.load(params.Models), params.load(params.Prepare).split

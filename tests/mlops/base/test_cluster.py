@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from mlops.base import cluster, model_files
+from mlops.base import cluster, model_files, parallel, pieces
 from mlops.base.errors import ParameterError, ProjectError, StoreError
 from mlops.base.params import Compute, Estimator, Models, Train
 from mlops.data.schema import Schema
-from mlops.training import metrics, parallel, selection
+from mlops.training import metrics, selection
 from ruamel.yaml import YAML
 
 from tests import services
@@ -67,12 +67,12 @@ def test_answers_come_in_the_order_of_the_items_from_other_processes(settings: C
 def test_what_is_large_is_read_from_the_folder_which_is_empty_again_afterwards(
     settings: Compute, tmp_path: Path
 ) -> None:
-    numbers = np.arange(2 * cluster.MOST_SENT // 8).reshape(2, -1)
+    numbers = np.arange(2 * pieces.MOST_SENT // 8).reshape(2, -1)
 
     with cluster.connected(settings) as run:
         sums = run("sum", np.sum, (numbers,), [(0,), (1,)], 1)
         first = next(sums)
-        kept = [path.stat().st_size for path in (tmp_path / "shared").iterdir()]
+        kept = [path.stat().st_size for path in (tmp_path / "shared").glob("mlops-*/*.pickle")]
         second = next(sums)
         sums.close()
 
@@ -88,7 +88,7 @@ def test_a_worker_that_cannot_read_the_folder_is_named(dask: services.Dask) -> N
         cluster.connected(here) as run,
         pytest.raises(StoreError, match=r"^the worker tcp://127\S+ cannot read 'memory://only/here/.*compute.folder"),
     ):
-        list(run("length", len, (bytes(2 * cluster.MOST_SENT),), [()], 1))
+        list(run("length", len, (bytes(2 * pieces.MOST_SENT),), [()], 1))
 
 
 def test_a_folder_that_cannot_be_written_is_named(dask: services.Dask, tmp_path: Path) -> None:
@@ -96,9 +96,9 @@ def test_a_folder_that_cannot_be_written_is_named(dask: services.Dask, tmp_path:
 
     with (
         cluster.connected(Compute(scheduler=dask.address, folder=str(tmp_path / "file"))) as run,
-        pytest.raises(StoreError, match=r"file/mlops-\w+.pickle could not be written .*: correct compute.folder"),
+        pytest.raises(StoreError, match=r"file/mlops-\w+/\w+.pickle could not be written .*: correct compute.folder"),
     ):
-        list(run("length", len, (bytes(2 * cluster.MOST_SENT),), [()], 1))
+        list(run("length", len, (bytes(2 * pieces.MOST_SENT),), [()], 1))
 
 
 def test_the_error_of_a_piece_comes_back_as_itself(settings: Compute) -> None:
@@ -162,7 +162,7 @@ def test_a_search_by_code_of_the_project_gives_the_same_model_to_the_byte(
     monkeypatch.syspath_prepend(root)
     monkeypatch.setitem(metrics.OWN, "missed", importlib.import_module("project.of_test").missed)
     monkeypatch.setitem(metrics.HIGHER_IS_BETTER, "missed", False)
-    monkeypatch.setattr(cluster, "MOST_SENT", 10_000)  # so that the table goes by the folder
+    monkeypatch.setattr(pieces, "MOST_SENT", 10_000)  # so that the table goes by the folder
     rows = 300
     table = pd.DataFrame(
         {
