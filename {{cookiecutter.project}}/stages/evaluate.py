@@ -28,7 +28,7 @@ def main(
     """Evaluate the model, and write the results as tables, as JSON and as a page."""
     import project.estimators  # the model may be one of its classes
     import project.metrics
-    from mlops.base import cluster, environment, files, model_files, pages, parallel, params
+    from mlops.base import cluster, environment, files, model_files, pages, params
     from mlops.data import profile
     from mlops.evaluation import report as reporting
     from mlops.evaluation import results
@@ -40,7 +40,7 @@ def main(
     distributions = profile.from_frame(tables.read(reference))
     trained, data, declared = files.read_json(training), files.read_json(dataset), declarations.read(tests)
     trees = environment.locks("shap")  # not: is installed, or one lock would give two reports
-    with cluster.connected(params.load(params.Compute), [trained["estimator"]]) as run, parallel.run_by(run):
+    with cluster.used(params.load(params.Compute), [trained["estimator"]]):
         evaluation = reporting.evaluate(
             fitted, table, distributions, trained, settings, trees=trees, declared=declared, progress=console.progress
         )

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mlops.base import environment, pieces
+from mlops.base import environment, parallel, pieces
 from mlops.base.errors import MEMORY, ProjectError, StoreError, counted
 
 if TYPE_CHECKING:
@@ -77,6 +77,17 @@ def connected(settings: "Compute", estimators: Collection[str] = ()) -> Iterator
                 "remove that to work on this machine"
             ) from None
         yield workers.run
+
+
+@contextmanager
+def used(settings: "Compute", estimators: Collection[str] = ()) -> Iterator[None]:
+    """Let the cluster that is named do the parallel work; where none is, this machine does it.
+
+    Raises:
+        StoreError: as `connected`.
+    """
+    with connected(settings, estimators) as run, parallel.run_by(run):
+        yield
 
 
 class _Cluster:
@@ -253,7 +264,7 @@ class _Cluster:
 
 
 def _packed() -> bytes:
-    """The machinery, and the project with what its code reads from beside itself, as a zip; the same give same bytes."""
+    """The machinery, and project/ with what its code reads from there, as a zip; the same files give the same bytes."""
     found = {path for path in (ROOT / "project").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     files = {path: path.read_bytes() for path in found.union((ROOT / "mlops").rglob("*.py"))}
     # Without this file, a folder of the same name elsewhere would be part of it.

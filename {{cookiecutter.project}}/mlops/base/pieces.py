@@ -29,9 +29,7 @@ def sent() -> Callable[..., Any]:
     scheduler and workers do not have this module.
     """
 
-    def piece(
-        code: bytes, name: str, versions: dict[str, str], shared: Any, task: Any
-    ) -> Any:
+    def piece(code: bytes, name: str, versions: dict[str, str], shared: Any, task: Any) -> Any:
         """Take in the project's code, unless it is there, and do the work; or name a package of another version."""
         import importlib
         import io
@@ -55,7 +53,12 @@ def sent() -> Callable[..., Any]:
                     except metadata.PackageNotFoundError:
                         found = ""
                     if found != version:
-                        return {"machine": f"the worker {worker.address}", "package": package, "there": found, "here": version}
+                        return {
+                            "machine": f"the worker {worker.address}",
+                            "package": package,
+                            "there": found,
+                            "here": version,
+                        }
                 zipfile.ZipFile(io.BytesIO(code)).extractall(folder)
                 others = [path for path in sys.path if Path(path).parent != folder.parent]  # code of before
                 sys.path[:] = [str(folder), *others]

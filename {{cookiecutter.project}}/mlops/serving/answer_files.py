@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ENDINGS = (".csv", ".parquet")
+ROWS = 100_000  # that are written at once
 SPECIAL = '[",\r\n]'  # in a value of CSV that has to be quoted
 
 
@@ -32,15 +33,32 @@ def check(path: Path) -> None:
 def written(path: Path) -> Iterator[Callable[["pa.Table"], None]]:
     """Give a function that appends tables of the same columns to a file; their types are those of the first one.
 
+    The same rows give the same bytes, whatever the sizes of the tables.
+
     Raises:
         StoreError: the file cannot be written.
     """
+    import pyarrow as pa
+
     with files.written_whole(path) as part, part.open("wb") as file:
         writing: Any = None
+        waiting: list[pa.Table] = []
 
         def write(table: "pa.Table") -> None:
+            if waiting and waiting[0].schema != table.schema:
+                put(pa.concat_tables(waiting))
+                waiting.clear()
+            waiting.append(table)
+            while sum(map(len, waiting)) >= ROWS:
+                joined = pa.concat_tables(waiting)
+                put(joined.slice(0, ROWS))
+                waiting[:] = [joined.slice(ROWS)]
+
+        def put(table: "pa.Table") -> None:
             nonlocal writing
             first = writing is None
+            if not (first or len(table)):
+                return
             if path.name.lower().endswith(".parquet"):
                 import pyarrow.parquet as pq
 
@@ -52,6 +70,8 @@ def written(path: Path) -> Iterator[Callable[["pa.Table"], None]]:
 
         try:
             yield write
+            if waiting:
+                put(pa.concat_tables(waiting))
         finally:
             if hasattr(writing, "close"):
                 writing.close()
