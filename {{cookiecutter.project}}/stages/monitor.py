@@ -39,17 +39,14 @@ def main(
         scoring.declare(metrics.METRICS)
         fitted, aside = model_files.read(model), report.with_name(".delivered.parquet")
         used = cluster.used(params.load(params.Compute), [fitted.estimator])
-        with (
-            used,
-            deliveries.collected(incoming, layout, layout.needed, features.derive, aside, ragged, source) as newest,
-        ):
-            table = newest.table
+        with used, deliveries.collected(incoming, layout, layout.needed, features.derive, aside, ragged, source) as new:
+            table = new.table
             answers = fitted.predict_each(table.batches())
             labels = table[layout.target] if layout.target in table else None  # noqa: SIM401 – it lies in a file
             current, digest = profile.profile(table, layout), table.digest()
             samples = [domain.sample(side, layout) for side in (tables.Stored(training), table)]
         importances = files.read_csv(plots / "importances.csv", text=["feature"]).set_index("feature")["importance"]
-        facts = {"rows": newest.rows, **newest.facts, "digest": digest}
+        facts = {"rows": new.rows, **new.facts, "digest": digest}
         both = verdict.compare(
             *(profile.from_frame(tables.read(reference)), current, tables.read(predictions), answers, labels, layout),
             *(fitted.task, settings, importances.dropna(), costs, samples),
