@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlops.base import cluster, model_files, parallel, pieces
-from mlops.base.errors import ParameterError, ProjectError, StoreError
+from mlops.base.errors import DataError, ParameterError, ProjectError, StoreError
 from mlops.base.params import Compute, Estimator, Models, Train
 from mlops.data.schema import Schema
 from mlops.training import metrics, selection
@@ -81,6 +81,38 @@ def test_what_is_large_is_read_from_the_folder_which_is_empty_again_afterwards(
     assert list((tmp_path / "shared").iterdir()) == []
 
 
+def test_large_pieces_and_their_answers_lie_in_the_folder_a_few_at_a_time(settings: Compute, tmp_path: Path) -> None:
+    taken = []
+
+    def items() -> Iterator[tuple[Any]]:
+        for number in range(7):
+            taken.append(number)
+            yield (np.full(pieces.MOST_SENT // 8 + 1, number),)
+
+    with cluster.connected(settings) as run:
+        answers = run("negative", np.negative, (), items(), 1)
+        first = next(answers)
+        ahead, [folder] = len(taken), (tmp_path / "shared").iterdir()
+        found = [int(answer[-1]) for answer in [first, *answers]]
+
+    assert ahead == 2 * cluster.AHEAD
+    assert found == [-number for number in range(7)]
+    assert not folder.exists()
+
+
+def test_items_that_cannot_be_had_are_told_after_the_answers_before_them(settings: Compute) -> None:
+    def items() -> Iterator[tuple[int]]:
+        yield (1,)
+        yield (2,)
+        raise DataError("the third is broken")
+
+    with cluster.connected(settings) as run:
+        answers = run("power", pow, (2,), items(), 1)
+        assert [next(answers), next(answers)] == [2, 4]
+        with pytest.raises(DataError, match="the third is broken"):
+            next(answers)
+
+
 def test_a_worker_that_cannot_read_the_folder_is_named(dask: services.Dask) -> None:
     here = Compute(scheduler=dask.address, folder="memory://only/here")  # in the memory of this process
 
@@ -127,7 +159,9 @@ def test_workers_run_the_code_of_now_and_say_where_that_of_the_project_fails(
     (root / "project" / "own.py").write_text("ANSWER = 42\nWRONG = 1 / 0\n".replace("WRONG", "\n\nWRONG"))
     with pytest.raises(ProjectError) as error:
         found("ANSWER")
-    (root / "project" / "own.py").write_text("ANSWER = 43\n")
+    beside = "from pathlib import Path\nANSWER = int(Path(__file__).with_name('answer.txt').read_text())\n"
+    (root / "project" / "own.py").write_text(beside)
+    (root / "project" / "answer.txt").write_text("43")
 
     assert (before, found("ANSWER")) == ({41}, {43})
     assert re.fullmatch(

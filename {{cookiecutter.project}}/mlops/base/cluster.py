@@ -249,8 +249,8 @@ class _Cluster:
             try:
                 return future.result(timeout=LOOK_SECONDS)
             except TimeoutError:
-                if future.done():
-                    raise
+                if future.done():  # it was done meanwhile, or it is the piece that raised this
+                    return future.result()
             if self.client.nthreads():
                 last = time.monotonic()
             elif time.monotonic() - last > WORKER_SECONDS:

@@ -46,17 +46,18 @@ def written(path: Path) -> Iterator[Callable[["pa.Table"], None]]:
 
         def write(table: "pa.Table") -> None:
             if waiting and waiting[0].schema != table.schema:
-                put(pa.concat_tables(waiting))
+                put(waiting)
                 waiting.clear()
             waiting.append(table)
             while sum(map(len, waiting)) >= ROWS:
                 joined = pa.concat_tables(waiting)
-                put(joined.slice(0, ROWS))
+                put([joined.slice(0, ROWS)])
                 waiting[:] = [joined.slice(ROWS)]
 
-        def put(table: "pa.Table") -> None:
+        def put(parts: "list[pa.Table]") -> None:
             nonlocal writing
-            first = writing is None
+            # Without chunks: of an empty one among others, Arrow 25 writes the bytes of whatever was there before.
+            first, table = writing is None, pa.concat_tables(parts).combine_chunks()
             if not (first or len(table)):
                 return
             if path.name.lower().endswith(".parquet"):
@@ -71,7 +72,7 @@ def written(path: Path) -> Iterator[Callable[["pa.Table"], None]]:
         try:
             yield write
             if waiting:
-                put(pa.concat_tables(waiting))
+                put(waiting)
         finally:
             if hasattr(writing, "close"):
                 writing.close()
@@ -94,6 +95,8 @@ def _write_csv(file: Any, table: "pa.Table", *, header: bool) -> None:
         line = io.StringIO()
         csv.writer(line, lineterminator="\n").writerow(table.column_names)
         file.write(line.getvalue().encode())
+    if not len(table):
+        return
     texts = [column for column in table.columns if column.type in (pa.string(), pa.large_string())]
     # Without need, no quotes: Arrow quotes either all texts of a table or none.
     special = any(compute.any(compute.match_substring_regex(column, SPECIAL)).as_py() for column in texts)
