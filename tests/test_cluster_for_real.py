@@ -1,5 +1,6 @@
 """Stages, `batch` and a sweep on a Dask cluster whose workers are killed: the same bytes as on this machine."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from tests import services
 from tests.conftest import BakedProject, bake_copy
-from tests.projects import DVC, answers, experiments, reported, succeeds
+from tests.projects import DVC, MLOPS, answers, experiments, reported, succeeds
 
 # The worker that begins the first piece of the named kind ends itself as the kernel would do it. All tell what they do.
 DEADLY = """
@@ -93,14 +94,13 @@ def test_a_batch_has_the_same_bytes(quick: BakedProject, dask: services.Dask, tm
     assert "batch" in pieces(dask)
 
 
-def test_a_sweep_trains_there(quick: BakedProject, dask: services.Dask, tmp_path: Path) -> None:
+def test_the_trials_of_a_sweep_use_it(quick: BakedProject, dask: services.Dask, tmp_path: Path) -> None:
     project = bake_copy(quick, tmp_path)
-    killed_in(dask, "fold")
+    killed_in(dask, "prediction")
 
-    said = succeeds(
-        project, "python", "-m", "mlops", "sweep", "--cluster", dask.address, "-S", "train.folds=2,3", "--jobs", "2"
-    )
+    grid = ("-S", "monitor.ks_distance=0.2,0.3", "--jobs", "2")  # one stage is enough to see where its pieces go
+    said = succeeds(project, *MLOPS, "sweep", "--cluster", dask.address, *grid)
 
-    names = experiments(project)
-    assert sorted(len(reported(project, name, "training")["folds"]) for name in names) == [2, 3], said
-    assert pieces(dask) >= {"fold", "importance"}
+    found = [reported(project, name, "drift")["delivery"] for name in experiments(project)]
+    assert found == [json.loads(quick.read("reports/drift.json"))["delivery"]] * 2, said
+    assert pieces(dask) >= {"batch", "prediction"}
