@@ -170,6 +170,7 @@ def test_a_trial_that_fails_is_reported_and_the_others_go_on(project: BakedProje
         (["-S", "train.model=a,b", "--trials", "3"], "give -S one value each"),
         (["--trials", "3", "--metric", "acuracy"], "--metric is acuracy, but cross-validated are accuracy"),
         (["-S", "train.model=[a"], "-S cannot be read"),
+        (["-S", "train.folds=2,3", "--cluster", "http://127.0.0.1:1"], "scheduler http://127.0.0.1:1 does not answer"),
     ],
 )
 def test_what_cannot_be_swept_is_one_sentence(project: BakedProject, options: list[str], words: str) -> None:

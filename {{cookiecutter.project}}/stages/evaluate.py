@@ -34,14 +34,13 @@ def main(
     from mlops.evaluation import results
     from mlops.intake import declarations, tables
     from mlops.training import metrics as scoring
-    from mlops.training import parallel
 
     scoring.declare(project.metrics.METRICS)
     settings, fitted, table = params.load(params.Evaluate), model_files.read(model), tables.read(test)
     distributions = profile.from_frame(tables.read(reference))
     trained, data, declared = files.read_json(training), files.read_json(dataset), declarations.read(tests)
     trees = environment.locks("shap")  # not: is installed, or one lock would give two reports
-    with cluster.connected(params.load(params.Compute), [trained["estimator"]]) as run, parallel.run_by(run):
+    with cluster.used(params.load(params.Compute), [trained["estimator"]]):
         evaluation = reporting.evaluate(
             fitted, table, distributions, trained, settings, trees=trees, declared=declared, progress=console.progress
         )

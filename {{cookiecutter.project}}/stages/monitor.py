@@ -24,7 +24,7 @@ def main(
     page: Annotated[Path, typer.Option(help="Page about the newest delivery (HTML).")],
 ) -> None:
     """Test every watched feature and the predictions for drift."""
-    from mlops.base import files, model_files, pages, params
+    from mlops.base import cluster, files, model_files, pages, params
     from mlops.data import profile
     from mlops.intake import deliveries, event_files, tables
     from mlops.monitoring import domain, verdict
@@ -38,14 +38,15 @@ def main(
     if deliveries.listed(incoming):
         scoring.declare(metrics.METRICS)
         fitted, aside = model_files.read(model), report.with_name(".delivered.parquet")
-        with deliveries.collected(incoming, layout, layout.needed, features.derive, aside, ragged, source) as delivered:
-            table = delivered.table
-            answers = scoring.joined([fitted.predict(batch, clipped=True) for batch in table.batches()])
+        used = cluster.used(params.load(params.Compute), [fitted.estimator])
+        with used, deliveries.collected(incoming, layout, layout.needed, features.derive, aside, ragged, source) as new:
+            table = new.table
+            answers = fitted.predict_each(table.batches())
             labels = table[layout.target] if layout.target in table else None  # noqa: SIM401 – it lies in a file
             current, digest = profile.profile(table, layout), table.digest()
             samples = [domain.sample(side, layout) for side in (tables.Stored(training), table)]
         importances = files.read_csv(plots / "importances.csv", text=["feature"]).set_index("feature")["importance"]
-        facts = {"rows": delivered.rows, **delivered.facts, "digest": digest}
+        facts = {"rows": new.rows, **new.facts, "digest": digest}
         both = verdict.compare(
             *(profile.from_frame(tables.read(reference)), current, tables.read(predictions), answers, labels, layout),
             *(fitted.task, settings, importances.dropna(), costs, samples),

@@ -21,7 +21,7 @@ def main(
     report: Annotated[Path, typer.Option(help="Facts about the data: rows, what was dropped, digest, balance (JSON).")],
 ) -> None:
     """Read, type, derive, clean and split the raw data."""
-    from mlops.base import files, params
+    from mlops.base import cluster, files, params
     from mlops.data import preparation, profile
     from mlops.intake import deliveries, event_files, tables, zones
     from project import features
@@ -29,9 +29,12 @@ def main(
     settings, history = params.load(params.Prepare), params.load(params.Features)
     layout, source = event_files.with_history(tables.read_schema(schema), history, events)
     aside = train.with_name(".delivered.parquet")
-    with deliveries.collected(
-        raw, layout, layout.delivered, features.derive, aside, settings.ragged, source
-    ) as delivered:
+    with (
+        cluster.used(params.load(params.Compute)),
+        deliveries.collected(
+            raw, layout, layout.delivered, features.derive, aside, settings.ragged, source
+        ) as delivered,
+    ):
         rows = preparation.split(delivered.table, delivered.rejected, layout, settings)
         tables.write_batches(train, delivered.table.batches(rows.train))
         tables.write_batches(test, delivered.table.batches(rows.test))

@@ -22,7 +22,7 @@ def main(
     from mlops.base import cluster, environment, files, model_files, params
     from mlops.intake import tables
     from mlops.training import metrics as scoring
-    from mlops.training import parallel, selection
+    from mlops.training import selection
 
     scoring.declare(project.metrics.METRICS)
     settings, models, split = params.load(params.Train), params.load(params.Models), params.load(params.Prepare).split
@@ -30,7 +30,7 @@ def main(
     paths = models.paths(settings.model)
     environment.require_locked(paths)
     layout = tables.read_schema(schema).with_history(params.load(params.Features))
-    with cluster.connected(params.load(params.Compute), paths) as run, parallel.run_by(run):
+    with cluster.used(params.load(params.Compute), paths):
         trained = selection.train(tables.read(train), layout, settings, models, console.progress, split, headline)
     model_files.write(model, trained.model)
     files.write_json(metrics, trained.metrics)

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from mlops.base import cluster, model_files
-from mlops.base.errors import ParameterError, ProjectError, StoreError
+from mlops.base import cluster, model_files, parallel, pieces
+from mlops.base.errors import DataError, ParameterError, ProjectError, StoreError
 from mlops.base.params import Compute, Estimator, Models, Train
 from mlops.data.schema import Schema
-from mlops.training import metrics, parallel, selection
+from mlops.training import metrics, selection
 from ruamel.yaml import YAML
 
 from tests import services
@@ -67,18 +67,50 @@ def test_answers_come_in_the_order_of_the_items_from_other_processes(settings: C
 def test_what_is_large_is_read_from_the_folder_which_is_empty_again_afterwards(
     settings: Compute, tmp_path: Path
 ) -> None:
-    numbers = np.arange(2 * cluster.MOST_SENT // 8).reshape(2, -1)
+    numbers = np.arange(2 * pieces.MOST_SENT // 8).reshape(2, -1)
 
     with cluster.connected(settings) as run:
         sums = run("sum", np.sum, (numbers,), [(0,), (1,)], 1)
         first = next(sums)
-        kept = [path.stat().st_size for path in (tmp_path / "shared").iterdir()]
+        kept = [path.stat().st_size for path in (tmp_path / "shared").glob("mlops-*/*.pickle")]
         second = next(sums)
         sums.close()
 
     assert [first.tolist(), second.tolist()] == [numbers.sum(axis=0).tolist(), numbers.sum(axis=1).tolist()]
     assert kept == [pytest.approx(numbers.nbytes, rel=0.01)]
     assert list((tmp_path / "shared").iterdir()) == []
+
+
+def test_large_pieces_and_their_answers_lie_in_the_folder_a_few_at_a_time(settings: Compute, tmp_path: Path) -> None:
+    taken = []
+
+    def items() -> Iterator[tuple[Any]]:
+        for number in range(7):
+            taken.append(number)
+            yield (np.full(pieces.MOST_SENT // 8 + 1, number),)
+
+    with cluster.connected(settings) as run:
+        answers = run("negative", np.negative, (), items(), 1)
+        first = next(answers)
+        ahead, [folder] = len(taken), (tmp_path / "shared").iterdir()
+        found = [int(answer[-1]) for answer in [first, *answers]]
+
+    assert ahead == 2 * cluster.AHEAD
+    assert found == [-number for number in range(7)]
+    assert not folder.exists()
+
+
+def test_items_that_cannot_be_had_are_told_after_the_answers_before_them(settings: Compute) -> None:
+    def items() -> Iterator[tuple[int]]:
+        yield (1,)
+        yield (2,)
+        raise DataError("the third is broken")
+
+    with cluster.connected(settings) as run:
+        answers = run("power", pow, (2,), items(), 1)
+        assert [next(answers), next(answers)] == [2, 4]
+        with pytest.raises(DataError, match="the third is broken"):
+            next(answers)
 
 
 def test_a_worker_that_cannot_read_the_folder_is_named(dask: services.Dask) -> None:
@@ -88,7 +120,7 @@ def test_a_worker_that_cannot_read_the_folder_is_named(dask: services.Dask) -> N
         cluster.connected(here) as run,
         pytest.raises(StoreError, match=r"^the worker tcp://127\S+ cannot read 'memory://only/here/.*compute.folder"),
     ):
-        list(run("length", len, (bytes(2 * cluster.MOST_SENT),), [()], 1))
+        list(run("length", len, (bytes(2 * pieces.MOST_SENT),), [()], 1))
 
 
 def test_a_folder_that_cannot_be_written_is_named(dask: services.Dask, tmp_path: Path) -> None:
@@ -96,9 +128,9 @@ def test_a_folder_that_cannot_be_written_is_named(dask: services.Dask, tmp_path:
 
     with (
         cluster.connected(Compute(scheduler=dask.address, folder=str(tmp_path / "file"))) as run,
-        pytest.raises(StoreError, match=r"file/mlops-\w+.pickle could not be written .*: correct compute.folder"),
+        pytest.raises(StoreError, match=r"file/mlops-\w+/\w+.pickle could not be written .*: correct compute.folder"),
     ):
-        list(run("length", len, (bytes(2 * cluster.MOST_SENT),), [()], 1))
+        list(run("length", len, (bytes(2 * pieces.MOST_SENT),), [()], 1))
 
 
 def test_the_error_of_a_piece_comes_back_as_itself(settings: Compute) -> None:
@@ -127,7 +159,9 @@ def test_workers_run_the_code_of_now_and_say_where_that_of_the_project_fails(
     (root / "project" / "own.py").write_text("ANSWER = 42\nWRONG = 1 / 0\n".replace("WRONG", "\n\nWRONG"))
     with pytest.raises(ProjectError) as error:
         found("ANSWER")
-    (root / "project" / "own.py").write_text("ANSWER = 43\n")
+    beside = "from pathlib import Path\nANSWER = int(Path(__file__).with_name('answer.txt').read_text())\n"
+    (root / "project" / "own.py").write_text(beside)
+    (root / "project" / "answer.txt").write_text("43")
 
     assert (before, found("ANSWER")) == ({41}, {43})
     assert re.fullmatch(
@@ -162,7 +196,7 @@ def test_a_search_by_code_of_the_project_gives_the_same_model_to_the_byte(
     monkeypatch.syspath_prepend(root)
     monkeypatch.setitem(metrics.OWN, "missed", importlib.import_module("project.of_test").missed)
     monkeypatch.setitem(metrics.HIGHER_IS_BETTER, "missed", False)
-    monkeypatch.setattr(cluster, "MOST_SENT", 10_000)  # so that the table goes by the folder
+    monkeypatch.setattr(pieces, "MOST_SENT", 10_000)  # so that the table goes by the folder
     rows = 300
     table = pd.DataFrame(
         {

@@ -191,7 +191,6 @@ def test_every_ending_is_read_in_any_case(name: str, tmp_path: Path) -> None:
 
 def test_a_mistake_is_located_beyond_the_first_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliveries, "CELLS", 4)
-    monkeypatch.setattr(deliveries.batches, "__defaults__", (None, 4, *deliveries.batches.__defaults__[2:]))
     monkeypatch.setattr(deliveries, "BLOCK", 64)
     rows = [f"{'bad' if row in (7, 40, 41, 42, 43, 44) else row},a" for row in range(60)]
     (tmp_path / "a.csv").write_text("\n".join(["x,y", *rows]), encoding="utf-8")

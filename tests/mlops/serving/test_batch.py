@@ -5,12 +5,14 @@ import json
 import pickle
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from mlops.__main__ import app
 from mlops.base.errors import DataError, ParameterError, StoreError
@@ -20,7 +22,7 @@ from mlops.data.schema import Schema
 from mlops.intake import deliveries
 from mlops.intake.deliveries import Terms
 from mlops.registry.scoring import RawModel
-from mlops.serving import engine, offline, versions
+from mlops.serving import answer_files, engine, offline, versions
 from mlops.serving.offline import Scored
 from mlops.serving.versions import Copy, Served
 from mlops.training import calibration, encoding, fitting
@@ -282,3 +284,20 @@ def test_answers_do_not_replace_the_rows(fetched: Callable[..., None], rows: Pat
     for out, sentence in (("incoming/rows.csv", "is a file of rows"), ("out.txt", "ends in neither")):
         with pytest.raises(ParameterError, match=sentence):
             run("incoming", out)
+
+
+@pytest.mark.parametrize("name", ["answers.csv", "answers.parquet"])
+def test_answers_have_the_same_bytes_whatever_the_sizes_of_the_batches(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_files, "ROWS", 4)
+    texts = [f"{number}, said" if number == 3 else str(number) for number in range(10)]
+    table = pa.table({"id": texts, "probability": [number / 8 for number in range(10)]})
+
+    def written(*ends: int) -> bytes:
+        with answer_files.written(tmp_path / name) as write:
+            for start, end in pairwise([0, *ends, 10]):
+                write(table.slice(start, end - start))
+        return (tmp_path / name).read_bytes()
+
+    assert written() == written(1, 2, 9) == written(5) == written(4, 8)

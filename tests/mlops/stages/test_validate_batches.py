@@ -85,7 +85,7 @@ def test_what_is_prepared_does_not_depend_on_how_much_is_read_at_once(
     ]
 
     for cells in (8, 40, 1000):
-        monkeypatch.setattr(deliveries.batches, "__defaults__", (None, cells, *deliveries.batches.__defaults__[2:]))
+        monkeypatch.setattr(deliveries, "CELLS", cells)
         monkeypatch.setattr(deliveries, "BLOCK", 64 * cells)
         assert prepared(project / str(cells)) == whole
 

@@ -9,13 +9,12 @@ import io
 import json
 import logging
 import os
-import pickle
 import sys
 import time
 import uuid
 import warnings
 import zipfile
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mlops.base import environment, pieces
+from mlops.base import environment, parallel, pieces
 from mlops.base.errors import MEMORY, ProjectError, StoreError, counted
 
 if TYPE_CHECKING:
@@ -32,9 +31,8 @@ if TYPE_CHECKING:
     from mlops.base.params import Compute
 
 ROOT = Path(__file__).parents[2]
-CODE = ("mlops", "project")
-# What all pieces share travels through the scheduler up to this size, and by a file that workers read from there on.
-MOST_SENT = 4_000_000
+# Of pieces too large to be sent, so many are made ready for each worker: one that it does, and the next one.
+AHEAD = 2
 # How long they are waited for, and after how many seconds of waiting for a piece the cluster is looked at.
 SCHEDULER_SECONDS, WORKER_SECONDS, LOOK_SECONDS = 10, 60, 5
 # Of a piece that failed by what is no fault of data, parameters or code, such as a storage that is away for a moment.
@@ -81,6 +79,17 @@ def connected(settings: "Compute", estimators: Collection[str] = ()) -> Iterator
         yield workers.run
 
 
+@contextmanager
+def used(settings: "Compute", estimators: Collection[str] = ()) -> Iterator[None]:
+    """Let the cluster that is named do the parallel work; where none is, this machine does it.
+
+    Raises:
+        StoreError: as `connected`.
+    """
+    with connected(settings, estimators) as run, parallel.run_by(run):
+        yield
+
+
 class _Cluster:
     """A connection whose workers have the packages of this machine; the code of this project, packed."""
 
@@ -89,7 +98,7 @@ class _Cluster:
         self.versions = self._refuse_others(estimators)
         code = _packed()
         # Another name for other code or other versions: a worker looks at both once.
-        self.name = f"mlops-{hashlib.sha256(code + json.dumps(self.versions).encode()).hexdigest()[:16]}.zip"
+        self.name = f"mlops-{hashlib.sha256(code + json.dumps(self.versions).encode()).hexdigest()[:16]}"
         self.code = client.submit(bytes, code, pure=False)
         if sys.stderr.isatty():
             shown = "dashboard" in client.scheduler_info()["services"]
@@ -143,41 +152,61 @@ class _Cluster:
             StoreError: the cluster was lost, a piece kills its worker, or what is shared cannot be written or read.
         """
         started, seconds, done, key = time.monotonic(), 0.0, Counter[str](), f"{name}-{uuid.uuid4().hex}"
-        tasks = [pickle.dumps((function, tuple(item), threads), protocol=5) for item in items]
-        with self._kept(shared) as (place, digest):
-            known, options = (self.code, self.name, self.versions, place, digest), {"pure": False, "retries": RETRIES}
-            # By its priority the first is done first: an answer waits on its worker until all before it are taken.
-            piece = pieces.sent()
-            futures = [
-                self.client.submit(piece, *known, task, key=f"{key}-{number}", priority=-number, **options)
-                for number, task in enumerate(tasks)
-            ]
-            try:
-                for number, future in enumerate(futures):
-                    answer = self._answer(future, f"{name} {number + 1} of {len(futures)}")
-                    future.release()  # or the worker would keep what it has sent
-                    done[answer["worker"]] += 1
-                    seconds += answer["seconds"]
-                    yield answer["result"]
-            finally:
-                with suppress(Exception):
-                    self.client.cancel(futures)
+        parent = self.folder if "://" in self.folder else str(Path(self.folder).resolve())
+        folder = f"{parent.rstrip('/')}/mlops-{uuid.uuid4().hex}"
+        running: deque[tuple[Future, pieces.Packed]] = deque()
+        sent, piece, failed, kept = 0, pieces.sent(), None, False
+        coming: Iterator[Sequence[Any]] | None = iter(items)
+        try:
+            common: Any = pieces.packed(shared, folder)
+            kept = isinstance(common, tuple)
+            if not kept:
+                common = self.client.submit(bytes, common, pure=False)
+            while True:
+                while coming and self._has_room(running):
+                    try:
+                        task = pieces.packed((function, tuple(next(coming)), threads), folder)
+                    except StopIteration:
+                        coming = None
+                        continue
+                    except Exception as error:  # is told when all before it are done, as on one machine
+                        coming, failed = None, error
+                        continue
+                    kept = kept or isinstance(task, tuple)
+                    # By its priority the first is done first: an answer waits on its worker until all before it are
+                    # taken.
+                    options = {"key": f"{key}-{sent}", "priority": -sent, "pure": False, "retries": RETRIES}
+                    known = (self.code, self.name, self.versions, common)
+                    running.append((self.client.submit(piece, *known, task, **options), task))
+                    sent += 1
+                if not running:
+                    break
+                future, task = running[0]
+                total = "" if coming else f" of {sent}"
+                answer = self._answer(future, f"{name} {sent - len(running) + 1}{total}")
+                running.popleft()
+                future.release()  # or the worker would keep what it has sent
+                if isinstance(task, tuple):
+                    pieces.remove(task[0])
+                done[answer["worker"]] += 1
+                seconds += answer["seconds"]
+                yield answer["result"]
+        finally:
+            with suppress(Exception):
+                self.client.cancel([future for future, _ in running])
+            if kept:
+                pieces.remove(folder)
+        if failed:
+            raise failed
         if sys.stderr.isatty():
             who = ", ".join(f"{count} on {worker}" for worker, count in sorted(done.items()))
             lasted = time.monotonic() - started
-            typer.echo(f"{counted(len(tasks), name)}: {who}; {seconds:.1f} s of work in {lasted:.1f} s", err=True)
+            typer.echo(f"{counted(sent, name)}: {who}; {seconds:.1f} s of work in {lasted:.1f} s", err=True)
 
-    @contextmanager
-    def _kept(self, shared: tuple[Any, ...]) -> Iterator[tuple[Any, str]]:
-        """What all pieces share: the future of its bytes, or the place of the file with them; and their SHA-256."""
-        spool = _Spool(self.folder)
-        try:
-            pickle.dump(shared, spool, protocol=5)
-            spool.close()
-            few = None if spool.file else self.client.submit(bytes, spool.memory.getvalue(), pure=False)
-            yield few or spool.place, spool.digest.hexdigest()
-        finally:
-            spool.remove()
+    def _has_room(self, running: Collection[tuple["Future", pieces.Packed]]) -> bool:
+        """Whether one more piece may be sent: of those that lie in the folder, there are two for each worker."""
+        large = sum(isinstance(task, tuple) for _, task in running)
+        return not large or large < AHEAD * max(1, len(self.client.nthreads()))
 
     def _answer(self, future: "Future", which: str) -> dict[str, Any]:
         """The answer of a piece, whose warnings are shown here.
@@ -189,7 +218,7 @@ class _Cluster:
         from distributed import CancelledError, KilledWorker
 
         try:
-            packed = self._waited_for(future)
+            found = self._waited_for(future)
         except KilledWorker as error:
             raise StoreError(
                 f"{which} ended each of the {error.allowed_failures + 1} workers of the Dask cluster {self.address} "
@@ -203,10 +232,11 @@ class _Cluster:
                 f"the Dask cluster {self.address} was lost in the middle of the work ({reason}): start it, and run "
                 "again"
             ) from None
-        if isinstance(packed, tuple):
-            worker, package, there, here = packed
-            raise _other_version(f"the worker {worker}", package, there, here)
-        answer: dict[str, Any] = pickle.loads(packed)  # noqa: S301 – a worker runs what it is sent by this account
+        if isinstance(found, dict):
+            raise _other_version(**found)
+        answer: dict[str, Any] = pieces.unpacked(found, "this machine")
+        if isinstance(found, tuple):
+            pieces.remove(found[0])
         for message, kind, file, line in answer["warnings"]:
             warnings.warn_explicit(message, kind, file, line)
         if answer["error"]:
@@ -219,8 +249,8 @@ class _Cluster:
             try:
                 return future.result(timeout=LOOK_SECONDS)
             except TimeoutError:
-                if future.done():
-                    raise
+                if future.done():  # it was done meanwhile, or it is the piece that raised this
+                    return future.result()
             if self.client.nthreads():
                 last = time.monotonic()
             elif time.monotonic() - last > WORKER_SECONDS:
@@ -233,65 +263,12 @@ class _Cluster:
         )
 
 
-class _Spool:
-    """A file to pickle into: in memory as long as it may be sent, then in a folder or a bucket that workers see.
-
-    Raises:
-        StoreError: that cannot be written to.
-    """
-
-    def __init__(self, folder: str) -> None:
-        parent = folder if "://" in folder else str(Path(folder).resolve())
-        self.place = f"{parent.rstrip('/')}/mlops-{uuid.uuid4().hex}.pickle"
-        self.memory, self.digest = io.BytesIO(), hashlib.sha256()
-        self.file: Any = None
-
-    def write(self, part: bytes) -> int:
-        import fsspec
-
-        size = memoryview(part).nbytes
-        self.digest.update(part)
-        if self.file is None and self.memory.tell() + size <= MOST_SENT:
-            return self.memory.write(part)
-        with self._told():
-            if self.file is None:
-                if "://" not in self.place:
-                    Path(self.place).parent.mkdir(parents=True, exist_ok=True)
-                self.file = fsspec.open(self.place, "wb").open()
-                self.file.write(self.memory.getvalue())
-            self.file.write(part)
-        return size
-
-    def close(self) -> None:
-        with self._told():
-            if self.file:
-                self.file.close()
-
-    def remove(self) -> None:
-        import fsspec
-
-        if self.file:
-            with suppress(Exception):
-                self.file.close()
-                storage, path = fsspec.url_to_fs(self.place)
-                storage.rm(path)
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except Exception as error:  # a bucket's packages have errors of their own
-            raise StoreError(
-                f"{self.place} could not be written for the workers ({pieces.said(error)}): correct compute.folder in "
-                "params.yaml"
-            ) from None
-
-
 def _packed() -> bytes:
-    """The Python of the machinery and of the project as a zip; the same code gives the same bytes."""
-    files = {path: path.read_bytes() for folder in CODE for path in (ROOT / folder).rglob("*.py")}
-    # A zip has no packages without this file, as project/ is one.
-    files = {path.with_name("__init__.py"): b"" for path in files} | files
+    """The machinery, and project/ with what its code reads from there, as a zip; the same files give the same bytes."""
+    found = {path for path in (ROOT / "project").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    files = {path: path.read_bytes() for path in found.union((ROOT / "mlops").rglob("*.py"))}
+    # Without this file, a folder of the same name elsewhere would be part of it.
+    files = {ROOT / "project" / "__init__.py": b""} | files
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path, content in sorted(files.items()):

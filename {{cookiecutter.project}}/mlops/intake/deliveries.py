@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from itertools import islice
+from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mlops.base import console, files, names, params
+from mlops.base import console, files, names, parallel, params
 from mlops.base.errors import DataError
 from mlops.data import parsing, round_trip
 from mlops.data.deriving import Derive, derived
@@ -154,17 +154,11 @@ def collected(
     delivered = Delivered(tables.Stored(aside))
     paths, terms = present(folder), Terms(tuple(schema.from_outside), ragged)
     known = {name for path in paths for name in columns(path, terms)} | set(schema.derived)
+    kept = [name for name in schema.kept if name in known]
     try:
+        typed = _typed(paths, schema, required, derive, delivered, terms, events)
         delivered.rows = tables.write_batches(
-            aside,
-            (
-                _completed(table, schema, [name for name in schema.kept if name in known])
-                for path in paths
-                for table in console.progress(
-                    _typed(path, schema, required, derive, delivered, terms, events), None, f"reading {path.name}"
-                )
-            ),
-            temporary=True,
+            aside, (_completed(table, schema, kept) for table in typed), temporary=True
         )
         if not delivered.rows:
             found = delivered.unparseable[0]
@@ -179,7 +173,7 @@ def collected(
 
 
 def _typed(
-    path: Path,
+    paths: list[Path],
     schema: Schema,
     required: list[str],
     derive: Derive,
@@ -187,27 +181,42 @@ def _typed(
     terms: Terms,
     events: Source | None,
 ) -> Iterator[pd.DataFrame]:
-    """The typed batches of one file; its facts are added to `delivered`."""
-    found: dict[str, dict[str, Any]] = {}
-    rows = 0
-    for raw in batches(path, terms=terms, findings=delivered.findings):
-        parsed = parsing.parse(raw, schema, str(path), required)
-        for name, seen in parsed.seen.items():
-            delivered.seen[name] = round_trip.together([delivered.seen.get(name, {}), seen])
-        for wrong in parsed.unparseable:
-            known = found.setdefault(wrong.column, _nothing(wrong))
-            known["count"] += len(wrong.rows)
-            places = (int(row) + rows for row in wrong.rows)
-            known["examples"] += [
-                {"at": row, "value": value} for row, value in zip(places, wrong.values, strict=False)
-            ][: parsing.EXAMPLES - len(known["examples"])]
-        rows += len(raw)
-        yield derived(parsed.table, schema, derive, events)
-    delivered.files[path.name] = rows
-    lines = locate(path, [example["at"] for known in found.values() for example in known["examples"]], terms)
-    for known in found.values():
-        known["examples"] = [{"at": lines.pop(0), "value": example["value"]} for example in known["examples"]]
-    delivered.unparseable += found.values()
+    """The typed batches of files; what is found in them is added to `delivered`."""
+    from mlops.intake import batchwise
+
+    if events and parallel.is_elsewhere():
+        for name, one in schema.history.tables.items():  # other machines do not have the files
+            events.events(name, one.columns, pd.Series(dtype=object))
+    readings = (batchwise.Reading(path, delivered.findings) for path in paths)
+    answers = batchwise.each(_typed_batch, (schema, required, derive, events), readings, terms, CELLS)
+    for path, batches in groupby(answers, lambda answer: answer[0].path):
+        found: dict[str, dict[str, Any]] = {}
+        rows = 0
+        for _, (count, parsed) in console.progress(batches, None, f"reading {path.name}"):
+            for name, seen in parsed.seen.items():
+                delivered.seen[name] = round_trip.together([delivered.seen.get(name, {}), seen])
+            for wrong in parsed.unparseable:
+                known = found.setdefault(wrong.column, _nothing(wrong))
+                known["count"] += len(wrong.rows)
+                places = (int(row) + rows for row in wrong.rows)
+                known["examples"] += [
+                    {"at": row, "value": value} for row, value in zip(places, wrong.values, strict=False)
+                ][: parsing.EXAMPLES - len(known["examples"])]
+            rows += count
+            yield parsed.table
+        delivered.files[path.name] = rows
+        lines = locate(path, [example["at"] for known in found.values() for example in known["examples"]], terms)
+        for known in found.values():
+            known["examples"] = [{"at": lines.pop(0), "value": example["value"]} for example in known["examples"]]
+        delivered.unparseable += found.values()
+
+
+def _typed_batch(
+    schema: Schema, required: list[str], derive: Derive, events: Source | None, path: str, raw: pd.DataFrame
+) -> tuple[int, parsing.Parsed]:
+    """The number of rows of a batch, and its typed table with the derived columns."""
+    parsed = parsing.parse(raw, schema, path, required)
+    return len(raw), replace(parsed, table=derived(parsed.table, schema, derive, events))
 
 
 def _nothing(wrong: parsing.Unparseable) -> dict[str, Any]:
@@ -258,7 +267,7 @@ def columns(path: Path, terms: Terms = Terms()) -> list[str]:
     Raises:
         DataError: the file cannot be read.
     """
-    with _errors_as_sentences(path):
+    with errors_as_sentences(path):
         if is_parquet(path):
             import pyarrow.parquet as pq
 
@@ -283,7 +292,7 @@ def batches(
     """
     start, findings = 0, Findings() if findings is None else findings
     rows = max(cells // max(len(wanted or columns(path, terms)), 1), 1)
-    with _errors_as_sentences(path):
+    with errors_as_sentences(path):
         for table in _parquet(path, wanted, rows) if is_parquet(path) else _text(path, wanted, rows, terms, findings):
             frame = _frame(table)
             frame.index = pd.RangeIndex(start, start + len(frame))
@@ -315,7 +324,7 @@ def locate(path: Path, rows: list[int], terms: Terms = Terms()) -> list[str]:
 
 
 @contextmanager
-def _errors_as_sentences(path: Path) -> Iterator[None]:
+def errors_as_sentences(path: Path) -> Iterator[None]:
     """Raise errors of the readers as one sentence about `path`."""
     try:
         yield
@@ -352,37 +361,53 @@ def is_parquet(path: Path) -> bool:
 
 def _text(path: Path, wanted: list[str] | None, rows: int, terms: Terms, findings: Findings) -> Iterator["pa.Table"]:
     """The rows by Arrow; from the first line on that is no row as it should be, by the slower way that tells them."""
-    from pyarrow import ArrowInvalid
+    import pyarrow as pa
 
     how, done = dialect.of(path, terms.header), 0
-    for note in how.above:
-        findings.left_out.add(path, note)
-    for note in how.repaired:
-        findings.repaired.add(path, note)
+    note_header(path, terms, findings)
     if how.plain:
         try:
-            for table in _by_arrow(path, how, wanted, rows):
-                if _may_have_header(table, how):
+            compression = "gzip" if path.name.lower().endswith(".gz") else None
+            for table in by_arrow(pa.input_stream(str(path), compression), how, wanted, rows, how.header):
+                if may_have_header(table, how):
                     break
                 yield table.select(wanted) if wanted else table
                 done += len(table)
             else:
                 return
-        except ArrowInvalid:
+        except pa.ArrowInvalid:
             pass  # it says neither which line it is, nor why
     yield from _by_line(path, how, wanted, rows, done, terms.ragged, findings)
 
 
-def _by_arrow(path: Path, how: dialect.Dialect, wanted: list[str] | None, rows: int) -> Iterator["pa.Table"]:
+def note_header(path: Path, terms: Terms, findings: Findings) -> None:
+    """Add what the lines of a text file above its rows show."""
+    how = dialect.of(path, terms.header)
+    for note in how.above:
+        findings.left_out.add(path, note)
+    for note in how.repaired:
+        findings.repaired.add(path, note)
+
+
+def by_arrow(
+    stream: Any, how: dialect.Dialect, wanted: list[str] | None, rows: int, header: int
+) -> Iterator["pa.Table"]:
+    """The rows of CSV as Arrow reads them, at least so many at a time, after so many lines of `header`.
+
+    Besides what is `wanted`, tables have the columns that `may_have_header` looks at.
+
+    Raises:
+        ArrowInvalid: a line is no row as it should be.
+    """
     import pyarrow as pa
     from pyarrow import csv
 
     reader = csv.open_csv(
-        pa.input_stream(str(path), compression="gzip" if path.name.lower().endswith(".gz") else None),
+        stream,
         csv.ReadOptions(
             block_size=BLOCK,
             column_names=list(how.names),
-            skip_rows=how.header,
+            skip_rows=header,
             encoding=how.encoding.removesuffix("-sig"),  # pyarrow skips the mark by itself
         ),
         csv.ParseOptions(delimiter=how.syntax.separator, quote_char=how.syntax.quote or False, newlines_in_values=True),
@@ -403,7 +428,7 @@ def _by_arrow(path: Path, how: dialect.Dialect, wanted: list[str] | None, rows: 
         yield pa.Table.from_batches(waiting).combine_chunks()
 
 
-def _may_have_header(table: "pa.Table", how: dialect.Dialect) -> bool:
+def may_have_header(table: "pa.Table", how: dialect.Dialect) -> bool:
     """Whether a row begins with names of columns, in whatever spelling, as where the header stands again."""
     import pyarrow as pa
     from pyarrow import compute
@@ -497,6 +522,11 @@ def _batches(file: "pq.ParquetFile", rows: int, columns: list[str] | None = None
 def _parquet_names(stored: list[str]) -> list[str]:
     """The column names; a column without a name, such as an index that pandas stored, is called `Unnamed: 1` or so."""
     return list(names.unique("" if name.startswith("__index_level_") else name for name in stored))
+
+
+def from_text(table: "pa.Table") -> pd.DataFrame:
+    """The rows (n) of a table that `by_arrow` read."""
+    return _frame(table)
 
 
 def from_arrow(table: "pa.Table") -> pd.DataFrame:

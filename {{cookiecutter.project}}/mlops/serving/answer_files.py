@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ENDINGS = (".csv", ".parquet")
+ROWS = 100_000  # that are written at once
 SPECIAL = '[",\r\n]'  # in a value of CSV that has to be quoted
 
 
@@ -32,15 +33,33 @@ def check(path: Path) -> None:
 def written(path: Path) -> Iterator[Callable[["pa.Table"], None]]:
     """Give a function that appends tables of the same columns to a file; their types are those of the first one.
 
+    The same rows give the same bytes, whatever the sizes of the tables.
+
     Raises:
         StoreError: the file cannot be written.
     """
+    import pyarrow as pa
+
     with files.written_whole(path) as part, part.open("wb") as file:
         writing: Any = None
+        waiting: list[pa.Table] = []
 
         def write(table: "pa.Table") -> None:
+            if waiting and waiting[0].schema != table.schema:
+                put(waiting)
+                waiting.clear()
+            waiting.append(table)
+            while sum(map(len, waiting)) >= ROWS:
+                joined = pa.concat_tables(waiting)
+                put([joined.slice(0, ROWS)])
+                waiting[:] = [joined.slice(ROWS)]
+
+        def put(parts: "list[pa.Table]") -> None:
             nonlocal writing
-            first = writing is None
+            # Without chunks: of an empty one among others, Arrow 25 writes the bytes of whatever was there before.
+            first, table = writing is None, pa.concat_tables(parts).combine_chunks()
+            if not (first or len(table)):
+                return
             if path.name.lower().endswith(".parquet"):
                 import pyarrow.parquet as pq
 
@@ -52,6 +71,8 @@ def written(path: Path) -> Iterator[Callable[["pa.Table"], None]]:
 
         try:
             yield write
+            if waiting:
+                put(waiting)
         finally:
             if hasattr(writing, "close"):
                 writing.close()
@@ -74,6 +95,8 @@ def _write_csv(file: Any, table: "pa.Table", *, header: bool) -> None:
         line = io.StringIO()
         csv.writer(line, lineterminator="\n").writerow(table.column_names)
         file.write(line.getvalue().encode())
+    if not len(table):
+        return
     texts = [column for column in table.columns if column.type in (pa.string(), pa.large_string())]
     # Without need, no quotes: Arrow quotes either all texts of a table or none.
     special = any(compute.any(compute.match_substring_regex(column, SPECIAL)).as_py() for column in texts)

@@ -1,10 +1,16 @@
 """Offline scoring: the answers of a version to whole files, with bounded memory and by the version's own code."""
 
+import atexit
+import importlib
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +20,8 @@ from mlops.base import console
 from mlops.base.errors import DataError, StoreError
 from mlops.data.rows import as_text
 from mlops.evaluation import results
-from mlops.intake import deliveries
+from mlops.intake import batchwise, deliveries
+from mlops.intake.batchwise import Reading
 from mlops.intake.deliveries import Findings, Terms
 from mlops.registry import registry
 from mlops.serving import answer_files, versions
@@ -83,60 +90,128 @@ def score(
         DataError: a file cannot be read, lacks a column, or without `skip` has a value that cannot be read.
         OwnCodeError: `derive` of the project fails.
     """
-    ids, time, now = model.schema.with_role("id"), asked_at(model.schema), as_text(datetime.now(UTC))
-    for path in paths:
-        there = deliveries.columns(path, terms)
-        if lacking := [name for name in model.schema.needed if name not in (*there, time)]:
-            raise DataError(
-                f"{path} lacks {', '.join(lacking)}, which version {number} needs (it has {', '.join(there)}): "
-                "deliver all columns, empty where a value is not known"
-            )
-        wanted = [name for name in there if name in model.schema.needed or name in ids]
-        findings = scored.findings.setdefault(path.name, Findings())
-        batches = deliveries.batches(path, wanted, CELLS, terms, findings)
-        for batch in console.progress(batches, None, f"scoring {path.name}"):
-            if time and time not in batch:
-                batch[time] = now
-            answers = _scored(model, batch, path, terms, scored, skip=skip)
-            answers["model_version"] = _same(number, len(batch))
-            table = answer_files.beside(batch[[name for name in ids if name in batch]], answers)
-            yield table.add_column(0, "file", _same(path.name, len(batch))) if named else table
+    ids, time = model.schema.with_role("id"), asked_at(model.schema)
+
+    def readings() -> Iterator[Reading]:
+        for path in paths:
+            there = deliveries.columns(path, terms)
+            if lacking := [name for name in model.schema.needed if name not in (*there, time)]:
+                raise DataError(
+                    f"{path} lacks {', '.join(lacking)}, which version {number} needs (it has {', '.join(there)}): "
+                    "deliver all columns, empty where a value is not known"
+                )
+            wanted = [name for name in there if name in model.schema.needed or name in ids]
+            yield Reading(path, scored.findings.setdefault(path.name, Findings()), wanted)
+
+    shared = (Sendable(model), as_text(datetime.now(UTC)), skip)
+    found = batchwise.each(_scored, shared, readings(), terms, CELLS, model.model.threads)
+    for path, batches in groupby(found, lambda one: one[0].path):
+        before = scored.rows
+        for _, batch in console.progress(batches, None, f"scoring {path.name}"):
+            if batch.unreadable:
+                _tell(batch.unreadable, path, scored.rows - before, terms, scored, skip=skip)
+            answers = {**batch.answers, "model_version": _same(number, len(batch.ids))}
+            scored.rows += len(batch.ids)
+            table = answer_files.beside(batch.ids, answers)
+            yield table.add_column(0, "file", _same(path.name, len(batch.ids))) if named else table
 
 
-def _scored(
-    model: "RawModel", batch: pd.DataFrame, path: Path, terms: Terms, scored: Scored, *, skip: bool
-) -> dict[str, "pa.Array"]:
-    """The answers to the rows of a batch (n rows), by the names of their columns."""
+class Sendable:
+    """A version's model; where it is pickled, the version's own code goes along.
+
+    A `RawModel` is pickled without that: MLflow, and whoever else has the version's files, puts it on `sys.path`.
+    """
+
+    def __init__(self, model: "RawModel") -> None:
+        self.model = model
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        load, arguments = self.model.__reduce__()
+        place = Path(str(sys.modules[load.__module__].__file__)).parent
+        found = {path for path in place.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+        code = {path.relative_to(place.parent).as_posix(): path.read_bytes() for path in sorted(found)}
+        return _received, (code, load.__module__, load.__name__, arguments)
+
+
+def _received(code: dict[str, bytes], module: str, name: str, arguments: tuple[Any, ...]) -> Sendable:
+    """A model in another process, which takes in its code, unless it has it."""
+    if module not in sys.modules:
+        folder = Path(tempfile.mkdtemp(prefix="mlops-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        for path, content in code.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+        sys.path.append(str(folder))
+    return Sendable(getattr(importlib.import_module(module), name)(*arguments))
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """How many rows of a batch have a value that cannot be read, and the first one: its position, column and value."""
+
+    rows: int
+    first: int
+    column: str
+    value: Any
+    type: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The ids of n rows, their answers by the names of their columns, and what could not be read."""
+
+    ids: pd.DataFrame
+    answers: dict[str, "pa.Array"]
+    unreadable: Unreadable | None = None
+
+
+def _scored(sent: Sendable, now: str, skip: bool, path: str, batch: pd.DataFrame) -> Batch:
+    """The answers to the rows of a batch."""
     import pyarrow as pa
 
+    model = sent.model
+    time = asked_at(model.schema)
+    if time and time not in batch:
+        batch[time] = now
     rows = batch[model.schema.needed]
-    scored.rows += len(batch)
+    ids = batch[[name for name in model.schema.with_role("id") if name in batch]]
     try:
-        found = model._predictions(rows)
+        return Batch(ids, _columns(model._predictions(rows)))
     except Exception as error:
         # An MlflowException has its sentence as `message`; only the registry imports that class.
         if not (said := getattr(error, "message", "")):
             raise
         if not (wrong := _wrong(model, rows)):
             raise DataError(f"{path}: {said}") from None
-        bad = np.logical_or.reduce(list(wrong.values()))
-        first = int(np.flatnonzero(bad)[0])
-        column = next(name for name, places in wrong.items() if places[first])
-        [place] = deliveries.locate(path, [int(batch.index[first])], terms)
-        said = f"{place}: {column} is {batch[column].iloc[first]!r}, which is no {model.schema.columns[column].type}"
-        if not skip:
-            raise DataError(
-                f"{said}: correct the value, leave it empty where it is not known, or give such rows no answer "
-                "by --skip; nothing was written"
-            ) from None
-        scored.skipped += int(bad.sum())
-        scored.examples.append(said)
-        # A row without values has an answer, which nobody sees: so there is at least one.
-        empty = pd.DataFrame({name: [None] for name in rows}, dtype=object)
-        found = model._predictions(rows[~bad] if not bad.all() else empty)
-        places = pa.array(np.cumsum(~bad) - 1, mask=bad)
-        return {name: values.take(places) for name, values in _columns(found).items()}
-    return _columns(found)
+    bad = np.logical_or.reduce(list(wrong.values()))
+    first = int(np.flatnonzero(bad)[0])
+    column = next(name for name, places in wrong.items() if places[first])
+    kind = model.schema.columns[column].type
+    unreadable = Unreadable(int(bad.sum()), first, column, batch[column].iloc[first], kind)
+    if not skip:
+        return Batch(ids, {}, unreadable)
+    # A row without values has an answer, which nobody sees: so there is at least one.
+    empty = pd.DataFrame({name: [None] for name in rows}, dtype=object)
+    found = model._predictions(rows[~bad] if not bad.all() else empty)
+    places = pa.array(np.cumsum(~bad) - 1, mask=bad)
+    return Batch(ids, {name: values.take(places) for name, values in _columns(found).items()}, unreadable)
+
+
+def _tell(found: Unreadable, path: Path, start: int, terms: Terms, scored: Scored, *, skip: bool) -> None:
+    """Count the rows of a batch that cannot be read; `start` rows of the file came before it.
+
+    Raises:
+        DataError: such rows are not to be skipped.
+    """
+    [place] = deliveries.locate(path, [start + found.first], terms)
+    said = f"{place}: {found.column} is {found.value!r}, which is no {found.type}"
+    if not skip:
+        raise DataError(
+            f"{said}: correct the value, leave it empty where it is not known, or give such rows no answer "
+            "by --skip; nothing was written"
+        )
+    scored.skipped += found.rows
+    scored.examples.append(said)
 
 
 def _wrong(model: "RawModel", rows: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:

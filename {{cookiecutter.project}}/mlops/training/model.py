@@ -1,6 +1,6 @@
 """What `models/model.joblib` holds: a fitted pipeline with all that it takes to predict rows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mlops.base import parallel
 from mlops.data.schema import Schema
 from mlops.training import calibration, fitting
-from mlops.training.metrics import Predictions
+from mlops.training.metrics import Predictions, joined
 from mlops.training.task import Label, Task
 
 if TYPE_CHECKING:
@@ -65,11 +66,26 @@ class FittedModel:
             clipped=clipped,
         )
 
+    def predict_each(self, batches: Iterable[pd.DataFrame]) -> Predictions:
+        """Predict the rows of typed tables, one after the other; numbers may be too large for the estimator."""
+        items = ((batch,) for batch in batches)
+        parts = parallel.each(_clipped, (self,), items, self.threads, at_once=False, name="prediction")
+        return joined(list(parts))
+
+    @property
+    def estimator(self) -> str:
+        """The import path of the estimator's class."""
+        return import_path(self.pipeline)
+
     @property
     def uncalibrated(self) -> "FittedModel | None":
         """The model before its probabilities were calibrated, with its own labels; None if they were not."""
         inner = calibration.uncalibrated(self.pipeline)
         return None if inner is self.pipeline else replace(self, pipeline=inner, threshold=None)
+
+
+def _clipped(model: FittedModel, table: pd.DataFrame) -> Predictions:
+    return model.predict(table, clipped=True)
 
 
 def fitted_model(
@@ -83,3 +99,9 @@ def fitted_model(
     """The model that consists of these parts."""
     columns = schema.model_dump(mode="json", exclude_defaults=True)
     return FittedModel(pipeline, columns, task, positive, threads, threshold)
+
+
+def import_path(pipeline: "Pipeline") -> str:
+    """The import path of the class of the estimator in a pipeline, also of one with calibrated probabilities."""
+    kind = type(calibration.uncalibrated(pipeline)[-1])
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,30 +1,13 @@
-"""The one place where work runs in parallel: whole folds, candidates, features and blocks of resamples.
+"""Parallel work by the project's own metrics, of which other processes have to hear."""
 
-They run on threads of this machine, or on what a stage has named: the workers of a Dask cluster.
-"""
-
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from functools import partial
 from typing import Any, Literal, TypeVar
 
+from mlops.base import parallel
 from mlops.training import metrics
 
 T = TypeVar("T")
-# Runs pieces of work elsewhere: their name, a function, the arguments of all calls, those of each, and threads.
-Run = Callable[[str, Callable[..., Any], tuple[Any, ...], Iterable[Sequence[Any]], int], Iterator[Any]]
-_run: ContextVar[Run | None] = ContextVar("run", default=None)
-
-
-@contextmanager
-def run_by(run: Run | None) -> Iterator[None]:
-    """Let `run` (of `mlops.base.cluster`) do the parallel work; with None, threads of this machine do it."""
-    before = _run.set(run)
-    try:
-        yield
-    finally:
-        _run.reset(before)
 
 
 def each(
@@ -35,62 +18,8 @@ def each(
     *,
     at_once: bool = True,
 ) -> Iterator[T]:
-    """Call `function` with `shared` and the arguments in each of `items`; yield its answers, in the order of the items.
-
-    `function` is one of a module, and what is large is in `shared`: to another machine, a function goes by its name,
-    and `shared` only once.
-
-    Estimators and BLAS run on `threads` threads in every call. The limit is set around all calls: it belongs to the
-    whole process, and the first call to end would lift it for the others. Unless `at_once`, this machine makes one call
-    after the other.
-    """
-    if run := _run.get():
-        own: dict[Callable[..., float], Literal["higher", "lower"]] = {
-            one: "higher" if metrics.HIGHER_IS_BETTER[name] else "lower" for name, one in metrics.OWN.items()
-        }
-        with _each_warning_once():
-            yield from run(function.__name__.strip("_"), _elsewhere, (own, function, shared), items, threads)
-        return
-    if not at_once:
-        yield from (function(*shared, *arguments) for arguments in items)
-        return
-    from joblib import Parallel, delayed
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(threads), _each_warning_once():
-        yield from Parallel(n_jobs=-1, prefer="threads", return_as="generator")(
-            delayed(function)(*shared, *arguments) for arguments in items
-        )
-
-
-def _elsewhere(
-    own: dict[Callable[..., float], Literal["higher", "lower"]],
-    function: Callable[..., T],
-    shared: tuple[Any, ...],
-    *arguments: Any,
-) -> T:
-    """Call a function in another process, which has to hear of the project's own metrics."""
-    metrics.declare(own)
-    return function(*shared, *arguments)
-
-
-@contextmanager
-def _each_warning_once() -> Iterator[None]:
-    """Show a warning once, and none of scikit-learn's about its own `delayed`.
-
-    Filters of warnings belong to the whole process, too. Scikit-learn's forests set them in every call, so that a
-    thread may find none: each call warns of that, thousands of times.
-    """
-    show, shown = warnings.showwarning, {"sklearn.utils.parallel.delayed"}
-
-    def once(message: Warning | str, *where: Any, **more: Any) -> None:
-        text = str(message)
-        if not any(known in text for known in shown):
-            shown.add(text)
-            show(message, *where, **more)
-
-    warnings.showwarning = once
-    try:
-        yield
-    finally:
-        warnings.showwarning = show
+    """As `mlops.base.parallel.each`, where the project's own metrics are declared everywhere."""
+    own: dict[Callable[..., float], Literal["higher", "lower"]] = {
+        one: "higher" if metrics.HIGHER_IS_BETTER[name] else "lower" for name, one in metrics.OWN.items()
+    }
+    return parallel.each(function, shared, items, threads, at_once=at_once, first=partial(metrics.declare, own))

@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mlops.base import console, locks, params, yaml
+from mlops.base import cluster, console, locks, params, yaml
 from mlops.base.errors import ParameterError, StoreError, nearest
 from mlops.commands.experiments import ranking
 from mlops.commands.options import AsJson, DryRun
@@ -91,16 +91,20 @@ def sweep(
         bool | None, typer.Option("--maximize/--minimize", help="Which is better; by default as the metric means it.")
     ] = None,
     name: Annotated[str, typer.Option(help="The experiments are called NAME-…")] = "sweep",
+    at: Annotated[
+        str, typer.Option("--cluster", help="Scheduler of a Dask cluster that does the work: tcp://HOST:8786.")
+    ] = "",
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Run many experiments with other parameters, and rank them.
 
-    The same command continues a sweep that was stopped.
+    The same command continues a sweep that was stopped. The stages of an experiment run on this machine, and with
+    `--cluster` their folds, fits and batches on the workers, for `--jobs` experiments at the same time.
 
     Raises:
         ParameterError: there is nothing to try, or a parameter or the metric is unknown.
-        StoreError: there is no commit, the same sweep is running, or all trials failed.
+        StoreError: there is no commit, no such cluster, the same sweep is running, or all trials failed.
     """
     from mlops.training.metrics import declare
     from project.metrics import METRICS
@@ -123,6 +127,10 @@ def sweep(
             typer.echo(f"{name}-{number:03d}  {' '.join(changes)}")
         typer.echo(f"{name}: {plan.total} trials, {len(results)} of them finished; the best {metric} wins")
         return
+    if at:
+        os.environ["DASK_SCHEDULER_ADDRESS"] = at  # of the experiments, too
+        with cluster.connected(params.load(params.Compute)):
+            pass  # or each of them would say what is wrong with it
     if files := clones.untracked():
         typer.echo(f"experiments lack what Git does not know: {', '.join(files[:5])} (`git add` them)", err=True)
     FOLDER.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,12 @@
 """`batch`: let a version answer the rows of large files, without a server."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mlops.base import params
+from mlops.base import cluster, params
 from mlops.base.errors import ParameterError
 from mlops.intake import deliveries, event_store
 from mlops.serving import answer_files
@@ -34,12 +35,15 @@ def batch(
         raise ParameterError(f"{out} is a file of rows: name another one for the answers")
     from mlops.serving import offline as scoring
     from mlops.serving import versions
+    from mlops.training.model import import_path
 
     event_store.beside(Path(params.load(params.Serving).folder))
     copy = scoring.version(version, Path(params.load(params.Serving).folder), offline=offline)
     model, scored = versions.load(copy), scoring.Scored()
     terms = deliveries.terms(())
-    with answer_files.written(out) as write:
+    connected = cluster.used(params.load(params.Compute), [import_path(model.model.pipeline)])
+    # Workers do not have the online store, of which columns of history are made.
+    with nullcontext() if model.schema.history.names else connected, answer_files.written(out) as write:
         for table in scoring.score(model, copy.number, paths, terms, scored, skip=skip, named=file.is_dir()):
             write(table)
     for name, findings in scored.findings.items():

@@ -3,7 +3,7 @@
 import warnings
 
 import pytest
-from mlops.training import parallel
+from mlops.base import parallel
 
 
 def squared(number: int) -> int:
