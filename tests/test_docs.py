@@ -1,5 +1,6 @@
 """The reference says what the code says, and the site is whole, and shows what GitHub shows."""
 
+import ast
 import importlib.util
 import os
 import re
@@ -107,6 +108,21 @@ def test_the_reference_is_what_the_code_gives() -> None:
     written = {path.name: path.read_text(encoding="utf-8") for path in reference.PAGES.iterdir()}
 
     assert written == reference.pages(), "run `python docs/reference.py`"
+
+
+def test_a_variable_that_the_reference_lacks_or_no_code_reads_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = module("reference")
+    code = "os.environ['ONE'], environ.get('TWO'), os.environ.setdefault('THREE', ''), (URL := 'FOUR_WORDS'), 'FIVE'"
+    assert set(reference.constants(ast.parse(code))) == {"ONE", "TWO", "THREE", "FOUR_WORDS"}
+
+    found = reference.variables_read()
+    monkeypatch.setattr(reference, "variables_read", lambda: {**found, "FOUR_WORDS": {"mlops/base"}})
+    with pytest.raises(LookupError, match="the code names FOUR_WORDS: say in VARIABLES what it means"):
+        reference.environment()
+    found.pop("MLOPS_EVENTS")
+    monkeypatch.setattr(reference, "variables_read", lambda: found)
+    with pytest.raises(LookupError, match="no code names MLOPS_EVENTS: take it out"):
+        reference.environment()
 
 
 def test_every_link_of_the_site_leads_somewhere_and_nothing_comes_from_elsewhere(site: dict[str, Page]) -> None:
