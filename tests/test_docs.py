@@ -168,6 +168,14 @@ def test_translations_are_marked_as_japanese_and_no_other_page(site: dict[str, P
     assert {page.language for page in site.values()} == {"en", "ja"}
 
 
+def test_a_project_s_readme_leads_to_each_of_its_pages() -> None:
+    readme = (TEMPLATE / PROJECT / "README.md").read_text(encoding="utf-8")
+
+    pages = {f"docs/{path.name}" for path in (TEMPLATE / PROJECT / "docs").glob("*.md")}
+
+    assert set(re.findall(r"\]\((docs/[\w-]+\.md)\)", readme)) == pages
+
+
 def test_the_code_that_pages_name_is_there() -> None:
     named = {name for text in texts().values() for name in CODE.findall(text)}
 
