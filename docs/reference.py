@@ -1,8 +1,9 @@
-"""Write the reference of a generated project as Markdown: parameters, schema, behaviour, commands and files.
+"""Write the reference of a generated project as Markdown: parameters, schema, behaviour, commands, files, variables.
 
 Everything comes from the code: the models behind `params.yaml`, `schema.yaml` and `behaviour.yaml`, the functions
-behind `python -m mlops`, the stages' arguments, and `dvc.yaml`. `python docs/reference.py` writes `docs/reference/`; a
-test compares the pages with what this file makes.
+behind `python -m mlops`, the stages' arguments, and `dvc.yaml`. Only what a variable of the environment means is said
+here, since many have no place of their own; that none is missing, and none too much, is found in the code. `python
+docs/reference.py` writes `docs/reference/`; a test compares the pages with what this file makes.
 """
 
 import ast
@@ -344,12 +345,179 @@ def described(line: str) -> dict[str, str]:
     return found
 
 
+# ---- Environment
+
+# A name of several words, as a constant in Python; one that ends with _ begins the names that an f-string makes.
+CONSTANT = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[A-Z]{2,}(?:_[A-Z0-9]+)*_")
+ASKED = re.compile(r"(?:os\.)?environ(?:\.get|\.setdefault)?")
+IN_SHELL = re.compile(r"(?:\$\{?|\b(?:secrets|vars)\.|\bENV )([A-Z][A-Z0-9_]+)")
+# What is defined by GitHub and GitLab, for their own jobs, and what a file gives to its own scripts.
+OF_A_JOB = re.compile(
+    r"(?:CI|GITHUB|RUNNER)_\w+|STARTED|BASE|PYTHON(?:UNBUFFERED|DONTWRITEBYTECODE)|HOME|RETRAIN_OPTIONS"
+)
+SHELL = (".github/workflows/*.yml", ".gitlab-ci.yml", "compose.yaml", "Dockerfile", "deploy/*.service")
+# Constants that look like variables.
+NOT_READ = {
+    "files of Git": "BISECT_LOG CHERRY_PICK_HEAD MERGE_HEAD REBASE_HEAD REVERT_HEAD",
+    "codes": "INVALID_PARAMETER_VALUE RESOURCE_ALREADY_EXISTS RESOURCE_DOES_NOT_EXIST TEMPORARILY_UNAVAILABLE",
+    "a name of Python": "TYPE_CHECKING",
+    "beginnings of names": "DVC_EXP GIT_ GIT_CEILING GIT_CONFIG GIT_CONFIG_KEY",
+    "taken away or given to what is started": (
+        "DVC_NO_ANALYTICS GH_NO_UPDATE_NOTIFIER GH_PROMPT_DISABLED GIT_ALLOW_PROTOCOL GIT_DIR GIT_INDEX_FILE "
+        "GIT_NO_LAZY_FETCH GIT_NO_REPLACE_OBJECTS GIT_OPTIONAL_LOCKS GIT_PREFIX GIT_TERMINAL_PROMPT GIT_WORK_TREE "
+        "GLAB_CHECK_UPDATE LC_ALL NO_COLOR UV_DEFAULT_INDEX VIRTUAL_ENV"
+    ),
+}
+VARIABLES: dict[str, dict[str, str]] = {
+    "The registry": {
+        "MLFLOW_TRACKING_URI": "Where MLflow keeps runs and versions. It wins over `tracking.uri`.",
+        "MLFLOW_TRACKING_USERNAME": "The account at MLflow's server; the audit log names it.",
+        "MLFLOW_TRACKING_PASSWORD": "Its password.",
+        "MLFLOW_TRACKING_TOKEN": "A token instead of account and password, for a proxy in front of the server.",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "How often MLflow tries again. Here it is 2 if nobody says otherwise.",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "Seconds that MLflow waits for an answer. Here they are 20.",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "Whether MLflow draws bars. Here it does not.",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "Whether MLflow keeps its links to itself. Here it does.",
+    },
+    "Data and their storage": {
+        "AWS_ACCESS_KEY_ID": "The key of S3, for deliveries and the DVC remote.",
+        "AWS_SECRET_ACCESS_KEY": "Its secret; hidden in what `ingest` says.",
+        "AWS_SESSION_TOKEN": "The token of a temporary key; hidden, too.",
+        "AWS_PROFILE": "An entry of `~/.aws/credentials` instead.",
+        "AWS_ENDPOINT_URL": "An S3 that is not Amazon's. For DVC, `endpointurl` of the remote wins.",
+        "AWS_MAX_ATTEMPTS": "How often S3 is tried. `doctor` tries once if nobody says otherwise.",
+        "GOOGLE_APPLICATION_CREDENTIALS": "The key file of a service account, for a DVC remote on Google's storage.",
+        "AZURE_STORAGE_CONNECTION_STRING": "Account and key, for a DVC remote on Azure.",
+        "AZURE_STORAGE_KEY": "The key alone; the account stands in the remote.",
+        "AZURE_STORAGE_SAS_TOKEN": "A token with fewer rights instead.",
+        "PGPASSWORD": "The password of a PostgreSQL that `ingest` asks; hidden in what it says.",
+        "MLOPS_EVENTS": "The online store of events: a file, or the address of a Redis with a prefix.",
+    },
+    "The model server and who asks it": {
+        "MLOPS_API_KEYS": "`name:key` pairs with commas between them, keys of 16 characters at least: who may ask.",
+        "MLOPS_ADMIN_KEYS": "The same for those who may change which version answers.",
+        "MLOPS_SERVER_URL": "The server's address, for `serving`, `deliver`, `status` and `retrain`.",
+        "MLOPS_API_KEY": "One of the server's keys, for `predict --url` and `feedback`.",
+        "MLOPS_ADMIN_KEY": "One of the server's admin keys, for `serving`, `deliver`, `status` and `retrain`.",
+        "MLOPS_SERVER": "How `serve` tells its workers their options. Not for people.",
+        "PROMETHEUS_MULTIPROC_DIR": "Where the workers of `serve` count. It sets it. Not for people.",
+        "PYTHONPATH": "Where else modules are found; kept for the process that answers for a challenger.",
+    },
+    "Alarms": {
+        "MLOPS_ALERT_WEBHOOK": "The address of a webhook.",
+        "MLOPS_ALERT_SLACK": "The address of a Slack channel's incoming webhook.",
+        "MLOPS_SMTP_URL": "The mail server, such as `smtps://name:password@host`.",
+        "GITHUB_TOKEN": "A token that may write issues; in GitHub Actions, that of the job.",
+        "GITHUB_REPOSITORY": "`owner/name` of the project. GitHub Actions sets it.",
+        "GITHUB_API_URL": "Where the API of GitHub is. GitHub Actions sets it.",
+        "GITLAB_TOKEN": "A token that may write issues.",
+        "CI_PROJECT_ID": "The number of the project. GitLab CI sets it.",
+        "CI_API_V4_URL": "Where the API of GitLab is. GitLab CI sets it.",
+    },
+    "Git and its hosts": {
+        "GH_TOKEN": "A token by which `gh` opens pull requests for `retrain`.",
+        "GH_HOST": "A GitHub of one's own, for `gh`. `assess` asks no host that is not named here.",
+        "GITHUB_SERVER_URL": "The GitHub that a job runs at. GitHub Actions sets it.",
+        "GITLAB_HOST": "The same of a GitLab, for `glab`.",
+        "CI_SERVER_HOST": "The GitLab that a job runs at. GitLab CI sets it.",
+        "GIT_AUTHOR_NAME": "Who makes commits, runs and versions, if it is not Git's `user.name`.",
+        "GIT_AUTHOR_EMAIL": "The same for the address.",
+        "GIT_ASKPASS": "A program that gives Git a password. Without one, `retrain` lets Git ask nobody.",
+    },
+    "Workflows and services": {
+        "DVC_CONFIG_LOCAL": "The text of a `.dvc/config.local` (in GitLab, a file) with credentials for the remote.",
+        "RETRAIN": "`on` switches the schedule of `retrain` on (GitHub).",
+        "FORCE": "Anything lets a run of the schedule retrain whatever the rules say (in GitHub, a switch of the run).",
+        "RETRAIN_TOKEN": "A token that may push branches and open requests, instead of that of the job.",
+        "REVIEW_TOKEN": "A token that may comment on merge requests (GitLab).",
+        "DELIVER": "`on` switches the delivery of main on; `manual` makes it a button (GitLab).",
+        "MODEL_IMAGE": "The image that a delivery builds and pushes, without a tag.",
+        "IMAGE_REGISTRY_USERNAME": "The account at the image's registry.",
+        "IMAGE_REGISTRY_PASSWORD": "Its password.",
+        "POSTGRES_PASSWORD": "The password of the database in `compose.yaml`.",
+        "MLFLOW_AUTH_ADMIN_PASSWORD": "The password of MLflow's administrator, at the first start.",
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "Any long word; MLflow's server signs its forms with it.",
+        "GRAFANA_PASSWORD": "The password of Grafana's administrator, at the first start.",
+    },
+    "This machine and its tools": {
+        "CI": "Set by CI: runs are noted as made there, and a bare commit that is checked out is no remark.",
+        "DASK_SCHEDULER_ADDRESS": "The Dask cluster that does parallel work. It wins over `compute.scheduler`.",
+        "PIP_INDEX_URL": "The package index that `lock` asks, as pip does.",
+        "XDG_STATE_HOME": "Where the list of trusted models is, instead of `~/.local/state`.",
+        "PATH": "Where programs are found, the `python` of the stages among them.",
+        "COLUMNS": "How wide `status` may print to a pipe.",
+        "PWD": "What the answer `data` is relative to when a project is generated.",
+        "MLOPS_COMPARE": "`upgrade` sets it: a project is generated only to be compared. Not for people.",
+        "DVC_ROOT": "The project. DVC sets it for its stages, and so the next three.",
+        "DVC_STAGE": "The stage that runs.",
+        "DVC_EXP_NAME": "The experiment that runs.",
+        "DVC_EXP_BASELINE_REV": "The commit that it started from.",
+    },
+}
+
+
+def variables_read() -> dict[str, set[str]]:
+    """Each variable that code of the template names, with the places: an area of `mlops/`, or a file."""
+    found: dict[str, set[str]] = {}
+    for path in (*PROJECT.glob("mlops/**/*.py"), *PROJECT.glob("*/*.py"), *TEMPLATE.glob("hooks/*.py")):
+        place = path.relative_to(TEMPLATE if path.is_relative_to(TEMPLATE / "hooks") else PROJECT)
+        for name in constants(ast.parse(path.read_text(encoding="utf-8"))):
+            found.setdefault(name, set()).add("/".join(place.parts[:2]))
+    for path in (path for pattern in SHELL for path in PROJECT.glob(pattern)):
+        for name in IN_SHELL.findall(path.read_text(encoding="utf-8")):
+            if not OF_A_JOB.fullmatch(name):
+                found.setdefault(name, set()).add(path.relative_to(PROJECT).as_posix())
+    return found
+
+
+def constants(tree: ast.AST) -> Iterator[str]:
+    """The constants of a module that look like a variable, are known for one, or that `os.environ` is asked for."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if CONSTANT.fullmatch(node.value) or any(node.value in group for group in VARIABLES.values()):
+                yield node.value
+        elif isinstance(node, ast.Call | ast.Subscript):
+            asked, keys = (node.func, node.args) if isinstance(node, ast.Call) else (node.value, [node.slice])
+            if ASKED.fullmatch(ast.unparse(asked)) and isinstance(keys[0], ast.Constant):
+                yield str(keys[0].value)
+
+
+def environment() -> str:
+    """The page of the variables of the environment."""
+    found = variables_read()
+    named = [name for group in VARIABLES.values() for name in group]
+    known = {*named, *" ".join(NOT_READ.values()).split()}
+    for begin in [name for name in found if name.endswith("_") and name not in known]:
+        for name in [name for name in named if name.startswith(begin)]:
+            found[name] = found.get(name, set()) | found[begin]
+            known.add(begin)
+    if missing := sorted(found.keys() - known):
+        raise LookupError(
+            f"the code names {', '.join(missing)}: say in VARIABLES what it means, or why not in NOT_READ"
+        )
+    if gone := sorted(known - found.keys()):
+        raise LookupError(f"no code names {', '.join(gone)}: take it out of VARIABLES or NOT_READ")
+    intro = (
+        "What the project's own code and workflows read. DVC, MLflow, pip and the clients of storage read more. "
+        "Secrets belong here or into `.dvc/config.local`, never into a tracked file."
+    )
+    parts = []
+    for title, group in VARIABLES.items():
+        rows = [
+            (f"`{name}`", words, ", ".join(f"`{place}`" for place in sorted(found[name])))
+            for name, words in group.items()
+        ]
+        parts.append(f"## {title}\n\n{table(('variable', 'what it means', 'where it is read'), rows)}")
+    return "\n".join([f"# Environment variables\n\n{intro}\n", *parts])
+
+
 REFERENCE: dict[str, Callable[[], str]] = {
     "parameters.md": parameters,
     "schema.md": columns,
     "behaviour.md": behaviour,
     "commands.md": commands,
     "files.md": files,
+    "environment.md": environment,
 }
 
 

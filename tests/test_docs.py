@@ -1,5 +1,6 @@
 """The reference says what the code says, and the site is whole, and shows what GitHub shows."""
 
+import ast
 import importlib.util
 import os
 import re
@@ -109,6 +110,21 @@ def test_the_reference_is_what_the_code_gives() -> None:
     assert written == reference.pages(), "run `python docs/reference.py`"
 
 
+def test_a_variable_that_the_reference_lacks_or_no_code_reads_stops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = module("reference")
+    code = "os.environ['ONE'], environ.get('TWO'), os.environ.setdefault('THREE', ''), (URL := 'FOUR_WORDS'), 'FIVE'"
+    assert set(reference.constants(ast.parse(code))) == {"ONE", "TWO", "THREE", "FOUR_WORDS"}
+
+    found = reference.variables_read()
+    monkeypatch.setattr(reference, "variables_read", lambda: {**found, "FOUR_WORDS": {"mlops/base"}})
+    with pytest.raises(LookupError, match="the code names FOUR_WORDS: say in VARIABLES what it means"):
+        reference.environment()
+    found.pop("MLOPS_EVENTS")
+    monkeypatch.setattr(reference, "variables_read", lambda: found)
+    with pytest.raises(LookupError, match="no code names MLOPS_EVENTS: take it out"):
+        reference.environment()
+
+
 def test_every_link_of_the_site_leads_somewhere_and_nothing_comes_from_elsewhere(site: dict[str, Page]) -> None:
     guides = {path.stem for path in (TEMPLATE / PROJECT / "docs").glob("*.md")}
 
@@ -150,6 +166,14 @@ def test_the_site_has_the_code_blocks_lists_and_tables_that_github_shows(site: d
 def test_translations_are_marked_as_japanese_and_no_other_page(site: dict[str, Page]) -> None:
     assert {name for name, page in site.items() if page.language == "ja"} == {"index.ja.html", "tutorial.ja.html"}
     assert {page.language for page in site.values()} == {"en", "ja"}
+
+
+def test_a_project_s_readme_leads_to_each_of_its_pages() -> None:
+    readme = (TEMPLATE / PROJECT / "README.md").read_text(encoding="utf-8")
+
+    pages = {f"docs/{path.name}" for path in (TEMPLATE / PROJECT / "docs").glob("*.md")}
+
+    assert set(re.findall(r"\]\((docs/[\w-]+\.md)\)", readme)) == pages
 
 
 def test_the_code_that_pages_name_is_there() -> None:

@@ -1,8 +1,10 @@
 """`deliver` and `package` as people call them: what they refuse, what they print, and their exit codes."""
 
+import io
 import json
 import os
 import shutil
+import sys
 import tarfile
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,6 +18,7 @@ from click.testing import Result
 from mlops.__main__ import app
 from mlops.base import files, locks, params
 from mlops.base.errors import ParameterError, StoreError
+from mlops.commands.production.deliver import deliver
 from mlops.history import git, paths, revisions
 from mlops.registry.registry import Version
 from mlops.rollout import flow, image, package, release
@@ -37,6 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(flow, "_recorded", lambda *_: ["gate passed  minimum", "new run 1, version 3"])
     facts = {"name": "churn", "model": "a" * 64, "commit": "c" * 40, "delivered_from": "e" * 40}
     monkeypatch.setattr(flow, "_version", lambda: ("3", "2", dict(facts)))
+    monkeypatch.setattr(flow, "in_production", lambda: "2")
     monkeypatch.setattr(flow, "_way", lambda *_, **__: None)
     monkeypatch.setattr(flow, "_copy_log", lambda _: False)
     Path("params.yaml").write_text("register: {name: churn}\n")
@@ -127,13 +131,53 @@ def test_a_result_that_the_gate_refuses_is_not_delivered(
 
 
 def test_without_a_server_it_has_to_be_said_that_there_is_none(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ParameterError, match="MLOPS_SERVER_URL is not set"):
-        run("deliver")
+    for options in ((), ("--dry-run",)):
+        with pytest.raises(ParameterError, match="MLOPS_SERVER_URL is not set, and version 2 is in production"):
+            run("deliver", *options)
     monkeypatch.setenv("MLOPS_SERVER_URL", "http://127.0.0.1:9")
     with pytest.raises(ParameterError, match="not both"):
         run("deliver", "--no-canary")
     with pytest.raises(ParameterError, match="MLOPS_ADMIN_KEY is not set"):
         run("deliver")
+
+
+@pytest.mark.parametrize(("options", "last"), [((), "promoted"), (("--dry-run",), "promoted without a canary")])
+def test_the_first_version_of_all_needs_no_server(
+    options: tuple[str, ...], last: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    becomes(monkeypatch, "promoted")
+    monkeypatch.setattr(flow, "in_production", lambda: "")
+    monkeypatch.setattr(flow, "_version", lambda: ("3", "", {"name": "churn"}))
+    standing = Standing(VERSION, [], None, params.Register(approval="off"))
+    monkeypatch.setattr(release, "standing", lambda _: standing)
+
+    done = run("deliver", "--json", *options)
+
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    assert (found[-1] if options else found["outcome"]).endswith(last)
+
+
+class Terminal(io.StringIO):
+    """What a person looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_the_report_without_the_signs_of_markdown(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    becomes(monkeypatch, "promoted", "a_b is `there`")
+    piped = run("deliver", "--no-canary").stdout
+    monkeypatch.setattr(sys, "stdout", screen := Terminal())
+
+    deliver(no_canary=True)
+
+    assert "**Version 3 is in production" in piped
+    assert r"a\_b is \`there\`" in piped
+    assert "a_b is `there`" in screen.getvalue()
+    assert not [sign for sign in ("**", "##", "\\", "|") if sign in screen.getvalue()]
 
 
 def test_of_two_at_once_the_second_says_so_and_stops(project: Path) -> None:

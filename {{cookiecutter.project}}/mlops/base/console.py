@@ -137,3 +137,14 @@ def progress(items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
 def print_json(facts: Any) -> None:
     """Print plain values as JSON for another program."""
     typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+
+
+def print_markdown(text: str) -> None:
+    """Print Markdown: as it is to a file or a pipe, and without its signs to a terminal."""
+    if not sys.stdout.isatty():
+        typer.echo(text)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(text, hyperlinks=False))

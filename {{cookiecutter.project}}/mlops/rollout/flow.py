@@ -98,6 +98,13 @@ def planned(server: Client | None, *, remake: bool = False) -> list[str]:
     return [*told, "canary: it would be begun, and watched until the server promotes the version or rolls it back"]
 
 
+def in_production() -> str:
+    """The number of the version in production; "" if there is none."""
+    with registry.configured() as (client, settings):
+        live = registry.in_production(registry.versions(client, settings.name))
+    return live.number if live else ""
+
+
 def other_branch() -> str:
     """The branch that is checked out, if it is not the main one of the remote; "" for that, and for a bare commit."""
     branch = git.run("symbolic-ref", "--quiet", "--short", "HEAD", default="").strip()

@@ -42,12 +42,14 @@ def page(
         "delivery": (drift.get("delivery") or {}).get("digest"),
         "online": {name: online.get(name) for name in history.tables},
         "features": rows,
+        "dates": len(rows) - len(schema.features),
     }
     if as_json:
         console.print_json(found)
         return
     pages.write_page(html, "features.html", **found)
-    typer.echo(f"{counted(len(rows), 'feature')} {'are' if len(rows) > 1 else 'is'} in {html}")
+    dated = ", with the row's time, whose drift is not watched" if found["dates"] else ""
+    typer.echo(f"{counted(len(rows), 'feature')} {'are' if len(rows) > 1 else 'is'} in {html}{dated}")
 
 
 def features(

@@ -27,19 +27,24 @@ def deliver(
 
     The result is recorded as `sync` does. Its version has to be approved, as for `promote`. The running server then
     gives it a growing share of the requests, and promotes it or rolls it back. The key of the server is taken from
-    MLOPS_ADMIN_KEY. The first version of all, and one with --no-canary, is promoted at once. What was interrupted goes
-    on with the same command. From a branch that is not the main one, a line on standard error says so.
+    MLOPS_ADMIN_KEY. The first version of all, which needs no server, and one with --no-canary is promoted at once. What
+    was interrupted goes on with the same command. From a branch that is not the main one, a line on standard error says
+    so.
 
-    The report is Markdown. The exit code is 0 if the version is in production, and 3 if it was rolled back, waits for
-    a person, or is not decided yet.
+    The report is Markdown, which a terminal shows as text. The exit code is 0 if the version is in production, and 3 if
+    it was rolled back, waits for a person, or is not decided yet.
 
     Raises:
-        ParameterError: there is no address or no key of the server.
+        ParameterError: a version is in production, and there is no address or no key of the server.
         StoreError: another delivery is running here, or a step failed.
     """
-    if no_canary == bool(url):
-        missing = f"{admin.URL} is not set: give it the address of the model server, or --no-canary promotes at once"
-        raise ParameterError("give the address of a model server, or --no-canary, and not both" if url else missing)
+    if no_canary and url:
+        raise ParameterError("give the address of a model server, or --no-canary, and not both")
+    if not (no_canary or url) and (live := flow.in_production()):
+        raise ParameterError(
+            f"{admin.URL} is not set, and version {live} is in production: give it the address of the model server, or "
+            "--no-canary promotes at once"
+        )
     if branch := flow.other_branch():
         _say(f"Warning: this is delivered from the branch {branch}, not from the main one")
     with ExitStack() as stack:
@@ -52,7 +57,7 @@ def deliver(
     if as_json:
         console.print_json(found)
     else:
-        typer.echo(pages.filled("delivery.md", **found, headline=_headline(found)).strip())
+        console.print_markdown(pages.filled("delivery.md", **found, headline=_headline(found)).strip())
     if found["outcome"] not in flow.FINE:
         sys.exit(console.VERDICT)
 
