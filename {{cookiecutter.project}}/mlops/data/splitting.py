@@ -5,6 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import DataError, SchemaError, counted
+from mlops.data.levels import more_than
 from mlops.data.schema import Schema
 
 TARGET_BINS = 10
@@ -66,7 +67,7 @@ def _whole_groups(group: pd.Series, test_size: float, rng: np.random.Generator) 
 
 
 def _strata(target: pd.Series) -> NDArray[np.intp]:
-    if target.dtype == "float64" or (target.dtype == "Int64" and target.nunique() > 2 * TARGET_BINS):
+    if target.dtype == "float64" or (target.dtype == "Int64" and more_than(target, 2 * TARGET_BINS)):
         ranks = target.rank(method="first").to_numpy(dtype=np.float64)
         return ((ranks - 1) * TARGET_BINS // len(target)).astype(np.intp)
     return pd.factorize(target, sort=True)[0]

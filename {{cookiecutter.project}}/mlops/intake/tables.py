@@ -191,12 +191,12 @@ class Stored:
 
         return np.concatenate([digest.row_hashes(batch) for batch in self.batches()])
 
-    def digest(self, kept: "NDArray[np.bool_] | slice" = slice(None)) -> str:
+    def digest(self, kept: "NDArray[np.bool_] | None" = None) -> str:
         """The digest of all rows, or of the `kept` rows (n,), as in `mlops.data.digest`."""
         from mlops.data import digest
 
         names = self._description.schema.names
-        return digest.digest(self.hashes[kept], (self[name][kept] for name in names))
+        return digest.digest(self.hashes, (self[name] for name in names), kept)
 
 
 def read(path: Path, columns: list[str] | None = None) -> "pd.DataFrame":
