@@ -122,17 +122,34 @@ def main() -> None:
         if "batch" in chosen:  # by a small model: how it was fitted makes no difference to the memory
             for command in ("prepare", "validate", "train", "evaluate", "register"):
                 measured(stage(project, command), project)
-        print(f"{given.rows:,} rows × {given.columns} columns, peak memory of at most {given.gigabytes:g} GB", flush=True)
+        print(
+            f"{given.rows:,} rows × {given.columns} columns, peak memory of at most {given.gigabytes:g} GB", flush=True
+        )
         deliver(project / "data" / "raw", given.rows, given.columns, labelled=True)
         print(f"{sum(path.stat().st_size for path in (project / 'data' / 'raw').iterdir()) / 1e9:.1f} GB of CSV")
         print(f"{'what':10}{'seconds':>10}{'a million rows':>16}{'gigabytes':>11}", flush=True)
-        for what in ("prepare", *(one for one in STAGES[1:] if one in chosen), *("batch" for _ in chosen[-1:] if "batch" in chosen)):
+        for what in (
+            "prepare",
+            *(one for one in STAGES[1:] if one in chosen),
+            *("batch" for _ in chosen[-1:] if "batch" in chosen),
+        ):
             if what == "monitor":  # the files of labelled rows are no more needed
                 shutil.rmtree(project / "data" / "incoming", ignore_errors=True)
                 (project / "data" / "raw").rename(project / "data" / "incoming")
-            command = stage(project, what) if what != "batch" else [
-                sys.executable, "-m", "mlops", "batch", str(project / "data" / "incoming"), str(folder / "out.parquet"), "--version", "1"
-            ]
+            command = (
+                stage(project, what)
+                if what != "batch"
+                else [
+                    sys.executable,
+                    "-m",
+                    "mlops",
+                    "batch",
+                    str(project / "data" / "incoming"),
+                    str(folder / "out.parquet"),
+                    "--version",
+                    "1",
+                ]
+            )
             seconds, gigabytes = measured(command, project)
             told = "" if gigabytes <= given.gigabytes else "  missed"
             print(f"{what:10}{seconds:10.1f}{seconds / given.rows * 1e6:16.2f}{gigabytes:11.2f}{told}", flush=True)

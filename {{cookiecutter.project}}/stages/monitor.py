@@ -39,13 +39,13 @@ def main(
         scoring.declare(metrics.METRICS)
         fitted, aside = model_files.read(model), report.with_name(".delivered.parquet")
         with deliveries.collected(incoming, layout, layout.needed, features.derive, aside, ragged, source) as delivered:
-            table = delivered.table
-            answers = scoring.joined([fitted.predict(batch, clipped=True) for batch in table.batches()])
-            labels = table[layout.target] if layout.target in table else None  # noqa: SIM401 – it lies in a file
+            table, asked = delivered.table, delivered.table.drawn(settings.rows, domain.SEED)
+            answers = scoring.joined([fitted.predict(some, clipped=True) for some in table.batches(asked) if len(some)])
+            labels = table[layout.target][asked] if layout.target in table else None
             current, digest = profile.profile(table, layout), table.digest()
             samples = [domain.sample(side, layout) for side in (tables.Stored(training), table)]
         importances = files.read_csv(plots / "importances.csv", text=["feature"]).set_index("feature")["importance"]
-        facts = {"rows": delivered.rows, **delivered.facts, "digest": digest}
+        facts = {"rows": delivered.rows, "answered": int(asked.sum()), **delivered.facts, "digest": digest}
         both = verdict.compare(
             *(profile.from_frame(tables.read(reference)), current, tables.read(predictions), answers, labels, layout),
             *(fitted.task, settings, importances.dropna(), costs, samples),

@@ -41,7 +41,8 @@ def repeated(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
     To sort takes no memory beside a copy, where a table of millions of hashes takes three times theirs.
     """
     ordered = np.sort(hashes)
-    return ordered[1:][ordered[1:] == ordered[:-1]]
+    again: NDArray[np.uint64] = ordered[1:][ordered[1:] == ordered[:-1]]
+    return again
 
 
 def among(hashes: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.bool_]:

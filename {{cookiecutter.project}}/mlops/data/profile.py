@@ -40,6 +40,9 @@ class Columns(Protocol):
     def __contains__(self, name: object, /) -> bool:
         """Whether there is a column called `name`."""
 
+    def __len__(self) -> int:
+        """The number of rows."""
+
 
 @dataclass(frozen=True)
 class Distribution:
@@ -91,14 +94,11 @@ Profile = Mapping[str, Distribution]
 def profile(table: Columns, schema: Schema) -> Profile:
     """The distribution of each feature of a typed table (n rows), and of the target if the table has a target."""
     names = [*schema.features, *([schema.target] if schema.target in table else [])]
-    if not names:
-        return {}
     kinds = [KIND[schema.columns[name].type] for name in names]
-    first = distribution(table[names[0]], kinds[0])
     # Sorting is most of the work, and runs without the interpreter's lock.
-    with ThreadPoolExecutor(max(1, min(AT_ONCE, MOST_ROWS // max(first.rows, 1)))) as pool:
-        others = pool.map(lambda name, kind: distribution(table[name], kind), names[1:], kinds[1:])
-        return dict(zip(names, [first, *others], strict=True))
+    with ThreadPoolExecutor(max(1, min(AT_ONCE, MOST_ROWS // max(len(table), 1)))) as pool:
+        found = pool.map(lambda name, kind: distribution(table[name], kind), names, kinds)
+        return dict(zip(names, found, strict=True))
 
 
 def distribution(values: pd.Series, kind: Literal["number", "category"]) -> Distribution:
