@@ -100,7 +100,7 @@ def many_levels(
     Those are the ones of more than `max_levels`, and, as long as the encoded table would take more than `megabytes`,
     the one that has the most. The encoded table has n rows, or as many `rows` as are given.
     """
-    levels = {name: table[name].nunique() for name in categories(schema)}
+    levels = {name: table[name].nunique() for name in of_categories(schema)}
     few = sorted((name for name in levels if levels[name] <= max_levels), key=levels.__getitem__)
     while few and sum(levels[name] for name in few) * (len(table) if rows is None else rows) * 8 > megabytes * MEGABYTE:
         few.pop()
@@ -109,9 +109,10 @@ def many_levels(
 
 def width(table: pd.DataFrame, schema: Schema, many: list[str], classes: int) -> int:
     """About how many columns the categories of `inputs` (n rows) and all other inputs are encoded as."""
-    numbers = sum(len(encoder_columns(name, schema)) for name in schema.inputs if name not in categories(schema))
-    levels = sum(table[name].nunique() for name in categories(schema) if name not in many)
-    return numbers + levels + len(many) * (classes if classes > 2 else 1)
+    levels = {name: table[name].nunique() for name in of_categories(schema)}
+    numbers = sum(len(encoder_columns(name, schema)) for name in schema.inputs if name not in levels)
+    few = sum(count for name, count in levels.items() if name not in many)
+    return numbers + few + len(many) * (classes if classes > 2 else 1)
 
 
 def encoder(schema: Schema, many: list[str], rare_level: int, task: Task, seed: int) -> "ColumnTransformer":
@@ -141,7 +142,7 @@ def encoder(schema: Schema, many: list[str], rare_level: int, task: Task, seed: 
     kind = "continuous" if task == "regression" else "auto"  # a fold may lack a rare class
     folds = KFold(TARGET_FOLDS, shuffle=True, random_state=seed)
     means = LookedUp(target_type=kind, cv=folds)
-    of_category = [name for name in categories(schema) if name not in many]
+    of_category = [name for name in of_categories(schema) if name not in many]
     of_number = [
         part
         for name in schema.inputs
@@ -215,7 +216,7 @@ def encode(encoder: "ColumnTransformer", table: pd.DataFrame, schema: Schema) ->
     Each different text is encoded once, if texts repeat.
     """
     codes, levels = {}, {}
-    for name in categories(schema):
+    for name in of_categories(schema):
         codes[name], levels[name] = pd.factorize(table[name], use_na_sentinel=False)
     most = max(map(len, levels.values()), default=1)
     if most > len(table) / REPEATED:
@@ -265,7 +266,7 @@ def _blocks(name: str, transformer: Any, columns: list[str], place: slice) -> li
     return [encoded[origin == number] for number in range(len(columns))]
 
 
-def categories(schema: Schema) -> list[str]:
+def of_categories(schema: Schema) -> list[str]:
     """The inputs that are categories."""
     return [name for name in schema.inputs if schema.columns[name].type == "category"]
 

@@ -108,7 +108,7 @@ def _rows_per_class(target: pd.Series, kind: Task) -> dict[Label, int]:
 
 def _most_rows(table: Stored, schema: Schema, settings: Train, classes: int) -> int:
     """How many rows take `train.megabytes` when they are encoded; all, if they take less."""
-    probe = table.sample(PROBE, settings.seed, encoding.categories(schema))
+    probe = table.sample(PROBE, settings.seed, encoding.of_categories(schema))
 
     def columns(rows: int) -> int:
         many = encoding.many_levels(probe, schema, settings.max_levels, settings.encoded_megabytes, rows)
