@@ -26,6 +26,8 @@ FILES = 8
 SMALL = 20_000  # rows that the project is generated from
 LEVELS = {"plan": 4, "region": 12, "city": 800, "shop": 20_000}
 STAGES = ("prepare", "validate", "train", "evaluate", "monitor")
+MEASURED = (*STAGES[1:], "batch")
+MLOPS = [sys.executable, "-m", "mlops"]
 MODEL = "hist_gradient_boosting"
 
 
@@ -52,7 +54,7 @@ def make(path: Path, first: int, rows: int, columns: int, labelled: bool) -> Non
             csv.write_csv(pa.table(table), file, csv.WriteOptions(include_header=start == first))
 
 
-def _ran(command: list[str], folder: Path, pipe: "int") -> None:
+def _ran(command: list[str], folder: Path, pipe: int) -> None:
     """Run a command in a process that has nothing but it: the largest memory of its children is that of the command."""
     start = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, check=False)
@@ -99,7 +101,7 @@ def generated(folder: Path, columns: int) -> Path:
     answers = [f"data={folder / 'small.csv'}", "target=target", "project=large", "setup=no"]
     measured([*GENERATE, str(template), *answers, "--output-dir", str(folder)], folder)
     project = folder / "large"
-    measured([sys.executable, "-m", "mlops", "schema", "infer", "--target", "target", "--force"], project)
+    measured([*MLOPS, "schema", "infer", "--target", "target", "--force"], project)
     yaml, path = YAML(), project / "params.yaml"
     content = yaml.load(path)
     content["train"]["model"] = MODEL
@@ -113,44 +115,25 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=50_000_000)
     parser.add_argument("--columns", type=int, default=20)
     parser.add_argument("--gigabytes", type=float, default=4.0, help="of memory, at most")
-    parser.add_argument("--only", nargs="*", choices=[*STAGES, "batch"], help="only these, and prepare before them")
+    parser.add_argument("--only", nargs="*", choices=MEASURED, default=MEASURED, help="of what comes after prepare")
     given = parser.parse_args()
-    chosen = given.only or [*STAGES, "batch"]
     with tempfile.TemporaryDirectory(prefix="mlops-large-") as name:
         folder = Path(name)
         project = generated(folder, given.columns)
-        if "batch" in chosen:  # by a small model: how it was fitted makes no difference to the memory
-            for command in ("prepare", "validate", "train", "evaluate", "register"):
-                measured(stage(project, command), project)
-        print(
-            f"{given.rows:,} rows × {given.columns} columns, peak memory of at most {given.gigabytes:g} GB", flush=True
-        )
-        deliver(project / "data" / "raw", given.rows, given.columns, labelled=True)
-        print(f"{sum(path.stat().st_size for path in (project / 'data' / 'raw').iterdir()) / 1e9:.1f} GB of CSV")
+        raw, incoming = project / "data" / "raw", project / "data" / "incoming"
+        commands = {what: stage(project, what) for what in (*STAGES, "register")}
+        commands["batch"] = [*MLOPS, "batch", str(incoming), str(folder / "out.parquet"), "--version", "1"]
+        for what in ("prepare", "validate", "train", "evaluate", "register"):
+            measured(commands[what], project)  # for batch: how its model was fitted makes no difference to the memory
+        print(f"{given.rows:,} rows × {given.columns} columns, {given.gigabytes:g} GB of memory at most", flush=True)
+        deliver(raw, given.rows, given.columns, labelled=True)
+        print(f"{sum(path.stat().st_size for path in raw.iterdir()) / 1e9:.1f} GB of CSV")
         print(f"{'what':10}{'seconds':>10}{'a million rows':>16}{'gigabytes':>11}", flush=True)
-        for what in (
-            "prepare",
-            *(one for one in STAGES[1:] if one in chosen),
-            *("batch" for _ in chosen[-1:] if "batch" in chosen),
-        ):
-            if what == "monitor":  # the files of labelled rows are no more needed
-                shutil.rmtree(project / "data" / "incoming", ignore_errors=True)
-                (project / "data" / "raw").rename(project / "data" / "incoming")
-            command = (
-                stage(project, what)
-                if what != "batch"
-                else [
-                    sys.executable,
-                    "-m",
-                    "mlops",
-                    "batch",
-                    str(project / "data" / "incoming"),
-                    str(folder / "out.parquet"),
-                    "--version",
-                    "1",
-                ]
-            )
-            seconds, gigabytes = measured(command, project)
+        for what in ("prepare", *(one for one in MEASURED if one in given.only)):
+            if what in ("monitor", "batch") and raw.exists():
+                shutil.rmtree(incoming)
+                raw.rename(incoming)
+            seconds, gigabytes = measured(commands[what], project)
             told = "" if gigabytes <= given.gigabytes else "  missed"
             print(f"{what:10}{seconds:10.1f}{seconds / given.rows * 1e6:16.2f}{gigabytes:11.2f}{told}", flush=True)
 

@@ -156,7 +156,9 @@ def test_classes_weigh_the_same_in_batches_if_they_are_to(stored: tables.Stored,
 
 
 def test_an_estimator_that_refuses_batches_says_so(stored: tables.Stored) -> None:
-    models = params.Models({"linear": params.Estimator(**{**MODELS.root["linear"].model_dump(), "early_stopping": True})})
+    models = params.Models(
+        {"linear": params.Estimator(**{**MODELS.root["linear"].model_dump(), "early_stopping": True})}
+    )
     settings = params.Train(model="linear", folds=2, megabytes=16)
 
     with pytest.raises(params.ParameterError, match="SGDClassifier could not be fitted: early_stopping"):
