@@ -31,7 +31,9 @@ MODELS = params.Models(
     {
         "tree": params.Estimator(classifier="sklearn.tree.DecisionTreeClassifier", max_depth=3),
         "linear": params.Estimator(
-            classifier="sklearn.linear_model.SGDClassifier", regressor="sklearn.linear_model.SGDRegressor"
+            classifier="sklearn.linear_model.SGDClassifier",
+            regressor="sklearn.linear_model.SGDRegressor",
+            average=True,
         ),
         "bayes": params.Estimator(classifier="sklearn.naive_bayes.GaussianNB"),
     }
@@ -40,8 +42,8 @@ MODELS = params.Models(
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of 100 rows, of which 50 are encoded at once, and megabytes of a thousand bytes."""
-    monkeypatch.setattr(tables, "BATCH", 100)
+    """Groups of 20 rows in files, 50 rows that are encoded at once, and megabytes of a thousand bytes."""
+    monkeypatch.setattr(tables, "BATCH", 20)
     monkeypatch.setattr(encoding, "ROWS", 50)
     monkeypatch.setattr(encoding, "MEGABYTE", 1_000)
 
@@ -117,7 +119,7 @@ def test_an_estimator_that_can_learns_from_all_rows_batch_by_batch(stored: table
 
 
 def test_a_file_in_the_order_of_its_target_is_learnt_all_the_same(stored: tables.Stored) -> None:
-    found = train(stored, model="linear", passes=5).model.predict(people())
+    found = train(stored, model="linear").model.predict(people())
 
     assert (found.predicted == people()["y"]).mean() > 0.9
 

@@ -212,21 +212,23 @@ class Stored:
         table: pd.DataFrame = pa.table(found).to_pandas(types_mapper=_dtypes().get)
         return table
 
-    def shuffled(self, most: int, seed: "int | list[int]", names: list[str]) -> Iterator["pd.DataFrame"]:
-        """All rows in an order that the seed gives, `most` at a time or one batch; the index is the place in the file.
+    def shuffled(self, held: int, most: int, seed: "int | list[int]", names: list[str]) -> Iterator["pd.DataFrame"]:
+        """All rows in an order that the seed gives, at most `most` at a time; the index is the place in the file.
 
-        Batches from all over the file are joined, and their rows put in a random order: so the rows are mixed in a file
-        that is sorted by something, too.
+        Batches from all over the file are read until `held` rows are in memory (one batch at least), and these are put
+        in a random order: so rows are mixed in a file that is sorted by something, too.
         """
         import numpy as np
 
         rng, file, starts = np.random.default_rng(seed), self._file(), self._starts
-        groups, at_once = rng.permutation(len(starts) - 1), max(most // BATCH, 1)
+        groups, at_once = rng.permutation(len(starts) - 1), max(held // BATCH, 1)
         for first in range(0, len(groups), at_once):
             part = groups[first : first + at_once].tolist()
             table: pd.DataFrame = file.read_row_groups(part, names).to_pandas(types_mapper=_dtypes().get)
             table.index = np.concatenate([np.arange(starts[group], starts[group + 1]) for group in part])
-            yield table.iloc[rng.permutation(len(table))]
+            order = rng.permutation(len(table))
+            for start in range(0, len(table), most):
+                yield table.iloc[order[start : start + most]]
 
     @cached_property
     def _starts(self) -> list[int]:

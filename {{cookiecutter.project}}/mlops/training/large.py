@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 PROBE = 100_000  # rows that show how many columns a category is encoded as
-PARTS = 4  # of the rows that fit into memory, this part is read at once beside the sample
+MIXED = 2  # of the rows that fit into memory, one in so many is read and mixed at once, beside the sample
 
 
 class Stored(Protocol):
@@ -45,8 +45,8 @@ class Stored(Protocol):
     def rows(self, places: NDArray[np.intp], names: list[str]) -> pd.DataFrame:
         """The rows at sorted places."""
 
-    def shuffled(self, most: int, seed: int | list[int], names: list[str]) -> Iterator[pd.DataFrame]:
-        """All rows in an order that the seed gives, some at a time; the index is the place in the file."""
+    def shuffled(self, held: int, most: int, seed: int | list[int], names: list[str]) -> Iterator[pd.DataFrame]:
+        """All rows in an order that the seed gives, at most `most` at a time; the index is the place in the file."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,13 @@ class Whole:
     classes: Mapping[Label, int]
 
     @property
-    def at_once(self) -> int:
-        """How many rows are read at once."""
-        return max(len(self.places) // PARTS, 1)
-
-    @property
     def batches(self) -> int:
-        """About how often that many rows are read until all are."""
-        return -(-len(self.stored) // self.at_once)
+        """About how many batches all rows are."""
+        return -(-len(self.stored) // encoding.ROWS)
+
+    def shuffled(self, seed: list[int]) -> Iterator[pd.DataFrame]:
+        """All rows batch by batch, in an order that the seed gives; the index is the place in the file."""
+        return self.stored.shuffled(len(self.places) // MIXED, encoding.ROWS, seed, self.names)
 
     def facts(self, passes: int | None) -> dict[str, Any]:
         """What a report says: the rows of the sample and of all; and by how many passes over all a model was fitted."""
@@ -151,19 +150,17 @@ def fit_in_batches(
         if estimator.get_params(deep=False).get("class_weight") == "balanced":  # which `partial_fit` refuses
             estimator.set_params(class_weight=weights)
         for number in range(settings.passes):
-            for table in whole.stored.shuffled(whole.at_once, [settings.seed, number], whole.names):
-                for start in range(0, len(table), encoding.ROWS):
-                    part = table.iloc[start : start + encoding.ROWS]
-                    actual = task.labels(part[schema.target], kind)
-                    if balanced:
-                        given["sample_weight"] = np.array([weights[label] for label in actual.tolist()])
-                    encoded = encoder.transform(encoding.inputs(part, schema))
-                    for matrix in of_sample:
-                        places = whole.places.searchsorted(part.index).clip(max=len(matrix) - 1)
-                        known = whole.places[places] == part.index
-                        encoded[known] = matrix[places[known]]
-                    estimator.partial_fit(encoded, actual, **given)
-                yield len(table)
+            for batch in whole.shuffled([settings.seed, number]):
+                actual = task.labels(batch[schema.target], kind)
+                if balanced:
+                    given["sample_weight"] = np.array([weights[label] for label in actual.tolist()])
+                encoded = encoder.transform(encoding.inputs(batch, schema))
+                for matrix in of_sample:
+                    places = whole.places.searchsorted(batch.index).clip(max=len(matrix) - 1)
+                    known = whole.places[places] == batch.index
+                    encoded[known] = matrix[places[known]]
+                estimator.partial_fit(encoded, actual, **given)
+                yield len(batch)
 
 
 def _weights(classes: Mapping[Label, int]) -> dict[Label, float]:
