@@ -36,15 +36,13 @@ def main(
     from mlops.training import metrics as scoring
 
     scoring.declare(project.metrics.METRICS)
-    settings, fitted, table = params.load(params.Evaluate), model_files.read(model), tables.read(test)
+    settings, fitted, split = params.load(params.Evaluate), model_files.read(model), tables.Stored(test)
+    table = split.sample(settings.rows, settings.seed, split.names)
     distributions = profile.from_frame(tables.read(reference))
     trained, data, declared = files.read_json(training), files.read_json(dataset), declarations.read(tests)
-    trees = environment.locks("shap")  # not: is installed, or one lock would give two reports
     with cluster.used(params.load(params.Compute), [trained["estimator"]]):
-        evaluation = reporting.evaluate(
-            fitted, table, distributions, trained, settings, trees=trees, declared=declared, progress=console.progress
-        )
-
+        judging = reporting.Judging(environment.locks("shap"), declared, len(split), console.progress)
+        evaluation = reporting.evaluate(fitted, table, distributions, trained, settings, judging)
     tables.write(predictions, results.to_frame(evaluation.predictions, table, fitted.schema))
     found = (evaluation.scores, evaluation.baseline, evaluation.facts, evaluation.fairness, evaluation.behaviour)
     for path, content in zip((metrics, baseline, report, fairness, behaviour), found, strict=True):

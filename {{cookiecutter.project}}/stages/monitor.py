@@ -31,8 +31,8 @@ def main(
     from mlops.training import metrics as scoring
     from project import estimators, features, metrics  # noqa: F401 – the model may be one of the estimators
 
-    settings, history = params.load(params.Monitor), params.load(params.Features)
-    layout, source = event_files.with_history(tables.read_schema(schema), history, events)
+    settings = params.load(params.Monitor)
+    layout, source = event_files.with_history(tables.read_schema(schema), params.load(params.Features), events)
     ragged, costs = params.load(params.Prepare).ragged, params.load(params.Train).costs
     found = shown = verdict.no_delivery()
     if deliveries.listed(incoming):
@@ -40,13 +40,13 @@ def main(
         fitted, aside = model_files.read(model), report.with_name(".delivered.parquet")
         used = cluster.used(params.load(params.Compute), [fitted.estimator])
         with used, deliveries.collected(incoming, layout, layout.needed, features.derive, aside, ragged, source) as new:
-            table = new.table
-            answers = fitted.predict_each(table.batches())
-            labels = table[layout.target] if layout.target in table else None  # noqa: SIM401 – it lies in a file
+            table, asked = new.table, new.table.drawn(settings.rows, domain.SEED)
+            answers = fitted.predict_each(some for some in table.batches(asked) if len(some))
+            labels = table[layout.target][asked] if layout.target in table else None
             current, digest = profile.profile(table, layout), table.digest()
             samples = [domain.sample(side, layout) for side in (tables.Stored(training), table)]
         importances = files.read_csv(plots / "importances.csv", text=["feature"]).set_index("feature")["importance"]
-        facts = {"rows": new.rows, **new.facts, "digest": digest}
+        facts = {"rows": new.rows, "answered": int(asked.sum()), **new.facts, "digest": digest}
         both = verdict.compare(
             *(profile.from_frame(tables.read(reference)), current, tables.read(predictions), answers, labels, layout),
             *(fitted.task, settings, importances.dropna(), costs, samples),

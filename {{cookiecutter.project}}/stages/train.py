@@ -31,7 +31,7 @@ def main(
     environment.require_locked(paths)
     layout = tables.read_schema(schema).with_history(params.load(params.Features))
     with cluster.used(params.load(params.Compute), paths):
-        trained = selection.train(tables.read(train), layout, settings, models, console.progress, split, headline)
+        trained = selection.train(tables.Stored(train), layout, settings, models, console.progress, split, headline)
     model_files.write(model, trained.model)
     files.write_json(metrics, trained.metrics)
     files.write_json(report, trained.report)

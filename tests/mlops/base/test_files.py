@@ -280,6 +280,30 @@ def test_a_sample_of_a_stored_table_has_rows_of_every_part_with_their_types(
     assert few["row"].tolist() == at.tolist()
 
 
+@SAME_FOLDER
+@given(st.integers(1, 30), st.integers(1, 12), st.integers(1, 40), st.data())
+def test_rows_of_a_stored_table_are_had_by_their_places_and_all_in_an_order_of_chance(
+    tmp_path: Path, rows: int, batch: int, most: int, data: st.DataObject
+) -> None:
+    table = typed(rows)
+    places = np.flatnonzero(data.draw(st.lists(st.booleans(), min_size=rows, max_size=rows)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "BATCH", batch)
+        patch.setattr(tables, "AT_ONCE", 2)
+        tables.write(tmp_path / "a.parquet", table)
+        stored = tables.Stored(tmp_path / "a.parquet")
+        some = stored.rows(places.astype(np.intp), list(table))
+        parts, again, other = (list(stored.shuffled(20, most, seed, list(table))) for seed in (0, 0, 1))
+
+    assert len(stored) == rows
+    pd.testing.assert_frame_equal(some, table.iloc[places].reset_index(drop=True))
+    assert all(len(part) <= most for part in parts)
+    mixed = pd.concat(parts)
+    pd.testing.assert_frame_equal(mixed.sort_index(), table)
+    pd.testing.assert_frame_equal(mixed, pd.concat(again))
+    assert rows < 15 or mixed.index.tolist() != pd.concat(other).index.tolist()
+
+
 def test_a_wide_table_is_read_column_by_column_as_it_was_written(tmp_path: Path) -> None:
     table = pd.DataFrame({f"{name}.{k}" if k else name: TABLE[name] for k in range(60) for name in TABLE})
     tables.write(tmp_path / "a.parquet", table)

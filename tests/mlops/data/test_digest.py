@@ -1,5 +1,6 @@
 """The content digest names what a table says: not how, where or in which order it is stored."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlops.data import digest as digests
 from mlops.data.digest import column_digest, content_digest, digest, model_of, prediction_ids, row_hashes
 from mlops.data.schema import Schema
 from mlops.intake import deliveries
@@ -212,3 +214,35 @@ def test_a_prediction_is_named_after_its_model_and_its_row() -> None:
     assert model_of(first) == "ab" * 8
     assert prediction_ids("cd" * 32, rows)[0].partition("-")[2] == first.partition("-")[2]
     assert model_of("2") == model_of("ab" * 8) == model_of("models/model.joblib") == ""
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 9), max_size=30), st.lists(st.integers(0, 9), max_size=30))
+def test_hashes_are_found_again_as_in_a_set(one: list[int], other: list[int]) -> None:
+    hashes, known = (np.array(values, dtype=np.uint64) for values in (one, other))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digests, "BLOCK", 4)
+
+        assert digests.repeated(hashes).tolist() == sorted((Counter(one) - Counter(set(one))).elements())
+        assert digests.among(hashes, np.sort(known)).tolist() == [value in other for value in one]
+
+
+@pytest.mark.parametrize("name", ["number", "text", "flag", "day"])
+def test_a_digest_and_hashes_are_those_of_the_whole_column_however_few_values_are_copied_at_once(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {
+        "number": pd.Series([1.5, None, -0.0, 3.0, 2.0]),
+        "text": pd.Series(["a", "", None, "äö", "a"], dtype="str"),
+        "flag": pd.Series([True, None, False, True, True], dtype="boolean"),
+        "day": pd.Series(pd.to_datetime(["2024-01-01", None, "9999-12-31", "2024-01-01", "1900-02-03"])).astype(
+            "datetime64[us]"
+        ),
+    }[name].rename(name)
+    table = values.to_frame()
+    whole = content_digest(table), column_digest(values), row_hashes(table).tolist()
+    monkeypatch.setattr(digests, "BLOCK", 2)
+
+    parts = content_digest(table), column_digest(values), digests.value_hashes(values).tolist()
+
+    assert parts == whole

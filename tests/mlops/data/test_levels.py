@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlops.data import levels
 from mlops.data.levels import MISSING_LEVEL, objects, rows_by_level
 
 
@@ -45,3 +46,14 @@ def test_equal_texts_are_one_object_and_what_is_missing_is_nan() -> None:
 def test_values_that_are_no_text_are_objects_as_they_are() -> None:
     assert objects(pd.Series([1, True, "a"], dtype=object)).tolist() == [1, True, "a"]
     assert [type(value) for value in objects(pd.Series([1, True], dtype=object))] == [int, bool]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Int64", "str"])
+def test_it_is_told_if_there_are_more_levels_than_so_many_without_counting_them_all(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(levels, "BLOCK", 2)
+    values = pd.Series([1, 1, None, 2, 2, 3, 1]).astype("Int64").astype(dtype)
+
+    assert [levels.more_than(values, count) for count in (0, 1, 2, 3, 4)] == [True, True, True, False, False]
+    assert not levels.more_than(values[:0], 0)

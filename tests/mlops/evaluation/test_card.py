@@ -263,3 +263,17 @@ def test_a_headline_that_is_undefined_is_said_so() -> None:
 def test_an_unknown_word_is_refused() -> None:
     with pytest.raises(ValueError, match="purpos"):
         params.Card.model_validate({"purpos": "", "users": "", "not_for": "", "limits": [], "owner": ""})
+
+
+def test_the_card_says_if_a_part_of_the_rows_was_learnt_or_judged() -> None:
+    learnt = {**FOUND["training"], "sample": {"rows": 500, "of": 800, "passes": None}}
+    judged = {**FOUND["evaluation"], "sample": {"rows": 150, "of": 200}}
+    facts = card.facts({**FOUND, "training": learnt, "evaluation": judged}, GROUPS, IMPORTANCES, SCHEMA, 30, 0.95)
+
+    said = written(**facts)
+
+    assert "on 150 of 200 test rows · gate" in said
+    assert "On 150 of 200 test rows, with 95% bootstrap intervals" in said
+    assert "- The model was fitted on 500 of 800 rows." in said
+    assert "- It was judged on 150 of 200 test rows, drawn at random." in said
+    assert "fitted on" not in written()

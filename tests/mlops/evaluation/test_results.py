@@ -219,6 +219,8 @@ def page(**other: object) -> str:
         "confidence": 0.95,
         "dataset": {"split": {"by": "time", "train": 100, "test": 20}, "digest": "d" * 64},
         "trained": {"model": "forest", "positive": "Yes", "folds": [{}, {}]},
+        "fitted_on": "trained on 100 rows",
+        "tested_on": "20 test rows",
         "importances": "<svg/>",
         "subject": None,
         "decision": None,

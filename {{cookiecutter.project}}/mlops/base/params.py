@@ -275,6 +275,11 @@ class Train(Section):
     encoded_megabytes: int = Field(default=500, ge=1)
     """The largest categories are encoded by the mean target, too, as long as the columns of the others take more
     than this."""
+    megabytes: int = Field(default=1000, ge=1)
+    """Largest training table, once it is encoded, that a model is fitted to at once: rows × columns × 8 bytes. Of more
+    rows, as many are drawn; an estimator with `partial_fit` learns from the others, too, batch by batch."""
+    passes: int = Field(default=1, ge=1)
+    """How often an estimator that learns batch by batch sees all rows."""
     balance: Literal["none", "classes"] = "none"
     """`classes` gives rows of rare classes more weight, so that all classes weigh the same."""
     threshold: Annotated[float | str | Costs, BeforeValidator(_threshold)] = 0.5
@@ -348,6 +353,8 @@ class Evaluate(Section):
     """Confidence level of the intervals."""
     importance_repeats: int = Field(default=5, ge=1)
     """Shuffles of each feature for its permutation importance."""
+    rows: int = Field(default=1_000_000, ge=1)
+    """Most rows of the test split that a model is judged by; of more, as many are drawn."""
     smallest_group: int = Field(default=30, ge=1)
     """A group of a sensitive column with fewer rows is shown, and not judged."""
     seed: Seed = 42
@@ -456,6 +463,8 @@ class Monitor(Section):
     """Smallest share of rows with a level that the training data lacks that is drift, beyond what chance gives."""
     missing_change: Share = 0.05
     """Smallest change of the share of missing values that is drift."""
+    rows: int = Field(default=1_000_000, ge=1)
+    """Most rows of a delivery that the model answers; of more, as many are drawn. Features are compared on all rows."""
     domain_auc: Annotated[float, Field(ge=0.5, le=1)] = 0.55
     """From this ROC AUC on, a classifier tells new rows from training rows by all columns; 0.5: not at all."""
     drifted_share: Share = 0.3

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import DataError, counted
-from mlops.data.digest import row_hashes
+from mlops.data.digest import among, repeated, row_hashes, value_hashes
 from mlops.data.parsing import DTYPES, EXAMPLES
 from mlops.data.round_trip import Change
 from mlops.data.schema import Column, Schema, Severity
@@ -120,13 +120,14 @@ def combine(parts: Iterable[list[CheckResult]]) -> list[CheckResult]:
 
 def check_ids(ids: pd.Series) -> CheckResult:
     """Check that no value of a whole id column occurs twice; missing values do not count."""
-    repeated = ids.duplicated(keep=False) & ids.notna()
-    return _result("unique", "error", "each value once", ids, ids.index[repeated])
+    hashes = value_hashes(ids)
+    suspects = ids[among(hashes, repeated(hashes))].dropna()
+    return _result("unique", "error", "each value once", ids, suspects.index[suspects.duplicated(keep=False)])
 
 
 def check_rows(hashes: NDArray[np.uint64], duplicate_warning: float) -> CheckResult:
     """Check that few rows of a whole table are duplicates, given the `fingerprints` (n,)."""
-    duplicated = int(pd.Series(hashes).duplicated().sum())
+    duplicated = len(repeated(hashes))
     most = f"at most {duplicate_warning:.1%} of the rows"
     return CheckResult("duplicate rows", None, "warning", most, len(hashes), duplicated, duplicate_warning, [])
 
@@ -162,7 +163,7 @@ def check_overlap(train: NDArray[np.uint64], test: NDArray[np.uint64], overlap_w
 
     In coarse data, it is normal that different cases have equal rows.
     """
-    equal = int(pd.Series(test).isin(train).sum())
+    equal = int(among(test, np.sort(train)).sum())
     most = f"at most {overlap_warning:.1%} of the test rows equal to a training row"
     return CheckResult("overlap", None, "warning", most, len(test), equal, overlap_warning, [])
 
@@ -189,8 +190,10 @@ def check_lines(dataset: dict[str, Any], left_out_error: float) -> list[CheckRes
 
 def check_id_overlap(train: pd.Series, test: pd.Series) -> CheckResult:
     """Check that no id of the test split is in the training split as well."""
-    both = test.isin(train) & test.notna()
-    return _result("overlap", "error", "no id in both splits", test, test.index[both])
+    hashes, of_test = value_hashes(train), value_hashes(test)
+    suspects = test[among(of_test, np.sort(hashes))].dropna()
+    both = suspects.isin(train[among(hashes, np.sort(of_test))])
+    return _result("overlap", "error", "no id in both splits", test, suspects.index[both])
 
 
 def fingerprints(table: pd.DataFrame, schema: Schema) -> NDArray[np.uint64]:

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import DataError
+from mlops.data.levels import more_than
 from mlops.data.schema import Schema
 
 
@@ -18,7 +19,7 @@ def labelled(target: pd.Series) -> NDArray[np.bool_]:
     """
     if target.notna().sum() == 0:
         raise DataError(f"the target {target.name} is missing in every row ({len(target)}): deliver labelled data")
-    if target.nunique() < 2:
+    if not more_than(target, 1):
         raise DataError(
             f"the target {target.name} is {target.dropna().iloc[0]} in every row: deliver data with at least two "
             "different values, or name another target in schema.yaml"
@@ -57,7 +58,7 @@ def period(keys: pd.DataFrame, schema: Schema) -> dict[str, str] | None:
 
 def balance(target: pd.Series) -> dict[str, Any]:
     """The distribution of a target: rows per class, or the mean, spread and range of a number."""
-    if target.dtype in ("float64", "Int64") and target.nunique() > 2:
+    if target.dtype in ("float64", "Int64") and more_than(target, 2):
         numbers = target.astype("float64")
         return {"mean": numbers.mean(), "std": numbers.std(), "min": numbers.min(), "max": numbers.max()}
     return {str(label): int(rows) for label, rows in target.value_counts().sort_index().items()}

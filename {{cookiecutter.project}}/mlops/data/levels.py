@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 MISSING_LEVEL = "(missing)"
+BLOCK = 100_000  # values whose levels are looked for at once
 
 
 def objects(values: pd.Series) -> NDArray[np.object_]:
@@ -15,6 +16,19 @@ def objects(values: pd.Series) -> NDArray[np.object_]:
         return values.to_numpy(dtype=object)
     codes, levels = pd.factorize(values)
     return np.append(np.asarray(levels, dtype=object), np.nan)[codes]  # the code of a missing value is -1
+
+
+def more_than(values: pd.Series, count: int) -> bool:
+    """Whether `values` (n,) have more than `count` different ones, without those that are missing.
+
+    To count those of a number takes a table of them all.
+    """
+    found: set[object] = set()
+    for start in range(0, len(values), BLOCK):
+        found.update(values.iloc[start : start + BLOCK].dropna().unique().tolist())
+        if len(found) > count:
+            return True
+    return False
 
 
 def rows_by_level(values: pd.Series) -> Iterator[tuple[str, NDArray[np.bool_]]]:

@@ -40,22 +40,30 @@ def split(table: Table, rejected: int, schema: Schema, settings: Prepare) -> Spl
     Raises:
         DataError: no row has a label, all have the same, or too few rows are left to split.
     """
-    rows = table.columns(
-        [*schema.with_role("id"), *schema.with_role("time"), *schema.with_role("group"), schema.target]
-    )
+    ids = schema.with_role("id") if settings.duplicates == "drop_ids" else []  # the largest column of many rows
+    groups = schema.with_role("group") if settings.split == "group" else []
+    rows = table.columns([*ids, *schema.with_role("time"), *groups, schema.target])
     labelled = cleaning.labelled(rows[schema.target])
-    distinct = cleaning.distinct(rows[labelled], table.hashes[labelled], schema, settings.duplicates)
+    hashes = table.hashes if labelled.all() else table.hashes[labelled]
+    rows = _only(rows, labelled)
+    distinct = cleaning.distinct(rows, hashes, schema, settings.duplicates)
+    rows = _only(rows, distinct)
     kept = labelled.copy()
     kept[labelled] = distinct
     test = kept.copy()
-    test[kept] = splitting.split(rows[kept], schema, settings.split, settings.test_size, settings.seed)
+    test[kept] = splitting.split(rows, schema, settings.split, settings.test_size, settings.seed)
     train = kept & ~test
     facts = {
         "rows": int(kept.sum()),
         "rejected": {"unparseable": rejected, "target_missing": int((~labelled).sum())},
         "duplicates_dropped": int((~distinct).sum()),
-        "period": cleaning.period(rows[kept], schema),
-        "target": cleaning.balance(rows[schema.target][kept]),
+        "period": cleaning.period(rows, schema),
+        "target": cleaning.balance(rows[schema.target]),
         "split": {"by": settings.split, "train": int(train.sum()), "test": int(test.sum())},
     }
     return Split(train, test, facts)
+
+
+def _only(rows: pd.DataFrame, mask: NDArray[np.bool_]) -> pd.DataFrame:
+    """The rows that a mask names; the same table if it names all, since a copy would double its memory."""
+    return rows if mask.all() else rows[mask]

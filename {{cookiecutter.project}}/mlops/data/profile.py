@@ -24,8 +24,11 @@ MICROSECONDS_A_DAY = 86_400_000_000
 # A column with more different numbers is kept as this many cells of equal weight. That changes the distribution
 # function by 1 / MOST_VALUES at most, a ten-thousandth of the gap that counts as drift.
 MOST_VALUES = 100_000
-# The number of columns that are sorted in parallel; each takes about six times its size in memory.
+# The number of columns that are sorted in parallel, and of their rows: each column takes about five times its size in
+# memory.
 AT_ONCE = 4
+MOST_ROWS = 40_000_000
+BLOCK = 1 << 20  # different numbers that are looked at at once
 
 
 class Columns(Protocol):
@@ -36,6 +39,9 @@ class Columns(Protocol):
 
     def __contains__(self, name: object, /) -> bool:
         """Whether there is a column called `name`."""
+
+    def __len__(self) -> int:
+        """The number of rows."""
 
 
 @dataclass(frozen=True)
@@ -90,37 +96,51 @@ def profile(table: Columns, schema: Schema) -> Profile:
     names = [*schema.features, *([schema.target] if schema.target in table else [])]
     kinds = [KIND[schema.columns[name].type] for name in names]
     # Sorting is most of the work, and runs without the interpreter's lock.
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(max(1, min(AT_ONCE, MOST_ROWS // max(len(table), 1)))) as pool:
         found = pool.map(lambda name, kind: distribution(table[name], kind), names, kinds)
         return dict(zip(names, found, strict=True))
 
 
 def distribution(values: pd.Series, kind: Literal["number", "category"]) -> Distribution:
     """The distribution of one column of n rows; exact up to 100,000 different numbers."""
-    given = values.dropna()
-    missing = len(values) - len(given)
     if kind == "category":
-        levels = given.astype("str").value_counts(sort=False).sort_index()
-        return Distribution(kind, levels.index.to_numpy(dtype=object), levels.to_numpy().astype(np.int64), missing)
+        levels = values.value_counts(sort=False)
+        levels = levels.set_axis(levels.index.astype("str")).sort_index()
+        counts = levels.to_numpy().astype(np.int64)
+        return Distribution(kind, levels.index.to_numpy(dtype=object), counts, len(values) - int(counts.sum()))
+    given = values.dropna()
     if given.dtype.kind == "M":
         # A Timestamp of nanoseconds cannot hold the year 9999, which often means "for ever".
         given = given.astype("datetime64[us]").astype("int64") / MICROSECONDS_A_DAY
-    numbers, counts = np.unique(given.to_numpy(dtype=np.float64), return_counts=True)
-    return Distribution(kind, *_thinned(numbers, counts.astype(np.int64)), missing)
+    numbers = given.to_numpy(dtype=np.float64, copy=True)
+    del given  # as all that follows, it has the size of the column
+    numbers.sort()
+    missing = len(values) - len(numbers)
+    starts = np.flatnonzero(np.append(True, numbers[1:] != numbers[:-1])[: len(numbers)])
+    different, rows = numbers[starts], len(numbers)
+    del numbers
+    return Distribution(kind, *_thinned(different, starts, rows), missing)
 
 
-def _thinned(numbers: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The distribution in at most about 100,000 cells, each replaced by its mean, so that the overall mean stays.
+def _thinned(
+    numbers: NDArray[np.float64], starts: NDArray[np.int64], rows: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The values (k,) of a number and their rows; at most about 100,000 cells, each replaced by its mean.
 
-    A value that fills a cell alone gets a cell of its own: otherwise its neighbours would move all of its weight.
+    `starts` (k,) are the numbers of rows below each value. A value that fills a cell alone gets a cell of its own:
+    otherwise its neighbours would move all of its weight. The overall mean stays.
     """
+    counts = np.diff(starts, append=rows)
     if len(numbers) <= MOST_VALUES:
         return numbers, counts
-    cell = (np.cumsum(counts) - counts) * MOST_VALUES // counts.sum()
-    heavy = counts * MOST_VALUES >= counts.sum()
-    starts = np.flatnonzero(np.append(True, (np.diff(cell) > 0) | heavy[1:] | heavy[:-1]))
-    rows = np.add.reduceat(counts, starts)
-    return np.add.reduceat(numbers * counts, starts) / rows, rows
+    is_first = np.ones(len(numbers), dtype=bool)
+    for start in range(1, len(numbers), BLOCK):
+        block = slice(start - 1, start + BLOCK)
+        cell, heavy = starts[block] * MOST_VALUES // rows, counts[block] * MOST_VALUES >= rows
+        is_first[start : start + BLOCK] = (np.diff(cell) > 0) | heavy[1:] | heavy[:-1]
+    cells = np.flatnonzero(is_first)
+    sizes = np.diff(starts[cells], append=rows)
+    return np.add.reduceat(numbers * counts, cells) / sizes, sizes
 
 
 def to_frame(profile: Profile) -> pd.DataFrame:

@@ -5,6 +5,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import DataError, SchemaError, counted
+from mlops.data.levels import more_than
 from mlops.data.schema import Schema
 
 TARGET_BINS = 10
@@ -26,9 +27,9 @@ def split(table: pd.DataFrame, schema: Schema, how: str, test_size: float, seed:
     elif how == "group":
         test = _whole_groups(_of_role(table, schema, "group"), test_size, rng)
     elif how == "stratified":
-        test = _share_of_each(_strata(table[schema.target]), test_size, rng)
+        test = share_of_each(_strata(table[schema.target]), test_size, rng)
     else:
-        test = _share_of_each(np.zeros(len(table), dtype=np.intp), test_size, rng)
+        test = share_of_each(np.zeros(len(table), dtype=np.intp), test_size, rng)
     if test.all() or not test.any():
         raise DataError(
             f"{counted(len(table), 'row')}: too few to split off a test share of {test_size:g} ({how}); deliver more "
@@ -66,16 +67,19 @@ def _whole_groups(group: pd.Series, test_size: float, rng: np.random.Generator) 
 
 
 def _strata(target: pd.Series) -> NDArray[np.intp]:
-    if target.dtype == "float64" or (target.dtype == "Int64" and target.nunique() > 2 * TARGET_BINS):
+    if target.dtype == "float64" or (target.dtype == "Int64" and more_than(target, 2 * TARGET_BINS)):
         ranks = target.rank(method="first").to_numpy(dtype=np.float64)
         return ((ranks - 1) * TARGET_BINS // len(target)).astype(np.intp)
     return pd.factorize(target, sort=True)[0]
 
 
-def _share_of_each(strata: NDArray[np.intp], test_size: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Take `test_size` of each stratum, rounded, but at least one row for each split; a single row goes to training."""
-    test = np.zeros(len(strata), dtype=bool)
+def share_of_each(strata: NDArray[np.intp], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """A mask (n,) with a share of the rows of each stratum (n,), rounded.
+
+    It names one row at least, and leaves out one at least; a single row is left out.
+    """
+    chosen = np.zeros(len(strata), dtype=bool)
     for stratum in range(strata.max() + 1):
         rows = rng.permutation(np.flatnonzero(strata == stratum))
-        test[rows[: min(max(round(len(rows) * test_size), 1), len(rows) - 1)]] = True
-    return test
+        chosen[rows[: min(max(round(len(rows) * share), 1), len(rows) - 1)]] = True
+    return chosen

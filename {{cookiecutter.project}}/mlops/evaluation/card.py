@@ -7,7 +7,7 @@ from mlops.data.schema import Schema
 from mlops.evaluation import behaviour
 from mlops.evaluation.fairness import RATES, wilson
 from mlops.evaluation.intervals import Interval
-from mlops.evaluation.results import metric_rows
+from mlops.evaluation.results import fitted, metric_rows, tested
 from mlops.training.metrics import HIGHER_IS_BETTER
 
 MOST_INPUTS, MOST_FEATURES, MOST_GROUPS, MOST_CLASSES, MOST_FILES, MOST_WARNINGS = 100, 8, 12, 10, 10, 100
@@ -32,6 +32,7 @@ def facts(
     sorted.
     """
     evaluation, training, dataset = reports["evaluation"], reports["training"], reports["dataset"]
+    tested_on = tested(dataset["split"]["test"], evaluation.get("sample"))
     intervals = {name: Interval(*ends) for name, ends in evaluation["intervals"].items()}
     metrics = metric_rows(reports["metrics"], intervals, training["cross_validated"], reports["baseline"])
     headline = next(row for row in metrics if row["name"] == evaluation["headline"])
@@ -39,7 +40,9 @@ def facts(
     return {
         **reports,
         "behaviour": reports.get("behaviour") or behaviour.none("dvc.yaml gives the stage register no report of them"),
-        "summary": summary(headline, dataset["split"]["test"], confidence),
+        "summary": summary(headline, tested_on, confidence),
+        "tested_on": tested_on,
+        "fitted_on": fitted(dataset["split"]["train"], training.get("sample")),
         "headline": headline,
         "metrics": metrics,
         "confidence": confidence,
@@ -87,12 +90,12 @@ def compared_groups(
     return sorted(rows, key=lambda row: (row["small"], row["value"] != row["value"], sign * row["value"]))
 
 
-def summary(headline: Mapping[str, Any], rows: int, confidence: float) -> str:
-    """The headline metric (a row of `metric_rows`) on the test rows, as one line of Markdown."""
+def summary(headline: Mapping[str, Any], rows: str, confidence: float) -> str:
+    """The headline metric (a row of `metric_rows`) on `rows` (as `results.tested` names them), a line of Markdown."""
     value, low, high = (headline[name] for name in ("value", "low", "high"))
     interval = "" if low is None else f" ({confidence:.0%} interval {low:.4f} to {high:.4f})"
     number = "undefined" if value is None else f"{value:.4f}"
-    return f"**{headline['title']} {number}**{interval} on {rows:,} test rows"
+    return f"**{headline['title']} {number}**{interval} on {rows}"
 
 
 def _classes(target: Mapping[str, Any]) -> list[tuple[str, int]]:

@@ -32,6 +32,20 @@ Progress = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 
 @dataclass(frozen=True)
+class Judging:
+    """What a stage says besides: whether models of `trees` are explained, too, and the rows of the whole test split.
+
+    They are if shap is locked, and not if it is installed: or one lock would give two reports. `declared` are the tests
+    of the model's behaviour; None where the pipeline is older than these.
+    """
+
+    trees: bool
+    declared: Mapping[str, Declaration] | None
+    every: int
+    progress: Progress
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What is known of a model on the n rows of the test split.
 
@@ -60,21 +74,17 @@ def evaluate(
     reference: Profile,
     trained: Mapping[str, Any],
     settings: Evaluate,
-    *,
-    trees: bool,
-    declared: Mapping[str, Declaration] | None,
-    progress: Progress,
+    given: Judging,
 ) -> Evaluation:
-    """Predict the typed test split (n rows) once, and derive everything from those predictions.
+    """Predict the typed rows of the test split (n, all or a sample) once, and derive everything from the predictions.
 
-    `reference` is the profile of the training split, and `trained` the report of the stage `train`; with `trees`,
-    models of trees are explained, too. `declared` are the
-    tests of its behaviour; None where the pipeline is older than these.
+    `reference` is the profile of the training split, and `trained` the report of the stage `train`.
 
     Raises:
         ParameterError: there is no headline metric of that name for this task, or a declared test is about what there
             is not.
     """
+    declared, sample = given.declared, {"rows": len(table), "of": given.every} if given.every > len(table) else None
     schema, pipeline, threads = model.schema, model.pipeline, model.threads
     actual = task.labels(table[schema.target], model.task)
     predictions = model.predict(table, actual)
@@ -92,7 +102,7 @@ def evaluate(
         pipeline, inputs, predictions, schema, metric, settings.importance_repeats, settings.seed, threads
     )
     count = min(len(schema.inputs), importance.MOST_FEATURES)
-    importances = importance.table(progress(shuffled, count, "shuffling features"))
+    importances = importance.table(given.progress(shuffled, count, "shuffling features"))
     partial = dependence.partial_dependence(
         pipeline, table, predictions, schema, importances["feature"], settings.seed, threads
     )
@@ -101,6 +111,7 @@ def evaluate(
         if declared is None
         else behaviour.run(declared, model, table, predictions, reference, list(scores), settings.seed)
     )
+    told = results.sentence(scores, spans, headline, len(table), without, sample)
     return Evaluation(
         predictions=predictions,
         headline=headline,
@@ -116,15 +127,18 @@ def evaluate(
             "partial_dependence": partial,
         },
         behaviour=behaved,
-        explanations=explanation.of_notable(pipeline, table, predictions, schema, reference, threads, trees=trees),
+        explanations=explanation.of_notable(
+            pipeline, table, predictions, schema, reference, threads, trees=given.trees
+        ),
         facts={
             **results.facts(predictions, headline, spans),
             "decision": results.decision(predictions, before, decided),
             "expected": None if math.isnan(expected.low) else np.clip(expected, *limits(metric)).tolist(),
             "luck": results.luck(metric, scores[metric], spans[metric], expected),
             "plain": results.in_plain_numbers(predictions, scores, without),
+            **({"sample": sample} if sample else {}),
         },
-        sentence=f"{results.sentence(scores, spans, headline, len(table), without)}\n{behaviour.sentence(behaved)}",
+        sentence=f"{told}\n{behaviour.sentence(behaved)}",
     )
 
 
@@ -136,6 +150,8 @@ def page(
         "trained": trained,
         "dataset": dataset,
         "target": model.schema.target,
+        "fitted_on": results.fitted(dataset["split"]["train"], trained.get("sample")),
+        "tested_on": results.tested(dataset["split"]["test"], evaluation.facts.get("sample")),
         "confidence": confidence,
         "metrics": results.metric_rows(
             evaluation.scores, evaluation.intervals, trained["cross_validated"], evaluation.baseline

@@ -14,6 +14,7 @@ from mlops.data import digest
 from mlops.data.schema import Schema
 from mlops.evaluation.intervals import Interval
 from mlops.training import decision as deciding
+from mlops.training import large
 from mlops.training.metrics import HIGHER_IS_BETTER, Predictions, by_level, classification_report, score, title
 from mlops.training.task import Headline, Label
 
@@ -88,15 +89,30 @@ def sentence(
     headline: Headline,
     rows: int,
     baseline: Mapping[str, float],
+    sample: Mapping[str, int] | None = None,
 ) -> str:
-    """The headline metric with its interval, in one line, and the metrics that are undefined on these rows."""
+    """The headline metric with its interval, in one line, and the metrics that are undefined on these rows.
+
+    `sample` is that of `tested`.
+    """
     name, reason = headline
     low, high = intervals[name]
+    on = tested(rows, sample) if sample else f"{rows} test rows"
     undefined = [title(name) for name, value in scores.items() if not math.isfinite(value)]
     why = f" (the headline, since {reason})" if reason else ""
     rest = f"; not defined on them, so not logged: {', '.join(undefined)}" if undefined else ""
-    told = f"{title(name)} {scores[name]:.4f} ({low:.4f} to {high:.4f}) on {rows} test rows"
+    told = f"{title(name)} {scores[name]:.4f} ({low:.4f} to {high:.4f}) on {on}"
     return f"{told}, baseline {baseline[name]:.4f}{why}{rest}"
+
+
+def tested(rows: int, sample: Mapping[str, int] | None) -> str:
+    """On how many rows a model was judged: those of the test split, or a `sample` (`rows`) of them (`of`)."""
+    return f"{sample['rows']:,} of {sample['of']:,} test rows" if sample else f"{rows:,} test rows"
+
+
+def fitted(rows: int, sample: Mapping[str, Any] | None) -> str:
+    """On how many rows a model was fitted: those of the training split, or as its `sample` (of `large`) says."""
+    return large.sentence(sample) if sample else f"trained on {rows:,} rows"
 
 
 def luck(

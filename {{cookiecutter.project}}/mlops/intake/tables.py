@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # Rows of a prepared table in memory at once.
 BATCH = 100_000
+# Batches of one column from which rows are chosen at once: 40 MB of numbers.
+AT_ONCE = 50
 
 
 def write(path: Path, table: "pd.DataFrame") -> None:
@@ -119,9 +122,18 @@ class Stored:
         """Whether the table has a column of that name."""
         return name in self._names
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, in their order."""
+        return list(self._description.schema.names)
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return int(self._description.num_rows)
+
     @cached_property
     def _names(self) -> frozenset[str]:
-        return frozenset(self._description.schema.names)
+        return frozenset(self.names)
 
     @cached_property
     def _description(self) -> Any:
@@ -164,23 +176,65 @@ class Stored:
             start += len(table)
             yield table if kept is None else table[kept[table.index]]
 
+    def drawn(self, most: int, seed: int) -> "NDArray[np.bool_]":
+        """A mask (n,) of `most` rows that are drawn at random by the seed; of all, if the table has no more rows."""
+        import numpy as np
+
+        kept = np.full(len(self), len(self) <= most)
+        if len(self) > most:
+            kept[np.random.default_rng(seed).choice(len(self), most, replace=False)] = True
+        return kept
+
     def sample(self, most: int, seed: int, names: list[str]) -> "pd.DataFrame":
         """At most `most` rows, drawn at random, in their order; those of the named columns that the table has.
 
-        Memory holds one column at a time. The same table and seed give the same rows.
+        The same table and seed give the same rows.
         """
         import numpy as np
-        import pandas as pd
+
+        return self.rows(np.flatnonzero(self.drawn(most, seed)), [name for name in names if name in self])
+
+    def rows(self, places: "NDArray[np.intp]", names: list[str]) -> "pd.DataFrame":
+        """The rows at sorted places (m,) of the file, of the named columns; memory holds some batches of one column."""
         import pyarrow as pa
 
-        rows = self._description.num_rows
-        drawn = np.arange(rows)
-        if rows > most:
-            drawn = np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
-        at, file = pa.array(drawn), self._file()
-        found = pa.table({name: file.read([name]).column(name).take(at) for name in names if name in self})
-        table: pd.DataFrame = found.to_pandas(types_mapper=_dtypes().get)
+        file, starts = self._file(), self._starts
+        parts = [range(first, min(first + AT_ONCE, len(starts) - 1)) for first in range(0, len(starts) - 1, AT_ONCE)]
+        ends = places.searchsorted([starts[part.start] for part in parts] + [len(self)])
+        found: dict[str, pa.ChunkedArray] = {}
+        for name in names:
+            taken = []
+            for part, first, end in zip(parts, ends, ends[1:], strict=False):
+                if first < end:
+                    column = file.read_row_groups(list(part), [name]).column(name)
+                    taken += column.take(pa.array(places[first:end] - starts[part.start])).chunks
+            found[name] = pa.chunked_array(taken, file.schema_arrow.field(name).type)
+        table: pd.DataFrame = pa.table(found).to_pandas(types_mapper=_dtypes().get)
         return table
+
+    def shuffled(self, held: int, most: int, seed: "int | list[int]", names: list[str]) -> Iterator["pd.DataFrame"]:
+        """All rows in an order that the seed gives, at most `most` at a time; the index is the place in the file.
+
+        Batches from all over the file are read until `held` rows are in memory (one batch at least), and these are put
+        in a random order: so rows are mixed in a file that is sorted by something, too.
+        """
+        import numpy as np
+
+        rng, file, starts = np.random.default_rng(seed), self._file(), self._starts
+        groups, at_once = rng.permutation(len(starts) - 1), max(held // BATCH, 1)
+        for first in range(0, len(groups), at_once):
+            part = groups[first : first + at_once].tolist()
+            table: pd.DataFrame = file.read_row_groups(part, names).to_pandas(types_mapper=_dtypes().get)
+            table.index = np.concatenate([np.arange(starts[group], starts[group + 1]) for group in part])
+            order = rng.permutation(len(table))
+            for start in range(0, len(table), most):
+                yield table.iloc[order[start : start + most]]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Where each group of rows begins, and where the last one ends."""
+        groups = range(self._description.num_row_groups)
+        return [0, *accumulate(self._description.row_group(group).num_rows for group in groups)]
 
     @cached_property
     def hashes(self) -> "NDArray[np.uint64]":
@@ -191,12 +245,11 @@ class Stored:
 
         return np.concatenate([digest.row_hashes(batch) for batch in self.batches()])
 
-    def digest(self, kept: "NDArray[np.bool_] | slice" = slice(None)) -> str:
+    def digest(self, kept: "NDArray[np.bool_] | None" = None) -> str:
         """The digest of all rows, or of the `kept` rows (n,), as in `mlops.data.digest`."""
         from mlops.data import digest
 
-        names = self._description.schema.names
-        return digest.digest(self.hashes[kept], (self[name][kept] for name in names))
+        return digest.digest(self.hashes, (self[name] for name in self.names), kept)
 
 
 def read(path: Path, columns: list[str] | None = None) -> "pd.DataFrame":

@@ -37,7 +37,9 @@ def no_delivery() -> dict[str, Any]:
 
 def sentence(found: Mapping[str, Any], settings: Monitor) -> str:
     """A report in a line: the rows of the delivery and the verdict; a second line, if no minimum accuracy is set."""
-    rows = counted(found["delivery"]["rows"] if found["delivery"] else 0, "row")
+    delivery = found["delivery"] or {"rows": 0}
+    rows, answered = counted(delivery["rows"], "row"), delivery.get("answered", delivery["rows"])
+    rows += f" (the model answered {answered:,} of them)" if answered < delivery["rows"] else ""
     unset = f"\nno minimum accuracy is set: {FILE}, monitor.minimum_accuracy"
     return f"{rows}: {found['verdict']}{unset if settings.minimum_accuracy is None else ''}"
 

@@ -20,6 +20,7 @@ CALENDAR = ("day", "month", "weekday", "hour")
 TARGET_FOLDS = 5
 # Rows that are encoded at once: a thousand encoded columns make them 160 MB.
 ROWS = 20_000
+MEGABYTE = 1_000_000
 REPEATED = 4  # times that a text has to stand in a table on average, at least, to be encoded once
 
 
@@ -91,17 +92,27 @@ def encoder_columns(name: str, schema: Schema) -> list[str]:
     return [_calendar_name(name, part, schema) for part in (CALENDAR if column.role == "feature" else CALENDAR[1:])]
 
 
-def many_levels(table: pd.DataFrame, schema: Schema, max_levels: int, megabytes: int) -> list[str]:
+def many_levels(
+    table: pd.DataFrame, schema: Schema, max_levels: int, megabytes: int, rows: int | None = None
+) -> list[str]:
     """The categories among `inputs` (n rows) that have too many levels for a column each, in schema order.
 
     Those are the ones of more than `max_levels`, and, as long as the encoded table would take more than `megabytes`,
-    the one that has the most.
+    the one that has the most. The encoded table has n rows, or as many `rows` as are given.
     """
-    levels = {name: table[name].nunique() for name in _categories(schema)}
+    levels = {name: table[name].nunique() for name in of_categories(schema)}
     few = sorted((name for name in levels if levels[name] <= max_levels), key=levels.__getitem__)
-    while few and sum(levels[name] for name in few) * len(table) * 8 > megabytes * 1_000_000:
+    while few and sum(levels[name] for name in few) * (len(table) if rows is None else rows) * 8 > megabytes * MEGABYTE:
         few.pop()
     return [name for name in levels if name not in few]
+
+
+def width(table: pd.DataFrame, schema: Schema, many: list[str], classes: int) -> int:
+    """About how many columns the categories of `inputs` (n rows) and all other inputs are encoded as."""
+    levels = {name: table[name].nunique() for name in of_categories(schema)}
+    numbers = sum(len(encoder_columns(name, schema)) for name in schema.inputs if name not in levels)
+    few = sum(count for name, count in levels.items() if name not in many)
+    return numbers + few + len(many) * (classes if classes > 2 else 1)
 
 
 def encoder(schema: Schema, many: list[str], rare_level: int, task: Task, seed: int) -> "ColumnTransformer":
@@ -131,7 +142,7 @@ def encoder(schema: Schema, many: list[str], rare_level: int, task: Task, seed: 
     kind = "continuous" if task == "regression" else "auto"  # a fold may lack a rare class
     folds = KFold(TARGET_FOLDS, shuffle=True, random_state=seed)
     means = LookedUp(target_type=kind, cv=folds)
-    of_category = [name for name in _categories(schema) if name not in many]
+    of_category = [name for name in of_categories(schema) if name not in many]
     of_number = [
         part
         for name in schema.inputs
@@ -205,7 +216,7 @@ def encode(encoder: "ColumnTransformer", table: pd.DataFrame, schema: Schema) ->
     Each different text is encoded once, if texts repeat.
     """
     codes, levels = {}, {}
-    for name in _categories(schema):
+    for name in of_categories(schema):
         codes[name], levels[name] = pd.factorize(table[name], use_na_sentinel=False)
     most = max(map(len, levels.values()), default=1)
     if most > len(table) / REPEATED:
@@ -255,7 +266,8 @@ def _blocks(name: str, transformer: Any, columns: list[str], place: slice) -> li
     return [encoded[origin == number] for number in range(len(columns))]
 
 
-def _categories(schema: Schema) -> list[str]:
+def of_categories(schema: Schema) -> list[str]:
+    """The inputs that are categories."""
     return [name for name in schema.inputs if schema.columns[name].type == "category"]
 
 

@@ -1,5 +1,6 @@
 """The work of the stage `train`: cross-validate the chosen model, or candidates of it, and fit the best on all rows."""
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ import pyarrow as pa
 from mlops.base import params
 from mlops.base.errors import ParameterError
 from mlops.data.schema import Schema
-from mlops.training import decision, encoding, estimators, fitting, search, task
+from mlops.training import decision, encoding, estimators, fitting, large, search, task
 from mlops.training.model import FittedModel, fitted_model
 
 # Passes the finished pieces of work on while it shows a person how many of them there are.
@@ -30,7 +31,7 @@ class Trained:
 
 
 def train(
-    table: pd.DataFrame,
+    table: pd.DataFrame | large.Stored,
     schema: Schema,
     settings: params.Train,
     models: params.Models,
@@ -40,6 +41,9 @@ def train(
 ) -> Trained:
     """Train the model that `settings` chooses from `models` on the n rows of the training split.
 
+    Of a stored table that takes more memory than `settings` allow, it is fitted on a sample or batch by batch (see
+    `mlops.training.large`).
+
     `split` is how the test rows were split off (`prepare.split`): after a split by time, the folds are by time, too.
     `headline` (`evaluate.metric`) is the metric that is told, and by which a search chooses unless it has its own.
 
@@ -47,6 +51,9 @@ def train(
         DataError: there are too few rows for the folds, or to learn a threshold or a calibration from.
         ParameterError: there is no such model, it refuses its arguments or the data, or lacks what `settings` take.
     """
+    from sklearn.base import clone
+
+    table, whole = large.held(table, schema, settings)
     kind = task.task_of(table[schema.target], schema.columns[schema.target].type, settings.task)
     target = task.labels(table[schema.target], kind)
     positive = task.positive_class(target, settings.positive)
@@ -70,7 +77,8 @@ def train(
     deciding = decision.is_asked(settings, configured, kind, positive)
     arguments = search.candidates(settings.model, configured, space, settings.search.candidates, settings.seed)
     scored = hasattr(configured, "predict_proba") or settings.calibrate != "none"
-    judged_by = task.headline(headline, task.rows_per_class(target), positive, probabilities=scored)
+    counts = whole.classes if whole else task.rows_per_class(target)
+    judged_by = task.headline(headline, counts, positive, probabilities=scored)
     own = settings.search.metric if settings.search.candidates else "auto"
     metric = search.metric_named(judged_by.metric, "evaluate.metric") if own == "auto" else search.metric_named(own)
 
@@ -82,10 +90,16 @@ def train(
         number = search.best(search.collected(arguments, outcomes, metric), metric).number
     pipeline, again = fitting.pipeline(encoder, tried[number]), folds if deciding or not outcomes else []
     judge = partial(decision.out_of_fold, settings=settings) if deciding else None
-    pieces = fitting.cross_validate(
-        pipeline, inputs, target, [*again, None], positive, settings.threads, judge, balanced=weighted
-    )
-    *parts, fitted = progress(pieces, len(again) + 1, "cross-validating")
+    in_batches = whole if hasattr(pipeline[-1], "partial_fit") else None
+    wanted = [*again] if in_batches else [*again, None]
+    pieces = fitting.cross_validate(pipeline, inputs, target, wanted, positive, settings.threads, judge, weighted)
+    parts = list(progress(pieces, len(wanted), "cross-validating"))
+    if in_batches:
+        fitted = clone(pipeline)
+        batches = large.fit_in_batches(fitted, inputs, target, in_batches, schema, kind, settings, weighted)
+        deque(progress(batches, in_batches.batches * settings.passes, "fitting batch by batch"), 0)
+    else:
+        fitted = parts.pop()
     decided = decision.decide(parts, settings) if deciding else decision.undecided(parts, fitted, positive)
     found = search.collected(arguments, outcomes or [(0, one) for one in decided.folds], metric)
     best, scores = found[number], decided.folds or found[number].folds
@@ -109,9 +123,11 @@ def train(
         "folds": scores,
         "decision": decided.report,
         "search": search.report(found, best, metric),
+        **({"sample": whole.facts(settings.passes if in_batches else None)} if whole else {}),
     }
     cross_validated = f"{metric} {summary[metric]['mean']:.4f} ± {summary[metric]['std']:.4f}"
     which = f", candidate {best.number} of {len(tried) - 1}" if len(tried) > 1 else ""
+    on = f", {large.sentence(report['sample'])}" if whole else ""
     return Trained(
         model=fitted_model(
             decided.decision.model(fitted), schema, kind, positive, settings.threads, decided.decision.threshold
@@ -119,5 +135,5 @@ def train(
         metrics={name: spread["mean"] for name, spread in summary.items()},
         report=report,
         candidates=search.table(found, metric),
-        sentence=f"{settings.model}{which}: {cross_validated}{decision.sentence(decided)}",
+        sentence=f"{settings.model}{which}: {cross_validated}{decision.sentence(decided)}{on}",
     )

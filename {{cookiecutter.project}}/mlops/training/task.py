@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mlops.base.errors import DataError, ParameterError, counted
-from mlops.data.levels import objects
+from mlops.data.levels import more_than, objects
 from mlops.data.schema import ColumnType
 
 Task = Literal["classification", "regression"]
@@ -34,7 +34,7 @@ def task_of(target: pd.Series, column: ColumnType, asked: str) -> Task:
         )
     if asked in ("classification", "regression"):
         return asked  # type: ignore[return-value]
-    if column == "number" or (column == "integer" and target.nunique() > 2):
+    if column == "number" or (column == "integer" and more_than(target, 2)):
         return "regression"
     return "classification"
 
