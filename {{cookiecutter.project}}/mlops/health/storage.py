@@ -540,9 +540,7 @@ def _lost(lost: list[str], remote: Remote | None) -> Iterator[Finding]:
     made = [path for path in gone if path not in data]
     if data:
         said = f"{named(data)} {_is(data)} neither in the work tree nor in DVC's cache {where}"
-        pushed = (
-            "dvc pull" if not remote else "dvc push --all-commits   # on the machine that has it, then here: dvc pull"
-        )
+        pushed = "dvc pull" if not remote else "dvc push   # on the machine that has it, then here: dvc pull"
         yield Finding("DVC cache", "fault" if remote else "unknown", said, pushed)
     if made:
         said = f"{named(made)} {_is(made)} neither in the work tree nor in DVC's cache {where}"

@@ -47,8 +47,8 @@ def fetch(digests: Collection[str], name: str) -> None:
     except Exception as error:  # each kind of remote has its own errors
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise StoreError(
-            f"{name} is neither in DVC's cache nor to be had from the remote ({reason}): `dvc push --all-commits` "
-            "where it was made brings it there"
+            f"{name} is neither in DVC's cache nor to be had from the remote ({reason}): where it was made, check out "
+            "its commit, and `dvc push` brings it there"
         ) from None
 
 

@@ -48,7 +48,7 @@ def log(as_json: AsJson = False) -> None:
         table.add_row(*cells, said)
     Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else PIPE).print(table)
     if any(version.rows is None for version in found):
-        typer.echo("–: not counted, because the data is not in DVC's cache: `dvc fetch --all-commits` fetches it")
+        typer.echo("–: not counted, because the data is not in DVC's cache; `python -m mlops data get` fetches it")
     if revisions.is_shallow():
         typer.echo("this clone has a part of the history only: `git fetch --unshallow` fetches the rest")
 
