@@ -107,7 +107,7 @@ def test_rows_of_data_that_is_not_here_are_not_guessed(project: Path) -> None:
     done = data("log")
 
     assert json.loads(data("log", "--json").output)[0]["rows"] is None
-    assert "dvc fetch" in done.output
+    assert "python -m mlops data get" in done.output
 
 
 @pytest.mark.parametrize("name", ["2", "HEAD~1", "digest", "commit"])
