@@ -182,7 +182,7 @@ def _typed(
     events: Source | None,
 ) -> Iterator[pd.DataFrame]:
     """The typed batches of files; what is found in them is added to `delivered`."""
-    from mlops.intake import batchwise
+    from mlops.intake import batchwise  # which reads by this module
 
     if events and parallel.is_elsewhere():
         for name, one in schema.history.tables.items():  # other machines do not have the files
