@@ -184,17 +184,17 @@ def test_a_project_that_is_not_in_git_is_refused(team, state):
 
 
 @pytest.mark.parametrize(
-    ("path", "comes", "kind"),
+    ("path", "kind"),
     [
-        ("tools", "tools/run.sh", "file"),
-        ("tools", "tools/run.sh", "link to nothing"),
-        ("tools", "tools/run.sh", "link to a folder"),
-        ("docs/über.md", "docs/über.md", "file"),
-        ("docs/über.md", "docs/über.md", "link to nothing"),
-        ("docs/über.md", "docs/über.md", "folder"),
+        ("tools", "file"),
+        ("tools", "link to nothing"),
+        ("tools", "link to a folder"),
+        ("docs/über.md", "file"),
+        ("docs/über.md", "link to nothing"),
+        ("docs/über.md", "folder"),
     ],
 )
-def test_what_is_ignored_is_never_overwritten(team, path, comes, kind):
+def test_what_is_ignored_is_never_overwritten(team, path, kind):
     place = team.project / path
     if kind == "file":
         place.write_text("precious\n")
@@ -205,7 +205,8 @@ def test_what_is_ignored_is_never_overwritten(team, path, comes, kind):
         place.symlink_to(team.template.parent / ("elsewhere" if "folder" in kind else "nowhere"))
     files.write_text(team.project / ".git" / "info" / "exclude", "über*\ntools\n")
 
-    with pytest.raises(StoreError, match=f"^{path} is here, not in Git, and {comes} comes anew"):
+    comes = "becomes a folder" if path == "tools" else "comes"
+    with pytest.raises(StoreError, match=f"^{path} is here, not in Git, and {comes} with the new version: commit"):
         command.upgrade()
 
     assert team.status() == {}
@@ -229,17 +230,9 @@ def test_an_older_version_of_the_template_is_taken_only_if_it_is_named(team, cap
     team.commit({".cruft.json": json.dumps(team.origin() | {"commit": ahead}), "later.md": "Later.\n"})
 
     command.upgrade()
-    told, status = capsys.readouterr().out, team.status()
+    assert "is ahead of the newest version" in capsys.readouterr().out
+    assert team.status() == {}
     command.upgrade(to="v2.0.0")
-
-    assert (
-        told.endswith(
-            "is ahead of the newest version ({}): nothing to do\n".format(
-                team.git("rev-parse", "v2.0.0", at=team.template)[:8]
-            )
-        ),
-        status,
-    ) == (True, {})
     assert team.status()["later.md"] == "D "
     assert team.origin()["checkout"] == "v2.0.0"
 

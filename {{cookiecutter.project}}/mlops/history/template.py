@@ -257,7 +257,10 @@ def merge(first: str, second: str) -> list[str]:
     for name in differing("--diff-filter=A", first, second):
         for path in [path for path in _upwards(name) if path not in tracked and os.path.lexists(path)]:
             if path == Path(name) or path.is_symlink() or not path.is_dir():
-                raise StoreError(f"{path} is here, not in Git, and {name} comes anew: commit it, or move it away")
+                comes = "comes" if path == Path(name) else "becomes a folder"
+                raise StoreError(
+                    f"{path} is here, not in Git, and {comes} with the new version: commit it, or move it away"
+                )
     try:
         git.run(*IDENTITY, *MERGE, "cherry-pick", "--no-commit", second)
     except StoreError:
