@@ -109,6 +109,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     (project / "mlops" / "base" / "retired.py").unlink()
     replace(project / ".ruff.toml", LINE_LENGTH, "line-length = 140\n")
     write(template, {"CHANGELOG.md": CHANGES, f"{PROJECT}/mlops/VERSION": "2.0.0\n"})
+    replace(template / "cookiecutter.json", '  "setup": ["yes"', '  "region": "eu",\n  "setup": ["yes"')
     commit(template, "Version 2")
     subprocess.run(["git", "tag", "v2.0.0"], cwd=template, check=True)
 
@@ -274,6 +275,8 @@ def test_an_upgrade_says_what_changed_and_what_is_left(by_upgrade: BakedProject)
     assert "2.0.0:\n  - A knob.\n\nnew in params.yaml: new.knob\n" in printed
     assert "Old news" not in printed
     assert json.loads(by_upgrade.read(".cruft.json"))["checkout"] is None  # that of the version before is past
+    assert "new questions, answered by default: region=eu (" in printed
+    assert json.loads(by_upgrade.read(".cruft.json"))["context"]["cookiecutter"]["region"] == "eu"
     assert "1. resolve .ruff.toml, and `git add .ruff.toml`\n2. `git diff --cached`" in printed
 
 

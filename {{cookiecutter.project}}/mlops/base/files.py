@@ -78,8 +78,8 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, text + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON report that a stage wrote.
+def read_json(path: Path, remedy: str = "run `dvc repro` to make it") -> Any:
+    """Read JSON, such as a report that a stage wrote; `remedy` is what to do where it cannot be read.
 
     Raises:
         StoreError: it is missing or no JSON.
@@ -87,7 +87,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise StoreError(f"{path} could not be read ({error}): run `dvc repro` to make it") from None
+        raise StoreError(f"{path} could not be read ({error}): {remedy}") from None
 
 
 def write_csv(path: Path, table: "pd.DataFrame") -> None:

@@ -1,7 +1,8 @@
 """`upgrade`: merge a newer version of the template with the edits of the owner, and say what changed."""
 
-import json
 import re
+import shlex
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -28,14 +29,15 @@ def upgrade(
 
     The difference between the two versions is merged into the work tree, which must be clean, and is yours to look at
     and to commit. Conflicts stand in the files, as Git writes them. What `[tool.cruft] skip` in pyproject.toml names is
-    never changed, and a file that you have deleted stays deleted. The exit code is 3 if there are conflicts.
+    never changed, and a file that you have deleted or renamed is left out, and named. The exit code is 3 if there are
+    conflicts.
 
     Raises:
-        StoreError: the work tree has changes, or the template cannot be had or rendered; nothing was changed then.
+        StoreError: the project is not in Git, or the work tree has changes, or the template cannot be had or rendered;
+            nothing was changed then.
     """
-    if changed := git.run("status", "--porcelain", "--untracked-files=no").splitlines():
-        raise StoreError(f"{changed[0][3:]} has changes that are not committed: commit them first, or stash them")
     before = template.origin()
+    _require_committed()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         address = source or before.template
@@ -45,30 +47,45 @@ def upgrade(
         if old == new:
             typer.echo(f"the project is of {to or 'the newest version'} ({new[:8]}): nothing to do")
             return
-        renderings = [
+        if not to and not template.is_after(place / "template", old, new):
+            typer.echo(f"the project ({old[:8]}) is ahead of the newest version ({new[:8]}): nothing to do")
+            return
+        (first, _), (second, answers) = (
             template.render(place / "template", commit, before.answers, place / side)
             for side, commit in (("old", old), ("new", new))
-        ]
-        news = _news(place / "template" / CHANGELOG, *(_version(rendering) for rendering in renderings))
-        versions = [
-            f"{_version(rendering)} ({commit[:8]})" for rendering, commit in zip(renderings, (old, new), strict=True)
-        ]
-        parameters = _parameters(*renderings)
-        template.leave_out_what_is_the_owners(*renderings)
-        first, second = template.commits(*renderings)
-    changed = git.run("diff", "--name-only", "--no-renames", first, second).splitlines()
+        )
+        news = _news(place / "template" / CHANGELOG, _version(first), _version(second))
+        versions = [f"{_version(side)} ({commit[:8]})" for side, commit in ((first, old), (second, new))]
+        told = [*_parameters(first, second), *_questions(before.answers, answers)]
+        left_out = template.leave_out_what_is_the_owners(first, second)
+        shutil.copy(template.ORIGIN, first)
+        files.write_text(second / template.ORIGIN, before.at(address, new, to, answers))
+        commits = template.commits(first, second)
+    changed = [name for name in template.differing(*commits) if name != template.ORIGIN.as_posix()]
     typer.echo(f"the template's version {versions[0]} → {versions[1]}: {counted(len(changed), 'file')} changed there")
-    for lines in (news, parameters):
+    told += [
+        f"left out, since Git has no such file here: {name} (`{command}` shows what changed there)"
+        for name, command in left_out.items()
+    ]
+    for lines in (news, told):
         if lines:
             typer.echo("\n".join(["", *lines]))
     if dry_run:
         return
-    conflicts = _merged(first, second)
-    _note(address, new, to)
-    _make_events()
-    _tell_what_is_left(conflicts, changed)
+    conflicts = template.merge(*commits)
+    made, to_add = _make_events(conflicts)
+    _tell_what_is_left(conflicts, changed, made, to_add)
     if conflicts:
         sys.exit(console.VERDICT)
+
+
+def _require_committed() -> None:
+    tracked = git.run("ls-files", "-z", default="").split("\0")
+    for path in (template.ORIGIN, VERSION, paths.PIPELINE):
+        if path.as_posix() not in tracked:
+            raise StoreError(f"{path} is not in Git: commit the project first, which a new version is merged with")
+    if changed := git.run("status", "--porcelain", "-z", "--untracked-files=no").split("\0")[0]:
+        raise StoreError(f"{changed[3:]} has changes that are not committed: commit them first, or stash them")
 
 
 def _version(place: Path) -> str:
@@ -106,50 +123,45 @@ def _names(content: Any, above: str = "") -> list[str]:
     return [name for key, value in content.items() for name in _names(value, f"{above}.{key}".lstrip("."))]
 
 
-def _merged(first: str, second: str) -> list[str]:
-    """Merge the difference of two commits into the work tree and the index; the files that are in conflict.
+def _questions(given: dict[str, Any], answers: dict[str, Any]) -> list[str]:
+    """The questions that only the new version asks."""
+    new = [f"{name}={value}" for name, value in answers.items() if name not in given]
+    remedy = f"write another answer into {template.ORIGIN} and commit it before you upgrade"
+    return [f"new questions, answered by default: {', '.join(new)} ({remedy})"] if new else []
 
-    Raises:
-        StoreError: files that Git does not know would be overwritten.
+
+def _make_events(conflicts: list[str]) -> tuple[bool, str]:
+    """Give the folder of events to a project from before there was one: dvc.yaml names it.
+
+    Returns:
+        Whether it was made, and what is left to do.
     """
-    added = set(git.run("diff", "--name-only", "--no-renames", "--diff-filter=A", first, second).splitlines())
-    if lying := [name for name in sorted(added - set(git.run("ls-files").splitlines())) if Path(name).exists()]:
-        raise StoreError(f"{lying[0]} is here, not in Git, and comes with the new version: commit it, or move it away")
-    try:
-        git.run(*template.IDENTITY, "cherry-pick", "--no-commit", second)
-    except StoreError:
-        found = git.run("diff", "--name-only", "--diff-filter=U").splitlines()
-        if not found:
-            raise
-        return found
-    return []
-
-
-def _note(address: str, commit: str, to: str) -> None:
-    """Write down which version the project is of now; cruft reads it, too."""
-    content = files.read_json(template.ORIGIN)
-    content |= {"template": address, "commit": commit, "checkout": to or None}
-    files.write_text(template.ORIGIN, f"{json.dumps(content, indent=2, ensure_ascii=False)}\n")
-    git.run("add", "--", template.ORIGIN.as_posix())
-
-
-def _make_events() -> None:
-    """Give the folder of events to a project from before there was one: dvc.yaml names it."""
     known = paths.EVENTS.with_name(f"{paths.EVENTS.name}.dvc")
-    if known.exists() or paths.EVENTS.as_posix() not in yaml.text_of(paths.PIPELINE):
-        return
-    paths.EVENTS.mkdir(parents=True, exist_ok=True)
+    is_there = known.exists() or git.run("ls-files", "--", paths.EVENTS.as_posix())
+    if is_there or paths.EVENTS.as_posix() not in yaml.text_of(paths.PIPELINE):
+        return False, ""
+    add = f"`dvc add {paths.EVENTS.as_posix()}`"
+    if paths.EVENTS.exists():
+        return False, add
+    paths.EVENTS.mkdir(parents=True)
     files.write_text(paths.EVENTS / "README.md", "Events that columns are made of; see docs/features.md\n")
-    done = commands.call(Path.cwd(), "dvc", "add", "--quiet", paths.EVENTS.as_posix())
+    if conflicts:
+        return True, add  # DVC cannot read dvc.yaml, if it is that
+    done = commands.call(Path.cwd(), "dvc", "add", paths.EVENTS.as_posix())
     if done.code:
-        typer.echo(f"Warning: `dvc add {paths.EVENTS}` is left to you: {done.reason}", err=True)
+        return True, f"{add}, which has failed: {done.reason}"
+    git.run("add", "--", known.as_posix(), known.with_name(".gitignore").as_posix(), default="")
+    return True, ""
 
 
-def _tell_what_is_left(conflicts: list[str], changed: list[str]) -> None:
-    steps = [f"resolve {name}, and `git add {name}`" for name in conflicts]
+def _tell_what_is_left(conflicts: list[str], changed: list[str], events: bool, to_add: str) -> None:
+    steps = [f"resolve {name}, and `git add {shlex.quote(name)}`" for name in conflicts]
     if paths.REQUIREMENTS.as_posix() in changed:
         steps.append(f"install the new versions: {environment.install()}")
-    steps += ["`git diff --cached`, `dvc repro`, `pytest`", "`git commit`, or `git reset --hard` takes all of it back"]
+    if to_add:
+        steps.append(to_add)
+    back = "git reset --hard" + (f" && git clean -fdx {paths.EVENTS.as_posix()}" if events else "")
+    steps += ["`git diff --cached`, `dvc repro`, `pytest`", f"`git commit`, or `{back}` takes all of it back"]
     typer.echo("\nmerged into the work tree; what is left:")
     for number, step in enumerate(steps, 1):
         typer.echo(f"{number}. {step}")

@@ -28,7 +28,8 @@ def run(*arguments: str, default: str | None = None, stdin: str | None = None) -
         return done.stdout
     if default is not None:
         return default
-    reason = with_memory(next(iter(done.stderr.strip().splitlines()), ""), done.returncode)
+    lines = [line.strip() for line in done.stderr.strip().splitlines()] or [""]
+    reason = with_memory(" ".join(lines[: 2 if lines[0].endswith(":") else 1]), done.returncode)  # a list: its first
     asked = arguments
     while asked[0] in {"-c", "-C"}:  # its options come before the command, each with a value
         asked = asked[2:]

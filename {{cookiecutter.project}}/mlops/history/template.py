@@ -6,7 +6,9 @@ for a common history, which a squashed merge or another clone loses.
 """
 
 import importlib.util
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +23,11 @@ from mlops.history import git
 
 ORIGIN = Path(".cruft.json")  # of cruft, which upgrades projects as well
 COMPARE = "MLOPS_COMPARE"  # tells the template's hooks to write files only
+FILES_ONLY = {"setup": "no"}  # tells the same to the hooks of versions that do not know COMPARE; no file has the answer
 IDENTITY = ("-c", "user.name=template", "-c", "user.email=template@localhost", "-c", "commit.gpgsign=false")
+# A file of the owner does not follow a folder that the template has moved; a conflict is the owner's to resolve.
+MERGE = ("-c", "merge.directoryRenames=false", "-c", "rerere.enabled=false")
+DAMAGED = "bring it back from Git's history"
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,15 @@ class Origin:
     template: str
     commit: str
     answers: dict[str, Any]
+    content: dict[str, Any]  # all that the file says
+
+    def at(self, address: str, commit: str, checkout: str, answers: dict[str, Any]) -> str:
+        """The file's text for another version of the template, with the answers to questions that are new in it."""
+        content = self.content | {"template": public(address), "commit": commit, "checkout": checkout or None}
+        answered = answers | self.content["context"]["cookiecutter"]
+        answered |= {"_template": content["template"]} if "_template" in answered else {}  # as cruft has it
+        content["context"] = self.content["context"] | {"cookiecutter": answered}
+        return f"{json.dumps(content, indent=2, ensure_ascii=False)}\n"
 
 
 def origin() -> Origin:
@@ -44,13 +59,19 @@ def origin() -> Origin:
             f"{ORIGIN} is missing, which says where this project comes from: `uvx cruft link TEMPLATE --checkout "
             "COMMIT`, with the same answers, writes it"
         )
-    found = files.read_json(ORIGIN)
+    found = files.read_json(ORIGIN, DAMAGED)
     try:
         answers = found["context"]["cookiecutter"]
         given = {name: value for name, value in answers.items() if not name.startswith("_")}
-        return Origin(str(found["template"]), str(found["commit"]), given)
+        return Origin(str(found["template"]), str(found["commit"]), given, found)
     except (KeyError, TypeError, AttributeError):
-        raise StoreError(f"{ORIGIN} has no template, commit and answers: bring it back from Git's history") from None
+        raise StoreError(f"{ORIGIN} has no template, commit and answers: {DAMAGED}") from None
+
+
+def public(text: str) -> str:
+    """A text whose addresses have no password, and no name but that of SSH, which needs it."""
+    text = re.sub(r"(ssh://[^/\s:@]*):[^/\s]*@", r"\1@", text)
+    return re.sub(r"(?<!ssh:)//[^/\s]*@", "//", text)
 
 
 def fetch(template: str, to: Path) -> None:
@@ -62,7 +83,7 @@ def fetch(template: str, to: Path) -> None:
     try:
         git.run("clone", "--quiet", "--", template, str(to))
     except StoreError as error:
-        raise StoreError(f"the template {template} could not be fetched: {error}") from None
+        raise StoreError(public(f"the template {template} could not be fetched: {error}")) from None
 
 
 def newest(clone: Path) -> str:
@@ -84,8 +105,25 @@ def commit_of(clone: Path, name: str) -> str:
     raise StoreError(f"the template has no tag, branch or commit {name}: see `git ls-remote --tags` of it")
 
 
-def render(clone: Path, commit: str, answers: dict[str, Any], to: Path) -> Path:
-    """The folder of a project that this commit of the template makes of the answers; questions new in it have defaults.
+def is_after(clone: Path, old: str, new: str) -> bool:
+    """Whether a commit of the template comes after another one; otherwise that one is the newer of the two.
+
+    Raises:
+        StoreError: neither comes after the other.
+    """
+    common = git.run("-C", str(clone), "merge-base", old, new, default="").strip()
+    if common not in {old, new}:
+        raise StoreError(
+            f"the newest version of the template ({new[:8]}) does not come after the project's ({old[:8]}), but beside "
+            "it: name with --to what the project is to be brought to"
+        )
+    return common == old
+
+
+def render(clone: Path, commit: str, answers: dict[str, Any], to: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder of a project that this commit of the template makes of the answers, and all answers.
+
+    Questions that are new in it have their defaults.
 
     Raises:
         StoreError: cookiecutter is not there, or refuses.
@@ -95,7 +133,7 @@ def render(clone: Path, commit: str, answers: dict[str, Any], to: Path) -> Path:
     settings = to / "cookiecutter.yaml"
     files.write_text(settings, f"cookiecutters_dir: {to}\nreplay_dir: {to}\n")  # those of the person stay as they are
     command = [*_cookiecutter(), "--no-input", "--config-file", str(settings), "--output-dir", str(to / "made")]
-    command += [str(clone), *(f"{name}={value}" for name, value in answers.items())]
+    command += [str(clone), *(f"{name}={value}" for name, value in (answers | FILES_ONLY).items())]
     done = subprocess.run(
         command,
         env=os.environ | {COMPARE: "1"},
@@ -107,8 +145,10 @@ def render(clone: Path, commit: str, answers: dict[str, Any], to: Path) -> Path:
     made = [path for path in (to / "made").glob("*") if path.is_dir()]
     if done.returncode or len(made) != 1:
         said = " ".join((done.stderr or done.stdout).split())[-1000:]
-        raise StoreError(f"the template's commit {commit[:8]} could not be rendered ({said or 'no reason given'})")
-    return made[0]
+        told = public(said) or "no reason given"
+        raise StoreError(f"the template's commit {commit[:8]} could not be rendered ({told})")
+    asked = files.read_json(to / f"{clone.name}.json", "update cookiecutter")["cookiecutter"]
+    return made[0], {name: value for name, value in asked.items() if not name.startswith("_")}
 
 
 def _cookiecutter() -> list[str]:
@@ -123,17 +163,44 @@ def _cookiecutter() -> list[str]:
     )
 
 
-def leave_out_what_is_the_owners(old: Path, new: Path) -> None:
-    """Delete from both renderings what `[tool.cruft] skip` names, and what the owner has deleted from the project."""
-    kept = {name for place in (new, Path()) for name in _skipped(place)}
+def leave_out_what_is_the_owners(old: Path, new: Path) -> dict[str, str]:
+    """Delete from both renderings what `[tool.cruft] skip` names, and what Git has no file of here.
+
+    The latter are files that the owner has deleted, renamed, or never committed.
+
+    Returns:
+        The command that shows the change of each of the latter that has changed, by its name.
+    """
+    kept = {name for place in (new, Path()) for name in _skipped(place)} | {ORIGIN.as_posix()}
     here = set(git.run("ls-files", "-z").split("\0"))
-    before = {path.relative_to(old).as_posix() for path in old.rglob("*") if path.is_file()}
     for root in (old, new):
-        for path in [path for path in root.rglob("*") if path.is_file()]:
-            name = path.relative_to(root).as_posix()
-            is_owners = any(name == one or name.startswith(f"{one}/") for one in kept)
-            if is_owners or (name in before and name not in here):
+        found = {path for name in kept for path in _named(root, name)}
+        for path in _files(root):
+            if found & {path, *path.parents}:
                 path.unlink()
+    shown = {}
+    for name in sorted({path.relative_to(old).as_posix() for path in _files(old)} - here):
+        sides = [root / name for root in (old, new) if (root / name).is_file()]
+        contents = {path.read_bytes() for path in sides}
+        if len(contents) == 2:
+            blobs = git.run("hash-object", "-w", "--no-filters", "--", *map(str, sides)).split()
+            shown[name] = f"git diff {blobs[0][:12]} {blobs[1][:12]}"
+        for path in (old / name, new / name):
+            if path.is_symlink() or path.is_file():
+                path.unlink()
+    return shown
+
+
+def _files(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.is_symlink() or not path.is_dir()]
+
+
+def _named(root: Path, name: str) -> list[Path]:
+    """What an entry of `skip` names, which is a pattern if it has a star."""
+    try:
+        return list(root.glob(name)) if "*" in name else [root / name]
+    except ValueError as error:
+        raise StoreError(f"pyproject.toml names {name} in [tool.cruft] skip, which cannot be used: {error}") from None
 
 
 def _skipped(place: Path) -> list[str]:
@@ -150,23 +217,59 @@ def _skipped(place: Path) -> list[str]:
 
 
 def commits(old: Path, new: Path) -> tuple[str, str]:
-    """Two commits in the project's repository, the second after the first, of the files in two folders."""
+    """Two commits in the project's repository, the second after the first, of the files in two folders.
+
+    They have the files where the project has them, which may be in a folder of the repository. The folders are moved.
+    """
+    prefix = git.run("rev-parse", "--show-prefix").rstrip("\n")
     store = old.parents[1] / "versions.git"
-    git.run("init", "--quiet", "--bare", str(store))
+    form = git.run("rev-parse", "--show-object-format").strip()
+    git.run("init", "--quiet", "--bare", f"--object-format={form}", str(store))
     found = []
     for folder in (old, new):
-        here = ["-C", str(folder), f"--git-dir={store}", "--work-tree=."]
+        tree = folder.parents[1] / "tree"
+        (tree / prefix).parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(tree / prefix)
+        here = ["-C", str(tree), f"--git-dir={store}", "--work-tree=."]
         git.run(*here, "add", "--all", "--force", ".")
-        git.run(
-            *IDENTITY,
-            *here,
-            "commit",
-            "--quiet",
-            "--no-verify",
-            "--allow-empty",
-            "-m",
-            f"template, {folder.parents[1].name}",
-        )
+        message = f"template, {tree.parent.name}"
+        git.run(*IDENTITY, *here, "commit", "--quiet", "--no-verify", "--allow-empty", "--message", message)
         found.append(git.run(*here, "rev-parse", "HEAD").strip())
     git.run("fetch", "--quiet", "--no-tags", str(store), "HEAD")
     return found[0], found[1]
+
+
+def differing(*which: str) -> list[str]:
+    """The names, relative to the project, that `git diff` lists."""
+    return git.run("diff", "--name-only", "-z", "--no-renames", "--relative", *which).split("\0")[:-1]
+
+
+def merge(first: str, second: str) -> list[str]:
+    """Merge the difference of two commits into the work tree and the index.
+
+    Returns:
+        The names of the files that are in conflict.
+
+    Raises:
+        StoreError: files that Git does not know would be overwritten; nothing was changed then.
+    """
+    tracked = {path for name in git.run("ls-files", "-z").split("\0")[:-1] for path in _upwards(name)}
+    for name in differing("--diff-filter=A", first, second):
+        for path in [path for path in _upwards(name) if path not in tracked and os.path.lexists(path)]:
+            if path == Path(name) or path.is_symlink() or not path.is_dir():
+                comes = "comes" if path == Path(name) else "becomes a folder"
+                raise StoreError(
+                    f"{path} is here, not in Git, and {comes} with the new version: commit it, or move it away"
+                )
+    try:
+        git.run(*IDENTITY, *MERGE, "cherry-pick", "--no-commit", second)
+    except StoreError:
+        if found := differing("--diff-filter=U"):
+            return found
+        raise
+    return []
+
+
+def _upwards(name: str) -> list[Path]:
+    """A file and the folders that it is in, those of the project."""
+    return [Path(name), *Path(name).parents][:-1]
