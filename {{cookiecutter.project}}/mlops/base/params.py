@@ -453,6 +453,8 @@ class Monitor(Section):
 
     features: list[Annotated[str, AfterValidator(visible)]] | Literal["all"] = "all"
     """The features that are compared: all, or a list of names."""
+    rows: int = Field(default=1_000_000, ge=1)
+    """Most rows of a delivery that the model answers; of more, as many are drawn. Features are compared on all rows."""
     p_value: OpenShare = 0.05
     """Significance of a difference, adjusted for the number of tests (Benjamini–Hochberg)."""
     ks_distance: Share = 0.1
@@ -463,8 +465,6 @@ class Monitor(Section):
     """Smallest share of rows with a level that the training data lacks that is drift, beyond what chance gives."""
     missing_change: Share = 0.05
     """Smallest change of the share of missing values that is drift."""
-    rows: int = Field(default=1_000_000, ge=1)
-    """Most rows of a delivery that the model answers; of more, as many are drawn. Features are compared on all rows."""
     domain_auc: Annotated[float, Field(ge=0.5, le=1)] = 0.55
     """From this ROC AUC on, a classifier tells new rows from training rows by all columns; 0.5: not at all."""
     drifted_share: Share = 0.3

@@ -107,8 +107,8 @@ def _buffers(values: pd.Series, order: NDArray[np.intp]) -> Iterator[np.ndarray]
         return
     text = pa.array(values, pa.large_string())
     text = text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text  # or each block would join them anew
-    lengths = np.where(missing, 0, np.diff(_offsets(text)))
-    yield from (lengths[rows] for rows in blocks)
+    starts = _offsets(text)
+    yield from (np.where(missing[rows], 0, starts[rows + 1] - starts[rows]) for rows in blocks)
     for rows in blocks:
         part = text.take(pa.array(rows)).fill_null("")
         ends, characters = _offsets(part), part.buffers()[2]

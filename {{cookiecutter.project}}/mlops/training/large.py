@@ -169,10 +169,8 @@ def _weights(classes: Mapping[Label, int]) -> dict[Label, float]:
     return {label: rows / (len(classes) * count) for label, count in classes.items()}
 
 
-def sentence(sample: Mapping[str, Any] | None) -> str:
-    """What a model was fitted on, for people, by the facts of `Whole`; "" if it was all rows at once."""
-    if sample is None:
-        return ""
+def sentence(sample: Mapping[str, Any]) -> str:
+    """What a model was fitted on, for people, by the facts of `Whole`."""
     rows, every, passes = sample["rows"], sample["of"], sample["passes"]
     if passes is None:
         return f"fitted on {rows:,} of {every:,} rows"
