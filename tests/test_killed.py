@@ -1,7 +1,7 @@
 """Commands that are killed in the middle: the same command again ends as if nothing had happened.
 
 A command runs in a forked process that sends itself SIGKILL before the n-th change of a file or of a database. A file
-that it was about to write anew is cut off, as it is when a writer is killed. DVC runs in that process, too.
+that it was about to write is cut off or empty, as it is when a writer is killed. DVC runs in that process, too.
 """
 
 import gc
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import chdir, closing, redirect_stderr, redirect_stdout, suppress
+from contextlib import chdir, closing, nullcontext, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,11 +26,11 @@ import dvc.repo.experiments.run
 import dvc.utils.hydra
 import pytest
 from mlops.__main__ import app
-from mlops.base import model_files
+from mlops.base import files, model_files
 from mlops.data.schema import Schema
 from mlops.history import cache, clones
 from mlops.history import dvc as own_dvc
-from mlops.registry import recording, registry
+from mlops.registry import packaging, recording, registry
 from mlops.training.model import fitted_model
 from sklearn.dummy import DummyClassifier
 from sklearn.pipeline import make_pipeline
@@ -115,9 +115,7 @@ def run(command: Callable[[], object], at: int = 0) -> tuple[int, int]:
         with Path(".dvc/tmp/said").open("w") as log, redirect_stdout(log), redirect_stderr(log):
             hook = killer(at, seen, Path.cwd())
             sys.addaudithook(hook)
-            event.listen(
-                Engine, "before_cursor_execute", lambda _, __, sql, *___: sql.startswith(WRITING) and hook(*DATABASE)
-            )
+            watch_database(lambda: hook(*DATABASE))
             try:
                 command()
                 code = 0
@@ -137,6 +135,24 @@ def run(command: Callable[[], object], at: int = 0) -> tuple[int, int]:
         return os.waitstatus_to_exitcode(status), int(pipe.read() or 0)
 
 
+def watch_database(change: Callable[[], None]) -> None:
+    """Tell before every statement that changes a database, and before the commit that follows."""
+    changed: list[str] = []
+
+    def execute(_: object, __: object, sql: str, *___: object) -> None:
+        if sql.startswith(WRITING):
+            changed.append(sql)
+            change()
+
+    def commit(_: object) -> None:
+        if changed:
+            changed.clear()
+            change()
+
+    event.listen(Engine, "before_cursor_execute", execute)
+    event.listen(Engine, "commit", commit)
+
+
 def killer(at: int, seen: list[int], folder: Path) -> Callable[[str, tuple[Any, ...]], None]:
     """An audit hook that counts in `seen` the changes of files in a folder, and kills before number `at`."""
 
@@ -149,8 +165,10 @@ def killer(at: int, seen: list[int], folder: Path) -> Callable[[str, tuple[Any, 
             return
         seen[0] += 1
         if seen[0] == at:
-            if flags & os.O_TRUNC and path.exists():
+            if at % 2 and flags & os.O_TRUNC and path.exists():
                 os.truncate(path, path.stat().st_size // 2)
+            elif flags & os.O_TRUNC:
+                path.write_bytes(b"")
             os.kill(os.getpid(), signal.SIGKILL)
 
     return hook
@@ -227,9 +245,10 @@ def fresh(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def state(folder: Path) -> dict[str, bytes]:
-    """The content of every file but those that DVC and Git have for themselves."""
+    """The content of every file but those that DVC and Git have for themselves, or ignore as half-written."""
     own = {(".dvc", "tmp"), (".dvc", "cache")}
-    paths = ((path, path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    there = (path for path in folder.rglob("*") if path.is_file() and not path.match(".*.tmp"))
+    paths = ((path, path.relative_to(folder)) for path in there)
     return {
         name.as_posix(): path.read_bytes()
         for path, name in paths
@@ -246,13 +265,19 @@ def leftovers() -> list[str]:
     found = [
         path for name in ("ingest", "hold-back", "sweeps/*", "sync") for path in Path(".dvc/tmp").glob(f"{name}/*")
     ]
-    return [str(path) for path in [*found, *Path().glob("data/**/.*.part")] if path.suffix != ".lock"]
+    half = [*Path().glob("data/**/.*.part"), *filter(seen_by_git, Path().rglob(".*.tmp"))]
+    return [str(path) for path in [*found, *half] if path.suffix != ".lock"]
+
+
+def seen_by_git(path: Path) -> bool:
+    return subprocess.run(["git", "check-ignore", "--quiet", path], check=False).returncode != 0
 
 
 def survives(
     fresh: Callable[[], Path],
     command: Callable[[], object],
     mend: Callable[[], object] | None = None,
+    part: slice = slice(None),
 ) -> set[str]:
     """Kill a command at many moments, and compare what the same command makes of each; what was said meanwhile."""
     fresh()
@@ -261,7 +286,7 @@ def survives(
     code, changes = run(command)
     assert code == 0, said()
     after, words = state(undisturbed), set[str]()
-    for at in moments(changes):
+    for at in moments(changes)[part]:
         folder = fresh()
         assert run(command, at)[0] == KILLED, said()
         code, _ = run(command)
@@ -289,9 +314,13 @@ def completed(fresh: Callable[[], Path], command: Callable[[], object]) -> Itera
         yield folder, at
 
 
-@pytest.mark.parametrize("labelled", [[], ["--labelled"]], ids=["unlabelled", "labelled"])
-def test_ingest(fresh: Callable[[], Path], labelled: list[str]) -> None:
-    survives(fresh, mlops("ingest", NEW, *labelled))
+@pytest.mark.parametrize(
+    ("labelled", "part"),
+    [([], slice(0, None, 2)), (["--labelled"], slice(1, None, 2))],
+    ids=["unlabelled", "labelled"],  # the twenty moments are shared out
+)
+def test_ingest(fresh: Callable[[], Path], labelled: list[str], part: slice) -> None:
+    survives(fresh, mlops("ingest", NEW, *labelled), part=part)
 
 
 def test_hold_back(fresh: Callable[[], Path]) -> None:
@@ -324,7 +353,7 @@ def test_sweep(fresh: Callable[[], Path]) -> None:
 
 
 @pytest.fixture
-def registering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], Callable[[], Path]]:
+def registering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bool], Callable[[], Path]]]:
     """A function that makes a folder with a model and an empty store, and gives one that copies it and goes there."""
     base, number = tmp_path / "base", iter(range(1000))
     (base / ".dvc" / "tmp").mkdir(parents=True)
@@ -335,7 +364,7 @@ def registering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bo
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it
         return folder
 
-    def made(recorded: bool) -> Callable[[], Path]:
+    def made(in_production: bool) -> Callable[[], Path]:
         monkeypatch.chdir(base)
         for name, value in {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}.items():
             monkeypatch.setenv(name, value)
@@ -343,33 +372,47 @@ def registering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bo
         model_files.write(Path("models/model"), fitted_model(model, Schema.model_validate(NUMBER), TASK, "yes", 1))
         with registry.opened(f"sqlite:///{base.as_posix()}/mlflow.db"):
             pass  # to make a store takes seconds
-        if recorded:
-            monkeypatch.delenv("MLFLOW_TRACKING_URI")
-            record()
-            report = {"model_digest": DIGESTS["model"], "data_digest": DIGESTS["data"], "passed": True}
-            for name, text in {"reports/registration.json": json.dumps(report), "params.yaml": REGISTER}.items():
-                Path(name).parent.mkdir(exist_ok=True)
-                Path(name).write_text(text)
-            person = ("-c", "user.name=Ada", "-c", "user.email=ada@localhost")
-            for git in (("init", "--quiet"), ("add", "reports", "params.yaml"), (*person, "commit", "--quiet", "-mx")):
-                subprocess.run(["git", *git], check=True)
-            subprocess.run(["git", "config", "user.email", "bob@localhost"], check=True)
-            subprocess.run(["git", "config", "user.name", "Bob"], check=True)
+        if in_production:
+            Path("params.yaml").write_text(REGISTER)
+            git("init", "--quiet")
+            for model_digest in (DIGESTS["model"], "n" * 64):
+                monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+                record(model_digest)
+                report = {"model_digest": model_digest, "data_digest": DIGESTS["data"], "passed": True}
+                files.write_json(Path("reports/registration.json"), report)
+                git("add", "reports", "params.yaml")
+                git("-c", "user.name=Ada", "-c", "user.email=ada@localhost", "commit", "--quiet", "-mx")
+            git("config", "user.email", "bob@localhost")
+            git("config", "user.name", "Bob")
+            mlops("promote", "1", "--reason", "the first one")()
         return fresh
 
-    return made
+    with packaging.package() as code:  # the same for every version
+        monkeypatch.setattr(packaging, "package", lambda: nullcontext(code))
+        yield made
 
 
-def record() -> None:
+def git(*arguments: str) -> None:
+    subprocess.run(["git", *arguments], check=True)
+
+
+def record(model_digest: str = DIGESTS["model"]) -> None:
     """What `sync` does with a result."""
-    model = Path("models/model")
-    result = recording.Result("demo", DIGESTS, {}, {"accuracy": 0.5}, {}, model, ["scikit-learn"], [model])
+    model, digests = Path("models/model"), DIGESTS | {"model": model_digest}
+    result = recording.Result("demo", digests, {}, {"accuracy": 0.5}, {}, model, ["scikit-learn"], [model])
     recording.record(result, True, f"sqlite:///{Path.cwd().as_posix()}/mlflow.db", "demo")
 
 
 def aliases(folder: Path) -> list[tuple[str, int]]:
     with closing(sqlite3.connect(folder / "mlflow.db")) as store:
         return sorted(store.execute("SELECT alias, version FROM registered_model_aliases").fetchall())
+
+
+def stages(folder: Path) -> list[str]:
+    """The tag `stage` of both versions."""
+    question = "SELECT value FROM model_version_tags WHERE name = 'demo' AND key = 'stage' ORDER BY version"
+    with closing(sqlite3.connect(folder / "mlflow.db")) as store:
+        return [value for (value,) in store.execute(question)]
 
 
 def test_what_sync_records(registering: Callable[[bool], Callable[[], Path]]) -> None:
@@ -383,20 +426,24 @@ def test_what_sync_records(registering: Callable[[bool], Callable[[], Path]]) ->
 
 def test_promote(registering: Callable[[bool], Callable[[], Path]]) -> None:
     """The second try may find nothing left to do, which is an error of its own; one change has one entry."""
-    fresh, command = registering(True), mlops("promote", "1", "--reason", "it is good")
+    fresh, command = registering(True), mlops("promote", "2", "--reason", "it is better")
     fresh()
     command()
     fresh()
     code, changes = run(command)
-    assert (code, changes > 5) == (0, True), said()
+    assert (code, changes >= 20) == (0, True), said()
     for at in moments(changes):
         folder = fresh()
         assert run(command, at)[0] == KILLED, said()
         again, _ = run(command)
         assert again == 0 or "is in production already" in said(), f"{at}: {said()}"
-        log = (folder / "reports" / "audit.jsonl").read_text().splitlines()
-        assert [json.loads(line)["action"] for line in log] == ["promote"], at
-        assert aliases(folder) == [("challenger", 1), ("champion", 1)], at
+        log = map(json.loads, (folder / "reports" / "audit.jsonl").read_text().splitlines())
+        assert [(entry["action"], entry["from"], entry["to"]) for entry in log] == [
+            ("promote", None, "1"),
+            ("promote", "1", "2"),
+        ], at
+        assert aliases(folder) == [("challenger", 2), ("champion", 2)], at
+        assert stages(folder) == ["archived", "production"], at
         assert list(folder.rglob("*.part*")) == [], at
 
 
