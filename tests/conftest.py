@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,7 @@ import pytest
 from filelock import FileLock
 from ruamel.yaml import YAML
 
-from tests import services
+from tests import services, warm
 from tests.projects import DVC, QUICK, QUICK_ROWS, Team, another_version, change, commit, keep_rows, succeeds
 
 TEMPLATE = Path(__file__).resolve().parents[1]
@@ -54,9 +55,15 @@ class BakedProject:
         """The environment of who works in it: that of the tests, and `env`."""
         return surroundings(self.path, HOME=str(self.path.parent), **self.env)
 
+    @property
+    def warm(self) -> dict[str, str]:
+        """The same, where `python` has imported most of what a command imports (`warm.py`); it cannot be stopped."""
+        env = self.surroundings
+        return env | {"PATH": os.pathsep.join([str(warm_python().parent), env["PATH"]])}
+
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the project; the caller looks at the exit code."""
-        return subprocess.run(command, cwd=self.path, env=self.surroundings, capture_output=True, text=True)
+        return subprocess.run(command, cwd=self.path, env=self.warm, capture_output=True, text=True)
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Do what `python -m mlops` does in this process, which saves its imports.
@@ -82,6 +89,7 @@ class BakedProject:
         with (
             patch.dict(os.environ, self.surroundings, clear=True),
             patch.object(sys, "argv", [name, *arguments]),
+            patch.object(sys, "executable", str(warm_python())),
             patch("signal.signal"),  # those of the tests stay
             chdir(self.path),
             redirect_stdout(io.StringIO()) as printed,
@@ -117,6 +125,12 @@ def surroundings(home: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in WITHOUT and not name.startswith(FOREIGN)}
     path = os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]])
     return kept | NOBODY | {"PATH": path, "HOME": str(home), "USERPROFILE": str(home), "PWD": str(home)} | more
+
+
+@cache
+def warm_python() -> Path:
+    """A `python` for commands of projects, which starts in no time."""
+    return warm.start(surroundings(Path.home()))
 
 
 def generate(

@@ -42,12 +42,15 @@ def answers(project: "BakedProject", *arguments: str) -> str:
     return done.stdout
 
 
-def started(project: "BakedProject", *command: str) -> "subprocess.Popen[str]":
-    """A command that goes on while the test does something else; Ctrl-C ends it, whatever started the tests."""
+def started(project: "BakedProject", *command: str, stopped: bool = False) -> "subprocess.Popen[str]":
+    """A command that goes on while the test does something else; Ctrl-C ends it, whatever started the tests.
+
+    `stopped` says that the test stops it before its end.
+    """
     return subprocess.Popen(
         command,
         cwd=project.path,
-        env=project.surroundings,
+        env=project.surroundings if stopped else project.warm,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

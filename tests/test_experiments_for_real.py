@@ -79,9 +79,11 @@ def guess(project: BakedProject) -> None:
     change(project, "train", "model", "dummy")
 
 
-def queue_ends(project: BakedProject) -> None:
-    """Wait until nothing is queued or running."""
+def queue_ends(project: BakedProject, count: int) -> None:
+    """Wait until so many experiments are finished, which Git says soon, and nothing is queued or running."""
     start = time.monotonic()
+    while len(experiments(project)) < count and time.monotonic() - start < QUEUE_ENDS:
+        time.sleep(0.2)
     while any(word in (said := succeeds(project, *DVC, "queue", "status")) for word in ("Queued", "Running")):
         assert time.monotonic() - start < QUEUE_ENDS, said
         time.sleep(1)
@@ -96,7 +98,7 @@ def test_a_queue_of_six_on_two_workers_leaves_none_behind(stub: BakedProject, tm
     grid = ["register.gate.minimum.limit=0.6,0.7", "register.gate.overfitting.limit=0.2,0.3,0.4"]
     succeeds(project, *RUN, "--queue", "-S", grid[0], "-S", grid[1])
     succeeds(project, *DVC, "queue", "start", "--jobs", "2")
-    queue_ends(project)
+    queue_ends(project, 6)
 
     assert len(experiments(project)) == 6, succeeds(project, *DVC, "queue", "status")
     assert stub_runs(project) == experiments(project)
@@ -142,7 +144,7 @@ def test_a_queued_experiment_runs_the_code_and_parameters_of_when_it_was_queued(
     change(project, "train", "folds", 3)
 
     succeeds(project, *DVC, "queue", "start")
-    queue_ends(project)
+    queue_ends(project, 1)
 
     shown = reported(project, "then", "training")
     assert len(shown["folds"]) == 2

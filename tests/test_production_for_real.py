@@ -193,7 +193,7 @@ def test_five_who_register_at_once_make_one_run_and_one_version(request: pytest.
         subprocess.Popen(
             [*MLOPS, "sync"],
             cwd=ada.path,
-            env=ada.surroundings,
+            env=ada.warm,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -292,7 +292,7 @@ def test_of_promotions_at_once_one_is_entered_after_the_other_or_told(
     def promote(number: str) -> "subprocess.Popen[str]":
         command = [*MLOPS, "promote", number, "--reason", "now"]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=ada.path, env=ada.surroundings, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(command, cwd=ada.path, env=ada.warm, stdout=pipe, stderr=pipe, text=True)
 
     both = {number: promote(number) for number in "12"}
     said = {number: process.communicate() for number, process in both.items()}

@@ -9,13 +9,16 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
 import pytest
 from mlops.base import files
 from mlops.evaluation.importance import MOST_FEATURES
+from mlops.registry import packaging
 from ruamel.yaml import YAML
 
 from tests.conftest import baked, generate
@@ -78,9 +81,23 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('tracking') / 'mlflow.db'}"
 
 
+@pytest.fixture(scope="module")
+def code() -> Iterator[tuple[Path, ModuleType]]:
+    """The code that every version brings along, which is the same."""
+    with packaging.package() as made:
+        yield made
+
+
 @pytest.fixture
-def project(files_only: Path, tracking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(
+    files_only: Path,
+    tracking: str,
+    code: tuple[Path, ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
     """A project of its own, in which the test stands; its code is that of the template, linked."""
+    monkeypatch.setattr(packaging, "package", lambda: nullcontext(code))
     for path in files_only.iterdir():
         if path.name in CODE:
             (tmp_path / path.name).symlink_to(path)

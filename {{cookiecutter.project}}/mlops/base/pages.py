@@ -1,11 +1,14 @@
 """Reports for people: self-contained HTML files without scripts, readable offline and in ten years."""
 
 import re
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops.base import files
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST_CODE = 80  # characters
@@ -37,6 +40,12 @@ def filled(template: str, **content: Any) -> str:
     shown as their codes everywhere. Templates are Jinja with square brackets, because cookiecutter uses the curly
     brackets.
     """
+    return _environment().get_template(template).render(content)
+
+
+@cache
+def _environment() -> "Environment":
+    """Jinja, which keeps the templates that it has compiled."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -56,7 +65,7 @@ def filled(template: str, **content: Any) -> str:
     environment.filters |= {"number": _number, "share": partial(_formatted, form=".1%"), "p_value": p_value}
     environment.filters |= {"signed": _signed, "code": _code, "cell": _cell, "hundred": _hundred, "date": _date}
     environment.filters |= {"text": _text, "markdown": from_markdown}
-    return environment.get_template(template).render(content)
+    return environment
 
 
 def write_both(path: Path, template: str, page: Path, around: str, **content: Any) -> None:
