@@ -4,15 +4,27 @@ A side runs as `python -m benchmarks.drift cost|rates SIDE …`, in its own envi
 """
 
 import json
+import os
 import sys
 import time
 from argparse import Namespace
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import (
-    FOLDER, NotToBeHadError, PROJECT, Row, Side, TEMPLATE, environment, rows, run, say, turns, versions
+    FOLDER,
+    PROJECT,
+    TEMPLATE,
+    NotToBeHadError,
+    Row,
+    Side,
+    environment,
+    rows,
+    run,
+    say,
+    turns,
 )  # fmt: skip
 
 TITLE = "Drift"
@@ -25,20 +37,23 @@ DELIVERED = 2_000
 # The pairs that are judged, and what each verdict is called.
 KINDS = {"alike": "false alarms", "shifted": "shift found", "correlated": "correlation found"}
 ABOUT = f"""
-**What it takes:** two Parquet files of {ROWS:,} rows, {NUMBERS} numbers and {CATEGORIES} categories of {LEVELS} levels, without drift. Ours is what
-the stage `monitor` does: profiles, then tests of shape, missing values and new levels, adjusted together. Evidently runs its
-`DataDriftPreset` as it is, which draws figures, too. NannyML runs its Kolmogorov–Smirnov and chi-square tests over chunks of a tenth. The loop
-calls `ks_2samp` and `chi2_contingency`.
+**What it takes:** two Parquet files of {ROWS:,} rows, {NUMBERS} numbers and {CATEGORIES} categories of {LEVELS}
+levels, without drift. Ours is what the stage `monitor` does: profiles, then tests of shape, missing values and new
+levels, adjusted together. Evidently runs its `DataDriftPreset` as it is, which draws figures, too. NannyML runs its
+Kolmogorov–Smirnov and chi-square tests over chunks of a tenth. The loop calls `ks_2samp` and `chi2_contingency`.
 
-**How often it is right:** a reference of {CHUNKS * DELIVERED:,} rows and a delivery of {DELIVERED:,}, of 20 columns. Pairs without drift have
-ten kinds of columns (skewed, heavy tails, counts, many zeros, up to 50 levels, missing values). In the others, one of 20 normal columns moved by 0.3
-standard deviations, or two have a correlation of 0.7 now, which no column shows alone. Each is asked as its manual begins, with thresholds as they are; ours are
-adjusted for the number of columns, and have a floor for effects that do not matter.
-NannyML gets the delivery as one chunk beside ten of the reference. `python -m benchmarks.drift_calibration` judges 500 pairs of 200 to 200,000 rows with our side alone.
+**How often it is right:** a reference of {CHUNKS * DELIVERED:,} rows and a delivery of {DELIVERED:,}, of 20 columns.
+Pairs without drift have ten kinds of columns (skewed, heavy tails, counts, many zeros, up to 50 levels, missing
+values). In the others, one of 20 normal columns moved by 0.3 standard deviations, or two have a correlation of 0.7
+now, which no column shows alone. Each is asked as its manual begins, with thresholds as they are; ours are adjusted
+for the number of columns, and have a floor for effects that do not matter. NannyML gets the delivery as one chunk
+beside ten of the reference. `python -m benchmarks.drift_calibration` judges 500 pairs of 200 to 200,000 rows with our
+side alone.
 
-**What they do that we do not:** Evidently has checks of texts, recommendations and language models, a hundred metrics, dashboards and a service;
-NannyML estimates performance by period with thresholds of its own, ranks columns by alarms, and places values in time, chunk by chunk. Both work
-in a notebook on any data frame, without a project around them.
+**What they do that we do not:** Evidently has checks of texts, recommendations and language models, a hundred
+metrics, dashboards and a service; NannyML estimates performance by period with thresholds of its own, ranks columns
+by alarms, and places values in time, chunk by chunk. Both work in a notebook on any data frame, without a project
+around them.
 """
 
 
@@ -63,10 +78,14 @@ def measure(options: Namespace) -> list[Row]:
         budgets = {"most": 0.05, "most_memory": 0.5} if name == "evidently" else {}
         found += rows(what, turns({each: sides[each] for each in ("ours", name)}, options.repeat), **budgets)
 
-    verdicts = {}
-    for name, python in pythons.items():
+    def judged(name: str) -> Any:
         say(f"{name}: verdicts on {options.pairs} pairs of each kind")
-        verdicts[name] = json.loads(run(TEMPLATE, python, *module, "rates", name, str(options.pairs)).splitlines()[-1])
+        printed = run(TEMPLATE, pythons[name], *module, "rates", name, str(options.pairs))
+        return json.loads(printed.splitlines()[-1])
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # at once, since what is measured is processor time
+        names = list(reversed(pythons))  # the slow ones first
+        verdicts = dict(zip(names, pool.map(judged, names), strict=True))
     return found + rates(verdicts, options.pairs)
 
 
@@ -190,7 +209,7 @@ def evidently(one: Any, other: Any, _: list[str]) -> dict[str, bool]:
 def nannyml(one: Any, other: Any, kinds: list[str]) -> dict[str, bool]:
     """Its tests of columns and, but for the large pair, its reconstruction by principal components, as they are.
 
-    Its thresholds come from chunks of the reference. Judged is the delivery, as one chunk of the same size where it has it.
+    Its thresholds come from chunks of the reference; the delivery is one chunk of the same size.
     """
     import nannyml
 

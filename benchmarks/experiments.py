@@ -12,12 +12,15 @@ PACKAGES = ("dvc",)
 MODEL = "models.logistic_regression.C"
 MOST_SECONDS = 600
 ABOUT = """
-Values of one argument of a logistic regression on the example, one after the other. Its own work is what `dvc repro` takes for the same change; the
-table says what each way takes for a candidate on top of that. `sweep` works in clones, a process each, and its figure holds making and removing them; DVC's queue runs on one
-worker, from the first experiment that is queued to the last that ends. `dvc exp run` works in the work tree, so that nothing else can be done there meanwhile.
+Values of one argument of a logistic regression on the example, one after the other. Its own work is what `dvc repro`
+takes for the same change; the table says what each way takes for a candidate on top of that. `sweep` works in clones,
+a process each, and its figure holds making and removing them; DVC's queue runs on one worker, from the first
+experiment that is queued to the last that ends. `dvc exp run` works in the work tree, so that nothing else can be
+done there meanwhile.
 
-**What DVC's queue does that `sweep` does not:** experiments can be added while it works, it runs on without a terminal, and tools such as DVC's extension for VS Code show it.
-`sweep` makes experiments of DVC, too, so `dvc exp show` has both.
+**What DVC's queue does that `sweep` does not:** experiments can be added while it works, it runs on without a
+terminal, and tools such as DVC's extension for VS Code show it. `sweep` makes experiments of DVC, too, so `dvc exp
+show` has both.
 """
 
 
@@ -26,9 +29,7 @@ def measure(options: Namespace) -> list[Row]:
     project = copied("experiments")
     params = project / "params.yaml"
     text = params.read_text(encoding="utf-8")
-    params.write_text(
-        text.replace("  model: random_forest ", "  model: logistic_regression "), encoding="utf-8"
-    )
+    params.write_text(text.replace("  model: random_forest ", "  model: logistic_regression "), encoding="utf-8")
     run(project, *DVC, "repro", "--quiet")
     run(project, "git", "commit", "--quiet", "--all", "--message", "Logistic regression")
     ways: dict[str, Callable[[Path, list[float]], None]] = {

@@ -11,11 +11,12 @@ TITLE = "Generating a project"
 PACKAGES = ("cookiecutter",)
 PEER = "cookiecutter-data-science"
 ABOUT = """
-Files only, without an environment and without a run (`setup=no`). cookiecutter-data-science's package on PyPI, source archive included, is a
-loader of a template on GitHub; a machine that reaches no GitHub measures it with a checkout of it in the variable `DATA_SCIENCE_TEMPLATE`.
+Files only, without an environment and without a run (`setup=no`). cookiecutter-data-science's package on PyPI, source
+archive included, is a loader of a template on GitHub; a machine that reaches no GitHub measures it with a checkout of
+it in the variable `DATA_SCIENCE_TEMPLATE`.
 
-**What it does that we do not:** it leaves all freedom but for where things go; it asks for one of
-several environment managers, linters, test runners and places for data, where we have decided.
+**What it does that we do not:** it leaves all freedom but for where things go; it asks for one of several environment
+managers, linters, test runners and places for data, where we have decided.
 """
 
 

@@ -66,6 +66,7 @@ class Row:
     most: float | None = None
     least: float | None = None
     note: str = ""
+    at: float | None = None  # the size of the table, in a row that is a point of a line
 
     @property
     def ratio(self) -> float | None:
@@ -190,10 +191,10 @@ def locked(*names: str) -> list[str]:
 
 
 def exported() -> Path:
-    """The template as a clone of it has it; what an older commit left behind is removed."""
-    template = FOLDER / "template"
-    if not template.exists() or len({run(each, "git", "rev-parse", "HEAD") for each in (template, TEMPLATE)}) > 1:
-        shutil.rmtree(FOLDER, ignore_errors=True)
+    """The template as a clone of it has it; what an older state of it left behind is removed."""
+    template, state = FOLDER / "template", ("git", "rev-parse", f"HEAD:{PROJECT.name}", "HEAD:hooks")
+    if not template.exists() or run(template, *state) != run(TEMPLATE, *state):
+        shutil.rmtree(template.parent, ignore_errors=True)
         FOLDER.mkdir(parents=True)
         run(TEMPLATE, "git", "clone", "--quiet", str(TEMPLATE), str(template))
     return template

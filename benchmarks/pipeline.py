@@ -12,14 +12,15 @@ TITLE = "The pipeline, a plain script, and DVC"
 STAGES = ("prepare", "validate", "train", "evaluate", "register", "monitor")
 PACKAGES = ("dvc", "mlflow", "scikit-learn", "pandas")
 ABOUT = """
-`dvc repro --force` runs all six stages of the example (7,043 rows). The plain script (`benchmarks/plain_script.py`) is what people write
-today: read, split, cross-validate, fit, judge, register in MLflow, look for drift. It is one process, so that it imports everything once,
-and its database of MLflow is new each time, where ours finds the version that the run before it made. The six commands without DVC are
-those of `dvc.yaml`, one after the other: the rest is what DVC costs. One idle stage is a repository with a single stage that has nothing to do,
-so the least that DVC takes.
+`dvc repro --force` runs all six stages of the example (7,043 rows). The plain script (`benchmarks/plain_script.py`)
+is what people write today: read, split, cross-validate, fit, judge, register in MLflow, look for drift. It is one
+process, so that it imports everything once, and its database of MLflow is new each time, where ours finds the version
+that the run before it made. The six commands without DVC are those of `dvc.yaml`, one after the other: the rest is
+what DVC costs. One idle stage is a repository with a single stage that has nothing to do, so the least that DVC
+takes.
 
-**What the script has, and we do not:** it can be read in a minute. **What it lacks:** typing, checks, intervals, a gate, explanations
-and pages, and it starts from the beginning after each change.
+**What the script has, and we do not:** it can be read in a minute. **What it lacks:** typing, checks, intervals, a
+gate, explanations and pages, and it starts from the beginning after each change.
 """
 
 

@@ -6,19 +6,34 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import TEMPLATE, NotToBeHadError, Row, Side, copied, environment, locked, rows, run, stage, turns
+from benchmarks.measure import (
+    TEMPLATE,
+    NotToBeHadError,
+    Row,
+    Side,
+    copied,
+    environment,
+    locked,
+    rows,
+    run,
+    stage,
+    turns,
+)
 
 TITLE = "Search of hyperparameters"
 PACKAGES = ("scikit-learn", "pandas", "joblib")
 MODEL, FOLDS, SEED = "random_forest", 5, 42
 ABOUT = """
-The stage `train` with a search of random forests, all of it: reading, cross-validating each candidate on five folds, fitting the best one.
-Optuna alone gets the same rows, folds, estimator and the very candidates (`enqueue_trial`), with scikit-learn's usual `ColumnTransformer`, and the folds of a trial run in
-parallel; it fits the best one, too. Ours encodes each fold once for all candidates, and runs candidates in parallel. The mean accuracies of both are compared, so that it is
-the same work. In `train`, candidates are drawn at random, so that the same seed gives the same bytes on any number of cores.
+The stage `train` with a search of random forests, all of it: reading, cross-validating each candidate on five folds,
+fitting the best one. Optuna alone gets the same rows, folds, estimator and the very candidates (`enqueue_trial`),
+with scikit-learn's usual `ColumnTransformer`, and the folds of a trial run in parallel; it fits the best one, too.
+Ours encodes each fold once for all candidates, and runs candidates in parallel. The mean accuracies of both are
+compared, so that it is the same work. In `train`, candidates are drawn at random, so that the same seed gives the
+same bytes on any number of cores.
 
-**What Optuna does that we do not:** samplers that learn from trials (`sweep` has them, by Optuna), pruning of poor trials, many objectives, a database of studies that many machines share,
-a dashboard, and importance of hyperparameters.
+**What Optuna does that we do not:** samplers that learn from trials (`sweep` has them, by Optuna), pruning of poor
+trials, many objectives, a database of studies that many machines share, a dashboard, and importance of
+hyperparameters.
 """
 
 
@@ -56,7 +71,7 @@ def optuna_alone(train: Path, candidates: Path) -> float:
     table = pd.read_parquet(train)
     rows, target = table.drop(columns=["customer_id", "churn"]), table["churn"]
     numbers = [name for name in rows if rows[name].dtype.kind in "fi"]
-    rows = rows.astype({name: "float64" for name in numbers}).astype(
+    rows = rows.astype(dict.fromkeys(numbers, "float64")).astype(
         {name: "object" for name in rows if name not in numbers}
     )
     encoder = ColumnTransformer(

@@ -4,7 +4,19 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from benchmarks.measure import FOLDER, PROJECT, TEMPLATE, NotToBeHadError, Row, Side, environment, locked, rows, run, turns
+from benchmarks.measure import (
+    FOLDER,
+    PROJECT,
+    TEMPLATE,
+    NotToBeHadError,
+    Row,
+    Side,
+    environment,
+    locked,
+    rows,
+    run,
+    turns,
+)
 
 TITLE = "Checks of data"
 PACKAGES = ("pandas", "pyarrow")
@@ -16,13 +28,16 @@ MOST_MISSING = 0.1
 # Beyond these, one value in a thousand.
 LOW, HIGH = -3.3, 3.3
 ABOUT = f"""
-A Parquet file of {ROWS:,} rows: an identity, {NUMBERS} numbers, {INTEGERS} integers and {CATEGORIES} categories. Each column is checked for its type and for at most
-{MOST_MISSING:.0%} missing values, numbers and integers for a range, categories for {len(ALLOWED)} allowed levels, the identity for each value once. The numbers break
-their range, and one category has a level too many, on purpose: all sides say the same {NUMBERS + 1} failures. Each side gets the file with the types that it likes. Ours reads by batches, so that
-memory does not grow with the table. The stage `validate` makes more checks than these: equal rows, rows in both splits, balance of classes, what reading lost.
+A Parquet file of {ROWS:,} rows: an identity, {NUMBERS} numbers, {INTEGERS} integers and {CATEGORIES} categories. Each
+column is checked for its type and for at most {MOST_MISSING:.0%} missing values, numbers and integers for a range,
+categories for {len(ALLOWED)} allowed levels, the identity for each value once. The numbers break their range, and one
+category has a level too many, on purpose: all sides say the same {NUMBERS + 1} failures. Each side gets the file with
+the types that it likes. Ours reads by batches, so that memory does not grow with the table. The stage `validate`
+makes more checks than these: equal rows, rows in both splits, balance of classes, what reading lost.
 
-**What they do that we do not:** Great Expectations checks tables in databases and in Spark, has hundreds of expectations, data docs for people who do not
-program, and a service. pandera checks polars, Dask and Spark, has types for function arguments, hypothesis tests, and makes examples of a schema.
+**What they do that we do not:** Great Expectations checks tables in databases and in Spark, has hundreds of
+expectations, data docs for people who do not program, and a service. pandera checks polars, Dask and Spark, has types
+for function arguments, hypothesis tests, and makes examples of a schema.
 """
 
 
@@ -68,7 +83,7 @@ def make(path: Path) -> None:
     plain = pd.DataFrame(columns)
     plain.to_parquet(path.with_name("peers.parquet"))
     # As `prepare` types it, in groups of rows.
-    plain.astype({name: "Int64" for name in plain.select_dtypes("integer")}).to_parquet(path, row_group_size=GROUP)
+    plain.astype(dict.fromkeys(plain.select_dtypes("integer"), "Int64")).to_parquet(path, row_group_size=GROUP)
 
 
 def ours(path: Path) -> int:
@@ -127,7 +142,11 @@ def great_expectations(path: Path) -> int:
     import pandas as pd
 
     context = gx.get_context(mode="ephemeral")
-    batch = context.data_sources.add_pandas("pandas").add_dataframe_asset("table").add_batch_definition_whole_dataframe("all")
+    batch = (
+        context.data_sources.add_pandas("pandas")
+        .add_dataframe_asset("table")
+        .add_batch_definition_whole_dataframe("all")
+    )
     suite = gx.ExpectationSuite(name="suite")
     types = {"identity": "int64"}
     types |= {f"number {number}": "float64" for number in range(NUMBERS)}
