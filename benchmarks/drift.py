@@ -74,7 +74,7 @@ def measure(options: Namespace) -> list[Row]:
     taken = turns({name: sides[name] for name in ("ours", "scipy loop")}, options.repeat)
     found = rows(what, taken, most=0.6)
     found += [Row(what, "s", taken["ours"].seconds, name, note=reason) for name, reason in missing.items()]
-    for name in PEERS.keys() & pythons.keys():  # they take much longer, so they have turns of their own
+    for name in (each for each in PEERS if each in pythons):  # they take much longer, so they have turns of their own
         budgets = {"most": 0.05, "most_memory": 0.5} if name == "evidently" else {}
         found += rows(what, turns({each: sides[each] for each in ("ours", name)}, options.repeat), **budgets)
 

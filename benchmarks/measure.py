@@ -26,7 +26,6 @@ FOLDER = TEMPLATE / "bench" / "work"
 ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-    "UV_PYTHON_DOWNLOADS": "never",  # a Python of that version, where there is one
 }
 GENERATE = [sys.executable, "-m", "cookiecutter", "--no-input"]
 DVC = [sys.executable, "-m", "dvc"]
@@ -147,29 +146,29 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def environment(name: str, *packages: str, python: str = sys.executable) -> str:
+def environment(name: str, *packages: str) -> str:
     """The interpreter of a peer's own environment, which is made at the first call.
 
     Raises:
-        NotToBeHadError: there is no such Python, or the packages cannot be installed together.
+        NotToBeHadError: the packages cannot be installed together, or not for this Python.
     """
     folder = PEERS / name
     interpreter, stamp = folder / "bin" / "python", folder / "packages.json"
-    wanted = json.dumps([python, *packages])
+    wanted = json.dumps([sys.executable, *packages])
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-        installed(folder, python, packages)
+        installed(folder, packages)
         stamp.write_text(wanted, encoding="utf-8")
     USED[name] = versions(str(interpreter), *(re.split(r"[\[<=>]", package)[0] for package in packages))
     return str(interpreter)
 
 
-def installed(folder: Path, python: str, packages: Iterable[str]) -> None:
+def installed(folder: Path, packages: Iterable[str]) -> None:
     """Make an environment."""
     say(f"installing {', '.join(packages)}")
     uv, interpreter = ["uv", "--quiet"], folder / "bin" / "python"
     for command in (
-        [*uv, "venv", "--clear", "--python", python, str(folder)],
-        [*uv, "pip", "install", "--compile-bytecode", "--python", str(interpreter), *packages],
+        [*uv, "venv", "--clear", "--python", sys.executable, str(folder)],
+        [*uv, "pip", "install", "--python", str(interpreter), *packages],
     ):
         done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from benchmarks.measure import DVC, FOLDER, Row, Side, generated, rows, run, stage, turns
+from benchmarks.measure import DVC, FOLDER, Row, Side, copied, rows, run, stage, turns
 
 TITLE = "The pipeline, a plain script, and DVC"
 STAGES = ("prepare", "validate", "train", "evaluate", "register", "monitor")
@@ -26,7 +26,7 @@ gate, explanations and pages, and it starts from the beginning after each change
 
 def measure(options: Namespace) -> list[Row]:
     """A forced run, and one with nothing to do."""
-    project, script, alone = generated(), FOLDER / "plain", FOLDER / "alone"
+    project, script, alone = copied("pipeline"), FOLDER / "plain", FOLDER / "alone"
     data = [str(next((project / "data" / name).glob("*.csv"))) for name in ("raw", "incoming")]
     for folder in (script, alone):
         shutil.rmtree(folder, ignore_errors=True)
