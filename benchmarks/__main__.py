@@ -17,11 +17,11 @@ def main() -> int:
     """Measure, print, keep, and write the page; exit 1 if one of them failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; none: all of them")
-    parser.add_argument("--repeat", type=int, default=5, help="runs of each side, as long as there is time")
-    parser.add_argument("--pairs", type=int, default=30, help="drift: pairs of each kind")
-    parser.add_argument("--candidates", type=int, default=5, help="search, experiments: candidates of each way")
-    parser.add_argument("--seconds", type=float, default=4, help="serving: of each load")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="scaling: of the longest table")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each side, as long as there is time")
+    parser.add_argument("--pairs", type=int, default=15, help="drift: pairs of each kind")
+    parser.add_argument("--candidates", type=int, default=3, help="search, experiments: candidates of each way")
+    parser.add_argument("--seconds", type=float, default=3, help="serving: of each load")
+    parser.add_argument("--rows", type=int, default=200_000, help="scaling: of the longest table")
     parser.add_argument("--columns", type=int, default=3_000, help="scaling: of the widest table")
     options = parser.parse_args()
     if unknown := [name for name in options.names if name not in NAMES]:

@@ -53,7 +53,7 @@ def measure(options: Namespace) -> list[Row]:
     peer = Side([python, "-m", "benchmarks.search", *files], TEMPLATE)
     best = json.loads((project / "reports" / "training.json").read_text(encoding="utf-8"))["search"]["best"]["mean"]
     theirs = float(run(TEMPLATE, *peer.command).split()[-1])
-    costs = turns({"ours": ours, "Optuna": peer}, options.repeat, 120)
+    costs = turns({"ours": ours, "Optuna": peer}, options.repeat)
     return [*rows(what, costs), Row("accuracy of the best", "mean of the folds", best, "Optuna", theirs)]
 
 

@@ -57,7 +57,7 @@ def measure(options: Namespace) -> list[Row]:
             sides[name] = side(name, environment(name.replace(" ", "-"), package, *locked("pandas", "pyarrow")))
         except NotToBeHadError as error:
             missing[name] = str(error)
-    what, costs = f"{ROWS:,} × {1 + NUMBERS + INTEGERS + CATEGORIES}", turns(sides, options.repeat, 120)
+    what, costs = f"{ROWS:,} × {1 + NUMBERS + INTEGERS + CATEGORIES}", turns(sides, options.repeat)
     return [
         *rows(what, costs, most=0.2),
         *(Row(what, "s", costs["ours"].seconds, name, note=reason) for name, reason in missing.items()),
