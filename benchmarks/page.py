@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -55,12 +57,24 @@ def results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
 
 def page(found: Mapping[str, Mapping[str, Any]]) -> str:
     """The page as Markdown."""
-    asked = [cells(row) for each in found.values() for row in each["rows"] if row.most is not None or row.least]
-    missed = sum(row[-1] == "MISSED" for row in asked)
-    parts = [HEAD, f"{missed} of {len(asked)} budgets are missed.\n\n", table(HEADS, asked), "\n"]
+    asked = [
+        [link(name), *cells(row)]
+        for name, each in found.items()
+        for row in each["rows"]
+        if row.most is not None or row.least is not None
+    ]
+    verdicts = Counter(line[-1] for line in asked)
+    counts = f"{len(asked)} budgets: {', '.join(f'{count} {said.lower()}' for said, count in verdicts.most_common())}."
+    parts = [HEAD, f"{counts}\n\n", table(("subject", *HEADS), asked), "\n"]
     for name, each in found.items():
         parts += section(name, each)
     return "".join(parts)
+
+
+def link(name: str) -> str:
+    """A link to the section of a benchmark."""
+    title = import_module(f"benchmarks.{name}").TITLE
+    return f"[{title}](#{re.sub(r'[^a-z -]', '', title.lower()).replace(' ', '-')})"
 
 
 def table(heads: tuple[str, ...], lines: list[list[str]]) -> str:
