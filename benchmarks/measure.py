@@ -69,8 +69,8 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """How many times as much ours is."""
-        return self.ours / self.theirs if self.theirs else None
+        """How many times as much ours is; of shares, such as that of false alarms, it would say nothing."""
+        return self.ours / self.theirs if self.theirs and not self.unit.startswith("share") else None
 
     @property
     def met(self) -> bool | None:

@@ -206,7 +206,8 @@ def measure(options: Namespace) -> list[Row]:
         say(f"serving: {model}")
         number = with_model(project, model)
         if not number:
-            continue  # the gate refuses it
+            say(f"the gate refuses {model}, so that it is not measured")
+            continue
         port = free_port()
         mine = [*OPS, "serve", "--version", number, "--port", str(port)]
         with serving(mine, port, "/ready", project) as (ready, server):
