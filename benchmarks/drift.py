@@ -30,7 +30,7 @@ from benchmarks.measure import (
 TITLE = "Drift"
 PACKAGES = ("scipy", "scikit-learn", "pandas")
 # Evidently does not import with pandas 3.1; NannyML does not declare that it needs statsmodels.
-PEERS = {"evidently": ("evidently", "pandas<3.1"), "nannyml": ("nannyml", "statsmodels")}
+PEERS = {"Evidently": ("evidently", "pandas<3.1"), "NannyML": ("nannyml", "statsmodels")}
 ROWS, NUMBERS, CATEGORIES, LEVELS = 100_000, 50, 10, 20
 CHUNKS = 10  # of the reference, of which NannyML learns its thresholds
 DELIVERED = 2_000
@@ -75,7 +75,7 @@ def measure(options: Namespace) -> list[Row]:
     found = rows(what, taken, most=0.6)
     found += [Row(what, "s", taken["ours"].seconds, name, note=reason) for name, reason in missing.items()]
     for name in (each for each in PEERS if each in pythons):  # they take much longer, so they have turns of their own
-        budgets = {"most": 0.05, "most_memory": 0.5} if name == "evidently" else {}
+        budgets = {"most": 0.05, "most_memory": 0.5} if name == "Evidently" else {}
         found += rows(what, turns({each: sides[each] for each in ("ours", name)}, options.repeat), **budgets)
 
     def judged(name: str) -> Any:
@@ -233,7 +233,7 @@ def nannyml(one: Any, other: Any, kinds: list[str]) -> dict[str, bool]:
     return verdicts
 
 
-JUDGES = {"ours": ours, "scipy loop": loop, "evidently": evidently, "nannyml": nannyml}
+JUDGES = {"ours": ours, "scipy loop": loop, "Evidently": evidently, "NannyML": nannyml}
 
 
 if __name__ == "__main__":

@@ -154,6 +154,7 @@ def draw_bars(axes: Any, bars: list[tuple[str, float, bool]]) -> None:
     positive = [value for value in values if value > 0]
     if positive and max(positive) > 30 * min(positive):
         axes.set_xscale("log")
+        axes.set_title(f"{axes.get_title('left')} (bars on a logarithmic scale)", loc="left", fontsize=9)
     for place, value in enumerate(values):
         axes.annotate(
             figure(value), (max(value, 0), place), (3, 0), textcoords="offset points", va="center", fontsize=8
