@@ -1,13 +1,11 @@
 # demo: see it · test: check it · docs: read about it · lint · lock: renew the lock files, and test
-# bench: measure it beside its peers (ONLY=serving for one)
+# bench: measure it beside its peers (ONLY=serving for one), and write docs/benchmarks.md
 # pictures: renew those of the README · release: build, sign and tag one
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 PROJECT := {{cookiecutter.project}}
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--constraint .cache/constraints.txt
-
-BENCHMARKS := __main__ rows columns experiments readers canary estimated serving round_trip event_features
 
 # What tools leave behind stays out of the template's folder, or it would be generated along with it.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/python
@@ -49,10 +47,7 @@ lock: .venv/ready
 	git --no-pager diff --unified=0 -- '*requirements*.txt' | grep -E '^[-+][a-z0-9]' || echo 'no version has changed'
 
 bench: .venv/ready
-	for name in $(or $(ONLY),$(BENCHMARKS)); do \
-		test -f benchmarks/$$name.py || { echo "no benchmark $$name: known are $(BENCHMARKS)" >&2; exit 1; }; \
-		$(BIN)/python -m benchmarks.$$name || exit 1; \
-	done
+	$(BIN)/python -m benchmarks $(ONLY)
 
 release: .venv/ready
 	$(BIN)/python .ci/release.py dist # pushes nothing; docs/release.md says how to publish it

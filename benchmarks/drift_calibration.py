@@ -2,16 +2,12 @@
 
 Each pair of tables is simulated from a seed: 200 to 200,000 rows a side (log-uniform) and 5 to 100 columns with ties,
 skew, heavy tails, dates, missing values, few and many levels, and correlated numbers. A batch is called drifted if any
-column is, or all of them together. With `--peers`, Evidently and NannyML judge the same pairs, each in an environment
-of its own, which pip builds below the folder named (a few gigabytes; take `--pairs 50`).
+column is, or all of them together. `benchmarks/drift.py` has Evidently and NannyML judge smaller pairs.
 """
 
 import argparse
 import json
-import subprocess
 import sys
-import time
-import venv
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +17,9 @@ import numpy as np
 import pandas as pd
 
 MOST_VALUES = 4_000_000  # of a side: the largest tables have few columns
-MOST_OF_PEER = 20_000  # rows of a side that a peer gets, since Evidently takes minutes for more
-CHUNKS = 10  # of the first side, of which NannyML learns its thresholds
 RATE, DETECTION = 0.05, 0.95  # what is asked for
-# Evidently does not import with pandas 3.1; NannyML does not declare that it needs statsmodels.
-OURS = "ours"
-PEERS = {"evidently": ["evidently", "pandas<3"], "nannyml": ["nannyml", "statsmodels"]}
+MIXED = ("normal", "skewed", "heavy", "counts", "rounded", "zeros", "levels 2", "levels 3", "levels 10", "levels 50")
+Pair = tuple[pd.DataFrame, pd.DataFrame, list[str]]  # before, now, and the kinds of their columns
 
 
 def side(random: np.random.Generator, rows: int, kinds: list[str]) -> pd.DataFrame:
@@ -62,7 +55,7 @@ def side(random: np.random.Generator, rows: int, kinds: list[str]) -> pd.DataFra
     return pd.DataFrame(columns)
 
 
-def pair(seed: int) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+def pair(seed: int) -> Pair:
     """Two tables of one population, of different sizes, and the kinds of their columns."""
     random = np.random.default_rng([1, seed])
     sizes = np.exp(random.uniform(np.log(200), np.log(200_000), size=2)).astype(int).tolist()
@@ -74,17 +67,24 @@ def pair(seed: int) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     return side(random, sizes[0], kinds), side(random, sizes[1], kinds), kinds
 
 
-def shifted(seed: int, rows: int = 2_000) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+def alike(seed: int, rows: int, reference: int) -> Pair:
+    """Twenty columns of ten kinds, of one population."""
+    random = np.random.default_rng([4, seed])
+    kinds = [*MIXED, *MIXED]
+    return side(random, reference, kinds), side(random, rows, kinds), kinds
+
+
+def shifted(seed: int, rows: int = 2_000, reference: int = 2_000) -> Pair:
     """Twenty columns, one of which moved by 0.3 standard deviations."""
     random = np.random.default_rng([2, seed])
-    one, other = (pd.DataFrame(random.normal(size=(rows, 20))).add_prefix("x") for _ in range(2))
+    one, other = (pd.DataFrame(random.normal(size=(size, 20))).add_prefix("x") for size in (reference, rows))
     return one, other.assign(x7=other["x7"] + 0.3), ["normal"] * 20
 
 
-def correlated(seed: int, rows: int = 2_000) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+def correlated(seed: int, rows: int = 2_000, reference: int = 2_000) -> Pair:
     """Twenty columns, two of which have a correlation of 0.7 now, and had none; no column alone shows it."""
     random = np.random.default_rng([3, seed])
-    one, other = (pd.DataFrame(random.normal(size=(rows, 20))).add_prefix("x") for _ in range(2))
+    one, other = (pd.DataFrame(random.normal(size=(size, 20))).add_prefix("x") for size in (reference, rows))
     return one, other.assign(x7=0.7 * other["x3"] + np.sqrt(0.51) * other["x7"]), ["normal"] * 20
 
 
@@ -159,103 +159,15 @@ def detections(count: int) -> dict[str, Any]:
     }
 
 
-def peers(folder: Path, count: int) -> dict[str, Any]:
-    """What Evidently and NannyML say of the same pairs, and what is said here."""
-    found = {OURS: as_peer(OURS, count)}
-    for name, packages in PEERS.items():
-        python = folder / name / "bin" / "python"
-        if not python.exists():
-            venv.create(folder / name, with_pip=True)
-            subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
-        command = [python, Path(__file__), "--as-peer", name, "--pairs", str(count)]
-        found[name] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return found
-
-
-def as_peer(name: str, count: int) -> dict[str, Any]:
-    """Run one peer, in its environment: the share of pairs that each of its verdicts calls drifted."""
-    ask = {"evidently": _evidently, "nannyml": _nannyml, OURS: _ours}[name]
-    found: dict[str, Any] = {}
-    for kind, simulate in (("no drift", pair), ("shift of 0.3", shifted), ("correlation", correlated)):
-        drifted, judged, seconds = Counter[str](), 0, 0.0
-        for seed in range(count):
-            one, other, kinds = simulate(seed)
-            if max(len(one), len(other)) > MOST_OF_PEER:
-                continue
-            start = time.perf_counter()
-            drifted.update(ask(one, other, kinds))
-            seconds += time.perf_counter() - start
-            judged += 1
-            print(f"{name}, {kind}: {seed + 1} of {count}", file=sys.stderr, flush=True)
-        shares = {verdict: drifted[verdict] / max(judged, 1) for verdict in sorted(drifted)}
-        found[kind] = {"pairs": judged, **shares, "seconds a pair": seconds / max(judged, 1)}
-    return found
-
-
-def _ours(one: pd.DataFrame, other: pd.DataFrame, kinds: list[str]) -> dict[str, bool]:
-    verdict = judge(one, other, kinds)
-    columns, together = bool(verdict["columns"]), bool(verdict["together"])
-    return {"any column": columns, "all together": together, "drifted": columns or together}
-
-
-def _evidently(one: pd.DataFrame, other: pd.DataFrame, _: list[str]) -> dict[str, bool]:
-    """Its preset as it is: a column by a test of its choice, a table if half of the columns drifted."""
-    from evidently import Report
-    from evidently.presets import DataDriftPreset
-
-    metrics = Report([DataDriftPreset()]).run(other, one).dict()["metrics"]
-    values = [metric["value"] for metric in metrics]
-    counted = [value for value in values if isinstance(value, dict) and "share" in value]
-    return {
-        "any column": any(value["count"] > 0 for value in counted),
-        "half of the columns": any(value["share"] >= 0.5 for value in counted),
-    }
-
-
-def _nannyml(one: pd.DataFrame, other: pd.DataFrame, _: list[str]) -> dict[str, bool]:
-    """Its tests of columns and its reconstruction by principal components, with its own thresholds.
-
-    It cuts both sides into chunks of one size, and its thresholds come from those of the first side, so that it takes
-    several; without dates and constants, which it refuses. Judged is the first chunk, and any one.
-    """
-    import nannyml
-
-    nannyml.disable_usage_logging()
-    kept = [name for name in one if one[name].dtype.kind != "M" and len(one[name].dropna().unique()) > 1]
-    words = {name: "object" for name in kept if one[name].dtype.kind not in "fi"}
-    one, other = (side[kept].astype(words) for side in (one, other))
-    size = min(len(one) // CHUNKS, len(other))
-    columns = nannyml.UnivariateDriftCalculator(
-        column_names=kept, chunk_size=size, continuous_methods=["kolmogorov_smirnov"], categorical_methods=["chi2"]
-    )
-    numbers = [name for name in kept if one[name].dtype.kind in "fi"]
-    together = nannyml.DataReconstructionDriftCalculator(column_names=numbers, chunk_size=size)
-    verdicts = {}
-    for verdict, calculator in (("any column", columns), ("reconstruction of numbers", together)):
-        if calculator is together and len(numbers) < 2:
-            continue
-        result = calculator.fit(one).calculate(other).filter(period="analysis").to_df()
-        alerts = result[[column for column in result.columns if column[-1] == "alert"]].to_numpy(dtype=bool)
-        verdicts |= {f"{verdict}, first chunk": bool(alerts[0].any()), f"{verdict}, any chunk": bool(alerts.any())}
-    return verdicts
-
-
 def main() -> int:
     """Measure and print; exit 1 if the figures are not what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=500, help="pairs without drift")
     parser.add_argument("--first", type=int, default=0, help="seed of the first of them, to go on with another part")
     parser.add_argument("--drifted", type=int, default=200, help="pairs with each kind of drift")
-    parser.add_argument("--peers", type=Path, help="folder for the environments of Evidently and NannyML")
-    parser.add_argument("--as-peer", choices=PEERS, help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path, help="where the results go")
     arguments = parser.parse_args()
-    if arguments.as_peer:
-        print(json.dumps(as_peer(arguments.as_peer, arguments.pairs)))
-        return 0
     found = {"no drift": false_alarms(arguments.pairs, arguments.first), "drift": detections(arguments.drifted)}
-    if arguments.peers:
-        found["peers"] = peers(arguments.peers, min(arguments.pairs, 50))
     text = json.dumps(found, indent=2)
     print(text)
     if arguments.json:

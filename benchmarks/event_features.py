@@ -1,23 +1,28 @@
-"""Count, sum and maximum in three windows before each of 100,000 questions: `python -m benchmarks.event_features`.
-
-Ours is one function; the others are pandas' rolling windows, and DuckDB's range join where it is installed. A million
-events of 10,000 customers, in one process, one after the other; the answers are compared.
-"""
+"""Count, sum and maximum in three windows before each of many questions, beside pandas and DuckDB."""
 
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.measure import PROJECT, Row
+
+TITLE = "Features made of events"
+PACKAGES = ("pandas", "numpy", "duckdb")
 EVENTS, ENTITIES, QUESTIONS = 1_000_000, 10_000, 100_000
 WINDOWS = (7, 30, 90)
 YEAR = 365 * 86_400
 FUNCTIONS = ("count", "sum", "max")
+ABOUT = f"""
+Count, sum and maximum of an amount over the {", ".join(map(str, WINDOWS))} days before each of {QUESTIONS:,}
+questions, of {EVENTS:,} events of {ENTITIES:,} customers, in one process, on one thread, one after the other; the
+answers are compared. pandas' side is its rolling windows, with the questions among the events.
+"""
 
 
 def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -75,26 +80,25 @@ def with_duckdb(events: pd.DataFrame, questions: pd.DataFrame) -> pd.DataFrame:
         return connection.execute(query).df().drop(columns="number")
 
 
-def main() -> None:
-    """Measure each side, and say how long it takes and how much longer than ours."""
+def measure(options: Namespace) -> list[Row]:
+    """Each side in turns; the answers have to be equal."""
+    sys.path.insert(0, str(PROJECT))
     from mlops.data import event_features  # noqa: F401 – its time is not that of the function
 
     events, questions = tables()
     sides: dict[str, Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]] = {"ours": ours, "pandas": with_pandas}
     if find_spec("duckdb"):
-        sides["duckdb"] = with_duckdb
-    first, seconds = None, {}
-    for name, function in sides.items():
-        start = time.perf_counter()
-        answers = function(events, questions)
-        seconds[name] = time.perf_counter() - start
-        values = answers.fillna(0).to_numpy(dtype=np.float64)
-        first = values if first is None else first
-        if not np.allclose(values, first, rtol=1e-9, atol=1e-6):
-            sys.exit(f"the answers of {name} differ from ours")
-        print(f"{name:8} {seconds[name]:6.2f} s  {seconds[name] / seconds['ours']:5.1f} × ours", flush=True)
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "{{cookiecutter.project}}"))
-    main()
+        sides["DuckDB"] = with_duckdb
+    first, taken = None, {name: list[float]() for name in sides}
+    for _ in range(min(3, options.repeat)):
+        for name, function in sides.items():
+            start = time.process_time()
+            answers = function(events, questions)
+            taken[name].append(time.process_time() - start)
+            values = answers.fillna(0).to_numpy(dtype=np.float64)
+            first = values if first is None else first
+            if not np.allclose(values, first, rtol=1e-9, atol=1e-6):
+                sys.exit(f"the answers of {name} differ from ours")
+    seconds = {name: float(np.median(each)) for name, each in taken.items()}
+    mine = seconds.pop("ours")
+    return [Row(f"{QUESTIONS:,} questions", "s of processor time", mine, name, each) for name, each in seconds.items()]

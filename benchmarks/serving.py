@@ -1,35 +1,52 @@
-"""The model server beside its peers: `python -m benchmarks.serving [--seconds 5]`, or `make bench`.
+"""The model server beside `mlflow models serve`, BentoML, and a FastAPI application that does nothing."""
 
-The same model, rows and client for all: `mlflow models serve` of the same version, and a FastAPI application that does
-nothing. Everything of ours is switched on: checks, log, metrics, access log, routing. The client is one process with as
-many kept-alive connections as said, on the same cores as the servers, so that ratios count, and not the numbers.
-"""
-
-import argparse
 import asyncio
 import json
 import os
-import shutil
 import socket
 import statistics
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.table import Table
+from benchmarks.measure import (
+    DVC,
+    ENVIRONMENT,
+    FOLDER,
+    OPS,
+    PROJECT,
+    NotToBeHadError,
+    Row,
+    copied,
+    environment,
+    locked,
+    run,
+    say,
+)  # fmt: skip
 
-from benchmarks.__main__ import DVC, ENVIRONMENT, FOLDER, generated
-from benchmarks.experiments import run
-
+TITLE = "The model server"
+PACKAGES = ("fastapi", "uvicorn", "mlflow", "scikit-learn")
 MODELS = ("logistic_regression", "random_forest", "gradient_boosting", "hist_gradient_boosting")
 SLOW = "own"  # an estimator without a fast engine
 OWN = "  own:\n    classifier: sklearn.discriminant_analysis.LinearDiscriminantAnalysis\n"
+ABOUT = """
+One row of the example in each request, over 1, 8 and 64 connections that are kept, from a client of one process on
+the same cores as the servers: so ratios count, and not the numbers. One worker each. Everything of ours is switched
+on: checks of the row, log of predictions, metrics, access log, routing. `mlflow models serve` serves the same
+version. BentoML serves the same scikit-learn pipeline, as its manual begins: a class with a method that makes a data
+frame of the rows. The application that does nothing is FastAPI that reads the body. `own` is an estimator for which
+we have no fast engine, so that scikit-learn itself answers.
+
+**What they do that we do not:** MLflow serves any of its flavours, deep learning and language models included, and
+deploys to SageMaker, Azure ML and Kubernetes. BentoML chains several models with a scale and hardware of their own,
+batches requests as they come for GPUs, streams, makes images, and has a hosted platform.
+"""
 # What a FastAPI application does that does nothing: it reads the body.
 NOTHING = """
 from fastapi import FastAPI, Request, Response
@@ -39,13 +56,33 @@ async def predict(request: Request):
     await request.body()
     return Response(b'{"predictions": []}', media_type="application/json")
 """
+BENTO = """
+import bentoml, joblib, pandas as pd
+@bentoml.service(workers=1, traffic={"timeout": 60}, metrics={"enabled": True})
+class Churn:
+    def __init__(self):
+        self.model, self.types = joblib.load("bento.joblib")
+    @bentoml.api
+    def predict(self, rows: list[dict]) -> list[str]:
+        return self.model.predict(pd.DataFrame(rows).astype(self.types)).tolist()
+"""
+# The pipeline and the types of its columns, without what is ours around it.
+EXPORT = """
+import joblib, pandas as pd
+from mlops.base import model_files
+from pathlib import Path
+model = model_files.read(Path("models/model.joblib"))
+test = pd.read_parquet("data/prepared/test.parquet")
+joblib.dump((model.pipeline, dict(test[model.schema.inputs].dtypes)), "bento.joblib")
+"""
 
 
 class Load(NamedTuple):
-    """What a client saw: requests a second, and the median time of one (milliseconds)."""
+    """What a client saw: requests a second, and the median time of one; and what one took of the processor (ms)."""
 
     rate: float
     median: float
+    processor: float
 
 
 async def connection(port: int, path: str, body: bytes, until: float, took: list[float]) -> None:
@@ -65,8 +102,8 @@ async def connection(port: int, path: str, body: bytes, until: float, took: list
     writer.close()
 
 
-def load(port: int, path: str, body: object, connections: int, seconds: float) -> Load:
-    """Ask for some seconds over so many connections at once."""
+def load(server: int, port: int, path: str, body: object, connections: int, seconds: float) -> Load:
+    """Ask the server with that process for some seconds over so many connections at once."""
     content = json.dumps(body).encode()
 
     async def ask(duration: float) -> list[float]:
@@ -76,8 +113,10 @@ def load(port: int, path: str, body: object, connections: int, seconds: float) -
         return took
 
     asyncio.run(ask(0.5))
+    before = processor_seconds(server)
     took = asyncio.run(ask(seconds))
-    return Load(len(took) / seconds, 1000 * statistics.median(took))
+    spent = processor_seconds(server) - before
+    return Load(len(took) / seconds, 1000 * statistics.median(took), 1000 * spent / len(took))
 
 
 def free_port() -> int:
@@ -88,11 +127,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(command: list[str], port: int, path: str, project: Path) -> Iterator[tuple[float, int]]:
+def serving(
+    command: list[str], port: int, path: str, project: Path, settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[float, int]]:
     """Run a server; gives the seconds until `path` answers, and its process."""
     start = time.perf_counter()
     process = subprocess.Popen(
-        command, cwd=project, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=project, env=ENVIRONMENT | (settings or {}), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         while True:
@@ -109,9 +150,22 @@ def serving(command: list[str], port: int, path: str, project: Path) -> Iterator
         process.wait()
 
 
+def started_by(parent: int) -> list[str]:
+    """The processes that a process has started, and that still run."""
+    tasks = Path(f"/proc/{parent}/task").glob("*/children")
+    return [child for task in tasks for child in task.read_text(encoding="utf-8").split()]
+
+
+def processor_seconds(process: int) -> float:
+    """Processor time of a running process and of all below it."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return own + sum(processor_seconds(int(child)) for child in started_by(process))
+
+
 def megabytes(parent: int) -> float:
     """Resident memory of the largest child of a process."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="utf-8").split()
+    children = started_by(parent)
     pages = [int(Path(f"/proc/{child}/statm").read_text(encoding="utf-8").split()[1]) for child in children]
     return max(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
@@ -126,68 +180,76 @@ def with_model(project: Path, name: str) -> str:
         changed = changed.replace(first, f"\n{OWN}{first[1:]}", 1)
     (project / "params.yaml").write_text(changed, encoding="utf-8")
     run(project, *DVC, "repro", "--quiet")
-    known = json.loads(run(project, sys.executable, "-m", "mlops", "registry", "show", "--json"))["versions"]
+    known = json.loads(run(project, *OPS, "registry", "show", "--json"))["versions"]
     digest = json.loads((project / "reports" / "registration.json").read_text(encoding="utf-8"))["model_digest"]
     return next((str(each["version"]) for each in known if each["model_digest"] == digest), "")
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--models", nargs="+", default=[*MODELS, SLOW])
-    options = parser.parse_args()
-    project = FOLDER / "serving"
-    shutil.rmtree(project, ignore_errors=True)
-    shutil.copytree(generated(), project, symlinks=True)
+def measure(options: Namespace) -> list[Row]:
+    """Each shipped model, and one without a fast engine."""
+    project, seconds = copied("serving"), options.seconds
     name = json.loads((project / "reports" / "registration.json").read_text(encoding="utf-8"))["name"]
-    heads = ("model", "engine", "ready s", "MB", "1: p50 ms", "8: /s", "64: /s", "mlflow 8: /s", "times")
-    table = Table(*heads, title="connections: requests a second")
+    row = json.loads(run(project, sys.executable, "-c", ROW))
     (FOLDER / "nothing.py").write_text(NOTHING, encoding="utf-8")
+    (project / "bento.py").write_text(BENTO, encoding="utf-8")
+    needed = ("scikit-learn", "pandas", "pyarrow", "joblib", "pydantic", "ruamel-yaml", "rich", "typer")
+    try:
+        bento, refused = environment("BentoML", "bentoml", *locked(*needed)), ""
+    except NotToBeHadError as error:
+        bento, refused = "", str(error)
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "nothing:app", "--app-dir", str(FOLDER), "--port", str(port)]
-    console = Console()
-    row = None
-    for model in options.models:
+    with serving([*command, "--no-access-log"], port, "/docs", project) as (_, server):
+        nothing = load(server, port, "/predict", {"rows": [row]}, 1, seconds)
+    found = []
+    for model in (*MODELS, SLOW):
+        say(f"serving: {model}")
         number = with_model(project, model)
         if not number:
-            table.add_row(model, "the gate refuses it")
+            say(f"the gate refuses {model}, so that it is not measured")
             continue
-        if row is None:
-            import pandas as pd
-
-            test = pd.read_parquet(project / "data" / "prepared" / "test.parquet").head(1)
-            row = json.loads(test.drop(columns=["churn", "customer_id"]).to_json(orient="records"))[0]
-            with serving([*command, "--no-access-log"], port, "/docs", project):
-                nothing = [load(port, "/predict", {"rows": [row]}, n, options.seconds) for n in (1, 8, 64)]
-            table.add_row(
-                "FastAPI, nothing", "", "", "", f"{nothing[0].median:.3f}", *(f"{n.rate:,.0f}" for n in nothing[1:])
-            )
         port = free_port()
-        ours = [sys.executable, "-m", "mlops", "serve", "--version", number, "--port", str(port)]
-        with serving(ours, port, "/ready", project) as (ready, process):
-            found = [load(port, "/predict", {"rows": [row]}, n, options.seconds) for n in (1, 8, 64)]
-            memory = megabytes(process)
-            said = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/version"))
+        mine = [*OPS, "serve", "--version", number, "--port", str(port)]
+        with serving(mine, port, "/ready", project) as (ready, server):
+            one, eight, many = (load(server, port, "/predict", {"rows": [row]}, n, seconds) for n in (1, 8, 64))
+            memory = megabytes(server)
         port = free_port()
         theirs = [sys.executable, "-m", "mlflow", "models", "serve", "-m", f"models:/{name}/{number}"]
-        ENVIRONMENT["MLFLOW_TRACKING_URI"] = f"sqlite:///{project}/mlflow.db"
-        with serving([*theirs, "--env-manager", "local", "--port", str(port)], port, "/ping", project):
-            peer = load(port, "/invocations", {"inputs": [row]}, 8, options.seconds)
-        del ENVIRONMENT["MLFLOW_TRACKING_URI"]
-        table.add_row(
-            model,
-            said["champion"]["engine"],
-            f"{ready:.1f}",
-            f"{memory:.0f}",
-            f"{found[0].median:.3f} ({found[0].median / nothing[0].median:.2f}×)",
-            f"{found[1].rate:,.0f}",
-            f"{found[2].rate:,.0f} ({found[2].rate / found[1].rate:.2f}×)",
-            f"{peer.rate:,.0f}",
-            f"{found[1].rate / peer.rate:.0f}×",
-        )
-    console.print(table)
+        theirs += ["--env-manager", "local", "--port", str(port)]
+        settings = {"MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db"}
+        with serving(theirs, port, "/ping", project, settings) as (_, server):
+            peer = load(server, port, "/invocations", {"inputs": [row]}, 8, seconds)
+        rate, time_of_one = "requests a second over 8 connections", "ms of processor time a request"
+        found += [
+            Row(model, rate, eight.rate, "MLflow", peer.rate, least=10 if model == SLOW else 50),
+            Row(model, time_of_one, eight.processor, "MLflow", peer.processor),
+        ]
+        if bento:
+            run(project, sys.executable, "-c", EXPORT)
+            port = free_port()
+            theirs = [bento, "-m", "bentoml", "serve", "bento:Churn", "--port", str(port), "--host", "127.0.0.1"]
+            settings = {"PYTHONPATH": str(PROJECT), "BENTOML_DO_NOT_TRACK": "1", "BENTOML_HOME": str(FOLDER / "bento")}
+            with serving(theirs, port, "/readyz", project, settings) as (_, server):
+                peer = load(server, port, "/predict", {"rows": [row]}, 8, seconds)
+            found += [
+                Row(model, rate, eight.rate, "BentoML", peer.rate),
+                Row(model, time_of_one, eight.processor, "BentoML", peer.processor),
+            ]
+        else:
+            found.append(Row(model, rate, eight.rate, "BentoML", note=refused))
+        most = None if model == SLOW else 2.0
+        found += [
+            Row(model, "ms, median over 1 connection", one.median, "FastAPI that does nothing", nothing.median, most),
+            Row(model, "requests a second over 64 connections", many.rate, "ours over 8", eight.rate, least=0.9),
+            Row(model, "s until it is ready", ready, most=3),
+            Row(model, "MB of a worker", memory, most=400),
+        ]
+    return found
 
 
-if __name__ == "__main__":
-    main()
+# A row as a client sends it.
+ROW = """
+import pandas as pd
+test = pd.read_parquet("data/prepared/test.parquet").head(1)
+print(test.drop(columns=["churn", "customer_id"]).to_json(orient="records")[1:-1])
+"""

@@ -21,7 +21,7 @@ MEGABYTE, GIGABYTE = 1e6, 1e9
 # DVC keeps every version of the data beside the work tree, and results and MLflow's files come on top.
 COPIES, BESIDE = 3, 1 * GIGABYTE
 LEAST_DISK = 0.2 * GIGABYTE  # with less, even a small run ends in the middle
-# Measured with benchmarks/rows.py: 5,000,000 rows of 20 columns (0.6 GB of CSV) within 2 GB.
+# Measured with benchmarks/scaling.py: 5,000,000 rows of 20 columns (0.6 GB of CSV) within 2 GB.
 MEMORY_FACTOR, MEMORY_BASE = 2.5, 0.5 * GIGABYTE
 MOST_FILES = 200_000  # that are counted
 # File systems of other machines, and those of Windows as Linux sees them; SQLite's locks do not work on them.
