@@ -15,16 +15,18 @@ CHUNK, LEVELS = 250_000, 800
 MANY_ROWS, FEW_ROWS, MANY_COLUMNS, FEW_COLUMNS = 10_000, 1_000, 20, 10
 STAGES = ("schema infer", "prepare", "validate", "train", "evaluate", "register", "monitor")
 IN_BATCHES = ("schema infer", "prepare", "validate", "monitor")  # their memory has a limit
-MOST_EXPONENT, MOST_MEGABYTES, POINTS = 1.1, 2_000, 4
+MOST_EXPONENT, MOST_MEGABYTES, MOST_NOISE, POINTS = 1.1, 2_000, 0.5, 4
 MODEL = "hist_gradient_boosting"
 ABOUT = f"""
 A table of {MANY_COLUMNS} columns from {MANY_ROWS:,} rows on, and one of {FEW_ROWS:,} rows from {FEW_COLUMNS} columns
-on, each {POINTS} sizes: two of five columns are numbers, one an integer, one a category of 12 levels, one of
+on, up to {POINTS} sizes of each: two of five columns are numbers, one an integer, one a category of 12 levels, one of
 {LEVELS}. The stages run one after the other as `dvc repro` runs them, with `{MODEL}` as the model. Seconds are those
 of the processor, all threads together, so that other work on the machine counts little. The exponent p is that of
-seconds = c + b · size^p: the time of the smallest table is taken away, and a line fitted through the logarithms.
-Memory is the peak of a process above that of a bare interpreter. `train` and `evaluate` hold their split in memory,
-the others take a batch at a time.
+seconds = c + b · size^p: the time of the smallest table is taken away, and a line fitted through the logarithms. A
+size that takes less than half as long again as the smallest one does not count, and a stage with less than two that
+count has no exponent: there, it mostly starts. Only large tables (`--rows 5000000`) say it well. Memory is the peak
+of a process above that of a bare interpreter. `train` and `evaluate` hold their split in memory, the others take a
+batch at a time.
 """
 
 
@@ -64,15 +66,19 @@ def sizes(least: int, most: int) -> list[int]:
     return [round(least * (most / least) ** (number / (POINTS - 1))) for number in range(POINTS)]
 
 
-def exponent(at: list[int], seconds: list[float]) -> float:
+def exponent(at: list[int], seconds: list[float]) -> float | None:
     """The exponent p of seconds = c + b · size^p, by a line through the logarithms, without the smallest size.
 
-    What is taken away there, is taken away from the sizes as well, so that p is right where it is 1.
+    What is taken away there, is taken away from the sizes as well, so that p is right where it is 1. A size that adds
+    less than MOST_NOISE of the smallest one's time does not count; None if less than two sizes do.
     """
     import numpy as np
 
-    above = np.maximum(np.array(seconds[1:]) - seconds[0], 0.1)
-    return float(np.polyfit(np.log(np.array(at[1:]) - at[0]), np.log(above), 1)[0])
+    sizes_above, above = np.array(at) - at[0], np.array(seconds) - seconds[0]
+    counted = above > MOST_NOISE * seconds[0]
+    if counted.sum() < 2:
+        return None
+    return float(np.polyfit(np.log(sizes_above[counted]), np.log(above[counted]), 1)[0])
 
 
 def stages(name: str, tables: dict[int, Path]) -> dict[str, list[Cost]]:
@@ -108,7 +114,8 @@ def measure(options: Namespace) -> list[Row]:
         at = list(tables)
         for name, costs in stages(f"scaling-{what}", tables).items():
             fitted = exponent(at, [each.processor for each in costs])
-            exponents.append(Row(f"{name}, by {what}", "exponent", fitted, most=MOST_EXPONENT))
+            if fitted is not None:
+                exponents.append(Row(f"{name}, by {what}", "exponent", fitted, most=MOST_EXPONENT))
             if what == "rows":
                 memory = costs[-1].megabytes - bare
                 limit = MOST_MEGABYTES if name in IN_BATCHES else None
