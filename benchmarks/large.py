@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from benchmarks.__main__ import ENVIRONMENT, GENERATE, TEMPLATE
+from benchmarks.measure import ENVIRONMENT, GENERATE, TEMPLATE
 
 CHUNK = 250_000
 FILES = 8

@@ -174,6 +174,13 @@ def _changes(before: Revision, now: Revision, values: Callable[[Revision], dict[
     return changes.of_values(values(before), values(now))
 
 
+def _tested(side: Revision) -> int | None:
+    """How many test rows a version was judged on: all, or those of a sample; None if the revision does not say."""
+    sample = _read(side, paths.EVALUATION).get("sample") or {}
+    every: int | None = _read(side, paths.DATASET).get("split", {}).get("test")
+    return sample.get("rows", every)
+
+
 def _paired(before: Revision, now: Revision) -> "tuple[Paired | None, str | None]":
     """The test rows that both versions have, with the predictions of both on them; None with the reason in a note."""
     try:
@@ -188,7 +195,7 @@ def _metrics(before: Revision, now: Revision, headline: str, paired: "Paired | N
     If the test rows are not the same, or their labels, the values of both versions are those on the shared rows as they
     are now; those that the reports have, each on its own rows, are `before_reported` and `now_reported`.
     """
-    from mlops.evaluation import changes, comparison
+    from mlops.evaluation import changes, comparison, results
     from mlops.training.metrics import HIGHER_IS_BETTER, title
 
     settings = params.load(params.Evaluate)
@@ -197,11 +204,11 @@ def _metrics(before: Revision, now: Revision, headline: str, paired: "Paired | N
         pairs, sides = paired
         bootstrap = comparison.paired_bootstrap(*sides, settings.resamples, settings.confidence, settings.seed)
         differences = {difference.metric: difference.as_dict() for difference in bootstrap}
-        if sensitive := now.schema().sensitive:
-            table = tables.read(now.kept(paths.TEST), sensitive).iloc[pairs.other]
+        if now.schema().sensitive:
+            table = results.groups_of(now.predictions()[0]).iloc[pairs.other]
             groups = changes.of_groups(*sides, table, headline, settings.resamples, settings.confidence, settings.seed)
     earlier, current, without = _read(before, paths.METRICS), now.json(paths.METRICS), _read(now, paths.BASELINE)
-    counts = _read(before, paths.DATASET).get("split", {}).get("test"), now.json(paths.DATASET)["split"]["test"]
+    counts = _tested(before), _tested(now)
     shared = len(paired[0].one) if paired else None
     others = shared is not None and (counts != (shared, shared) or _relabelled(differences, earlier))
     rows = []
