@@ -195,6 +195,26 @@ def test_a_group_that_fell_by_noise_is_named_only_if_the_whole_really_rose(proje
     assert same["metrics"]["groups"] == []
 
 
+def test_of_a_sample_the_rows_that_were_judged_count(project, classifier):
+    project.result(classifier(~WOMEN & RIGHT | WOMEN & (ROW % 2 > 0)))
+    for name, new in (
+        ("evaluation", {"sample": {"rows": ROWS, "of": 10 * ROWS}}),
+        ("dataset", {"split": {"test": 10 * ROWS}}),
+    ):
+        project.write(f"reports/{name}.json", files.read_json(project.path / "reports" / f"{name}.json") | new)
+    shutil.rmtree(
+        project.path / "data" / "prepared", ignore_errors=True
+    )  # the predictions have the groups of their rows
+
+    found = reviewed()["metrics"]
+
+    assert (found["test_rows_before"], found["test_rows"], found["shared_rows"]) == (ROWS, ROWS, ROWS)
+    assert not found["on_shared_rows"]
+    assert [(group["column"], group["level"], group["rows"]) for group in found["groups"]] == [
+        ("sex", "f", int(WOMEN.sum()))
+    ]
+
+
 def test_where_nothing_got_worse_no_group_is_named(project, classifier):
     project.result(classifier(np.ones(ROWS, dtype=bool)))
 
