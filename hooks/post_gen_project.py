@@ -365,20 +365,38 @@ def lying_here(answers: Answers) -> set[str]:
     return {name for name in names if not WRITTEN.fullmatch(name)}
 
 
-def all_but(foreign: set[str], moved: list[tuple[Path, Path]], answers: Answers) -> list[str]:
-    """What `git add` and `git commit` take by hand: everything, or all but what is the person's, by whole folders.
+def ignored(names: list[str]) -> set[str]:
+    """Those of the files and folders that Git ignores."""
+    with tempfile.TemporaryDirectory() as store, suppress(StepError):  # none is an error, too
+        if not Path(".git").exists():
+            run(["git", "init", "--quiet", "--bare", store])
+        where = [] if Path(".git").exists() else [f"--git-dir={store}", "--work-tree=."]
+        plain = ["-c", "core.quotePath=false"]
+        return set(run(["git", *plain, *where, "check-ignore", "--no-index", "--", *names]).splitlines())
+    return set()
 
-    What the project does not have, though it was moved, is not there: its deletion is the person's to commit.
+
+def commit_by_hand(foreign: set[str], moved: list[tuple[Path, Path]], answers: Answers) -> str:
+    """The commands of the first commit: of everything, or of all but what is the person's, by whole folders.
+
+    What was moved and is not made anew has been deleted, and to commit this is the person's, too.
     """
+    message = ["git", "commit", "--message", FIRST_COMMIT]
     if not foreign:
-        return ["--all"]
+        return shell_line(["git", "add", "--all"], message)
     own, made = rendered(answers), results(answers)
     shared = {folder for name in own | made for folder in Path(name).parents}
     gone = {name for _, name in moved if not there(name) and name.as_posix() not in made}
     left = {name for name in gone if not WRITTEN.fullmatch(name.as_posix())}
     for name in map(Path, foreign):
         left.add(next(place for place in (*reversed(name.parents), name) if place not in shared))
-    return ["--", ".", *(f":(exclude,literal){path.as_posix()}" for path in sorted(left))]
+    # `git add` fails at the name of what is ignored, even where that is to be left out.
+    hidden = ignored([path.as_posix() for path in left])
+    seen = {path for path in left if path.as_posix() not in hidden and not {RAW, INCOMING, EVENTS} & set(path.parents)}
+    add, only = (
+        ["--", ".", *(f":(exclude,literal){path.as_posix()}" for path in sorted(paths))] for paths in (seen, left)
+    )
+    return shell_line(["git", "add", *add], [*message, *only])
 
 
 def listed(*options: str) -> set[str]:
@@ -525,8 +543,6 @@ def plan(answers: Answers, foreign: set[str], moved: list[tuple[Path, Path]]) ->
     # --force replaces the example's schema. The target may be mistyped: after a failure it is left open.
     targets = (answers["target"], "COLUMN")
     infer, again = (["python", "-m", "mlops", "schema", "infer", "--target", name, "--force"] for name in targets)
-    everything = all_but(foreign, moved, answers)
-    parts = everything if foreign else []
     dvc = ["python", "-m", "dvc"]
     add = [*dvc, "add", "data/raw", "data/incoming", "data/events"]
     schema = command_step("schema", infer, needs=("data", "environment"), show=True)
@@ -544,7 +560,7 @@ def plan(answers: Answers, foreign: set[str], moved: list[tuple[Path, Path]]) ->
         Step(
             "first commit",
             partial(commit, answers["author"], foreign),
-            shell_line(["git", "add", *everything], ["git", "commit", "--message", FIRST_COMMIT, *parts]),
+            commit_by_hand(foreign, moved, answers),
             needs=described,
         ),
     ]

@@ -271,7 +271,7 @@ def refusals(answers: Answers) -> list[str]:
     """One sentence for each answer that cannot be used: its name, why, and what to write instead."""
     checks: dict[str, Callable[[str], str]] = {
         "project_name": filled,
-        "project": lambda text: folder_name(text) or in_use(answers),
+        "project": folder_name,
         "description": one_line,
         "author": author,
         "data": lambda text: data(text, answers),
@@ -450,6 +450,8 @@ def main(answers: Answers) -> int:
     """Print every refusal to stderr. The exit code 1 makes cookiecutter and cruft stop."""
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     found = refusals(answers)
+    if wrong := in_use(answers):
+        found.append(f"project = {answers['project']!r} {wrong}.")
     if found:
         lines = [f"  - {refusal}" for refusal in found]
         print("No project was made. Please answer again:", *lines, sep="\n", file=sys.stderr)
