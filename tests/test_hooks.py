@@ -586,8 +586,8 @@ def test_the_commit_by_hand_takes_what_the_project_owns_and_nothing_else(
     committed = set(git(mine, "show", "--name-only", "--format=", "HEAD").splitlines())
     assert committed == (own | written) - {".gitlab-ci.yml"}
     assert mine.run("git", "status", "--porcelain", "-z").stdout.split("\0")[:-1] == [
-        "D  data/raw/old.csv",
         " D .gitlab-ci.yml",
+        "D  data/raw/old.csv",
         " M docs/own/a.md",
         " M notes [1].txt",
         "M  src/a.py",
