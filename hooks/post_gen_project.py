@@ -423,7 +423,8 @@ def commit(author: str, foreign: set[str]) -> str:
     If Git has no user name, the project's author is the author of the commit.
     """
     refuse_hidden(foreign)
-    staged = run(["git", "diff", "--cached", "--name-only", "-z"]).split("\0")  # by DVC, or by somebody else
+    # By DVC, or by somebody else. Git may ignore what was untracked for DVC.
+    staged = run(["git", "diff", "--cached", "--name-only", "--diff-filter=d", "-z"]).split("\0")
     changed = {*listed("--others", "--modified", "--exclude-standard"), *staged} - foreign - {""}
     own = sorted(name for name in changed if Path(name).exists())
     if not own:

@@ -791,6 +791,7 @@ def test_a_repository_gets_the_project_and_loses_nothing(short: Path, tmp_path: 
         ".github/workflows/ci.yml": "name: mine",
         ".github/workflows/pages.yml": "name: pages",
         "data/raw/old.csv": "a\n1\n",
+        "data/raw/telco-churn.csv": "b\n1\n",
     }
     for name, text in files.items():
         (mine.path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -802,14 +803,17 @@ def test_a_repository_gets_the_project_and_loses_nothing(short: Path, tmp_path: 
     made = baked(generate(short, tmp_path, "--overwrite-if-exists", **answers), mine.path)
 
     places = {name: f"before/{name}" for name in ("README.md", ".gitignore", ".github/workflows/ci.yml")}
-    places["data/raw/old.csv"] = "data/raw-before/old.csv"
+    places |= {f"data/raw/{name}": f"data/raw-before/{name}" for name in ("old.csv", "telco-churn.csv")}
     assert {made.read(places.get(name, name)) for name in files} == set(files.values())
     assert "are in before/ now: .github/workflows/ci.yml, .gitignore, README.md." in made.printed
     assert "moved to data/raw-before/old.csv" in made.printed
     assert git(made, "log", "--format=%s").splitlines() == ["Start from cookiecutter-dvc-mlops", "Years of work"]
     assert set(git(made, "show", "--name-only", "--format=").splitlines()) >= {"README.md", "dvc.yaml", "dvc.lock"}
     left = {line[3:]: line[:2].strip() for line in made.run("git", "status", "--porcelain").stdout.splitlines()}
-    assert left == {"before/": "??", ".github/workflows/ci.yml": "D", "data/raw/old.csv": "D"}
+    assert left == {
+        **{"before/": "??", ".github/workflows/ci.yml": "D"},
+        **{"data/raw/old.csv": "D", "data/raw/telco-churn.csv": "D"},  # for DVC
+    }
 
 
 @pytest.mark.parametrize("name", ["pre_gen_project", "post_gen_project"])
