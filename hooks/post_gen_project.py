@@ -620,6 +620,7 @@ def tell_what_was_moved(moved: list[tuple[Path, Path]]) -> None:
             places.setdefault(goal.parts[0], []).append(f"{goal.relative_to(goal.parts[0]).as_posix()}{link}")
     for place, names in places.items():
         say(f"\nFiles of yours where the project has or makes its own are in {place}/ now: {', '.join(names)}.")
+    if places:
         say("Take over what you need, the rules of .gitignore and .gitattributes before the next `git add`.")
 
 
