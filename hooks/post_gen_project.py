@@ -36,7 +36,6 @@ EXAMPLE = (RAW / "telco-churn.csv", INCOMING / "telco-churn-next.csv")
 MACHINERY = Path("mlops")
 MANIFEST = MACHINERY / "MANIFEST"
 ORIGIN = Path(".cruft.json")
-BEFORE = Path("before")  # files of a person that the project has, too
 CRLF, LF = b"\r\n", b"\n"
 VENV = Path(".venv")
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
@@ -50,11 +49,12 @@ TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
 FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH")
 INIT = (["git", "init", "--quiet"], ["git", "symbolic-ref", "HEAD", "refs/heads/main"])
 FIRST_COMMIT = "Start from cookiecutter-dvc-mlops"
-# What DVC and the pipeline write for Git; it may be there already, when a generation is tried again.
+# What this hook and DVC write for Git; it may be there already, when a generation is tried again.
 WRITTEN = re.compile(
     r"dvc\.lock|\.dvc/.*|data/(raw|incoming|events)\.dvc|data/events/README\.md|(data|data/prepared|models|reports)/\.gitignore"
-    r"|reports/(plots/)?\w+\.(csv|json|md)|mlops/MANIFEST|\.cruft\.json"
+    r"|mlops/MANIFEST|\.cruft\.json"
 )
+RESULT = re.compile(r"\b(?:data/prepared|models|reports)/[\w./-]+")  # what the pipeline writes, in dvc.yaml
 LAST_LINES = 15
 CHUNK = 1 << 20  # bytes
 MOST_BYTES = 5_000_000_000  # of a download
@@ -190,24 +190,39 @@ def make_way(goal: Path) -> None:
             file.write(f"# {goal.name}\n")
 
 
-def set_aside(foreign: set[str]) -> str:
-    """Move the data that an older project left in this folder out of the new project's way; a remark, or nothing."""
-    moved = []
-    for folder in (RAW, INCOMING, EVENTS):
-        for file in folder.iterdir() if folder.is_dir() else ():
-            if file.as_posix() in foreign:
-                goal = folder.with_name(f"{folder.name}-before") / file.name
-                goal.parent.mkdir(exist_ok=True)
-                while goal.exists():
-                    goal = goal.with_name(f"_{goal.name}")
-                file.replace(goal)
-                moved.append(goal.as_posix())
+def aside() -> list[tuple[Path, Path]]:
+    """What pre_gen_project.py has moved out of the way of this generation: where it is now, and where it was."""
+    if not unfinished().exists():
+        return []
+    noted = re.findall(r"^#aside (.+)$", unfinished().read_text(encoding="utf-8"), re.MULTILINE)
+    pairs = [(Path(goal), Path(name)) for goal, name in map(json.loads, noted)]
+    return [(goal, name) for goal, name in pairs if there(goal)]
+
+
+def there(path: Path) -> bool:
+    """Whether there is anything, be it a link to nothing."""
+    return path.is_symlink() or path.exists()
+
+
+def forget_equals(moved: list[tuple[Path, Path]], source: Path | None) -> None:
+    """Delete each moved file that is the same as what was generated in its place, but never the data's `source`."""
+    for goal, name in moved:
+        same = goal.is_file() and name.is_file() and goal.read_bytes() == name.read_bytes()
+        if same and Path.cwd() / goal != source:
+            goal.unlink()
+            for folder in list(goal.parents)[:-1]:
+                with suppress(OSError):  # it is not empty
+                    folder.rmdir()
+
+
+def untrack(moved: list[tuple[Path, Path]], answers: Answers) -> None:
+    """Take out of Git's index, and of nothing else, what DVC is to keep: the data, and results that were moved."""
     if moved and Path(".git").exists():
-        with suppress(StepError):  # DVC cannot keep a folder that Git has files of
-            folders = [folder.as_posix() for folder in (RAW, INCOMING, EVENTS)]
-            run(["git", "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", *folders])
-    said = f"Data of an older project was here, and is no part of the new one: moved to {', '.join(moved)}"
-    return said if moved else ""
+        files = rendered(answers)
+        names = [folder.as_posix() for folder in (RAW, INCOMING, EVENTS)]
+        names += [name.as_posix() for _, name in moved if name.as_posix() not in files]
+        with suppress(StepError):
+            run(["git", "rm", "-r", "--cached", "--quiet", "--ignore-unmatch", "--", *names])
 
 
 def make_events_folder() -> None:
@@ -220,8 +235,9 @@ def make_events_folder() -> None:
 
 def copy(source: Path, goal: Path) -> str:
     """Replace the example by a copy of the person's own file."""
-    make_way(goal)
-    shutil.copyfile(source, goal)
+    if source.resolve() != goal.resolve():
+        make_way(goal)
+        shutil.copyfile(source, goal)
     return f"copied {source} to {goal.as_posix()}"
 
 
@@ -258,13 +274,25 @@ def fetch_with_dvc(command: Command, goal: Path) -> str:
     return f"downloaded {goal.as_posix()}"
 
 
-def data_step(answers: Answers) -> Step:
+def own_data(answers: Answers, moved: list[tuple[Path, Path]]) -> Path | None:
+    """The person's own file, where it is now; None for the example and a URL."""
+    if answers["data"] == "example" or "://" in answers["data"]:
+        return None
+    path = located(answers["data"], answers)
+    here = Path.cwd().resolve()
+    for place in (path.parent.resolve() / path.name, path.resolve()):
+        for goal, name in moved:
+            if (here / name) in (place, *place.parents):
+                return Path.cwd() / goal / place.relative_to(here / name)
+    return path
+
+
+def data_step(answers: Answers, moved: list[tuple[Path, Path]]) -> Step:
     """The step that puts the labelled data into `data/raw/`. The example is already there."""
     source = answers["data"]
     if source == "example":
         return Step("data", lambda: "the example, 7,043 telecom customers", "")
-    if "://" not in source:
-        path = located(source, answers)
+    if path := own_data(answers, moved):
         goal = raw_path(path.name)
         verb = "copy" if os.name == "nt" else "cp"
         return Step("data", partial(copy, path, goal), shell_line([verb, str(path), str(goal)]))
@@ -318,15 +346,57 @@ def remove_rendered(path: Path, answers: Answers) -> None:
         path.rmdir()
 
 
+def results(answers: Answers) -> set[str]:
+    """The files and folders that the pipeline writes, by the template's dvc.yaml."""
+    pipelines = located(answers["_repo_dir"], answers).glob("*cookiecutter.project*/dvc.yaml")
+    return {name for pipeline in pipelines for name in RESULT.findall(pipeline.read_text(encoding="utf-8"))}
+
+
 def lying_here(answers: Answers) -> set[str]:
     """The files of the folder that are not the project's: neither rendered, nor written by DVC and the pipeline."""
     if "_repo_dir" not in answers:  # under cruft, which makes no commit
         return set()
-    own = rendered(answers)
+    own, made = rendered(answers), results(answers)
     if not own:  # the template was not found, as its path is relative to an unknown folder: nothing counts as foreign
         return set()
-    present = {path.as_posix() for path in Path().rglob("*") if path.parts[0] != ".git" and path.is_file()}
-    return {name for name in present - own if not WRITTEN.fullmatch(name)}
+    files = (path for path in Path().rglob("*") if path.is_file() or path.is_symlink())
+    others = {path for path in files if path.parts[0] not in (".git", VENV.name) and path.as_posix() not in own}
+    names = {path.as_posix() for path in others if made.isdisjoint(map(Path.as_posix, (path, *path.parents)))}
+    return {name for name in names if not WRITTEN.fullmatch(name)}
+
+
+def ignored(names: list[str]) -> set[str]:
+    """Those of the files and folders that Git ignores."""
+    with tempfile.TemporaryDirectory() as store, suppress(StepError):  # none is an error, too
+        if not Path(".git").exists():
+            run(["git", "init", "--quiet", "--bare", store])
+        where = [] if Path(".git").exists() else [f"--git-dir={store}", "--work-tree=."]
+        plain = ["-c", "core.quotePath=false"]
+        return set(run(["git", *plain, *where, "check-ignore", "--no-index", "--", *names]).splitlines())
+    return set()
+
+
+def commit_by_hand(foreign: set[str], moved: list[tuple[Path, Path]], answers: Answers) -> str:
+    """The commands of the first commit: of everything, or of all but what is the person's, by whole folders.
+
+    What was moved and is not made anew has been deleted, and to commit this is the person's, too.
+    """
+    message = ["git", "commit", "--message", FIRST_COMMIT]
+    if not foreign:
+        return shell_line(["git", "add", "--all"], message)
+    own, made = rendered(answers), results(answers)
+    shared = {folder for name in own | made for folder in Path(name).parents}
+    gone = {name for _, name in moved if not there(name) and name.as_posix() not in made}
+    left = {name for name in gone if not WRITTEN.fullmatch(name.as_posix())}
+    for name in map(Path, foreign):
+        left.add(next(place for place in (*reversed(name.parents), name) if place not in shared))
+    # `git add` fails at the name of what is ignored, even where that is to be left out.
+    hidden = ignored([path.as_posix() for path in left])
+    seen = {path for path in left if path.as_posix() not in hidden and not {RAW, INCOMING, EVENTS} & set(path.parents)}
+    add, only = (
+        ["--", ".", *(f":(exclude,literal){path.as_posix()}" for path in sorted(paths))] for paths in (seen, left)
+    )
+    return shell_line(["git", "add", *add], [*message, *only])
 
 
 def listed(*options: str) -> set[str]:
@@ -353,7 +423,8 @@ def commit(author: str, foreign: set[str]) -> str:
     If Git has no user name, the project's author is the author of the commit.
     """
     refuse_hidden(foreign)
-    staged = run(["git", "diff", "--cached", "--name-only", "-z"]).split("\0")  # by DVC, or by somebody else
+    # By DVC, or by somebody else. Git may ignore what was untracked for DVC.
+    staged = run(["git", "diff", "--cached", "--name-only", "--diff-filter=d", "-z"]).split("\0")
     changed = {*listed("--others", "--modified", "--exclude-standard"), *staged} - foreign - {""}
     own = sorted(name for name in changed if Path(name).exists())
     if not own:
@@ -464,19 +535,15 @@ def activate(folder: Path) -> None:
 # ---- The whole setup
 
 
-def plan(answers: Answers, foreign: set[str]) -> list[Step]:
+def plan(answers: Answers, foreign: set[str], moved: list[tuple[Path, Path]]) -> list[Step]:
     """All steps in the order in which they run, here or by hand; `foreign` files in the folder are left alone."""
-    data = data_step(answers)
+    data = data_step(answers, moved)
     environment = environment_step(answers)
     own = answers["data"] != "example" or answers["target"] != "churn"
     ready = ("data", "repository", "environment", "data versions")
     # --force replaces the example's schema. The target may be mistyped: after a failure it is left open.
     targets = (answers["target"], "COLUMN")
     infer, again = (["python", "-m", "mlops", "schema", "infer", "--target", name, "--force"] for name in targets)
-    everything, parts = ["--all"], []
-    if foreign:
-        names = {name.partition("/")[0] for name in rendered(answers)} | {"dvc.lock", "models", "reports"}
-        everything = parts = ["--", *sorted(names)]
     dvc = ["python", "-m", "dvc"]
     add = [*dvc, "add", "data/raw", "data/incoming", "data/events"]
     schema = command_step("schema", infer, needs=("data", "environment"), show=True)
@@ -484,7 +551,7 @@ def plan(answers: Answers, foreign: set[str]) -> list[Step]:
     described = (*ready, "schema") if own else ready  # without it, schema.yaml is that of the example
     return [
         *([] if data.needs else [data]),
-        Step("repository", partial(init_repository, foreign), shell_line(*INIT)),
+        Step("repository", partial(init_repository, foreign), "" if there(Path(".git")) else shell_line(*INIT)),
         environment,
         *([data] if data.needs else []),
         *([schema, first_delivery(add)] if own else []),
@@ -494,7 +561,7 @@ def plan(answers: Answers, foreign: set[str]) -> list[Step]:
         Step(
             "first commit",
             partial(commit, answers["author"], foreign),
-            shell_line(["git", "add", *everything], ["git", "commit", "--message", FIRST_COMMIT, *parts]),
+            commit_by_hand(foreign, moved, answers),
             needs=described,
         ),
     ]
@@ -521,7 +588,8 @@ def run_steps(steps: list[Step], wanted: Callable[[Step], bool]) -> set[str]:
         except Exception as error:  # any error: an exit code would delete the project
             reason = str(error).replace("\n", "\n      ")
             step = steps[number - 1] = replace(step, by_hand=step.after_failure or step.by_hand)
-            say(f"{again}failed after {time.monotonic() - start:.1f} s\n      {reason}\n      By hand: {step.by_hand}")
+            by_hand = f"\n      By hand: {step.by_hand}" if step.by_hand else ""
+            say(f"{again}failed after {time.monotonic() - start:.1f} s\n      {reason}{by_hand}")
         else:
             done.add(step.name)
             say(f"{again}{time.monotonic() - start:6.1f} s" + (f"  {remark}" if remark else ""))
@@ -540,7 +608,31 @@ def why_no_version() -> str:
     return "\n".join(failed)
 
 
-def print_next_commands(steps: list[Step], done: set[str], folder: Path) -> None:
+def tell_what_was_moved(moved: list[tuple[Path, Path]]) -> None:
+    """Print where each thing is that was in the way."""
+    data = [goal.as_posix() for goal, _ in moved if goal.parts[0] == "data"]
+    if data:
+        say(f"\nData of yours lay where the project keeps its own, and was moved to {', '.join(data)}.")
+    places: dict[str, list[str]] = {}
+    for goal, _ in moved:
+        if goal.parts[0] != "data":
+            link = f" (a link to {goal.readlink()})" if goal.is_symlink() else ""
+            places.setdefault(goal.parts[0], []).append(f"{goal.relative_to(goal.parts[0]).as_posix()}{link}")
+    for place, names in places.items():
+        say(f"\nFiles of yours where the project has or makes its own are in {place}/ now: {', '.join(names)}.")
+    if places:
+        say("Take over what you need, the rules of .gitignore and .gitattributes before the next `git add`.")
+
+
+def tell_of_another_branch() -> None:
+    """Print that GitHub runs nothing for this branch, which is not the one that the workflows name."""
+    with suppress(StepError):
+        branch = run(["git", "symbolic-ref", "--short", "HEAD"])
+        if branch != "main" and CI_FILES["github"].exists():
+            say(f"\nThis branch is {branch}, and the workflows in .github/ are for main: `git branch -m main`.")
+
+
+def print_next_commands(steps: list[Step], done: set[str], folder: Path, moved: list[tuple[Path, Path]]) -> None:
     """Print where the project is, the commands that are left in their order, and what comes next."""
     script = folder / "activate"
     activation = shell_line([str(script)] if os.name == "nt" else ["source", str(script)])
@@ -554,9 +646,7 @@ def print_next_commands(steps: list[Step], done: set[str], folder: Path) -> None
     left = ", except for the steps that are left to you, in this order" if len(done) < len(steps) else ""
     say(f"\n{Path.cwd().name} is ready{left}:\n")
     say("\n".join(f"  {line}" for line in lines))
-    if moved := sorted(path.relative_to(BEFORE).as_posix() for path in BEFORE.rglob("*") if path.is_file()):
-        say(f"\nFiles of yours that the project has, too, are in {BEFORE}/ now: {', '.join(moved)}.")
-        say("Take over what you need, the rules of .gitignore before the next `git add`, and delete the folder.")
+    tell_what_was_moved(moved)
     say("\nThen:\n")
     say("  dvc repro                run again what a change affects, and nothing else")
     say("  dvc metrics show         show how good the model is")
@@ -579,15 +669,19 @@ def main(answers: Answers) -> None:
     make_events_folder()
     folder = scripts_folder(answers)
     activate(folder)
+    source = own_data(answers, aside())
+    forget_equals(aside(), source)
+    moved = aside()
+    untrack(moved, answers)
     foreign = lying_here(answers)
-    if remark := set_aside(foreign):
-        say(remark)
-    steps = plan(answers, foreign)
+    steps = plan(answers, foreign, moved)
     if run_by_cruft(answers) and answers["setup"] != "no":
         say("The setup is left to you: cruft adds .cruft.json after this hook, and the first commit needs it.")
     files_only = answers["setup"] == "no" or run_by_cruft(answers)
     done = run_steps(steps, lambda step: not files_only or (step.name == "data" and not step.needs))
-    print_next_commands(steps, done, folder)
+    print_next_commands(steps, done, folder, moved)
+    if answers["ci"] == "github" and there(Path(".git")):
+        tell_of_another_branch()
     if "pipeline" in done and (failed := why_no_version()):
         say(f"\nNo version of the model was registered, for the gate failed:\n{failed}\n")
         say("See reports/evaluation.html; change the data, project/ or params.yaml (register.gate has the rules), and")

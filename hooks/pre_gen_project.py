@@ -37,11 +37,21 @@ HALF_WRITTEN = (
     "data/raw.dvc",
     "data/incoming.dvc",
     "data/events.dvc",
-    "data/.gitignore",
     "data/raw/telco-churn.csv",
     "data/incoming/telco-churn-next.csv",
 )
-BEFORE = Path("before")  # where files of a person go
+MANIFEST = Path("mlops", "MANIFEST")  # written by each generation once its files are there
+VENV = Path(".venv")
+DATA_FOLDERS = (Path("data", "raw"), Path("data", "incoming"), Path("data", "events"))
+EVENTS_README = Path("data", "events", "README.md")
+# What the last hook, DVC and the tracking store write into a project. What the pipeline writes is in dvc.yaml.
+WRITTEN = {"dvc.lock", "data/raw.dvc", "data/incoming.dvc", "data/events.dvc", ".cruft.json", MANIFEST.as_posix()}
+WRITTEN |= {"mlflow.db", "mlflow.db-shm", "mlflow.db-wal", "mlflow.db-journal"}
+RESULT = re.compile(r"\b(?:data/prepared|models|reports)/[\w./-]+")
+# Where such a file has a rule for everything, Git would not take the results in.
+RESULT_RULES = {f"{folder}/.gitignore" for folder in ("data", "data/prepared", "models", "reports")}
+EVERYTHING = {"*", "/*", "**", "/**", "*.*"}
+BEFORE = "before"  # where files of a person go
 # The subject of the commit that a generation ends with.
 FIRST_COMMIT = "Start from cookiecutter-dvc-mlops"
 COMPARE = "MLOPS_COMPARE"  # set by `python -m mlops upgrade`
@@ -110,17 +120,41 @@ def folder_name(name: str) -> str:
     return ""
 
 
-def own_commits() -> str:
-    """Why this folder, which `-f` lets cookiecutter write into, is not to be overwritten: somebody works in it."""
-    if not git("ls-tree", "HEAD", "dvc.yaml"):
+def in_use(answers: Answers) -> str:
+    """Why this folder, which `-f` lets cookiecutter write into, cannot take the project in without a loss."""
+    if rendered_to_compare(answers) or not any(Path().iterdir()):
         return ""
-    last = git("log", "-1", "--format=%s", "--", ".")
+    if run_by_cruft(answers):
+        return "is a folder with files, which cruft would overwrite; use `cookiecutter --overwrite-if-exists` instead"
+    names = rendered(answers)
+    if not names:
+        return "is a folder with files, and the template, which names those to keep, is not found; write its full path"
+    if not Path(".git").exists() and git("ls-files"):
+        around = git("rev-parse", "--show-toplevel")
+        return (
+            f"is a folder of the repository {around!r}, which has files in it, and a project is a repository of "
+            "its own; choose a new name to make it beside the folder, or make it of the whole repository"
+        )
+    last = last_commit()
     if last == FIRST_COMMIT:
-        return ""
-    return (
-        f"is a project with commits of its own, the last one {last!r}, and would be overwritten; choose another name, "
-        "or bring it up to date by `python -m mlops upgrade` (see its docs/upgrade.md)"
-    )
+        edited = set(listed("diff", "--name-only", "--diff-filter=d", "--relative", "-z", "HEAD"))
+        if edited := edited & (names | WRITTEN | results(answers)):
+            return (
+                f"has changes that are not committed in {', '.join(sorted(edited))}, which would be overwritten; put "
+                "them aside by `git stash`, or choose another name"
+            )
+    elif len(git("ls-tree", "--name-only", "HEAD", "dvc.yaml", "schema.yaml", "mlops").split()) == 3:
+        return (
+            f"is a project with commits of its own, the last one {last!r}, and would be overwritten; choose another "
+            "name, or bring it up to date by `python -m mlops upgrade` (see its docs/upgrade.md)"
+        )
+    names |= results(answers) | {EVENTS_README.as_posix()}
+    folders = {folder for name in names for folder in Path(name).parents}
+    if links := sorted(str(folder) for folder in folders if folder.is_symlink() and folder.is_dir()):
+        return f"has a link to another folder, {links[0]}, which the project would write into; rename the link first"
+    if answers.get("setup") == "yes" and VENV.exists() and not made_here():
+        return f"has an environment of yours, {VENV}, which setup=yes would change; rename it, or answer 'here' or 'no'"
+    return ""
 
 
 def split(url: str) -> SplitResult | None:
@@ -162,7 +196,7 @@ def data(text: str, answers: Answers) -> str:
         return "" if url.path.lower().endswith(DATA_SUFFIXES) else f"does not name the kind of file; {right}"
     if rendered_to_compare(answers):
         return ""  # the file was read when the project was made, and may be gone
-    path = located(text, answers)
+    path = moved_to(located(text, answers), aside())
     if not os.path.exists(path):  # noqa: PTH110
         return f"does not exist ({path}); {right}"
     if not os.path.isfile(path):  # noqa: PTH113
@@ -237,7 +271,7 @@ def refusals(answers: Answers) -> list[str]:
     """One sentence for each answer that cannot be used: its name, why, and what to write instead."""
     checks: dict[str, Callable[[str], str]] = {
         "project_name": filled,
-        "project": lambda text: folder_name(text) or own_commits(),
+        "project": folder_name,
         "description": one_line,
         "author": author,
         "data": lambda text: data(text, answers),
@@ -252,7 +286,7 @@ def refusals(answers: Answers) -> list[str]:
     return found + ([f"The folder {here!r} {wrong}."] if (wrong := place(here)) else [])
 
 
-def go_on_command(answers: Answers) -> str:
+def go_on_command(answers: Answers, moved: list[tuple[str, str]]) -> str:
     """The cookiecutter command that makes the same project once more, over what is there."""
     template = located(answers["_template"], answers)
     command = ["cookiecutter", "--no-input", "--overwrite-if-exists", "--output-dir", answers["_output_dir"]]
@@ -260,25 +294,109 @@ def go_on_command(answers: Answers) -> str:
     command.append(template if os.path.exists(template) else answers["_template"])  # noqa: PTH110
     given = {name: value for name, value in answers.items() if not name.startswith("_")}
     if answers["data"] != "example" and "://" not in answers["data"]:
-        given["data"] = located(answers["data"], answers)
+        given["data"] = moved_to(located(answers["data"], answers), moved)
     command += [f"{name}={value}" for name, value in given.items()]
     return subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
 
 
-def move_aside(answers: Answers) -> None:
-    """Move files of a person, which this generation would overwrite, to the folder `before`; the last hook names them.
+# ---- What lies in the folder already
 
-    A generation that goes on, or that is tried again before anybody has worked in the project, has none.
+
+def rendered(answers: Answers) -> set[str]:
+    """The names of the files that cookiecutter renders."""
+    folders = Path(located(answers["_repo_dir"], answers)).glob("*cookiecutter.project*")
+    return {file.relative_to(folder).as_posix() for folder in folders for file in folder.rglob("*") if file.is_file()}
+
+
+def results(answers: Answers) -> set[str]:
+    """The names of the files and folders that the pipeline writes, by the template's dvc.yaml."""
+    pipelines = Path(located(answers["_repo_dir"], answers)).glob("*cookiecutter.project*/dvc.yaml")
+    return {name for pipeline in pipelines for name in RESULT.findall(pipeline.read_text(encoding="utf-8"))}
+
+
+def last_commit() -> str:
+    """The subject of the last commit that changed this folder."""
+    return git("log", "-1", "--format=%s", "--", ".")
+
+
+def made_here() -> bool:
+    """Whether a generation made what lies here: one that was stopped, or that nobody has committed after."""
+    return MANIFEST.exists() and (unfinished().exists() or last_commit() == FIRST_COMMIT)
+
+
+def in_the_way(answers: Answers) -> list[Path]:
+    """What lies here where a file comes, and may be a person's: Git does not have it from a generation.
+
+    A generation that goes on has files of its own in the way, too. The last hook finds that both are the same.
     """
-    template = Path(located(answers["_repo_dir"], answers))
-    names = [path.relative_to(root) for root in template.glob("*cookiecutter.project*") for path in root.rglob("*")]
+    names = files = rendered(answers)
+    others = [entry for folder in DATA_FOLDERS if folder.is_dir() for entry in folder.iterdir()]  # DVC takes them all
+    if made_here():
+        others = [entry for entry in others if entry != EVENTS_README]
+        names = files - set(listed("ls-files", "-z")) if last_commit() == FIRST_COMMIT else files
+    else:
+        names = files | WRITTEN | results(answers) | {name for name in RESULT_RULES if hides_everything(Path(name))}
+    found = {entry for entry in others if entry.as_posix() not in files}
     for name in names:
-        if name.is_file() or name.is_symlink():
-            goal = BEFORE / name
-            goal.parent.mkdir(parents=True, exist_ok=True)
-            while goal.exists():
-                goal = goal.with_name(f"_{goal.name}")
-            name.replace(goal)
+        *folders, path = [*reversed(Path(name).parents), Path(name)]
+        path = next((folder for folder in folders if there(folder) and not folder.is_dir()), path)
+        found |= {path} if there(path) else set()
+    return sorted(path for path in found if not found.intersection(path.parents))
+
+
+def there(path: Path) -> bool:
+    """Whether there is anything, be it a link to nothing."""
+    return path.is_symlink() or path.exists()
+
+
+def hides_everything(rules: Path) -> bool:
+    """Whether a .gitignore takes all files of its folder from Git."""
+    return rules.is_file() and not EVERYTHING.isdisjoint(rules.read_text(encoding="utf-8", errors="replace").split())
+
+
+def free(folder: Path) -> Path:
+    """`folder`, or that name with a number: the first one that is not there."""
+    names = (folder.with_name(f"{folder.name}-{number}") for number in range(2, sys.maxsize))
+    return next(name for name in names if not there(name)) if there(folder) else folder
+
+
+def moves(answers: Answers) -> list[tuple[str, str]]:
+    """Where each thing in the way goes, and where it is: data beside its folder, all else into the folder `before`."""
+    places = {folder: free(folder.with_name(f"{folder.name}-before")) for folder in DATA_FOLDERS}
+    before = free(Path(BEFORE))
+    return [
+        ((places[path.parent] / path.name if path.parent in places else before / path).as_posix(), path.as_posix())
+        for path in in_the_way(answers)
+    ]
+
+
+def aside() -> list[tuple[str, str]]:
+    """What generations of this folder have moved and not yet told: where each thing is, and where it was."""
+    if not unfinished().exists():
+        return []
+    noted = re.findall(r"^#aside (.+)$", unfinished().read_text(encoding="utf-8"), re.MULTILINE)
+    pairs = [(str(goal), str(name)) for goal, name in map(json.loads, noted)]
+    return [(goal, name) for goal, name in pairs if there(Path(goal))]
+
+
+def moved_to(path: str, moved: list[tuple[str, str]]) -> str:
+    """Where the data file at `path` is, if it lay in this folder and in the way."""
+    here = Path.cwd().resolve()
+    for place in (Path(path).parent.resolve() / Path(path).name, Path(path).resolve()):
+        for goal, name in moved:
+            if (here / name) in (place, *place.parents):
+                return str(Path.cwd() / goal / place.relative_to(here / name))
+    return path
+
+
+def move(path: Path, goal: Path) -> None:
+    """Move a file, a folder or a link, which keeps its target."""
+    goal.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_symlink():
+        goal.symlink_to(path.parent.resolve() / path.readlink())
+        path.unlink()
+    else:
+        path.replace(goal)
 
 
 def git(*arguments: str) -> str:
@@ -292,18 +410,23 @@ def git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+def listed(*arguments: str) -> list[str]:
+    """The file names that a command of Git lists with -z."""
+    return [name for name in git(*arguments).split("\0") if name]
+
+
 def unfinished() -> Path:
     """The file beside the project that lasts as long as its generation."""
     return Path.cwd().with_name(f"{Path.cwd().name}.unfinished")
 
 
 def begin(answers: Answers) -> None:
-    """Keep beside the project the command that goes on if this generation is killed; the last hook removes it.
+    """Move what is in the way, and keep beside the project the command that goes on if this generation is killed.
 
     Cookiecutter refuses a folder that is there. What a killed generation has half written is removed first: its own
-    data file is noted as a comment, and any other is not its own (the last hook sets that aside, and names it).
+    data file is noted as a comment, as is where each file of a person went; the last hook removes the file.
     """
-    if unfinished().exists() and not Path(".git", "logs", "HEAD").exists():  # no commit yet
+    if unfinished().exists() and made_here() and last_commit() != FIRST_COMMIT:
         shutil.rmtree(Path(".dvc", "tmp"), ignore_errors=True)
         noted = re.findall(r"^# (.+)$", unfinished().read_text(encoding="utf-8"), re.MULTILINE)
         own = [
@@ -311,8 +434,14 @@ def begin(answers: Answers) -> None:
         ]
         for file in (*HALF_WRITTEN, *own):
             Path(file).unlink(missing_ok=True)
-    command = go_on_command(answers)
-    unfinished().write_text(f"exec {command}\n", encoding="utf-8")  # exec: it is written anew while a shell reads it
+    new = moves(answers)
+    moved = aside() + new
+    command = go_on_command(answers, moved)
+    notes = "".join(f"#aside {json.dumps(pair)}\n" for pair in moved)
+    # exec: it is written anew while a shell reads it
+    unfinished().write_text(f"exec {command}\n{notes}", encoding="utf-8")
+    for goal, name in new:
+        move(Path(name), Path(goal))
     if answers["setup"] != "no":
         print("If this is stopped, go on with:", command if os.name == "nt" else shlex.join(["sh", str(unfinished())]))
 
@@ -321,12 +450,12 @@ def main(answers: Answers) -> int:
     """Print every refusal to stderr. The exit code 1 makes cookiecutter and cruft stop."""
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     found = refusals(answers)
+    if wrong := in_use(answers):
+        found.append(f"project = {answers['project']!r} {wrong}.")
     if found:
         lines = [f"  - {refusal}" for refusal in found]
         print("No project was made. Please answer again:", *lines, sep="\n", file=sys.stderr)
     elif not (run_by_cruft(answers) or rendered_to_compare(answers)):
-        if not unfinished().exists() and git("log", "-1", "--format=%s", "--", ".") != FIRST_COMMIT:
-            move_aside(answers)
         begin(answers)
     return 1 if found else 0
 

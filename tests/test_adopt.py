@@ -37,6 +37,8 @@ def test_the_columns_and_the_metric_of_a_notebook_go_on_in_the_pipeline(template
 
     # The setup takes the environment of the tests, and as little as the stages can do.
     shell = generation["text"].replace("TEMPLATE", str(template)).replace("--no-input", "--no-input setup=no")
+    assert shell.endswith("source .venv/bin/activate\n")
+    shell = shell.removesuffix("source .venv/bin/activate\n")
     succeeds(above, "bash", "-ec", shell)
     for (section, name), value in QUICK.items():
         change(repository, section, name, value)

@@ -51,6 +51,7 @@ pathlib.Path("reports/metrics.json").touch()
 """
 LOANS = "amount,paid\n100,yes\n250,no\n"
 AUTHOR = 'O\'Brien "Ω" $(touch canary) {{ 1 + 1 }}'
+EXAMPLE = ("data/raw/telco-churn.csv", "data/incoming/telco-churn-next.csv")
 STEPS = ["data", "repository", "environment", "data versions", "pipeline", "storage", "first commit"]
 
 
@@ -390,6 +391,8 @@ def test_the_hooks_agree_with_the_project_on_what_it_takes() -> None:
     assert requires in (TEMPLATE / PROJECT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
     assert before.DATA_SUFFIXES == after.DATA_SUFFIXES
     assert before.FIRST_COMMIT == after.FIRST_COMMIT
+    assert before.RESULT == after.RESULT
+    assert before.MANIFEST == after.MANIFEST
     example = {path.relative_to(TEMPLATE / PROJECT) for path in (TEMPLATE / PROJECT / "data").glob("*/*.csv")}
     assert example == set(after.EXAMPLE)
 
@@ -457,41 +460,308 @@ def test_usual_rules_of_a_person_hide_no_result(rule: str, tmp_path: Path) -> No
     assert git(project, "check-ignore", "data/raw-1/x.csv", "data/.x.part/y") == "data/raw-1/x.csv\ndata/.x.part/y"
 
 
-def test_data_of_an_older_project_is_moved_aside_and_named(folder: Path, loans: Path) -> None:
-    (folder / "data" / "raw" / "again-first.csv").write_text("a,paid\n")
-    (folder / "data" / "incoming" / "next.csv").write_text("a\n")
+class Generation:
+    """A generation in this process, setup=no: the hooks, and in between files of a template that is small and real."""
 
-    project = run_hook(folder, setup="no", data=str(loans), target="paid", _repo_dir=str(TEMPLATE))
+    def __init__(self, folder: Path, template: Path) -> None:
+        self.folder, self.template = folder, template
+        self.before, self.after = hook_module("pre_gen_project"), hook_module("post_gen_project")
 
-    assert {path.name for path in (folder / "data" / "raw").iterdir()} == {"Loans 2024.csv"}
-    assert list((folder / "data" / "incoming").iterdir()) == []
-    assert project.read("data/raw-before/again-first.csv") == "a,paid\n"
-    moved = "data/raw-before/again-first.csv, data/incoming-before/next.csv"
-    assert f"Data of an older project was here, and is no part of the new one: moved to {moved}\n" in project.printed
+    def answers(self, **answers: str) -> dict[str, str]:
+        """All answers."""
+        names = ("project_name", "project", "author", "target")
+        places = {"_template": str(self.template), "_repo_dir": str(self.template)}
+        rest = {"description": "", "dvc_remote": "", "mlflow_tracking_uri": "", "ci": "github", "data": "example"}
+        rest |= {"setup": "no", "_output_dir": str(self.folder.parent)}
+        return {**dict.fromkeys(names, "churn"), **rest, **places, **answers}
+
+    def starts(self, **answers: str) -> bool:
+        """Run it until the last hook; whether it was not refused."""
+        if self.before.main(self.answers(**answers)):
+            return False
+        shutil.copytree(self.template / PROJECT, self.folder, dirs_exist_ok=True)
+        return True
+
+    def __call__(self, **answers: str) -> bool:
+        """Run it; whether it was not refused."""
+        if self.starts(**answers):
+            self.after.main(self.answers(**answers))
+            return True
+        return False
 
 
-def test_a_second_try_removes_the_data_of_the_first_and_no_other(
-    folder: Path, loans: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def generation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generation:
+    """A generation into a person's folder."""
+    folder, template = tmp_path / "churn", tmp_path / "template"
+    for name in ("README.md", ".gitignore", "dvc.yaml", "schema.yaml", ".github/workflows/ci.yml", *EXAMPLE):
+        (template / PROJECT / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TEMPLATE / PROJECT / name, template / PROJECT / name)
+    for name in ("mlops/__init__.py", "docs/data.md", "Dockerfile"):
+        (template / PROJECT / name).parent.mkdir(parents=True, exist_ok=True)
+        (template / PROJECT / name).write_text("the project's\n")
+    folder.mkdir()
     monkeypatch.chdir(folder)
-    before, after = hook_module("pre_gen_project"), hook_module("post_gen_project")
-    answers = {"_template": "x", "_output_dir": str(folder.parent), "data": str(loans), "setup": "no"}
-    before.begin(answers)
-    goal = after.raw_path(loans.name)
-    after.copy(loans, goal)  # and is killed after `data hold-back`
-    for mine in ("raw/mine.csv", "incoming/mine.csv", "prepared/mine.csv", "mine.csv", f"incoming/{goal.name}"):
-        Path("data", mine).parent.mkdir(exist_ok=True)
-        Path("data", mine).write_text("a,b\n")
+    for name in ("PATH", "VIRTUAL_ENV"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # the hook changes them
+    monkeypatch.setenv("PWD", str(tmp_path))
+    return Generation(folder, template)
 
-    before.begin(answers)
 
-    left = {path.relative_to("data").as_posix() for path in Path("data").rglob("*") if path.is_file()}
-    assert left == {"raw/mine.csv", "incoming/mine.csv", "prepared/mine.csv", "mine.csv"}
-    for _ in range(2):
-        after.set_aside({"data/raw/mine.csv"})
-        Path("data/raw/mine.csv").write_text("c,d\n")
-    assert Path("data/raw-before/mine.csv").read_text() == "a,b\n"
-    assert Path("data/raw-before/_mine.csv").read_text() == "c,d\n"
+def repository(folder: Path, files: dict[str, str]) -> BakedProject:
+    """A person's repository on its branch `master`, with these files in it as far as its .gitignore lets them."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    mine = BakedProject(folder, "")
+    git(mine, "init", "--quiet", "--initial-branch", "master")
+    commit(mine, "Years of work")
+    return mine
+
+
+def test_results_and_a_pipeline_of_the_person_are_kept_and_named(
+    generation: Generation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ignored = {
+        "models/model.joblib": "42 hours",
+        "data/prepared/train.parquet": "rows",
+        "reports/plots/mine.png": "png",
+    }
+    tracked = {"dvc.yaml": "stages: {}", "dvc.lock": "{}", "reports/metrics.json": "{}", "before/mine.txt": "old"}
+    others = {".gitignore": "/models\ndata/\nplots\n", "reports/slides.md": "mine", "reports/.gitignore": "*.tmp\n"}
+    mine = repository(generation.folder, ignored | tracked | others)
+
+    assert generation()
+
+    printed = capsys.readouterr().out
+    moved = {**ignored, **tracked, ".gitignore": others[".gitignore"]}
+    del moved["before/mine.txt"]
+    assert {name: mine.read(f"before-2/{name}") for name in moved} == moved
+    assert {name: mine.read(name) for name in ("reports/slides.md", "reports/.gitignore", "before/mine.txt")} == {
+        "reports/slides.md": "mine",
+        "reports/.gitignore": "*.tmp\n",
+        "before/mine.txt": "old",
+    }
+    named = "data/prepared/train.parquet, dvc.lock, dvc.yaml, models/model.joblib, reports/metrics.json, reports/plots."
+    assert f"are in before-2/ now: .gitignore, {named}" in printed
+    assert ".gitignore and .gitattributes before the next `git add`" in printed
+    assert not (generation.folder / "models" / "model.joblib").exists()
+    assert git(mine, "ls-files", "dvc.lock", "reports") == "reports/.gitignore\nreports/slides.md"  # free for DVC
+    assert "This branch is master" in printed
+    assert "git init" not in printed
+
+
+def test_the_commit_by_hand_takes_what_the_project_owns_and_nothing_else(
+    generation: Generation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"README.md": "mine", ".gitignore": "data/\n", "data/customers.csv": LOANS, "notes [1].txt": "old"}
+    files |= {".gitlab-ci.yml": "mine", "docs/own/a.md": "", "src/a.py": "", ".env": "", "data/raw/old.csv": "a\n"}
+    mine = repository(generation.folder, files)
+    git(mine, "add", "--force", "data/raw/old.csv")
+    commit(mine, "Data of which nobody thought")
+    (generation.template / PROJECT / ".gitlab-ci.yml").write_text("the project's")
+    for name in ("notes [1].txt", "src/a.py", "docs/own/a.md"):
+        (generation.folder / name).write_text("a day of work")
+    git(mine, "add", "src/a.py")
+
+    assert generation(data="churn/data/customers.csv")
+    for name in (
+        "dvc.lock",
+        "reports/metrics.json",
+        "data/raw.dvc",
+        ".cruft.json",
+    ):  # what the commands before it write
+        (generation.folder / name).parent.mkdir(exist_ok=True)
+        (generation.folder / name).write_text("{}")
+    (generation.folder / "data" / ".gitignore").write_text("/raw\n/incoming\n/events\n")
+    by_hand = re.search(r"^  (git add .*)$", capsys.readouterr().out, re.MULTILINE)
+    assert by_hand is not None
+    identity = {f"GIT_{who}_{what}": "ada@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    done = mine.with_env(**identity).run("bash", "-ec", by_hand[1])
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    project = {path.relative_to(generation.template / PROJECT) for path in (generation.template / PROJECT).rglob("*.*")}
+    own = {path.as_posix() for path in project if path.suffix not in (".csv", "")} | {"Dockerfile", ".gitignore"}
+    written = {"dvc.lock", "reports/metrics.json", "data/raw.dvc", ".cruft.json", "data/.gitignore", "mlops/MANIFEST"}
+    committed = set(git(mine, "show", "--name-only", "--format=", "HEAD").splitlines())
+    assert committed == (own | written) - {".gitlab-ci.yml"}
+    assert mine.run("git", "status", "--porcelain", "-z").stdout.split("\0")[:-1] == [
+        " D .gitlab-ci.yml",
+        "D  data/raw/old.csv",
+        " M docs/own/a.md",
+        " M notes [1].txt",
+        "M  src/a.py",
+        "?? before/",
+        "?? data/customers.csv",
+    ]
+
+
+@pytest.mark.parametrize("name", ["customers.csv", "telco-churn.csv"])
+def test_data_that_lies_where_the_project_keeps_its_own_is_taken_from_where_it_went(
+    generation: Generation, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    mine = repository(generation.folder, {f"data/raw/{name}": LOANS, "data/raw/photos/1.png": "png"})
+
+    assert generation(data=f"churn/data/raw/{name}", target="paid")
+
+    files = mine.files
+    assert {path for path in files if path.startswith("data/")} == {
+        *(f"data/raw/{name}", f"data/raw-before/{name}", "data/raw-before/photos/1.png", "data/events/README.md")
+    }
+    assert mine.read(f"data/raw/{name}") == mine.read(f"data/raw-before/{name}") == LOANS
+    moved = ", ".join(sorted([f"data/raw-before/{name}", "data/raw-before/photos"]))
+    assert f"was moved to {moved}." in capsys.readouterr().out
+
+
+def test_a_killed_generation_goes_on_and_keeps_what_was_edited_since(
+    generation: Generation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = repository(generation.folder, {"README.md": "mine", "data/raw/customers.csv": LOANS})
+    answers = {"data": "churn/data/raw/customers.csv", "target": "paid"}
+    assert generation.starts(**answers)
+    generation.after.write_manifest()
+    generation.after.copy(Path("data/raw-before/customers.csv"), Path("data/raw/customers.csv"))
+    for name, text in {"dvc.lock": "{", "models/model.joblib": "ours", "Dockerfile": "edited"}.items():
+        (generation.folder / name).parent.mkdir(exist_ok=True)
+        (generation.folder / name).write_text(text)
+
+    assert generation(**answers)
+
+    assert mine.read("before/README.md") == "mine"
+    assert mine.read("data/raw-before/customers.csv") == mine.read("data/raw/customers.csv") == LOANS
+    assert (mine.read("before-2/Dockerfile"), mine.read("models/model.joblib")) == ("edited", "ours")
+    assert {name for name in mine.files if name.startswith("before-2/")} == {"before-2/Dockerfile"}
+    assert not (generation.folder / "dvc.lock").exists()  # half-written
+    printed = capsys.readouterr().out
+    assert "are in before/ now: README.md." in printed
+    assert "are in before-2/ now: Dockerfile." in printed
+
+
+def test_the_mark_of_a_generation_that_was_taken_back_does_not_count(generation: Generation) -> None:
+    mine = repository(generation.folder, {"README.md": "mine"})
+    assert generation.starts()
+    generation.after.write_manifest()  # and is killed
+    git(mine, "reset", "--quiet", "--hard")
+    git(mine, "clean", "-fdx")
+    for name in ("README.md", "dvc.lock", "models/model.joblib"):
+        (generation.folder / name).parent.mkdir(exist_ok=True)
+        (generation.folder / name).write_text("a day of work")
+
+    assert generation()
+
+    assert {mine.read(f"before/{name}") for name in ("README.md", "dvc.lock", "models/model.joblib")} == {
+        "a day of work"
+    }
+
+
+def test_a_second_generation_of_files_only_moves_what_was_edited(generation: Generation) -> None:
+    mine = BakedProject(generation.folder, "")
+    assert generation()
+    files = mine.files
+    (generation.folder / "README.md").write_text("edited")
+    (generation.folder / "data" / "raw" / "telco-churn.csv").write_text(LOANS)
+
+    assert generation()
+
+    assert mine.files == {*files, "before/README.md", "data/raw-before/telco-churn.csv"}
+    assert (mine.read("before/README.md"), mine.read("data/raw-before/telco-churn.csv")) == ("edited", LOANS)
+    assert mine.read("README.md") != "edited"
+
+
+def refused(generation: Generation, capsys: pytest.CaptureFixture[str], **answers: str) -> str:
+    """The sentence of a generation that is refused, and that touches nothing."""
+    paths = generation.folder.rglob("*")
+    state = {path: (path.lstat().st_ino, path.lstat().st_mtime) for path in paths if ".git" not in path.parts}
+    assert not generation(**answers)
+    paths = generation.folder.rglob("*")
+    assert {path: (path.lstat().st_ino, path.lstat().st_mtime) for path in paths if ".git" not in path.parts} == state
+    assert not generation.folder.with_name("churn.unfinished").exists()
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2, said
+    return said[1]
+
+
+def test_edits_since_the_first_commit_are_not_overwritten(
+    generation: Generation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = BakedProject(generation.folder, "")
+    assert generation()
+    git(mine, "init", "--quiet")
+    (generation.folder / "notes.txt").write_text("")
+    commit(mine, "Start from cookiecutter-dvc-mlops")
+    (generation.folder / "README.md").write_text("edited")
+    (generation.folder / "dvc.yaml").write_text("edited")
+    git(mine, "add", "dvc.yaml")
+
+    said = refused(generation, capsys)
+
+    assert "has changes that are not committed in README.md, dvc.yaml, which would be overwritten; put" in said
+    git(mine, "reset", "--quiet", "--hard")
+    (generation.folder / "notes.txt").write_text("edited")
+    assert generation()
+    assert git(mine, "status", "--porcelain") == "M notes.txt"
+
+
+def test_a_folder_of_another_repository_keeps_its_history(
+    generation: Generation, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    repository(tmp_path, {"churn/README.md": "mine"})
+
+    said = refused(generation, capsys)
+
+    assert f"is a folder of the repository {str(tmp_path)!r}, which has files in it, and a project is a" in said
+
+
+@pytest.mark.parametrize("name", ["data", "models"])
+def test_nothing_is_written_through_a_link(
+    generation: Generation, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (generation.folder / name).symlink_to("../disk")
+
+    assert f"has a link to another folder, {name}, which the project would write into" in refused(generation, capsys)
+
+
+def test_an_environment_of_the_person_is_not_changed(
+    generation: Generation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (generation.folder / ".venv").mkdir()
+
+    assert "has an environment of yours, .venv, which setup=yes would change" in refused(
+        generation, capsys, setup="yes"
+    )
+
+
+def test_files_are_kept_where_the_template_is_not_found_and_from_cruft(
+    generation: Generation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (generation.folder / "README.md").write_text("mine")
+    assert "is not found; write its full path" in refused(generation, capsys, _repo_dir="nowhere")
+
+    answers = {name: text for name, text in generation.answers().items() if not name.startswith("_")}
+    assert generation.before.main(answers) == 1
+    assert "which cruft would overwrite" in capsys.readouterr().err
+
+
+def test_links_and_things_of_another_kind_are_moved_whole(
+    generation: Generation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (generation.folder / "target.txt").write_text("mine")
+    (generation.folder / "README.md").symlink_to("target.txt")
+    (generation.folder / "schema.yaml").symlink_to("nothing")
+    (generation.folder / "docs").write_text("a file")
+    (generation.folder / "Dockerfile").mkdir()
+    (generation.folder / "Dockerfile" / "base").write_text("FROM x")
+
+    assert generation()
+
+    mine = BakedProject(generation.folder, "")
+    assert mine.read("target.txt") == mine.read("before/README.md") == "mine"
+    assert (mine.read("before/docs"), mine.read("before/Dockerfile/base")) == ("a file", "FROM x")
+    assert (generation.folder / "before" / "schema.yaml").is_symlink()
+    assert (
+        f"README.md (a link to {generation.folder}/target.txt), docs, schema.yaml (a link to" in capsys.readouterr().out
+    )
 
 
 def test_a_project_with_commits_of_its_own_is_not_overwritten(short: Path, tmp_path: Path) -> None:
@@ -521,6 +791,7 @@ def test_a_repository_gets_the_project_and_loses_nothing(short: Path, tmp_path: 
         ".github/workflows/ci.yml": "name: mine",
         ".github/workflows/pages.yml": "name: pages",
         "data/raw/old.csv": "a\n1\n",
+        "data/raw/telco-churn.csv": "b\n1\n",
     }
     for name, text in files.items():
         (mine.path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -532,14 +803,17 @@ def test_a_repository_gets_the_project_and_loses_nothing(short: Path, tmp_path: 
     made = baked(generate(short, tmp_path, "--overwrite-if-exists", **answers), mine.path)
 
     places = {name: f"before/{name}" for name in ("README.md", ".gitignore", ".github/workflows/ci.yml")}
-    places["data/raw/old.csv"] = "data/raw-before/old.csv"
+    places |= {f"data/raw/{name}": f"data/raw-before/{name}" for name in ("old.csv", "telco-churn.csv")}
     assert {made.read(places.get(name, name)) for name in files} == set(files.values())
     assert "are in before/ now: .github/workflows/ci.yml, .gitignore, README.md." in made.printed
     assert "moved to data/raw-before/old.csv" in made.printed
     assert git(made, "log", "--format=%s").splitlines() == ["Start from cookiecutter-dvc-mlops", "Years of work"]
     assert set(git(made, "show", "--name-only", "--format=").splitlines()) >= {"README.md", "dvc.yaml", "dvc.lock"}
     left = {line[3:]: line[:2].strip() for line in made.run("git", "status", "--porcelain").stdout.splitlines()}
-    assert left == {"before/": "??", ".github/workflows/ci.yml": "D", "data/raw/old.csv": "D"}
+    assert left == {
+        **{"before/": "??", ".github/workflows/ci.yml": "D"},
+        **{"data/raw/old.csv": "D", "data/raw/telco-churn.csv": "D"},  # for DVC
+    }
 
 
 @pytest.mark.parametrize("name", ["pre_gen_project", "post_gen_project"])

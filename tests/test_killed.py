@@ -399,9 +399,10 @@ def test_a_generation_goes_on_with_the_command_that_is_kept_beside_it(
     whole = baked(generate(template, tmp_path, project="loans", setup="no", ci="none"), project).files
     assert not unfinished.exists()
     answers = {"_template": str(template), "_output_dir": str(tmp_path), "data": "example", "setup": "no", "ci": "none"}
+    answers |= {"_repo_dir": str(template), "project": "loans"}
     monkeypatch.chdir(project)
-    hook_module("pre_gen_project").begin({**answers, "project": "loans"})
-    shutil.rmtree(project / "mlops")  # as if it had been killed before that was written
+    unfinished.write_text(f"exec {hook_module('pre_gen_project').go_on_command(answers, [])}\n", encoding="utf-8")
+    shutil.rmtree(project / "docs")  # as if it had been killed before that was written
     (project / "dvc.lock").write_text("schema:", encoding="utf-8")
     (project / "data" / "raw" / "mine.csv").write_text("a,b\n", encoding="utf-8")
 
