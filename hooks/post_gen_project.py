@@ -449,6 +449,12 @@ def write_manifest() -> None:
         MANIFEST.write_text("".join(lines), encoding="utf-8", newline="\n")
 
 
+def public(address: str) -> str:
+    """An address without a password, and without a name but that of SSH, which needs it."""
+    address = re.sub(r"(ssh://[^/\s:@]*):[^/\s]*@", r"\1@", address)
+    return re.sub(r"(?<!ssh:)//[^/\s]*@", "//", address)
+
+
 def write_origin(answers: Answers) -> None:
     """Write which commit of the template this project comes from and the answers, as cruft does: upgrades need both.
 
@@ -462,7 +468,7 @@ def write_origin(answers: Answers) -> None:
             return
         url = str(template)
         if not located(answers["_template"], answers).exists():  # it was cloned for this generation
-            url = re.sub(r"//[^/\s@]*@", "//", run(["git", "-C", url, "remote", "get-url", "origin"]))
+            url = public(run(["git", "-C", url, "remote", "get-url", "origin"]))
     except StepError:
         return
     given = {name: value for name, value in answers.items() if not name.startswith("_")}

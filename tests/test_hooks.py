@@ -837,3 +837,15 @@ def test_an_interruption_leaves_the_rest_to_the_person(capsys: pytest.CaptureFix
 
     assert hook.run_steps(steps, lambda step: True) == {"one"}
     assert "[2/3] two .................. interrupted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("https://ada:s3@cret@example.org/t.git", "https://example.org/t.git"),
+        ("ssh://git:s3cret@example.org/t.git", "ssh://git@example.org/t.git"),
+        ("git@example.org:t.git", "git@example.org:t.git"),
+    ],
+)
+def test_no_password_of_the_template_s_address_is_written_down(address: str, public: str) -> None:
+    assert hook_module("post_gen_project").public(address) == public
