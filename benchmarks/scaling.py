@@ -25,8 +25,8 @@ of the processor, all threads together, so that other work on the machine counts
 seconds = c + b · size^p: the time of the smallest table is taken away, and a line fitted through the logarithms. A
 size that takes less than half as long again as the smallest one does not count, and a stage with less than two that
 count has no exponent: there, it mostly starts. Only large tables (`--rows 5000000`) say it well. Memory is the peak
-of a process above that of a bare interpreter. `train` and `evaluate` hold their split in memory, the others take a
-batch at a time.
+of a process above that of a bare interpreter. `train` and `evaluate` hold what fits their limits in memory, the
+others take a batch at a time.
 """
 
 

@@ -47,6 +47,20 @@ def test_a_folder_without_git_is_told_how_to_begin(project: Project, monkeypatch
     assert bad(repository.check) == []
 
 
+def test_a_rule_that_keeps_the_versions_of_the_data_from_git_is_a_fault(project: Project) -> None:
+    rules = project.path / ".gitignore"
+    before = rules.read_text(encoding="utf-8") if rules.exists() else ""
+    rules.write_text(f"{before}\n/data/customers.csv\n", encoding="utf-8")
+    assert bad(repository.check) == []
+
+    rules.write_text(f"{before}\ndata/\n", encoding="utf-8")
+
+    [finding] = bad(repository.check)
+    assert finding.state == "fault"
+    assert "Git ignores data/raw.dvc" in finding.sentence
+    project.shell(finding.command)  # it shows the rule
+
+
 def test_an_old_lock_of_the_index_is_removed_and_a_young_one_or_one_at_work_is_left(project: Project) -> None:
     lock = project.path / ".git" / "index.lock"
     lock.touch()

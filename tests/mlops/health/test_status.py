@@ -172,6 +172,15 @@ def test_what_to_do_next_comes_in_its_order_and_each_command_once() -> None:
         ({"incidents": {"open": []}, "stale": {"absent": ["data/raw"], "pull": True}}, "dvc pull"),
         ({"incidents": {"open": []}, "stale": {"never": True}}, "dvc repro"),
         ({"incidents": {"open": []}, "stale": {"stages": []}}, "python -m mlops retrain"),
+        (
+            {
+                "incidents": {"open": []},
+                "stale": {"stages": []},
+                "retraining": {"outcome": None},
+                "git": {"changed": 2, "moved": ["before"]},
+            },
+            "ls -A before",
+        ),
     ],
 )
 def test_what_stops_all_else_comes_first(changed: dict[str, Any], first: str) -> None:

@@ -17,14 +17,14 @@ WRITTEN = ("--universal", "--generate-hashes", "--no-annotate", "--no-header", "
 
 
 def lock(
-    extra: Annotated[list[str] | None, typer.Option(help="An extra of pyproject.toml to lock, too.")] = None,
+    extra: Annotated[list[str] | None, typer.Option(help="An extra to lock, too: explain, redis, cluster.")] = None,
     upgrade: Annotated[bool, typer.Option("--upgrade", help="Take the newest versions that fit.")] = False,
     dry_run: DryRun = False,
 ) -> None:
     """Compile requirements.txt from pyproject.toml.
 
-    Without `upgrade` a version stays as it is, unless pyproject.toml does not allow it any more. The compiler is uv; it
-    is fetched by pip if it is not installed.
+    Without `--upgrade` a version stays as it is, unless pyproject.toml does not allow it any more. The compiler is uv;
+    it is fetched by pip if it is not installed.
 
     Raises:
         StoreError: uv cannot be fetched, or finds no versions that fit; requirements.txt is as it was then.

@@ -92,8 +92,8 @@ def _audited(pins: list[tuple[str, str]], ignore: list[str]) -> Found:
                     unknown = each["skip_reason"]
     if unknown and not found:
         raise StoreError(
-            f"the service that pip-audit asks knows none of the packages ({unknown}): choose another by "
-            "PIP_AUDIT_VULNERABILITY_SERVICE"
+            "pip-audit's service knows none of the packages, so a proxy or a mirror may answer in its place (of one it "
+            f"says: {unknown}): choose another by PIP_AUDIT_VULNERABILITY_SERVICE (pypi, osv)"
         )
     return found
 
@@ -121,12 +121,16 @@ def _is_of(licence: str, denied: str) -> bool:
 def _lines(pins: list[dict[str, Any]], denied: list[dict[str, Any]]) -> list[str]:
     """All packages with their licences, then what a person has to look at."""
     width = max((len(f"{pin['name']} {pin['version']}") for pin in pins), default=0)
-    lines = [f"{_named(pin):<{width}}  {pin['licence'] or 'unknown'}" for pin in pins]
+    lines = [f"{_named(pin):<{width}}  {pin['licence'] or _unknown(pin)}" for pin in pins]
     silent = [_named(pin) for pin in pins if not pin["licence"]]
     lines += ["", f"{counted(len(pins), 'package')} in {paths.REQUIREMENTS}"]
     if silent:
         lines.append(f"licence unknown, not named or not installed here: {', '.join(silent)}")
     return [*lines, *(f"licence denied: {_named(pin)} ({pin['licence']})" for pin in denied)]
+
+
+def _unknown(pin: dict[str, Any]) -> str:
+    return f"unknown (only if {pin['only_if']})" if pin["only_if"] else "unknown"
 
 
 def _verdict(pins: list[dict[str, Any]], ignored: list[str]) -> list[str]:

@@ -28,9 +28,9 @@ def upgrade(
     """Bring the project to a newer version of the template.
 
     The difference between the two versions is merged into the work tree, which must be clean, and is yours to look at
-    and to commit. Conflicts stand in the files, as Git writes them. What `[tool.cruft] skip` in pyproject.toml names is
-    never changed, and a file that you have deleted or renamed is left out, and named. The exit code is 3 if there are
-    conflicts.
+    and to commit. Conflicts stand in the files, as Git writes them. What `skip` below tool.cruft in pyproject.toml
+    names is never changed, and a file that you have deleted or renamed is left out, and named. The exit code is 3 if
+    there are conflicts.
 
     Raises:
         StoreError: the project is not in Git, or the work tree has changes, or the template cannot be had or rendered;

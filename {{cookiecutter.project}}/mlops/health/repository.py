@@ -37,7 +37,16 @@ def check(now: datetime) -> Iterator[Finding]:
         yield Finding(SUBJECT, "fault", "this folder is no Git repository: nothing can be compared or traced", start)
         return
     where = Path(git.run("rev-parse", "--absolute-git-dir").strip())
-    found = [*_locked(where), *_unfinished(where), *_marks(), *_head(), *_shallow(), *_tracked(), *_future(now)]
+    found = [
+        *_locked(where),
+        *_unfinished(where),
+        *_marks(),
+        *_head(),
+        *_shallow(),
+        *_tracked(),
+        *_hidden(),
+        *_future(now),
+    ]
     yield from found
     if not any(finding.state == "fault" for finding in found):
         branch = git.run("branch", "--show-current", default="").strip() or "no branch"
@@ -147,6 +156,14 @@ def _tracked() -> Iterator[Finding]:
         tops = [name for name in kept if any(one == name or one.startswith(f"{name}/") for one in both)]
         command = f"git rm -r --quiet --cached {' '.join(tops)} && dvc commit --force"
         yield Finding(SUBJECT, "fault", said, command, figures={"files": both})
+
+
+def _hidden() -> Iterator[Finding]:
+    """The files by which Git knows the versions of the data: where a rule ignores them, DVC adds nothing."""
+    names = [f"{folder.as_posix()}.dvc" for folder in (paths.RAW, paths.INCOMING, paths.EVENTS)]
+    if hidden := git.run("check-ignore", "--no-index", "--", *names, default="").splitlines():
+        said = f"Git ignores {named(hidden)}, so DVC adds no data: ignore files of data/ by their names"
+        yield Finding(SUBJECT, "fault", said, f"git check-ignore --verbose --no-index {hidden[0]}")
 
 
 def dvc_outputs() -> dict[str, str]:

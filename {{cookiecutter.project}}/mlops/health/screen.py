@@ -101,7 +101,7 @@ def _production(found: Facts) -> tuple[str, str]:
         return f"{said}: `sync` and `audit restore` bring it back", "bad"
     logged = f"; the log says version {found['logged']} (see `audit verify`)" if found["logged"] else ""
     if found["version"] is None:
-        return f"no version is in production{logged}", "bad" if logged else ""
+        return f"none yet{logged}", "bad" if logged else ""
     kind = f" ({found['model_type']})" if found["model_type"] else ""
     commit = f", commit {found['commit'][:8]}" if found["commit"] else ""
     when = f"since {found['when'][:10]}, {ago(found['days'])}" if found["when"] else "since an unknown time"

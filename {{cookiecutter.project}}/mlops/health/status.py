@@ -5,6 +5,7 @@ Each part is gathered by itself. What cannot be reached is not available, with t
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from mlops.serving.versions import SERVED
 Facts = dict[str, Any]
 SECONDS_A_DAY = 86_400
 # Without a lock: whoever works here at the moment would find the index locked.
+MOVED = re.compile(r"\?\? (before(?:-\d+)?)/")  # of a person, by the first generation
 STATUS = ("--no-optional-locks", "status", "--porcelain", "--untracked-files=normal", "--", ".")
 DEADLINE = 12.0  # seconds for all parts together
 TITLES = {"retraining": "Retraining failed"}
@@ -118,6 +120,7 @@ def _git() -> Facts:
         "commit": commit,
         "branch": branch,
         "changed": len(changed),
+        "moved": [found[1] for line in changed if (found := MOVED.fullmatch(line))],
         "conflicts": conflicts,
         "marks": {path.as_posix(): command for path, command in repository.marked()},
         "begun": [{"what": what, "command": command} for what, command in begun],
@@ -401,6 +404,9 @@ def to_do(facts: Mapping[str, Any]) -> list[dict[str, str]]:
         steps.append((f"git merge {again['branch']}", "the last retraining proposes it"))
     if begun := tracked.get("begun"):
         steps.append((begun[0]["command"], f"{begun[0]['what']} is not finished"))
+    elif moved := tracked.get("moved"):
+        why = "what the generation moved: take over what you need, name your data in .gitignore, and delete it"
+        steps.append((f"ls -A {' '.join(moved)}", why))
     elif tracked.get("changed"):
         steps.append(("git add --all && git commit", f"{counted(tracked['changed'], 'change')} not committed"))
     if facts["unpushed"].get("objects"):

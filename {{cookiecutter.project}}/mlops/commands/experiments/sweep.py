@@ -83,7 +83,7 @@ def sweep(
     ] = None,
     trials: Annotated[int, typer.Option(min=0, help="Try so many combinations of sweep.space, not all of -S.")] = 0,
     sampler: Annotated[
-        Literal["random", "tpe"], typer.Option(help="How they are chosen: tpe learns from the finished.")
+        Literal["random", "tpe"], typer.Option(help="At random, or by tpe, which learns from finished trials.")
     ] = "tpe",
     jobs: Annotated[int, typer.Option(min=1, help="Experiments at the same time.")] = 1,
     metric: Annotated[str, typer.Option(help="Cross-validated metric; auto: the headline.")] = "auto",

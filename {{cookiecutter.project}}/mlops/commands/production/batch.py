@@ -17,12 +17,12 @@ def batch(
     out: Annotated[Path, typer.Argument(help="File for the answers (.csv or .parquet).")],
     version: Annotated[str, typer.Option(help="Number of a version; by default the one in production.")] = "",
     offline: Annotated[bool, typer.Option("--offline", help="Use what was fetched before; ask no registry.")] = False,
-    skip: Annotated[bool, typer.Option("--skip", help="Give rows that cannot be read no answer, counted.")] = False,
+    skip: Annotated[bool, typer.Option("--skip", help="Leave rows that cannot be read without an answer.")] = False,
 ) -> None:
     """Score the rows of large files, without a server.
 
-    The answers are those of the server, bit by bit, in the order of the rows, with the id of each row if the schema has
-    one. Memory holds some rows at a time, however large the files are. If a row cannot be read, no file is written.
+    The answers are those of the server, bit for bit, in the order of the rows, with the id of each row if the schema
+    has one. Memory holds some rows at a time, however large the files are. If a row cannot be read, no file is written.
 
     Raises:
         DataError: a file cannot be read, lacks a column, or has a value that cannot be read.
