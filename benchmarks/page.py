@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import TEMPLATE, Row
-from benchmarks.results import HEADS, NAMES, RESULTS, cells, figure
+from benchmarks.results import HEADS, NAMES, RESULTS, cells, figure, is_busy
 
 DOCS = TEMPLATE / "docs"
 HEAD = """# Measured beside its peers
@@ -22,8 +22,8 @@ HEAD = """# Measured beside its peers
 - **Budget** is what we ask of ourselves: of the ratio where a peer is named, else of our figure.
 - Sides take turns, after a run each that does not count. Figures are medians of whole processes, imports included,
   unless a section says otherwise.
-- Where a machine was shared with other work, its section says so: wall times are several times longer then; trust
-  ratios from 1.5 on, and processor time more than wall time.
+- Where a machine was shared with other work, its section says so: wall times are several times longer then, and with
+  more work than cores their budgets are not judged; trust ratios from 1.5 on, and processor time more.
 - We know our own program better than the peers. Where a peer is used in a way that does it wrong, please say so.
 
 """
@@ -58,7 +58,7 @@ def results(folder: Path = RESULTS) -> dict[str, dict[str, Any]]:
 def page(found: Mapping[str, Mapping[str, Any]]) -> str:
     """The page as Markdown."""
     asked = [
-        [link(name), *cells(row)]
+        [link(name), *cells(row, busy=is_busy(each["machine"]))]
         for name, each in found.items()
         for row in each["rows"]
         if row.most is not None or row.least is not None
@@ -89,7 +89,7 @@ def section(name: str, each: Mapping[str, Any]) -> Iterator[str]:
     lines = [row for row in each["rows"] if row.at is None]
     yield f"## {module.TITLE}\n{module.ABOUT}\n"
     yield f"![{module.TITLE}: a picture of the figures in the table below](pictures/bench-{name}.svg)\n\n"
-    yield table(HEADS, [cells(row) for row in lines])
+    yield table(HEADS, [cells(row, busy=is_busy(each["machine"])) for row in lines])
     for unit in dict.fromkeys(row.unit for row in each["rows"] if row.at is not None):
         yield f"\n{unit}:\n\n{pivot(unit, each['rows'])}"
     notes = dict.fromkeys(f"{row.peer}: {row.note}" for row in lines if row.note)

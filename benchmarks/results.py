@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import sys
 import time
 from argparse import Namespace
@@ -17,6 +18,7 @@ NAMES = (
     "pipeline", "generation", "readers", "drift", "validation", "serving", "search", "experiments", "event_features",
     "round_trip", "canary", "scaling",
 )  # fmt: skip
+WALL = re.compile(r"(s|ms|requests)\b(?!.*processor)")  # units that other work on the machine changes
 RESULTS = Path(__file__).with_name("results")
 
 
@@ -33,18 +35,34 @@ def budget(row: Row) -> str:
     return f"{limit} ×" if row.peer else limit
 
 
-def verdict(row: Row) -> str:
-    """Whether the budget is kept."""
+def verdict(row: Row, *, busy: bool = False) -> str:
+    """Whether the budget is kept; of wall times on a `busy` machine nobody can say."""
     if row.peer and row.theirs is None:
         return "not to be had here"
+    if busy and row.met is not None and WALL.match(row.unit):
+        return "not judged"
     return {True: "met", False: "MISSED", None: "–"}[row.met]
 
 
-def cells(row: Row) -> list[str]:
+def is_busy(machine: str) -> bool:
+    """Whether a machine, as `machine` tells of it, had more to do than it has cores."""
+    cores, load = re.match(r"(\d+) cores", machine), re.search(r"load ([\d.]+)", machine)
+    return bool(cores and load and float(load[1]) > int(cores[1]))
+
+
+def cells(row: Row, *, busy: bool = False) -> list[str]:
     """A row of a table: what, ours, peer, ratio, budget, verdict."""
     theirs = "–" if row.theirs is None else figure(row.theirs)
     ratio = "–" if row.ratio is None else f"{figure(row.ratio)} ×"
-    return [f"{row.what}, {row.unit}", figure(row.ours), row.peer or "–", theirs, ratio, budget(row), verdict(row)]
+    return [
+        f"{row.what}, {row.unit}",
+        figure(row.ours),
+        row.peer or "–",
+        theirs,
+        ratio,
+        budget(row),
+        verdict(row, busy=busy),
+    ]
 
 
 HEADS = ("what", "ours", "peer", "the peer's", "ratio", "budget", "")
@@ -77,5 +95,5 @@ def measured(name: str, options: Namespace) -> None:
 
     table = Table(*HEADS, title=module.TITLE)
     for row in rows:
-        table.add_row(*cells(row))
+        table.add_row(*cells(row, busy=is_busy(where)))
     Console().print(table)

@@ -54,6 +54,24 @@ def test_a_budget_is_of_the_ratio_where_a_peer_is_named_and_else_of_our_figure(r
     assert results.verdict(row) == said
 
 
+@pytest.mark.parametrize(
+    ("unit", "judged"),
+    [
+        ("s", False),
+        ("requests a second", False),
+        ("ms", False),
+        ("s of processor time", True),
+        ("MB at the peak", True),
+    ],
+)
+def test_wall_time_of_a_busy_machine_is_not_judged(unit: str, judged: bool) -> None:
+    row = Row("a", unit, 2.0, "peer", 1.0, most=1.3)
+
+    assert results.is_busy("2 cores, 25 GB, shared with other work (load 20.7 at the start)")
+    assert not results.is_busy("2 cores, 25 GB, shared with other work (load 1.7 at the start)")
+    assert results.verdict(row, busy=True) == ("MISSED" if judged else "not judged")
+
+
 def test_a_benchmark_that_is_not_there_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
