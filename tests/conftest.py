@@ -59,6 +59,8 @@ class BakedProject:
     def warm(self) -> dict[str, str]:
         """The same, where `python` has imported most of what a command imports (`warm.py`); it cannot be stopped."""
         env = self.surroundings
+        if "PATH" in self.env:  # it may name another Python
+            return env
         return env | {"PATH": os.pathsep.join([str(warm_python().parent), env["PATH"]])}
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
