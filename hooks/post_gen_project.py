@@ -627,8 +627,8 @@ def tell_what_was_moved(moved: list[tuple[Path, Path]]) -> None:
     for place, names in places.items():
         say(f"\nFiles of yours where the project has or makes its own are in {place}/ now: {', '.join(names)}.")
     if places:
-        say("Take over what you need, and before the next `git add` the rules of .gitattributes. Name your data files in")
-        say(".gitignore again, one by one: a rule for all of data/, models/ or reports/ would stop DVC.")
+        say("Take over what you need, and before the next `git add` the rules of .gitattributes. Name your data files")
+        say("in .gitignore again, one by one: a rule for all of data/, models/ or reports/ would stop DVC.")
 
 
 def tell_of_another_branch() -> None:

@@ -544,7 +544,7 @@ def test_results_and_a_pipeline_of_the_person_are_kept_and_named(
     }
     named = "data/prepared/train.parquet, dvc.lock, dvc.yaml, models/model.joblib, reports/metrics.json, reports/plots."
     assert f"are in before-2/ now: .gitignore, {named}" in printed
-    assert "before the next `git add` the rules of .gitattributes. Name your data files in" in printed
+    assert "before the next `git add` the rules of .gitattributes. Name your data files\nin .gitignore" in printed
     assert not (generation.folder / "models" / "model.joblib").exists()
     assert git(mine, "ls-files", "dvc.lock", "reports") == "reports/.gitignore\nreports/slides.md"  # free for DVC
     assert "This branch is master" in printed
