@@ -45,6 +45,12 @@ def counted(number: int, what: str, several: str = "") -> str:
     return f"{number} {what if number == 1 else several or f'{what}s'}"
 
 
+def without_passwords(text: str) -> str:
+    """A text whose addresses have no password, even one with an @, and no name but that of SSH, which needs it."""
+    text = re.sub(r"(ssh://[^/\s:@]*):[^/\s]*@", r"\1@", text)
+    return re.sub(r"(?<!ssh:)//[^/\s]*@", "//", text)
+
+
 def nearest(name: str, known: Collection[str]) -> str:
     """A hint for a name that is unknown: the most similar known name, or all known names."""
     similar = difflib.get_close_matches(name, known, n=1)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from mlops.base import environment
-from mlops.base.errors import StoreError
+from mlops.base.errors import StoreError, without_passwords
 
 
 def program(folder: Path) -> str:
@@ -48,4 +48,4 @@ def call(command: list[str]) -> subprocess.CompletedProcess[str]:
 def said(printed: str) -> str:
     """The end of what a program printed, in one line and without credentials."""
     line = " ".join(re.sub(r"[×╰─▶│]", " ", printed).split())
-    return re.sub(r"//[^/\s@]*@", "//", line)[-1000:] or "no reason given"
+    return without_passwords(line)[-1000:] or "no reason given"

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from mlops.base import params
-from mlops.base.errors import ParameterError, ProjectError, counted
+from mlops.base.errors import ParameterError, ProjectError, counted, without_passwords
 from mlops.health import storage
 from mlops.health.finding import EDIT, Finding, Repair
 from mlops.history import git
@@ -81,7 +81,7 @@ def hidden(text: str, secrets: set[str]) -> str:
     """The text without any known secret, and without what stands before an @ in an address."""
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "…")
-    return re.sub(r"//[^/\s@]*@", "//", text)
+    return without_passwords(text)
 
 
 def hidden_everywhere(content: Any, secrets: set[str]) -> Any:

@@ -8,7 +8,6 @@ for a common history, which a squashed merge or another clone loses.
 import importlib.util
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops.base import files
-from mlops.base.errors import StoreError
+from mlops.base.errors import StoreError, without_passwords
 from mlops.history import git
 
 ORIGIN = Path(".cruft.json")  # of cruft, which upgrades projects as well
@@ -41,7 +40,8 @@ class Origin:
 
     def at(self, address: str, commit: str, checkout: str, answers: dict[str, Any]) -> str:
         """The file's text for another version of the template, with the answers to questions that are new in it."""
-        content = self.content | {"template": public(address), "commit": commit, "checkout": checkout or None}
+        new = {"template": without_passwords(address), "commit": commit, "checkout": checkout or None}
+        content = self.content | new
         answered = answers | self.content["context"]["cookiecutter"]
         answered |= {"_template": content["template"]} if "_template" in answered else {}  # as cruft has it
         content["context"] = self.content["context"] | {"cookiecutter": answered}
@@ -68,12 +68,6 @@ def origin() -> Origin:
         raise StoreError(f"{ORIGIN} has no template, commit and answers: {DAMAGED}") from None
 
 
-def public(text: str) -> str:
-    """A text whose addresses have no password, and no name but that of SSH, which needs it."""
-    text = re.sub(r"(ssh://[^/\s:@]*):[^/\s]*@", r"\1@", text)
-    return re.sub(r"(?<!ssh:)//[^/\s]*@", "//", text)
-
-
 def fetch(template: str, to: Path) -> None:
     """Clone the template.
 
@@ -83,7 +77,7 @@ def fetch(template: str, to: Path) -> None:
     try:
         git.run("clone", "--quiet", "--", template, str(to))
     except StoreError as error:
-        raise StoreError(public(f"the template {template} could not be fetched: {error}")) from None
+        raise StoreError(without_passwords(f"the template {template} could not be fetched: {error}")) from None
 
 
 def newest(clone: Path) -> str:
@@ -145,7 +139,7 @@ def render(clone: Path, commit: str, answers: dict[str, Any], to: Path) -> tuple
     made = [path for path in (to / "made").glob("*") if path.is_dir()]
     if done.returncode or len(made) != 1:
         said = " ".join((done.stderr or done.stdout).split())[-1000:]
-        told = public(said) or "no reason given"
+        told = without_passwords(said) or "no reason given"
         raise StoreError(f"the template's commit {commit[:8]} could not be rendered ({told})")
     asked = files.read_json(to / f"{clone.name}.json", "update cookiecutter")["cookiecutter"]
     return made[0], {name: value for name, value in asked.items() if not name.startswith("_")}

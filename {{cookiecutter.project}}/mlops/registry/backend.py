@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mlops.base.errors import StoreError
+from mlops.base.errors import StoreError, without_passwords
 from mlops.history import provenance
 from mlops.registry import sqlite_store
 
@@ -50,7 +50,7 @@ def errors_as_sentences(uri: str) -> Iterator[None]:
         yield
     except Exception as error:
         if isinstance(error, (OSError, ValueError, RuntimeError)) or type(error).__module__.startswith(DRIVERS):
-            raise StoreError(_without_secrets(_sentence(uri, error))) from None
+            raise StoreError(without_passwords(_sentence(uri, error))) from None
         raise
 
 
@@ -88,7 +88,3 @@ def _status(error: Exception) -> int:
     if hasattr(error, "get_http_status_code"):
         return int(error.get_http_status_code())
     return int(getattr(getattr(error, "response", None), "status_code", 0))
-
-
-def _without_secrets(sentence: str) -> str:
-    return re.sub(r"//[^/\s@]*@", "//", sentence)
