@@ -145,8 +145,8 @@ def profiled(*paths: Path) -> int:
     from mlops.intake import tables
     from mlops.monitoring import drift
 
-    read = [tables.read(path) for path in paths]
-    columns = {name: Column(type="number" if name.startswith("n") else "category") for name in read[0]}
+    read = [tables.Stored(path) for path in paths]
+    columns = {name: Column(type="number" if name.startswith("n") else "category") for name in read[0].names}
     schema = Schema(columns={**columns, "target": Column(type="number", role="target")})
     found = drift.compare(*(profile.profile(table, schema) for table in read), list(columns), Monitor())
     return sum(column.drifted for column in found)
