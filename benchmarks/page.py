@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import TEMPLATE, Row
-from benchmarks.results import HEADS, NAMES, RESULTS, cells, figure, is_busy
+from benchmarks.results import HEADS, NAMES, RESULTS, cells, figure, is_busy, verdict
 
 DOCS = TEMPLATE / "docs"
 HEAD = """# Measured beside its peers
@@ -27,6 +27,7 @@ HEAD = """# Measured beside its peers
 - We know our own program better than the peers. Where a peer is used in a way that does it wrong, please say so.
 
 """
+UNKNOWN = "nobody has said yet why."
 INK, OURS, THEIRS, FAINT = "#1f2328", "#0969da", "#8c959f", "#d0d7de"
 STYLE: dict[str, Any] = {
     "svg.hashsalt": "benchmarks",  # without a salt, the ids of elements are random
@@ -94,11 +95,21 @@ def section(name: str, each: Mapping[str, Any]) -> Iterator[str]:
         yield f"\n{unit}:\n\n{pivot(unit, each['rows'])}"
     notes = dict.fromkeys(f"{row.peer}: {row.note}" for row in lines if row.note)
     yield "".join(f"\n{note}.\n" for note in notes)
+    yield "".join(f"\n**Missed**: {words}\n" for words in missed(name, each))
     versions = "; ".join(
         f"{side}: {', '.join(f'{package} {number}' for package, number in packages.items())}"
         for side, packages in each["versions"].items()
     )
     yield f"\n{each['date']}, {each['minutes']:g} minutes on {each['machine']}. {versions}.\n\n"
+
+
+def missed(name: str, each: Mapping[str, Any]) -> Iterator[str]:
+    """What was missed, and why, in a sentence for each budget."""
+    reasons = getattr(import_module(f"benchmarks.{name}"), "MISSED", {})
+    for row in each["rows"]:
+        if verdict(row, busy=is_busy(each["machine"])) == "MISSED":
+            beside = f", beside {row.peer}" if row.peer else ""
+            yield f"{row.what}, {row.unit}{beside}: {reasons.get((row.what, row.unit, row.peer), UNKNOWN)}"
 
 
 def pivot(unit: str, rows: list[Row]) -> str:

@@ -45,7 +45,7 @@ def measure(options: Namespace) -> list[Row]:
     sys.path.insert(0, str(PROJECT))
     from mlops.data import round_trip
     from mlops.data.schema import Schema
-    from mlops.intake import deliveries
+    from mlops.intake import collecting
 
     folder = FOLDER / "round trip"
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def measure(options: Namespace) -> list[Row]:
     def took(*, ours: bool) -> float:
         round_trip.seen = seen if ours else lambda *_: {}
         start = time.process_time()
-        with deliveries.collected(folder, schema, [], lambda table: table, FOLDER / "aside.parquet"):
+        with collecting.collected(folder, schema, [], lambda table: table, FOLDER / "aside.parquet"):
             return time.process_time() - start
 
     took(ours=True)  # warms up

@@ -645,9 +645,11 @@ def print_next_commands(steps: list[Step], done: set[str], folder: Path, moved: 
     activation = shell_line([str(script)] if os.name == "nt" else ["source", str(script)])
     own = folder.parent == Path.cwd() / VENV
     lines = [shell_line(["cd", str(Path.cwd())])]
+    by_hand = [step.by_hand for step in steps if step.name not in done and step.by_hand]
     for step in steps:
-        if step.name not in done and step.by_hand:
-            lines.append(step.by_hand)
+        if step.by_hand in by_hand:
+            once, _, last = step.by_hand.rpartition(" && ")
+            lines.append(once if last in by_hand else step.by_hand)  # the end is a step of its own
         if step.name == "environment" and (own or script.exists()):
             lines.append(activation)
     left = ", except for the steps that are left to you, in this order" if len(done) < len(steps) else ""

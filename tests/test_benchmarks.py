@@ -19,6 +19,14 @@ def test_the_page_is_what_the_results_give() -> None:
     )
 
 
+def test_the_page_says_of_every_missed_budget_why() -> None:
+    text = (page.DOCS / "benchmarks.md").read_text(encoding="utf-8")
+    told = [words for name, each in page.results().items() for words in page.missed(name, each)]
+
+    assert len(told) == text.count("**missed**") // 2  # each stands in two tables
+    assert page.UNKNOWN not in text
+
+
 def test_a_picture_is_what_the_results_give() -> None:
     name, content = next(iter(page.results().items()))
 

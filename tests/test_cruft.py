@@ -285,10 +285,14 @@ def test_what_was_upgraded_is_up_to_date_or_taken_back(by_upgrade: BakedProject,
     uncommitted = project.call("upgrade")
     commit(project.path, "Upgrade")
     again = project.call("upgrade")
+    old = json.loads(project.run("git", "show", "HEAD~1:.cruft.json").stdout)["commit"]
+    back = project.call("upgrade", "--to", old, "--dry-run")
     project.run("git", "reset", "--quiet", "--hard", "HEAD~1")
 
     assert (uncommitted.returncode, "changes that are not committed" in uncommitted.stderr) == (1, True)
     assert (again.returncode, again.stdout.endswith("nothing to do\n")) == (0, True)
+    assert f"{old} ({old[:8]}) does not follow the project's version (" in back.stdout
+    assert " → 0.2.0 (" in back.stdout
     assert project.run("git", "status", "--porcelain").stdout == ""
     assert not (project.path / "mlops" / "base" / "added.py").exists()
 

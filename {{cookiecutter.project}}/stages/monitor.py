@@ -26,7 +26,7 @@ def main(
     """Test every watched feature and the predictions for drift."""
     from mlops.base import cluster, files, model_files, pages, params
     from mlops.data import profile
-    from mlops.intake import deliveries, event_files, tables
+    from mlops.intake import collecting, deliveries, event_files, tables
     from mlops.monitoring import domain, verdict
     from mlops.training import metrics as scoring
     from project import estimators, features, metrics  # noqa: F401 – the model may be one of the estimators
@@ -39,7 +39,7 @@ def main(
         scoring.declare(metrics.METRICS)
         fitted, aside = model_files.read(model), report.with_name(".delivered.parquet")
         used = cluster.used(params.load(params.Compute), [fitted.estimator])
-        with used, deliveries.collected(incoming, layout, layout.needed, features.derive, aside, ragged, source) as new:
+        with used, collecting.collected(incoming, layout, layout.needed, features.derive, aside, ragged, source) as new:
             table, asked = new.table, new.table.drawn(settings.rows, domain.SEED)
             answers = fitted.predict_each(some for some in table.batches(asked) if len(some))
             labels = table[layout.target][asked] if layout.target in table else None

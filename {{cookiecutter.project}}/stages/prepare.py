@@ -23,7 +23,7 @@ def main(
     """Read, type, derive, clean and split the raw data."""
     from mlops.base import cluster, files, params
     from mlops.data import preparation, profile
-    from mlops.intake import deliveries, event_files, tables, zones
+    from mlops.intake import collecting, event_files, tables, zones
     from project import features
 
     settings, history = params.load(params.Prepare), params.load(params.Features)
@@ -31,7 +31,7 @@ def main(
     aside = train.with_name(".delivered.parquet")
     with (
         cluster.used(params.load(params.Compute)),
-        deliveries.collected(
+        collecting.collected(
             raw, layout, layout.delivered, features.derive, aside, settings.ragged, source
         ) as delivered,
     ):

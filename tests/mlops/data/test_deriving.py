@@ -9,7 +9,7 @@ from mlops.data import parsing
 from mlops.data.deriving import derived
 from mlops.data.own import OwnCodeError
 from mlops.data.schema import Schema
-from mlops.intake import deliveries
+from mlops.intake import collecting
 
 SCHEMA = Schema.model_validate(
     {
@@ -158,7 +158,7 @@ def test_deliveries_are_derived_a_batch_at_a_time(tmp_path: Path) -> None:
         sizes.append(len(table))
         return derive(table)
 
-    with deliveries.collected(tmp_path, SCHEMA, SCHEMA.delivered, counting, tmp_path / ".aside.parquet") as delivered:
+    with collecting.collected(tmp_path, SCHEMA, SCHEMA.delivered, counting, tmp_path / ".aside.parquet") as delivered:
         found = pd.concat(delivered.table.batches())
 
     assert sizes == [2, 1]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlops.data import digest as digests
 from mlops.data.digest import column_digest, content_digest, digest, model_of, prediction_ids, row_hashes
 from mlops.data.schema import Schema
-from mlops.intake import deliveries
+from mlops.intake import collecting
 
 TYPED = pd.DataFrame(
     {
@@ -180,7 +180,7 @@ def delivered(folder: Path, files: dict[str, pd.DataFrame]) -> str:
             part.to_parquet(folder / name)
         else:
             part.to_csv(folder / name, index=False)
-    with deliveries.collected(
+    with collecting.collected(
         folder, SCHEMA, SCHEMA.kept, lambda table: table, folder.with_name("aside.parquet")
     ) as found:
         return found.table.digest()

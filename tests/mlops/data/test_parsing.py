@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlops.base.errors import DataError
 from mlops.data import parsing
 from mlops.data.schema import MISSING, Column, Schema
-from mlops.intake import deliveries
+from mlops.intake import collecting, deliveries
 
 DTYPES = {
     "number": "float64",
@@ -38,9 +38,9 @@ def typed(values: list[object], kind: str, dtype: object = str, **limits: object
     return parsing.parse(delivery, schema, "a.csv", ["x", "y"]).table["x"]
 
 
-def read(folder: Path, schema: Schema, required: list[str]) -> deliveries.Delivered:
+def read(folder: Path, schema: Schema, required: list[str]) -> collecting.Delivered:
     """What was found in a folder; its rows are gone."""
-    with deliveries.collected(folder, schema, required, lambda table: table, folder / ".aside.parquet") as delivered:
+    with collecting.collected(folder, schema, required, lambda table: table, folder / ".aside.parquet") as delivered:
         return delivered
 
 

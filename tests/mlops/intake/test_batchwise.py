@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mlops.base import parallel
 from mlops.base.errors import DataError
 from mlops.data.schema import Schema
-from mlops.intake import batchwise, deliveries
+from mlops.intake import batchwise, collecting
 from mlops.intake.batchwise import Reading
 from mlops.intake.deliveries import Findings, Terms
 
@@ -156,7 +156,7 @@ def test_what_is_collected_is_the_same_to_the_byte(tmp_path: Path) -> None:
 
     def collected(run: parallel.Run | None) -> tuple[bytes, Any]:
         aside = tmp_path / ".aside.parquet"
-        with parallel.run_by(run), deliveries.collected(folder, SCHEMA, ["key"], kept, aside, "reject") as delivered:
+        with parallel.run_by(run), collecting.collected(folder, SCHEMA, ["key"], kept, aside, "reject") as delivered:
             return aside.read_bytes(), (delivered.facts, delivered.rows)
 
     here = collected(None)
@@ -184,7 +184,7 @@ def test_an_error_of_a_batch_is_that_of_one_machine(tmp_path: Path) -> None:
         with (
             pytest.raises(DataError) as error,
             parallel.run_by(run),
-            deliveries.collected(tmp_path, SCHEMA, ["y"], kept, tmp_path / ".aside"),
+            collecting.collected(tmp_path, SCHEMA, ["y"], kept, tmp_path / ".aside"),
         ):
             pass
         said.append(str(error.value))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mlops.base import params
 from mlops.base.errors import DataError
 from mlops.data.schema import Schema
-from mlops.intake import deliveries, dialect
+from mlops.intake import collecting, deliveries, dialect
 from mlops.intake import lines as lines_of_text
 
 from tests.conftest import TEMPLATE
@@ -31,13 +31,13 @@ class Read:
     """A whole delivery, and the facts about it."""
 
     table: pd.DataFrame
-    found: deliveries.Delivered
+    found: collecting.Delivered
 
 
 def read(folder: Path, schema: Schema = SCHEMA, required: list[str] | None = None) -> Read:
     aside = folder / ".aside.parquet"
     names = schema.kept if required is None else required
-    with deliveries.collected(folder, schema, names, lambda table: table, aside) as delivered:
+    with collecting.collected(folder, schema, names, lambda table: table, aside) as delivered:
         table = pd.concat(list(delivered.table.batches()))
     assert not aside.exists()
     return Read(table, delivered)

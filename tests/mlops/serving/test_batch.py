@@ -19,7 +19,7 @@ from mlops.base.errors import DataError, ParameterError, StoreError
 from mlops.data import parsing
 from mlops.data.deriving import derived
 from mlops.data.schema import Schema
-from mlops.intake import deliveries
+from mlops.intake import collecting
 from mlops.intake.deliveries import Terms
 from mlops.registry.scoring import RawModel
 from mlops.serving import answer_files, engine, offline, versions
@@ -125,7 +125,7 @@ def test_training_monitor_server_and_batch_give_the_same_bits(rows: Path, tmp_pa
 
     batch, _ = scored(model, rows)
     training = fitted(name).predict(table)
-    with deliveries.collected(rows.parent, SCHEMA, SCHEMA.needed, derive, tmp_path / "aside") as delivered:
+    with collecting.collected(rows.parent, SCHEMA, SCHEMA.needed, derive, tmp_path / "aside") as delivered:
         [monitor] = [fitted(name).predict(part) for part in delivered.table.batches()]
     records = json.loads(text()[SCHEMA.needed].to_json(orient="records"))[:300]
     server = engine.choose(model).predict(records)

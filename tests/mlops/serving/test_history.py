@@ -17,7 +17,7 @@ from mlops.base.params import Features
 from mlops.data import parsing, rows
 from mlops.data.deriving import Derive, derived
 from mlops.data.schema import Schema
-from mlops.intake import deliveries, event_files, event_store
+from mlops.intake import collecting, deliveries, event_files, event_store
 from mlops.intake.deliveries import Terms
 from mlops.registry.scoring import RawModel
 from mlops.serving import delivery, engine, offline, openapi, worker
@@ -123,7 +123,7 @@ def collected(required: list[str], schema: Schema = SCHEMA) -> pd.DataFrame:
     """What `prepare` and `monitor` make of the rows."""
     layout, events = event_files.with_history(schema, HISTORY, Path("data/events"))
     aside = Path("aside.parquet")
-    with deliveries.collected(Path("data/raw"), layout, required, own(layout), aside, events=events) as delivered:
+    with collecting.collected(Path("data/raw"), layout, required, own(layout), aside, events=events) as delivered:
         return pd.concat(delivered.table.batches())
 
 

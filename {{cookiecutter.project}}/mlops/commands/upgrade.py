@@ -47,9 +47,19 @@ def upgrade(
         if old == new:
             typer.echo(f"the project is of {to or 'the newest version'} ({new[:8]}): nothing to do")
             return
-        if not to and not template.is_after(place / "template", old, new):
+        common = template.common(place / "template", old, new)
+        if not to and common == new:
             typer.echo(f"the project ({old[:8]}) is ahead of the newest version ({new[:8]}): nothing to do")
             return
+        if not to and common != old:
+            raise StoreError(
+                f"the newest version of the template ({new[:8]}) does not come after the project's ({old[:8]}), but "
+                "beside it: name with --to what the project is to be brought to"
+            )
+        if common != old:
+            typer.echo(
+                f"{to} ({new[:8]}) does not follow the project's version ({old[:8]}): what it lacks is taken back"
+            )
         (first, _), (second, answers) = (
             template.render(place / "template", commit, before.answers, place / side)
             for side, commit in (("old", old), ("new", new))

@@ -206,7 +206,7 @@ def _measure(rule: str, measure: str, metric: str, evidence: Evidence) -> Measur
 def _at_the_least(what: str, gain: Gain, which: str = "test") -> Measured:
     """A gain on a few rows can be luck, so the rule is about what is left of it in the worst case."""
     value, low, rows = gain
-    return f"{what} ({value:+.4f} on {rows} {which} rows) at the least", None if math.isnan(low) else low, None
+    return f"lower end of the {what} ({value:+.4f} on {rows} {which} rows)", None if math.isnan(low) else low, None
 
 
 def _behaviour(metric: str, evidence: Evidence) -> Measured:

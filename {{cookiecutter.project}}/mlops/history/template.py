@@ -99,19 +99,9 @@ def commit_of(clone: Path, name: str) -> str:
     raise StoreError(f"the template has no tag, branch or commit {name}: see `git ls-remote --tags` of it")
 
 
-def is_after(clone: Path, old: str, new: str) -> bool:
-    """Whether a commit of the template comes after another one; otherwise that one is the newer of the two.
-
-    Raises:
-        StoreError: neither comes after the other.
-    """
-    common = git.run("-C", str(clone), "merge-base", old, new, default="").strip()
-    if common not in {old, new}:
-        raise StoreError(
-            f"the newest version of the template ({new[:8]}) does not come after the project's ({old[:8]}), but beside "
-            "it: name with --to what the project is to be brought to"
-        )
-    return common == old
+def common(clone: Path, old: str, new: str) -> str:
+    """The newest commit of the template that two of its commits both follow or are; "" if there is none."""
+    return git.run("-C", str(clone), "merge-base", old, new, default="").strip()
 
 
 def render(clone: Path, commit: str, answers: dict[str, Any], to: Path) -> tuple[Path, dict[str, Any]]:

@@ -19,7 +19,7 @@ from mlops.commands.data import ingest_predictions
 from mlops.data import checks, parsing
 from mlops.data.schema import Schema
 from mlops.history import dvc, paths
-from mlops.intake import deliveries, event_files, sources, tables, zones
+from mlops.intake import collecting, deliveries, event_files, sources, tables, zones
 from mlops.serving import delivery
 from project import features
 
@@ -83,7 +83,7 @@ def ingest(
             required = layout.delivered if labelled else layout.needed
             terms = deliveries.terms(layout.from_outside)
             _refuse_columns(path, layout, required, terms)
-            with deliveries.collected(
+            with collecting.collected(
                 *(inbox, layout, required, features.derive, Path(aside, "typed.parquet"), terms.ragged, events)
             ) as delivered:
                 _refuse(delivered, layout, ids_may_repeat=from_predictions)
@@ -154,7 +154,7 @@ def _refuse_columns(path: Path, schema: Schema, required: list[str], terms: deli
         raise DataError("; ".join(dict.fromkeys(reasons)))
 
 
-def _refuse(delivered: deliveries.Delivered, schema: Schema, *, ids_may_repeat: bool) -> None:
+def _refuse(delivered: collecting.Delivered, schema: Schema, *, ids_may_repeat: bool) -> None:
     """Raise an error that names all violations of `schema`, and lines of which too many were left out.
 
     Labels may be missing. Ids may repeat among predictions: whoever is asked about twice is twice in their log.
@@ -175,7 +175,7 @@ def _refuse(delivered: deliveries.Delivered, schema: Schema, *, ids_may_repeat: 
         )
 
 
-def _facts(delivered: deliveries.Delivered, schema: Schema) -> dict[str, Any]:
+def _facts(delivered: collecting.Delivered, schema: Schema) -> dict[str, Any]:
     table = delivered.table
     times = [name for name in schema.with_role("time") if name in table]
     period = [str(end) for end in (table[times[0]].min(), table[times[0]].max())] if times else None
