@@ -151,8 +151,8 @@ def test_a_model_of_noise_is_accurate_and_refused() -> None:
     assert not found.predicted[found.actual == 1].any()
     assert not result.passed
     assert (
-        "its probabilities are no better than the shares of the classes: gain in log_loss over the best constant "
-        "prediction (-0." in result.sentence()
+        "no better than the shares of the classes: lower end of the gain in log_loss over the best constant prediction "
+        "(-0." in result.sentence()
     )
 
 
