@@ -189,6 +189,7 @@ def locked(*names: str) -> list[str]:
     return [f"{name}=={version}" for name, version in versions(sys.executable, *names).items()]
 
 
+@cache  # a commit while a benchmark runs would take its tables away
 def exported() -> Path:
     """The template as a clone of it has it; what an older state of it left behind is removed."""
     template, state = FOLDER / "template", ("git", "rev-parse", f"HEAD:{PROJECT.name}", "HEAD:hooks")
