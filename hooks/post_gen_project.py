@@ -648,8 +648,8 @@ def print_next_commands(steps: list[Step], done: set[str], folder: Path, moved: 
     by_hand = [step.by_hand for step in steps if step.name not in done and step.by_hand]
     for step in steps:
         if step.by_hand in by_hand:
-            once, _, last = step.by_hand.rpartition(" && ")
-            lines.append(once if last in by_hand else step.by_hand)  # the end is a step of its own
+            once, joined, last = step.by_hand.rpartition(" && ")
+            lines.append(once if joined and last in by_hand else step.by_hand)  # the end is a step of its own
         if step.name == "environment" and (own or script.exists()):
             lines.append(activation)
     left = ", except for the steps that are left to you, in this order" if len(done) < len(steps) else ""
@@ -659,6 +659,7 @@ def print_next_commands(steps: list[Step], done: set[str], folder: Path, moved: 
     say("\nThen:\n")
     say("  dvc repro                run again what a change affects, and nothing else")
     say("  dvc metrics show         show how good the model is")
+    say("  python -m mlops status   say how all stands, and what to do next")
     say("  python -m mlops --help   list all other commands")
 
 
