@@ -13,10 +13,10 @@ from tests.conftest import PROJECT, TEMPLATE, BakedProject, bake_copy
 from tests.projects import DVC, MLOPS, REPRO, change, commit, succeeds, versions
 
 FENCES = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# What docs/own-code.md shows: a feature and a metric in Python; a rule of the gate, a model and a search in YAML.
+# What docs/own-code.md shows: a feature and a metric in Python; rules of the gate, a model and a search in YAML.
 SHOWN = FENCES.findall((TEMPLATE / PROJECT / "docs" / "own-code.md").read_text(encoding="utf-8"))
 FEATURE, METRIC = (text for language, text in SHOWN if language == "python")
-RULE, MODEL, SEARCH = (YAML(typ="safe").load(text) for language, text in SHOWN if language == "yaml")
+RULES, MODEL, SEARCH = (YAML(typ="safe").load(text) for language, text in SHOWN if language == "yaml")
 ESTIMATOR = '''
 from sklearn.linear_model import LogisticRegression
 
@@ -66,7 +66,7 @@ def test_a_feature_a_metric_and_an_estimator_of_the_project_are_everywhere(quick
     change(project, "train", "model", "mine")
     change(project, "evaluate", "metric", "cost")
     raised = {"measure": "skill", "direction": "above", "limit": -1}  # its probabilities are raised on purpose
-    change(project, "register", "gate", RULE | {"skill": raised})
+    change(project, "register", "gate", RULES | {"skill": raised})
 
     added = succeeds(project, *MLOPS, "schema", "infer", "--update")
     ran = succeeds(project, *REPRO)
@@ -75,7 +75,8 @@ def test_a_feature_a_metric_and_an_estimator_of_the_project_are_everywhere(quick
     assert re.search(
         r"^  charges_per_month: {type: number, .*derived: true}", project.read("schema.yaml"), re.MULTILINE
     )
-    assert "gate passed  cheap: test cost is " in ran
+    assert all(f"gate passed  {rule}: " in ran for rule in RULES)
+    assert "minimum: test cost is " in ran
     # Training, checks, evaluation, monitoring have the feature …
     train = pd.read_parquet(project.path / "data" / "prepared" / "train.parquet")
     assert (train["charges_per_month"] == train["total_charges"] / train["tenure"].clip(lower=1)).sum() > len(train) / 2

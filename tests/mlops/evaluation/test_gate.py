@@ -112,7 +112,9 @@ def test_skill_is_a_gain_that_is_left_in_the_worst_case(low: float, passed: bool
     result = judged(params.SKILL, evidence)
 
     assert (result.metric, result.passed) == ("log_loss", passed)
-    assert ("no better than the shares of the classes: lower end of the gain" in result.sentence()) is not passed
+    assert (
+        "not better than the shares of the classes by more than luck: lower end of the gain" in result.sentence()
+    ) is not passed
     assert "over the best constant prediction (+0.0200 on 12 test rows)" in result.sentence()
     with pytest.raises(ParameterError, match="asks for the metric accuracy, but there are log_loss: choose one"):
         judged(rule_of("skill", "accuracy", "above", 0), evidence)
@@ -253,11 +255,20 @@ def test_a_metric_that_there_is_not_is_named_with_the_rule_and_those_there_are(m
 
 @pytest.mark.parametrize(
     ("metric", "direction", "words"),
-    [("rmse", "at_least", "less is better: its direction is at_most"), ("f1", "at_most", "more is better")],
+    [("rmse", "at_least", "less is better: write `direction: at_most` there"), ("f1", "at_most", "more is better")],
 )
 def test_a_rule_on_the_wrong_side_of_a_metric_is_refused(metric: str, direction: str, words: str) -> None:
     with pytest.raises(ParameterError, match=words):
         judged(rule_of("test", metric, direction, 1.0), gate.Evidence({metric: 0.5}, {}))
+
+
+def test_all_rules_on_the_wrong_side_are_named_at_once() -> None:
+    rules = {name: rule_of(name, "auto", "at_least", 0.6) for name in ("test", "worst_group")}
+
+    with pytest.raises(
+        ParameterError, match=r"gate\.test asks for rmse ≥ 0\.6, .*; register\.gate\.worst_group asks for rmse"
+    ):
+        gate.judge(gate.Evidence({"rmse": 0.5}, {}), "rmse", rules)
 
 
 @pytest.mark.parametrize(

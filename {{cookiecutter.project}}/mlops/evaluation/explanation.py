@@ -228,7 +228,9 @@ def _scale(estimator: Any, encoded: NDArray[np.float64], answers: NDArray[np.flo
     if not hasattr(estimator, "decision_function"):
         return "probability"
     if answers.shape[1] == 1 and hasattr(estimator, "predict_proba"):
-        odds = 1 / (1 + np.exp(-answers[:, 0]))
+        from scipy.special import expit
+
+        odds = expit(answers[:, 0])
         return "log-odds" if np.allclose(odds, estimator.predict_proba(encoded)[:, 1]) else "score"
     return "score"
 

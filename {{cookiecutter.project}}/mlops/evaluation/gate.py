@@ -137,20 +137,31 @@ def judge(evidence: Evidence, headline: str, rules: Mapping[str, Rule]) -> list[
     Raises:
         ParameterError: a rule names a metric that does not exist, or limits a metric in the wrong direction.
     """
-    return [_apply(name, rule, evidence, headline) for name, rule in rules.items()]
+    metrics = {name: _metric(rule, evidence, headline) for name, rule in rules.items()}
+    if wrong := [words for name, rule in rules.items() if (words := _wrong_way(name, rule, metrics[name]))]:
+        raise ParameterError("; ".join(wrong))
+    return [_apply(name, rule, metrics[name], evidence) for name, rule in rules.items()]
 
 
-def _apply(name: str, rule: Rule, evidence: Evidence, headline: str) -> RuleResult:
+def _metric(rule: Rule, evidence: Evidence, headline: str) -> str:
     defaults = {**DEFAULT_METRICS, "skill": next(iter(evidence.skill), headline)}
-    metric = defaults.get(rule.measure, headline) if rule.metric == "auto" else rule.metric
+    return defaults.get(rule.measure, headline) if rule.metric == "auto" else rule.metric
+
+
+def _wrong_way(name: str, rule: Rule, metric: str) -> str:
+    """What is wrong with a rule that limits its metric on the side on which it is good; "" if nothing is."""
+    higher = HIGHER_IS_BETTER.get(metric)
+    if rule.measure not in BY_METRIC or higher is None or higher == (rule.direction == "at_least"):
+        return ""
+    return (
+        f"register.gate.{name} asks for {metric} {COMPARISONS[rule.direction][0]} {rule.limit:g}, but of {metric} "
+        f"{'more' if higher else 'less'} is better: write `direction: {'at_least' if higher else 'at_most'}` there, "
+        "and a limit in its unit"
+    )
+
+
+def _apply(name: str, rule: Rule, metric: str, evidence: Evidence) -> RuleResult:
     sign, holds = COMPARISONS[rule.direction]
-    if rule.measure in BY_METRIC and metric in HIGHER_IS_BETTER:
-        higher = HIGHER_IS_BETTER[metric]
-        if higher != (rule.direction == "at_least"):
-            raise ParameterError(
-                f"register.gate.{name} asks for {metric} {sign} {rule.limit:g}, but of {metric} "
-                f"{'more' if higher else 'less'} is better: its direction is {'at_least' if higher else 'at_most'}"
-            )
     description, actual, note = _measure(name, rule.measure, metric, evidence)
     passed = note is not None or (actual is not None and holds(actual, rule.limit))
     if rule.measure == "skill" and not passed and not (actual or 0) > 0:
@@ -162,6 +173,8 @@ def _no_skill(metric: str, evidence: Evidence) -> str:
     """What a model without skill lacks. One that ranks well needs other probabilities, not other features."""
     if metric != "log_loss":
         return f"its {'numbers' if metric == 'rmse' else 'labels'} are not better than chance by more than luck"
+    if evidence.skill[metric].value > 0:
+        return "its probabilities are not better than the shares of the classes by more than luck"
     advice = ", though it ranks better than chance (set train.calibrate to sigmoid)" if evidence.uncalibrated else ""
     return f"its probabilities are no better than the shares of the classes{advice}"
 
