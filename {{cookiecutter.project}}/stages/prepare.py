@@ -45,10 +45,8 @@ def main(
     of_events = {"events": source.facts} if source.facts else {}
     facts = {"digest": digest, **columns, **delivered.facts, **of_events, "zones": zoned, **rows.facts}
     files.write_json(report, facts)
-    split = rows.facts["split"]
-    found = f"{rows.facts['rows']} rows: {split['train']} to train, {split['test']} to test"
     told = [f"{name}: {zones.sentence(zone)}" for name, zone in zoned.items()]
-    typer.echo("\n".join([found, *told, *delivered.findings.sentences(), *source.sentences()]))
+    typer.echo("\n".join([rows.sentence(layout.target), *told, *delivered.findings.sentences(), *source.sentences()]))
 
 
 if __name__ == "__main__":

@@ -272,12 +272,14 @@ def test_a_sample_of_a_stored_table_has_rows_of_every_part_with_their_types(
         stored = tables.Stored(tmp_path / "a.parquet")
         sample = stored.sample(most, 0, [*table, "in another table"])
         few = stored.sample(most, 0, ["row"])
+        more = stored.sample(most + 3, 0, ["row"])
 
     at = sample["row"].astype("int64").to_numpy()
     pd.testing.assert_frame_equal(sample.drop(columns="row"), table.iloc[at].drop(columns="row").reset_index(drop=True))
     assert len(at) == min(rows, most)
     assert (np.diff(at) > 0).all()
     assert few["row"].tolist() == at.tolist()
+    assert set(few["row"]) <= set(more["row"])
 
 
 @SAME_FOLDER

@@ -14,6 +14,7 @@ from mlops.data.schema import Schema
 from mlops.intake import tables
 from mlops.training import encoding, fitting, large, selection
 from mlops.training.selection import Trained
+from sklearn import neural_network
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -122,6 +123,14 @@ def test_a_file_in_the_order_of_its_target_is_learnt_all_the_same(stored: tables
     found = train(stored, model="linear").model.predict(people())
 
     assert (found.predicted == people()["y"]).mean() > 0.9
+
+
+def test_what_begins_anew_with_each_batch_does_not_learn_in_batches() -> None:
+    network = neural_network.MLPRegressor
+
+    assert large.learns_in_batches(network())
+    assert not large.learns_in_batches(network(solver="lbfgs"))
+    assert not large.learns_in_batches(type("Own", (), {"partial_fit": None})())
 
 
 def test_a_number_is_learnt_batch_by_batch(tmp_path: Path) -> None:

@@ -31,6 +31,18 @@ class Split:
     test: NDArray[np.bool_]
     facts: dict[str, Any]
 
+    def sentence(self, target: str) -> str:
+        """How many rows there are, and how many were left out, for a person."""
+        rejected, by = self.facts["rejected"], self.facts["split"]
+        reasons = {
+            f"without {target}": rejected["target_missing"],
+            "with a value that is not of its column's type": rejected["unparseable"],
+            "that stand there twice": self.facts["duplicates_dropped"],
+        }
+        gone = ", ".join(f"{rows} {why}" for why, rows in reasons.items() if rows)
+        told = f"{self.facts['rows']} rows: {by['train']} to train, {by['test']} to test"
+        return f"{told} (left out: {gone})" if gone else told
+
 
 def split(table: Table, rejected: int, schema: Schema, settings: Prepare) -> Split:
     """Leave out the rows without a label and the duplicates, and split the others.

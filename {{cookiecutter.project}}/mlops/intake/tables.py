@@ -177,12 +177,15 @@ class Stored:
             yield table if kept is None else table[kept[table.index]]
 
     def drawn(self, most: int, seed: int) -> "NDArray[np.bool_]":
-        """A mask (n,) of `most` rows that are drawn at random by the seed; of all, if the table has no more rows."""
+        """A mask (n,) of `most` rows that are drawn at random by the seed; of all, if the table has no more rows.
+
+        More rows of the same table are those and others, so that two results share as many rows as they can.
+        """
         import numpy as np
 
         kept = np.full(len(self), len(self) <= most)
         if len(self) > most:
-            kept[np.random.default_rng(seed).choice(len(self), most, replace=False)] = True
+            kept[np.random.default_rng(seed).permutation(len(self))[:most]] = True
         return kept
 
     def sample(self, most: int, seed: int, names: list[str]) -> "pd.DataFrame":

@@ -96,6 +96,14 @@ def held(table: pd.DataFrame | Stored, schema: Schema, settings: Train) -> tuple
     return table.rows(places, names), Whole(table, names, places, classes)
 
 
+def learns_in_batches(estimator: Any) -> bool:
+    """Whether an estimator learns from one batch after the other.
+
+    With the solver lbfgs, a neural network is fitted to each batch anew. MLPRegressor has `partial_fit` all the same.
+    """
+    return callable(getattr(estimator, "partial_fit", None)) and getattr(estimator, "solver", None) != "lbfgs"
+
+
 def _rows_per_class(target: pd.Series, kind: Task) -> dict[Label, int]:
     """The rows of each class of a typed target (n,), in sorted order; empty to regress."""
     if kind == "regression":

@@ -90,7 +90,7 @@ def train(
         number = search.best(search.collected(arguments, outcomes, metric), metric).number
     pipeline, again = fitting.pipeline(encoder, tried[number]), folds if deciding or not outcomes else []
     judge = partial(decision.out_of_fold, settings=settings) if deciding else None
-    in_batches = whole if hasattr(pipeline[-1], "partial_fit") else None
+    in_batches = whole if large.learns_in_batches(pipeline[-1]) else None
     wanted = [*again] if in_batches else [*again, None]
     pieces = fitting.cross_validate(pipeline, inputs, target, wanted, positive, settings.threads, judge, weighted)
     parts = list(progress(pieces, len(wanted), "cross-validating"))

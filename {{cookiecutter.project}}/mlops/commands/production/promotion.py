@@ -108,7 +108,7 @@ def _change(action: str, number: str | None, reason: str, *, dry_run: bool) -> N
             audit.apply(client, settings.name)
     verb = "would be" if dry_run else "is"
     typer.echo(f"version {goal} of {settings.name} {verb} in production, instead of {before or 'none'}")
-    typer.echo(f"made again: {remade or f'not yet (`python -m mlops reproduce {goal}` does)'}")
+    typer.echo(f"made again: {remade or f'not yet (`python -m mlops reproduce {goal}` runs its commit once more)'}")
     if copied:
         typer.echo(_commit_the_copy(action, goal))
 
