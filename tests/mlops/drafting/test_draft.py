@@ -521,6 +521,22 @@ def test_na_is_a_class_beside_others_of_its_length_and_else_told() -> None:
     assert feature.reason == "33.3% missing; 'NA' means missing (30 rows); a level of that name needs missing: [\"\"]"
 
 
+@pytest.mark.parametrize(
+    ("levels", "told"),
+    [
+        (["Berlin", "BERLIN", "berlin", "Hamburg"], "'BERLIN' and 'Berlin' and 'berlin' are levels of their own"),
+        (["Part-Time", "part time", "full_time", "Full time"], "and 1 more like that are levels of their own"),
+        (["A+", "A-", "1-2", "12"], ""),
+    ],
+)
+def test_levels_that_may_be_one_are_told(levels: list[str], told: str) -> None:
+    column, target = guess_of(levels * 50), infer(pd.DataFrame({"x": [1, 2, 3, 4, 5] * 40, "y": levels * 50}), "y")["y"]
+
+    assert told in column.reason
+    assert told in target.reason
+    assert bool(told) == ("levels of their own" in column.reason) == ("levels of their own" in target.reason)
+
+
 def test_rows_without_a_label_are_told_by_their_word() -> None:
     frame = pd.DataFrame({"x": [f"{row % 7}.25" for row in range(90)], "y": ["yes", "no", "NA"] * 30}, dtype=str)
 

@@ -64,6 +64,9 @@ SENSITIVE_WORDS = frozenset(
 )
 ORDERS = "orders the rows: to test on the newest rows, as in use, set prepare.split to time in params.yaml"
 LONGEST = 1e16  # whole numbers from here on are written with an exponent
+# What people write between the same two words.
+BETWEEN_WORDS = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
+MOST_COMPARED = 1_000  # levels
 NAMELESS = re.compile(r"Unnamed: \d+")
 # Words that YAML does not read as text.
 YAML_WORDS = frozenset({"yes", "no", "on", "off", "true", "false", "null", "y", "n", "nan", "inf"})
@@ -234,8 +237,24 @@ def _told(
     reasons = [reason, *(change.sentence(column) for change in changes)]
     if column.type == "category" and any(change.kind == "words" for change in changes):
         reasons.append('a level of that name needs missing: [""]')
+    if column.type == "category":
+        reasons.append(_spelt_alike(typed))
     kinds = tuple(sorted(change.kind for change in changes))
     return Guess(column.model_copy(update={"losses": kinds}), "; ".join(filter(None, reasons)))
+
+
+def _spelt_alike(typed: pd.Series) -> str:
+    """A sentence if levels differ by case, blanks or hyphens between words only, as where several people typed."""
+    levels = typed.dropna().unique()
+    if len(levels) > MOST_COMPARED:
+        return ""
+    spellings: dict[str, list[str]] = {}
+    for level in sorted(levels):
+        spellings.setdefault(BETWEEN_WORDS.sub(" ", level).casefold(), []).append(level)
+    alike = [" and ".join(map(repr, several)) for several in spellings.values() if len(several) > 1]
+    more = f", and {len(alike) - 1} more like that" if len(alike) > 1 else ""
+    told = "are levels of their own: give them one name at the source, or in a column of derive, if they mean the same"
+    return f"{alike[0]}{more} {told}" if alike else ""
 
 
 def _changes(column: Column, raw: pd.Series, typed: pd.Series, given: pd.Series) -> list[round_trip.Change]:
