@@ -292,6 +292,32 @@ def test_patterns_in_skip_are_read_as_cruft_reads_them(team):
     assert team.status() == {".cruft.json": "M ", "mlops/VERSION": "M "}
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[tool.cruft]\nskip = []\n[tool.cruft]\n", "could not be read: Cannot declare"),
+        ("[[tool.cruft]]\nskip = []\n", r"has \[{'skip': \[\]}\] as skip below tool.cruft: a list"),
+        ('[tool.cruft]\nskip = "docs"\n', "has 'docs' as skip below tool.cruft: a list"),
+        ("[tool.cruft]\nskip = [1]\n", r"has \[1\] as skip below tool.cruft: a list"),
+    ],
+)
+def test_a_skip_that_cannot_be_read_is_told_and_nothing_is_changed(team, content, said):
+    team.commit({"pyproject.toml": content})
+
+    with pytest.raises(StoreError, match=rf"^pyproject\.toml.* {said}"):
+        command.upgrade()
+
+    assert team.status() == {}
+
+
+def test_a_skip_of_the_template_that_cannot_be_read_does_not_matter(team):
+    team.release({"pyproject.toml": "[tool"}, "v3.0.0")
+
+    command.upgrade()
+
+    assert team.status() == EVERYTHING | {"pyproject.toml": "A "}
+
+
 def test_a_folder_of_events_that_is_made_is_taken_back_by_what_is_told(team, capsys, monkeypatch):
     def added(project, *arguments):
         assert arguments == ("dvc", "add", "data/events")

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,8 +155,13 @@ def leave_out_what_is_the_owners(old: Path, new: Path) -> dict[str, str]:
 
     Returns:
         The command that shows the change of each of the latter that has changed, by its name.
+
+    Raises:
+        StoreError: what the project's `skip` names cannot be read.
     """
-    kept = {name for place in (new, Path()) for name in _skipped(place)} | {ORIGIN.as_posix()}
+    kept = {ORIGIN.as_posix(), *_skipped(Path())}
+    with suppress(StoreError):  # that of the template is not the owner's to correct
+        kept.update(_skipped(new))
     here = set(git.run("ls-files", "-z").split("\0"))
     for root in (old, new):
         found = {path for name in kept for path in _named(root, name)}
@@ -188,16 +194,18 @@ def _named(root: Path, name: str) -> list[Path]:
 
 
 def _skipped(place: Path) -> list[str]:
-    try:
-        content = tomllib.loads((place / "pyproject.toml").read_text(encoding="utf-8"))
-        return [str(name).strip("/") for name in content["tool"]["cruft"]["skip"]]
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ):  # the project's own file may be in conflict with an older upgrade
+    path = place / "pyproject.toml"
+    if not path.exists():
         return []
+    try:
+        found: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}, which names what is never changed, could not be read: {error}") from None
+    for key in ("tool", "cruft", "skip"):
+        found = found.get(key, []) if isinstance(found, dict) else found
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise StoreError(f"{path} has {found!r} as skip below tool.cruft: a list of names in quotes was expected")
+    return [name.strip("/") for name in found]
 
 
 def commits(old: Path, new: Path) -> tuple[str, str]:
