@@ -338,7 +338,7 @@ def test_a_folder_of_events_that_is_made_is_taken_back_by_what_is_told(team, cap
 
 
 def test_why_dvc_does_not_take_the_events_is_told(team, capsys, monkeypatch):
-    why = "ERROR: output 'data/events' is already tracked by SCM (e.g. Git)."
+    why = "ERROR:  output 'data/events' is already tracked by SCM (e.g. Git).\n    You can remove it from Git, …"
     monkeypatch.setattr(command.commands, "call", lambda *_: Done(1, "", why))
     team.release({"dvc.yaml": "stages: {prepare: {deps: [data/events]}}\n"}, "v3.0.0")
 
