@@ -249,6 +249,21 @@ def test_a_version_beside_that_of_the_project_is_asked_for(team):
     assert team.status()["docs/a.md"] == "M "
 
 
+def test_the_owners_settings_of_git_do_not_matter_to_what_is_thrown_away(team, tmp_path):
+    team.git("checkout", "--quiet", "-b", "develop", at=team.template)
+    team.release({"later.md": "Later.\n"})
+    team.git("checkout", "--quiet", "main", at=team.template)
+    for name in ("post-checkout", "prepare-commit-msg"):
+        files.write_text(tmp_path / "hooks" / name, "#!/bin/sh\nexit 1\n")
+        (tmp_path / "hooks" / name).chmod(0o755)
+    with (tmp_path / "config").open("a") as settings:
+        settings.write(f"[clone]\n\tdefaultRemoteName = upstream\n[core]\n\thooksPath = {tmp_path / 'hooks'}\n")
+
+    command.upgrade(to="develop")
+
+    assert team.status() == EVERYTHING | {"later.md": "A "}
+
+
 def test_a_new_question_is_told_and_its_answer_written_down(team, capsys):
     command.upgrade()
 

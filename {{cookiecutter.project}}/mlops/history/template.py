@@ -25,6 +25,7 @@ ORIGIN = Path(".cruft.json")  # of cruft, which upgrades projects as well
 COMPARE = "MLOPS_COMPARE"  # tells the template's hooks to write files only
 FILES_ONLY = {"setup": "no"}  # tells the same to the hooks of versions that do not know COMPARE; no file has the answer
 IDENTITY = ("-c", "user.name=template", "-c", "user.email=template@localhost", "-c", "commit.gpgsign=false")
+NO_HOOKS = "core.hooksPath=/dev/null"  # in what is thrown away, those of the owner have nothing to do
 # A file of the owner does not follow a folder that the template has moved; a conflict is the owner's to resolve.
 MERGE = ("-c", "merge.directoryRenames=false", "-c", "rerere.enabled=false")
 DAMAGED = "bring it back from Git's history"
@@ -76,7 +77,7 @@ def fetch(template: str, to: Path) -> None:
         StoreError: it cannot be had.
     """
     try:
-        git.run("clone", "--quiet", "--", template, str(to))
+        git.run("clone", "--quiet", "--origin", "origin", "--config", NO_HOOKS, "--", template, str(to))
     except StoreError as error:
         raise StoreError(without_passwords(f"the template {template} could not be fetched: {error}")) from None
 
@@ -222,7 +223,7 @@ def commits(old: Path, new: Path) -> tuple[str, str]:
         tree = folder.parents[1] / "tree"
         (tree / prefix).parent.mkdir(parents=True, exist_ok=True)
         folder.rename(tree / prefix)
-        here = ["-C", str(tree), f"--git-dir={store}", "--work-tree=."]
+        here = ["-c", NO_HOOKS, "-C", str(tree), f"--git-dir={store}", "--work-tree=."]
         git.run(*here, "add", "--all", "--force", ".")
         message = f"template, {tree.parent.name}"
         git.run(*IDENTITY, *here, "commit", "--quiet", "--no-verify", "--allow-empty", "--message", message)
