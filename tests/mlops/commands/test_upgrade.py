@@ -130,6 +130,22 @@ def test_an_upgrade_is_staged_and_reset_takes_it_back(team, capsys, monkeypatch)
     assert team.status("--ignored") == {}
 
 
+def test_a_dry_run_looks_at_changes_that_are_not_committed_and_an_upgrade_refuses_them(team, capsys):
+    write(team.project, {"README.md": "Mine.\n", "pyproject.toml": '[tool.cruft]\nskip = ["tools"]\n'})
+    team.git("rm", "--quiet", "docs/b.md")
+    before = team.status()
+
+    command.upgrade(dry_run=True)
+
+    printed = capsys.readouterr().out
+    assert "3 files changed there" in printed
+    assert "left out, since Git has no such file here: docs/b.md" in printed
+    with pytest.raises(StoreError, match=r"^README\.md has changes that are not committed"):
+        command.upgrade()
+    assert team.status() == before
+    assert (team.project / "README.md").read_text() == "Mine.\n"
+
+
 def test_a_project_in_a_folder_of_a_repository_is_upgraded_there(team, tmp_path, monkeypatch, capsys):
     (team.project / ".git").rename(tmp_path / ".git")
     files.write_text(tmp_path / ".git" / "info" / "exclude", "/config\n/template\n")
