@@ -121,6 +121,20 @@ def test_a_delivery_that_is_there_is_not_written_over(project: Path) -> None:
     assert "own.csv is a delivery already" in str(done.exception)
 
 
+@pytest.mark.parametrize("name", ["new.csv", "new.parquet"])
+def test_columns_that_a_file_lacks_are_named(project: Path, name: str) -> None:
+    data = table(20)
+    data.to_csv(project / "data" / "raw" / "own.csv", index=False)
+    run("schema", "infer", "--target", "label")
+    other, path = data.drop(columns=["seen", "label"]), project / "data" / "raw" / name
+    other.to_parquet(path) if path.suffix == ".parquet" else other.to_csv(path, index=False)
+
+    done = run("data", "hold-back")
+
+    assert isinstance(done.exception, ProjectError)
+    assert f"{name} lacks the columns seen, label that schema.yaml names (it has size, level)" in str(done.exception)
+
+
 def test_a_dry_run_keeps_nothing_back(project: Path) -> None:
     table().to_csv(project / "data" / "raw" / "own.csv", index=False)
     run("schema", "infer", "--target", "label")

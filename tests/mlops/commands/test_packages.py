@@ -136,6 +136,34 @@ def test_a_package_that_the_service_does_not_know_is_not_counted_as_sound(projec
     assert json.loads(packages("--audit", "--json").output)["packages"][0]["vulnerabilities"] is None
 
 
+@pytest.mark.parametrize(
+    ("lock", "said"),
+    [
+        ("", "nothing"),
+        ("# of nothing\n", "nothing"),
+        (f"{LOCK}<<<<<<< HEAD\n", "the line `<<<<<<< HEAD`"),
+        (f"{LOCK}-r others.txt\n", "the line `-r others.txt`"),
+        (f"{LOCK}zipp==3.2", "the line `zipp==3.2`"),
+        (f"{LOCK}zipp==3.2 \\\n", "the line `zipp==3.2 \\`"),
+    ],
+)
+def test_a_lock_that_is_not_read_to_its_end_is_no_clean_bill(project: Path, lock: str, said: str) -> None:
+    (project / "requirements.txt").write_text(lock)
+
+    done = packages("--audit")
+
+    assert isinstance(done.exception, StoreError)
+    assert str(done.exception).startswith(f"requirements.txt has {said} where a pinned package (name==version)")
+    assert not (project / "called").exists()
+
+
+def test_lines_that_name_no_package_are_passed_over(project: Path) -> None:
+    lines = "# by hand\n--extra-index-url https://packages.example.org\n\n"
+    (project / "requirements.txt").write_text(f"{lines}{LOCK}    # via nothing\n")
+
+    assert "3 packages in requirements.txt" in packages().output
+
+
 def test_a_licence_can_be_denied(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     licences = {"a": "GPL-3.0-only", "b": "LGPL-3.0-only", "c": "MIT OR GPL-3.0-only", "d": "MIT AND GPL-3.0-or-later"}
     (project / "requirements.txt").write_text("".join(f"{name}==1{HASH}" for name in licences))

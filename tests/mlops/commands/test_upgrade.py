@@ -130,6 +130,22 @@ def test_an_upgrade_is_staged_and_reset_takes_it_back(team, capsys, monkeypatch)
     assert team.status("--ignored") == {}
 
 
+def test_a_dry_run_looks_at_changes_that_are_not_committed_and_an_upgrade_refuses_them(team, capsys):
+    write(team.project, {"README.md": "Mine.\n", "pyproject.toml": '[tool.cruft]\nskip = ["tools"]\n'})
+    team.git("rm", "--quiet", "docs/b.md")
+    before = team.status()
+
+    command.upgrade(dry_run=True)
+
+    printed = capsys.readouterr().out
+    assert "3 files changed there" in printed
+    assert "left out, since Git has no such file here: docs/b.md" in printed
+    with pytest.raises(StoreError, match=r"^README\.md has changes that are not committed"):
+        command.upgrade()
+    assert team.status() == before
+    assert (team.project / "README.md").read_text() == "Mine.\n"
+
+
 def test_a_project_in_a_folder_of_a_repository_is_upgraded_there(team, tmp_path, monkeypatch, capsys):
     (team.project / ".git").rename(tmp_path / ".git")
     files.write_text(tmp_path / ".git" / "info" / "exclude", "/config\n/template\n")
@@ -249,6 +265,21 @@ def test_a_version_beside_that_of_the_project_is_asked_for(team):
     assert team.status()["docs/a.md"] == "M "
 
 
+def test_the_owners_settings_of_git_do_not_matter_to_what_is_thrown_away(team, tmp_path):
+    team.git("checkout", "--quiet", "-b", "develop", at=team.template)
+    team.release({"later.md": "Later.\n"})
+    team.git("checkout", "--quiet", "main", at=team.template)
+    for name in ("post-checkout", "prepare-commit-msg"):
+        files.write_text(tmp_path / "hooks" / name, "#!/bin/sh\nexit 1\n")
+        (tmp_path / "hooks" / name).chmod(0o755)
+    with (tmp_path / "config").open("a") as settings:
+        settings.write(f"[clone]\n\tdefaultRemoteName = upstream\n[core]\n\thooksPath = {tmp_path / 'hooks'}\n")
+
+    command.upgrade(to="develop")
+
+    assert team.status() == EVERYTHING | {"later.md": "A "}
+
+
 def test_a_new_question_is_told_and_its_answer_written_down(team, capsys):
     command.upgrade()
 
@@ -292,6 +323,32 @@ def test_patterns_in_skip_are_read_as_cruft_reads_them(team):
     assert team.status() == {".cruft.json": "M ", "mlops/VERSION": "M "}
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[tool.cruft]\nskip = []\n[tool.cruft]\n", "could not be read: Cannot declare"),
+        ("[[tool.cruft]]\nskip = []\n", r"has \[{'skip': \[\]}\] as skip below tool.cruft: a list"),
+        ('[tool.cruft]\nskip = "docs"\n', "has 'docs' as skip below tool.cruft: a list"),
+        ("[tool.cruft]\nskip = [1]\n", r"has \[1\] as skip below tool.cruft: a list"),
+    ],
+)
+def test_a_skip_that_cannot_be_read_is_told_and_nothing_is_changed(team, content, said):
+    team.commit({"pyproject.toml": content})
+
+    with pytest.raises(StoreError, match=rf"^pyproject\.toml.* {said}"):
+        command.upgrade()
+
+    assert team.status() == {}
+
+
+def test_a_skip_of_the_template_that_cannot_be_read_does_not_matter(team):
+    team.release({"pyproject.toml": "[tool"}, "v3.0.0")
+
+    command.upgrade()
+
+    assert team.status() == EVERYTHING | {"pyproject.toml": "A "}
+
+
 def test_a_folder_of_events_that_is_made_is_taken_back_by_what_is_told(team, capsys, monkeypatch):
     def added(project, *arguments):
         assert arguments == ("dvc", "add", "data/events")
@@ -312,7 +369,7 @@ def test_a_folder_of_events_that_is_made_is_taken_back_by_what_is_told(team, cap
 
 
 def test_why_dvc_does_not_take_the_events_is_told(team, capsys, monkeypatch):
-    why = "ERROR: output 'data/events' is already tracked by SCM (e.g. Git)."
+    why = "ERROR:  output 'data/events' is already tracked by SCM (e.g. Git).\n    You can remove it from Git, …"
     monkeypatch.setattr(command.commands, "call", lambda *_: Done(1, "", why))
     team.release({"dvc.yaml": "stages: {prepare: {deps: [data/events]}}\n"}, "v3.0.0")
 

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from mlops.base import console, uv, yaml
-from mlops.base.errors import StoreError, counted
+from mlops.base.errors import StoreError, counted, without_passwords
 from mlops.commands.options import AsJson
 from mlops.history import paths
 from mlops.rollout import bill
 
 TOOL = "pip-audit>=2.10,<3"  # whose JSON is read here
 ASKED = ("--no-deps", "--disable-pip", "--format=json", "--progress-spinner=off")  # of the pins as they are
+OTHER = re.compile(r"\s*(#|$)|--[\w-]*(index|links|binary|host)")  # lines of a lock that name no package
 Found = dict[tuple[str, str], list[dict[str, Any]]]
 
 
@@ -37,8 +38,10 @@ def packages(
     or a licence that `--deny` names.
 
     Raises:
-        StoreError: the service cannot be asked, or knows none of the packages.
+        StoreError: requirements.txt is damaged, or the service cannot be asked, or knows none of the packages.
     """
+    lock = yaml.text_of(paths.REQUIREMENTS)
+    _refuse_damaged(lock)
     pins: list[dict[str, Any]] = [
         {
             "name": each["name"],
@@ -46,7 +49,7 @@ def packages(
             "only_if": next((one["value"] for one in each.get("properties", [])), None),
             "licence": bill.licence(each) or None,
         }
-        for each in bill.libraries(yaml.text_of(paths.REQUIREMENTS))
+        for each in bill.libraries(lock)
     ]
     found = _audited([(pin["name"], pin["version"]) for pin in pins], ignore or []) if audit else {}
     for pin in pins:
@@ -58,6 +61,19 @@ def packages(
         typer.echo("\n".join([*_lines(pins, denied), *(_verdict(pins, ignore or []) if audit else [])]))
     if denied or any(found.values()):
         sys.exit(console.VERDICT)
+
+
+def _refuse_damaged(lock: str) -> None:
+    """What is not read could be vulnerable."""
+    unread = [line for line in bill.PIN.sub("", lock).splitlines() if not OTHER.match(line)]
+    if lock.rstrip().endswith("\\"):  # the lines that follow are gone
+        unread.append(lock.splitlines()[-1])
+    if unread or not bill.PIN.search(lock):
+        found = f"the line `{without_passwords(unread[0])}`" if unread else "nothing"
+        raise StoreError(
+            f"{paths.REQUIREMENTS} has {found} where a pinned package (name==version) was expected: bring it back from "
+            "Git's history, or correct it"
+        )
 
 
 def _audited(pins: list[tuple[str, str]], ignore: list[str]) -> Found:

@@ -33,11 +33,13 @@ def upgrade(
     there are conflicts.
 
     Raises:
-        StoreError: the project is not in Git, or the work tree has changes, or the template cannot be had or rendered;
-            nothing was changed then.
+        StoreError: the project is not in Git, the work tree has changes (a dry run allows them), `skip` cannot be read,
+            or the template cannot be had or rendered; nothing was changed then.
     """
     before = template.origin()
-    _require_committed()
+    _require_in_git()
+    if not dry_run:
+        _require_clean()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         address = source or before.template
@@ -89,11 +91,14 @@ def upgrade(
         sys.exit(console.VERDICT)
 
 
-def _require_committed() -> None:
+def _require_in_git() -> None:
     tracked = git.run("ls-files", "-z", default="").split("\0")
     for path in (template.ORIGIN, VERSION, paths.PIPELINE):
         if path.as_posix() not in tracked:
             raise StoreError(f"{path} is not in Git: commit the project first, which a new version is merged with")
+
+
+def _require_clean() -> None:
     if changed := git.run("status", "--porcelain", "-z", "--untracked-files=no").split("\0")[0]:
         raise StoreError(f"{changed[3:]} has changes that are not committed: commit them first, or stash them")
 

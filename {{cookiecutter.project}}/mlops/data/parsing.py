@@ -87,6 +87,19 @@ def parse(delivery: pd.DataFrame, schema: Schema, source: str, required: list[st
     return Parsed(table[~rejected], found, seen)
 
 
+def require(names: list[str], required: list[str], source: str) -> None:
+    """Refuse a delivery with the columns `names` that lacks a `required` one.
+
+    Raises:
+        DataError: all lacking columns are named, with `source`.
+    """
+    if lacking := [name for name in required if name not in names]:
+        raise DataError(
+            f"{source} lacks {_columns(lacking)} that schema.yaml names (it has {', '.join(names)}): "
+            "deliver all columns, or correct schema.yaml"
+        )
+
+
 def column(values: pd.Series, kind: Column, missing: tuple[str, ...]) -> pd.Series:
     """The values (n) of one column in its type; what is missing, or not of that type, is missing."""
     return typed(values.where(given(values, words(kind, missing))), kind)
@@ -150,14 +163,9 @@ def plain(values: pd.Series) -> pd.Series:
 
 
 def _refuse_other_columns(delivery: pd.DataFrame, schema: Schema, source: str, required: list[str]) -> None:
-    lacking = [name for name in required if name not in delivery]
+    require([str(name) for name in delivery], required, source)
     unknown = [str(name) for name in delivery if name not in schema.columns]
     twice = [name for name in schema.derived if name in delivery]
-    if lacking:
-        raise DataError(
-            f"{source} lacks {_columns(lacking)} that schema.yaml names (it has {', '.join(map(str, delivery))}): "
-            "deliver all columns, or correct schema.yaml"
-        )
     if twice:
         raise DataError(
             f"{source} has {_columns(twice)}, which project/features.py derives: rename the derived column, there and "

@@ -115,5 +115,5 @@ def reason(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["no reason given"]
     for prefix in ("Error: ", "ERROR: "):
         if errors := [line for line in lines if line.startswith(prefix)]:
-            return with_memory(errors[-1].removeprefix(prefix))
+            return with_memory(errors[-1].removeprefix(prefix).strip())
     return lines[-1]

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ ORIGIN = Path(".cruft.json")  # of cruft, which upgrades projects as well
 COMPARE = "MLOPS_COMPARE"  # tells the template's hooks to write files only
 FILES_ONLY = {"setup": "no"}  # tells the same to the hooks of versions that do not know COMPARE; no file has the answer
 IDENTITY = ("-c", "user.name=template", "-c", "user.email=template@localhost", "-c", "commit.gpgsign=false")
+NO_HOOKS = "core.hooksPath=/dev/null"  # in what is thrown away, those of the owner have nothing to do
 # A file of the owner does not follow a folder that the template has moved; a conflict is the owner's to resolve.
 MERGE = ("-c", "merge.directoryRenames=false", "-c", "rerere.enabled=false")
 DAMAGED = "bring it back from Git's history"
@@ -75,7 +77,7 @@ def fetch(template: str, to: Path) -> None:
         StoreError: it cannot be had.
     """
     try:
-        git.run("clone", "--quiet", "--", template, str(to))
+        git.run("clone", "--quiet", "--origin", "origin", "--config", NO_HOOKS, "--", template, str(to))
     except StoreError as error:
         raise StoreError(without_passwords(f"the template {template} could not be fetched: {error}")) from None
 
@@ -154,8 +156,13 @@ def leave_out_what_is_the_owners(old: Path, new: Path) -> dict[str, str]:
 
     Returns:
         The command that shows the change of each of the latter that has changed, by its name.
+
+    Raises:
+        StoreError: what the project's `skip` names cannot be read.
     """
-    kept = {name for place in (new, Path()) for name in _skipped(place)} | {ORIGIN.as_posix()}
+    kept = {ORIGIN.as_posix(), *_skipped(Path())}
+    with suppress(StoreError):  # that of the template is not the owner's to correct
+        kept.update(_skipped(new))
     here = set(git.run("ls-files", "-z").split("\0"))
     for root in (old, new):
         found = {path for name in kept for path in _named(root, name)}
@@ -188,16 +195,18 @@ def _named(root: Path, name: str) -> list[Path]:
 
 
 def _skipped(place: Path) -> list[str]:
-    try:
-        content = tomllib.loads((place / "pyproject.toml").read_text(encoding="utf-8"))
-        return [str(name).strip("/") for name in content["tool"]["cruft"]["skip"]]
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ):  # the project's own file may be in conflict with an older upgrade
+    path = place / "pyproject.toml"
+    if not path.exists():
         return []
+    try:
+        found: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}, which names what is never changed, could not be read: {error}") from None
+    for key in ("tool", "cruft", "skip"):
+        found = found.get(key, []) if isinstance(found, dict) else found
+    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        raise StoreError(f"{path} has {found!r} as skip below tool.cruft: a list of names in quotes was expected")
+    return [name.strip("/") for name in found]
 
 
 def commits(old: Path, new: Path) -> tuple[str, str]:
@@ -214,7 +223,7 @@ def commits(old: Path, new: Path) -> tuple[str, str]:
         tree = folder.parents[1] / "tree"
         (tree / prefix).parent.mkdir(parents=True, exist_ok=True)
         folder.rename(tree / prefix)
-        here = ["-C", str(tree), f"--git-dir={store}", "--work-tree=."]
+        here = ["-c", NO_HOOKS, "-C", str(tree), f"--git-dir={store}", "--work-tree=."]
         git.run(*here, "add", "--all", "--force", ".")
         message = f"template, {tree.parent.name}"
         git.run(*IDENTITY, *here, "commit", "--quiet", "--no-verify", "--allow-empty", "--message", message)

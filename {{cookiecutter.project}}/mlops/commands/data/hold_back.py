@@ -39,7 +39,7 @@ def hold_back(
     order of the rows. The same command completes what was killed.
 
     Raises:
-        DataError: there is no data, or there is a delivery already.
+        DataError: there is no data, a file lacks the target or the time, or there is a delivery already.
     """
     if READY.exists() and not dry_run:
         _place(raw, incoming)
@@ -52,6 +52,8 @@ def hold_back(
         raise DataError(f"{waiting[0]} is a delivery already: nothing is kept back")
     time = layout.with_role("time")
     wanted = [*time, layout.target]
+    for path in sources:
+        parsing.require(deliveries.columns(path, terms), wanted, str(path))
     parts = [
         pd.DataFrame({name: parsing.column(part[name], layout.columns[name], layout.missing) for name in wanted})
         for part in (deliveries.whole(path, wanted, terms) for path in sources)
