@@ -362,9 +362,16 @@ def test_the_commands_of_a_project_of_files_only_set_it_up_as_they_are_printed(
     project = baked(generate(short, tmp_path, setup="no", data=str(loans), target="paid"), tmp_path / "loans-2024")
     assert ".git/HEAD" not in project.files
     block = project.printed.split("in this order:")[1].split("Then:")[0]
-    lines = [line.strip() for line in block.splitlines() if line.strip()]
+    lines = [line.strip() for line in block.strip("\n").splitlines()]
     assert lines[2].endswith("--requirement requirements.txt")
     assert lines[3].startswith("source ")
+    assert lines[4:-1] == [
+        "python -m mlops schema infer --target paid --force",
+        "python -m mlops data hold-back",
+        "python -m dvc add data/raw data/incoming data/events",
+        "python -m dvc repro",
+        "python -m dvc push",
+    ]
     del lines[2:4]  # the environment is that of the tests
     lines[-1] = lines[-1].replace("git commit", "git -c user.name=Ada -c user.email=ada@localhost commit")
 
