@@ -417,11 +417,12 @@ def refuse_hidden(foreign: set[str]) -> None:
         )
 
 
-def commit(author: str, foreign: set[str]) -> str:
+def commit(answers: Answers) -> str:
     """Commit the project's files, and nothing else that lies in the folder or is staged.
 
     If Git has no user name, the project's author is the author of the commit.
     """
+    foreign = lying_here(answers)  # now: the person may have made files while the pipeline ran
     refuse_hidden(foreign)
     # By DVC, or by somebody else. Git may ignore what was untracked for DVC.
     staged = run(["git", "diff", "--cached", "--name-only", "--diff-filter=d", "-z"]).split("\0")
@@ -430,7 +431,7 @@ def commit(author: str, foreign: set[str]) -> str:
     if not own:
         return "there is nothing to commit"
     missing = []
-    for key, value in (("user.name", author), ("user.email", f"{Path.cwd().name}@localhost")):
+    for key, value in (("user.name", answers["author"]), ("user.email", f"{Path.cwd().name}@localhost")):
         if subprocess.run(["git", "config", key], capture_output=True, check=False).returncode:
             missing += ["-c", f"{key}={value}"]
     run(["git", "add", "--", *own], ["git", *missing, "commit", "--quiet", "--message", FIRST_COMMIT, "--", *own])
@@ -566,7 +567,7 @@ def plan(answers: Answers, foreign: set[str], moved: list[tuple[Path, Path]]) ->
         command_step("storage", [*dvc, "push"], needs=described),
         Step(
             "first commit",
-            partial(commit, answers["author"], foreign),
+            partial(commit, answers),
             commit_by_hand(foreign, moved, answers),
             needs=described,
         ),

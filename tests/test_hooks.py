@@ -28,13 +28,14 @@ stages:
   count:
     cmd: python count.py
     deps: [data/raw, data/incoming, schema.yaml]
-    outs: [counts.txt: {cache: false}]
+    outs: [reports/counts.txt: {cache: false}]
 """
 COUNT = """\
 import pathlib, sys
 print("the pipeline speaks")
 counts = {path.name: path.read_bytes().count(b"\\n") for path in sorted(pathlib.Path("data/raw").iterdir())}
-pathlib.Path("counts.txt").write_text(f"{counts} {sys.prefix}\\n")
+pathlib.Path("reports").mkdir(exist_ok=True)
+pathlib.Path("reports/counts.txt").write_text(f"{counts} {sys.prefix}\\n")
 """
 INFER = """\
 import pathlib, sys
@@ -48,6 +49,7 @@ import pathlib
 pathlib.Path("dvc.lock").touch()
 pathlib.Path("reports").mkdir(exist_ok=True)
 pathlib.Path("reports/metrics.json").touch()
+pathlib.Path("meanwhile.txt").touch()  # by the person
 """
 LOANS = "amount,paid\n100,yes\n250,no\n"
 AUTHOR = 'O\'Brien "Ω" $(touch canary) {{ 1 + 1 }}'
@@ -170,9 +172,9 @@ def test_a_project_is_set_up_to_its_first_commit_by_someone_whom_git_does_not_kn
     assert git(set_up, "status", "--porcelain") == ""
     assert git(set_up, "log", "--format=%an <%ae>") == f"{AUTHOR} <churn@localhost>"
     assert f"the author is {AUTHOR} <churn@localhost>" in set_up.printed
-    assert set_up.read("counts.txt") == f"{{'Loans 2024.csv': 3}} {sys.prefix}\n"
+    assert set_up.read("reports/counts.txt") == f"{{'Loans 2024.csv': 3}} {sys.prefix}\n"
     tracked = set(git(set_up, "ls-files").split())
-    assert {"data/raw.dvc", "data/incoming.dvc", "dvc.lock", "counts.txt", ".dvc/config"} <= tracked
+    assert {"data/raw.dvc", "data/incoming.dvc", "dvc.lock", "reports/counts.txt", ".dvc/config"} <= tracked
     assert not any(name.endswith(".csv") for name in tracked)
     assert list(storage_of(set_up.path).rglob("*.dir"))
     assert not list(set_up.path.parents[1].rglob("canary"))
@@ -380,7 +382,7 @@ def test_the_commands_of_a_project_of_files_only_set_it_up_as_they_are_printed(
     assert done.returncode == 0, done.stdout + done.stderr
     assert git(project, "status", "--porcelain") == ""
     assert project.read("schema.yaml") == "target: paid\n"
-    assert project.read("counts.txt").startswith("{'Loans 2024.csv': 3}")
+    assert project.read("reports/counts.txt").startswith("{'Loans 2024.csv': 3}")
 
 
 def test_data_in_s3_waits_for_the_environment_that_can_fetch_it(folder: Path) -> None:
@@ -423,7 +425,7 @@ def test_what_lies_in_a_repository_or_is_staged_is_not_taken_along(folder: Path)
     assert outcomes(project.printed)["first commit"] == "done", project.printed
     committed = set(git(project, "show", "--name-only", "--format=", "HEAD").split())
     assert {"dvc.lock", "reports/metrics.json", "requirements.txt"} <= committed
-    assert not committed & {"notes.txt", "staged.txt", "models/own.pkl", "docs/draft.md", "dvc.py"}
+    assert not committed & {"notes.txt", "staged.txt", "models/own.pkl", "docs/draft.md", "dvc.py", "meanwhile.txt"}
     assert git(project, "diff", "--cached", "--name-only") == "staged.txt"
     assert git(project, "diff", "--name-only") == "notes.txt"
 
