@@ -11,6 +11,7 @@ import sys
 import tempfile
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -420,9 +421,24 @@ def unfinished() -> Path:
     return Path.cwd().with_name(f"{Path.cwd().name}.unfinished")
 
 
-def begin(answers: Answers) -> None:
+def move_back(moved: list[tuple[str, str]], links: dict[str, Path]) -> None:
+    """Take back moves, which may not all have been made; `links` are the targets that links had."""
+    for goal, name in moved:
+        if there(Path(goal)) and name not in links:
+            Path(goal).replace(name)
+        elif there(Path(goal)):
+            Path(goal).unlink()
+            if not there(Path(name)):
+                Path(name).symlink_to(links[name])
+        for folder in Path(goal).parents:
+            with suppress(OSError):  # it is not empty, or not there
+                folder.rmdir()
+
+
+def begin(answers: Answers) -> str:
     """Move what is in the way, and keep beside the project the command that goes on if this generation is killed.
 
+    Where something cannot be moved, nothing is, and the reason is returned, as the end of a sentence.
     Cookiecutter refuses a folder that is there. What a killed generation has half written is removed first: its own
     data file is noted as a comment, as is where each file of a person went; the last hook removes the file.
     """
@@ -434,29 +450,43 @@ def begin(answers: Answers) -> None:
         ]
         for file in (*HALF_WRITTEN, *own):
             Path(file).unlink(missing_ok=True)
-    new = moves(answers)
+    new, earlier = moves(answers), unfinished().read_text(encoding="utf-8") if unfinished().exists() else ""
+    links = {name: Path(name).readlink() for _, name in new if Path(name).is_symlink()}
     moved = aside() + new
     command = go_on_command(answers, moved)
     notes = "".join(f"#aside {json.dumps(pair)}\n" for pair in moved)
-    # exec: it is written anew while a shell reads it
-    unfinished().write_text(f"exec {command}\n{notes}", encoding="utf-8")
-    for goal, name in new:
-        move(Path(name), Path(goal))
+    try:
+        # exec: it is written anew while a shell reads it
+        unfinished().write_text(f"exec {command}\n{notes}", encoding="utf-8")
+        for goal, name in new:
+            move(Path(name), Path(goal))
+    except OSError as error:
+        move_back(new, links)
+        if earlier:
+            unfinished().write_text(earlier, encoding="utf-8")
+        else:
+            unfinished().unlink(missing_ok=True)
+        return (
+            f"is a folder where {error.filename} cannot be moved or written ({error.strerror}), and nothing was "
+            "moved; give yourself the right to do so, or choose another name"
+        )
     if answers["setup"] != "no":
         print("If this is stopped, go on with:", command if os.name == "nt" else shlex.join(["sh", str(unfinished())]))
+    return ""
 
 
 def main(answers: Answers) -> int:
     """Print every refusal to stderr. The exit code 1 makes cookiecutter and cruft stop."""
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     found = refusals(answers)
-    if wrong := in_use(answers):
+    wrong = in_use(answers)
+    if not (found or wrong or run_by_cruft(answers) or rendered_to_compare(answers)):
+        wrong = begin(answers)
+    if wrong:
         found.append(f"project = {answers['project']!r} {wrong}.")
     if found:
         lines = [f"  - {refusal}" for refusal in found]
         print("No project was made. Please answer again:", *lines, sep="\n", file=sys.stderr)
-    elif not (run_by_cruft(answers) or rendered_to_compare(answers)):
-        begin(answers)
     return 1 if found else 0
 
 

@@ -4,6 +4,7 @@ Two projects are set up for real by cookiecutter, Git and DVC: one by the hook, 
 the hook prints. Their pipeline is one short stage. For all else the hook runs alone, in a folder with a few files.
 """
 
+import errno
 import functools
 import gzip
 import http.server
@@ -771,6 +772,30 @@ def test_links_and_things_of_another_kind_are_moved_whole(
     assert (
         f"README.md (a link to {generation.folder}/target.txt), docs, schema.yaml (a link to" in capsys.readouterr().out
     )
+
+
+def test_where_something_cannot_be_moved_nothing_is(
+    generation: Generation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (generation.folder / "README.md").symlink_to("notes.txt")
+    mine = repository(generation.folder, dict.fromkeys(("docs/data.md", "notes.txt", "schema.yaml"), "mine"))
+    move = generation.before.move
+
+    def refuse(path: Path, goal: Path) -> None:
+        if path.name == "schema.yaml":
+            raise PermissionError(errno.EPERM, "Operation not permitted", path)
+        move(path, goal)
+
+    monkeypatch.setattr(generation.before, "move", refuse)
+
+    assert not generation()
+
+    said = capsys.readouterr().err
+    assert "  - project = 'churn' is a folder where schema.yaml cannot be moved or written (Operation not per" in said
+    assert git(mine, "status", "--porcelain") == ""
+    assert mine.path.joinpath("README.md").readlink() == Path("notes.txt")
+    assert not (mine.path / "before").exists()
+    assert not mine.path.with_name("churn.unfinished").exists()
 
 
 def test_a_project_with_commits_of_its_own_is_not_overwritten(short: Path, tmp_path: Path) -> None:
