@@ -49,9 +49,8 @@ EVENTS_README = Path("data", "events", "README.md")
 WRITTEN = {"dvc.lock", "data/raw.dvc", "data/incoming.dvc", "data/events.dvc", ".cruft.json", MANIFEST.as_posix()}
 WRITTEN |= {"mlflow.db", "mlflow.db-shm", "mlflow.db-wal", "mlflow.db-journal"}
 RESULT = re.compile(r"\b(?:data/prepared|models|reports)/[\w./-]+")
-# Where such a file has a rule for everything, Git would not take the results in.
-RESULT_RULES = {f"{folder}/.gitignore" for folder in ("data", "data/prepared", "models", "reports")}
-EVERYTHING = {"*", "/*", "**", "/**", "*.*"}
+RESULT_IN_GIT = re.compile(r"\b(reports/[\w./-]+): \{cache: false\}")
+RULES_OF_DVC = {f"{folder}/.gitignore" for folder in ("data", "data/prepared", "models", "reports")}
 BEFORE = "before"  # where files of a person go
 # The subject of the commit that a generation ends with.
 FIRST_COMMIT = "Start from cookiecutter-dvc-mlops"
@@ -309,10 +308,10 @@ def rendered(answers: Answers) -> set[str]:
     return {file.relative_to(folder).as_posix() for folder in folders for file in folder.rglob("*") if file.is_file()}
 
 
-def results(answers: Answers) -> set[str]:
+def results(answers: Answers, pattern: re.Pattern[str] = RESULT) -> set[str]:
     """The names of the files and folders that the pipeline writes, by the template's dvc.yaml."""
     pipelines = Path(located(answers["_repo_dir"], answers)).glob("*cookiecutter.project*/dvc.yaml")
-    return {name for pipeline in pipelines for name in RESULT.findall(pipeline.read_text(encoding="utf-8"))}
+    return {name for pipeline in pipelines for name in pattern.findall(pipeline.read_text(encoding="utf-8"))}
 
 
 def last_commit() -> str:
@@ -336,7 +335,9 @@ def in_the_way(answers: Answers) -> list[Path]:
         others = [entry for entry in others if entry != EVENTS_README]
         names = files - set(listed("ls-files", "-z")) if last_commit() == FIRST_COMMIT else files
     else:
-        names = files | WRITTEN | results(answers) | {name for name in RESULT_RULES if hides_everything(Path(name))}
+        names = files | WRITTEN | results(answers)
+        code = {name for name in files if Path(name).parent not in DATA_FOLDERS}
+        names |= hiding_rules(code | WRITTEN | RULES_OF_DVC | results(answers, RESULT_IN_GIT))
     found = {entry for entry in others if entry.as_posix() not in files}
     for name in names:
         *folders, path = [*reversed(Path(name).parents), Path(name)]
@@ -350,9 +351,19 @@ def there(path: Path) -> bool:
     return path.is_symlink() or path.exists()
 
 
-def hides_everything(rules: Path) -> bool:
-    """Whether a .gitignore takes all files of its folder from Git."""
-    return rules.is_file() and not EVERYTHING.isdisjoint(rules.read_text(encoding="utf-8", errors="replace").split())
+def hiding_rules(tracked: set[str]) -> set[str]:
+    """The .gitignore files below this folder by which Git would not take in one of the files that it is to track."""
+    found = set()
+    for folder in {folder for name in tracked for folder in Path(name).parents if folder.name}:
+        if (folder / ".gitignore").is_file():
+            names = [str(Path(name).relative_to(folder)) for name in tracked if folder in Path(name).parents]
+            with tempfile.TemporaryDirectory() as store:
+                git("init", "--quiet", "--bare", store)
+                # With the folder as its work tree, Git reads the rules of no other folder.
+                here = ["-C", str(folder), f"--git-dir={store}", "--work-tree=."]
+                if git(*here, "-c", f"core.excludesFile={os.devnull}", "check-ignore", "--no-index", "--", *names):
+                    found.add((folder / ".gitignore").as_posix())
+    return found
 
 
 def free(folder: Path) -> Path:

@@ -561,6 +561,22 @@ def test_results_and_a_pipeline_of_the_person_are_kept_and_named(
     assert "git init" not in printed
 
 
+def test_rules_of_the_person_that_hide_the_project_from_git_are_moved(
+    generation: Generation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_folder = "*\n!.gitignore\n"
+    rules = {"data/.gitignore": keep_folder, "docs/.gitignore": keep_folder, "reports/.gitignore": "*.json\n"}
+    harmless = {"models/.gitignore": keep_folder, "mlops/.gitignore": "*.log\n", "notes/.gitignore": "*\n"}
+    mine = repository(generation.folder, {".gitignore": "data/\n"} | rules | harmless)
+
+    assert generation()
+
+    assert {name: mine.read(f"before/{name}") for name in rules} == rules
+    assert {name: mine.read(name) for name in harmless} == harmless
+    assert f"are in before/ now: .gitignore, {', '.join(rules)}." in capsys.readouterr().out
+    assert git(mine, "check-ignore", "docs/data.md", "data/raw.dvc", "reports/metrics.json") == ""
+
+
 def test_the_commit_by_hand_takes_what_the_project_owns_and_nothing_else(
     generation: Generation, capsys: pytest.CaptureFixture[str]
 ) -> None:
