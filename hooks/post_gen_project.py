@@ -667,6 +667,8 @@ def print_next_commands(steps: list[Step], done: set[str], folder: Path, moved: 
 def main(answers: Answers) -> None:
     """Delete the files that were not asked for, run the steps, print what comes next."""
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    source = own_data(answers, aside())
+    forget_equals(aside(), source)  # with files that are deleted next, too
     for ci, path in CI_FILES.items():
         if ci != answers["ci"]:
             remove_rendered(path, answers)
@@ -680,8 +682,7 @@ def main(answers: Answers) -> None:
     make_events_folder()
     folder = scripts_folder(answers)
     activate(folder)
-    source = own_data(answers, aside())
-    forget_equals(aside(), source)
+    forget_equals(aside(), source)  # with files that were written since, too
     moved = aside()
     untrack(moved, answers)
     foreign = lying_here(answers)

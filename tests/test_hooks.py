@@ -663,6 +663,16 @@ def test_a_killed_generation_goes_on_and_keeps_what_was_edited_since(
     assert "are in before-2/ now: Dockerfile." in printed
 
 
+def test_files_of_a_generation_that_was_killed_early_are_not_taken_for_a_person_s(generation: Generation) -> None:
+    (generation.template / PROJECT / ".gitlab-ci.yml").write_text("the project's")
+    assert generation.starts()  # and is killed
+
+    assert generation()
+
+    files = BakedProject(generation.folder, "").files
+    assert not [name for name in files if "before" in name or name == ".gitlab-ci.yml"]
+
+
 def test_the_mark_of_a_generation_that_was_taken_back_does_not_count(generation: Generation) -> None:
     mine = repository(generation.folder, {"README.md": "mine"})
     assert generation.starts()
