@@ -441,10 +441,12 @@ def commit(answers: Answers) -> str:
     return f"Git has no user.name or user.email, so the author is {who}"
 
 
-def write_manifest() -> None:
+def write_manifest(answers: Answers) -> None:
     """Write which files of mlops/ were generated, with their SHA-256, so that `doctor` can name local edits of them."""
-    own = (path for path in MACHINERY.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    entries = sorted((path.relative_to(MACHINERY).as_posix(), path) for path in own if path != MANIFEST)
+    own = rendered(answers) if "_repo_dir" in answers else None
+    paths = (path for path in MACHINERY.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    generated = (path for path in paths if path != MANIFEST and (not own or path.as_posix() in own))
+    entries = sorted((path.relative_to(MACHINERY).as_posix(), path) for path in generated)
     lines = [f"{hashlib.sha256(path.read_bytes().replace(CRLF, LF)).hexdigest()}  {name}\n" for name, path in entries]
     with suppress(OSError):  # without it, `doctor` says that it cannot tell
         MANIFEST.write_text("".join(lines), encoding="utf-8", newline="\n")
@@ -672,7 +674,7 @@ def main(answers: Answers) -> None:
     for ci, path in CI_FILES.items():
         if ci != answers["ci"]:
             remove_rendered(path, answers)
-    write_manifest()  # under cruft, too, which then merges it like every other file
+    write_manifest(answers)  # under cruft, too, which then merges it like every other file
     if rendered_to_compare(answers):
         if answers["data"] != "example":
             remove_example()

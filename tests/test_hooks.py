@@ -582,6 +582,7 @@ def test_the_commit_by_hand_takes_what_the_project_owns_and_nothing_else(
 ) -> None:
     files = {"README.md": "mine", ".gitignore": "data/\n", "data/customers.csv": LOANS, "notes [1].txt": "old"}
     files |= {".gitlab-ci.yml": "mine", "docs/own/a.md": "", "src/a.py": "", ".env": "", "data/raw/old.csv": "a\n"}
+    files |= {"mlops/own.py": ""}
     mine = repository(generation.folder, files)
     git(mine, "add", "--force", "data/raw/old.csv")
     commit(mine, "Data of which nobody thought")
@@ -611,6 +612,7 @@ def test_the_commit_by_hand_takes_what_the_project_owns_and_nothing_else(
     written = {"dvc.lock", "reports/metrics.json", "data/raw.dvc", ".cruft.json", "data/.gitignore", "mlops/MANIFEST"}
     committed = set(git(mine, "show", "--name-only", "--format=", "HEAD").splitlines())
     assert committed == (own | written) - {".gitlab-ci.yml"}
+    assert [line.split()[1] for line in mine.read("mlops/MANIFEST").splitlines()] == ["__init__.py"]
     assert mine.run("git", "status", "--porcelain", "-z").stdout.split("\0")[:-1] == [
         " D .gitlab-ci.yml",
         "D  data/raw/old.csv",
@@ -645,7 +647,7 @@ def test_a_killed_generation_goes_on_and_keeps_what_was_edited_since(
     mine = repository(generation.folder, {"README.md": "mine", "data/raw/customers.csv": LOANS})
     answers = {"data": "churn/data/raw/customers.csv", "target": "paid"}
     assert generation.starts(**answers)
-    generation.after.write_manifest()
+    generation.after.write_manifest(generation.answers())
     generation.after.copy(Path("data/raw-before/customers.csv"), Path("data/raw/customers.csv"))
     for name, text in {"dvc.lock": "{", "models/model.joblib": "ours", "Dockerfile": "edited"}.items():
         (generation.folder / name).parent.mkdir(exist_ok=True)
@@ -676,7 +678,7 @@ def test_files_of_a_generation_that_was_killed_early_are_not_taken_for_a_person_
 def test_the_mark_of_a_generation_that_was_taken_back_does_not_count(generation: Generation) -> None:
     mine = repository(generation.folder, {"README.md": "mine"})
     assert generation.starts()
-    generation.after.write_manifest()  # and is killed
+    generation.after.write_manifest(generation.answers())  # and is killed
     git(mine, "reset", "--quiet", "--hard")
     git(mine, "clean", "-fdx")
     for name in ("README.md", "dvc.lock", "models/model.joblib"):
