@@ -417,11 +417,12 @@ def refuse_hidden(foreign: set[str]) -> None:
         )
 
 
-def commit(author: str, foreign: set[str]) -> str:
+def commit(answers: Answers) -> str:
     """Commit the project's files, and nothing else that lies in the folder or is staged.
 
     If Git has no user name, the project's author is the author of the commit.
     """
+    foreign = lying_here(answers)  # now: the person may have made files while the pipeline ran
     refuse_hidden(foreign)
     # By DVC, or by somebody else. Git may ignore what was untracked for DVC.
     staged = run(["git", "diff", "--cached", "--name-only", "--diff-filter=d", "-z"]).split("\0")
@@ -430,7 +431,7 @@ def commit(author: str, foreign: set[str]) -> str:
     if not own:
         return "there is nothing to commit"
     missing = []
-    for key, value in (("user.name", author), ("user.email", f"{Path.cwd().name}@localhost")):
+    for key, value in (("user.name", answers["author"]), ("user.email", f"{Path.cwd().name}@localhost")):
         if subprocess.run(["git", "config", key], capture_output=True, check=False).returncode:
             missing += ["-c", f"{key}={value}"]
     run(["git", "add", "--", *own], ["git", *missing, "commit", "--quiet", "--message", FIRST_COMMIT, "--", *own])
@@ -440,10 +441,12 @@ def commit(author: str, foreign: set[str]) -> str:
     return f"Git has no user.name or user.email, so the author is {who}"
 
 
-def write_manifest() -> None:
+def write_manifest(answers: Answers) -> None:
     """Write which files of mlops/ were generated, with their SHA-256, so that `doctor` can name local edits of them."""
-    own = (path for path in MACHINERY.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    entries = sorted((path.relative_to(MACHINERY).as_posix(), path) for path in own if path != MANIFEST)
+    own = rendered(answers) if "_repo_dir" in answers else None
+    paths = (path for path in MACHINERY.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    generated = (path for path in paths if path != MANIFEST and (not own or path.as_posix() in own))
+    entries = sorted((path.relative_to(MACHINERY).as_posix(), path) for path in generated)
     lines = [f"{hashlib.sha256(path.read_bytes().replace(CRLF, LF)).hexdigest()}  {name}\n" for name, path in entries]
     with suppress(OSError):  # without it, `doctor` says that it cannot tell
         MANIFEST.write_text("".join(lines), encoding="utf-8", newline="\n")
@@ -566,7 +569,7 @@ def plan(answers: Answers, foreign: set[str], moved: list[tuple[Path, Path]]) ->
         command_step("storage", [*dvc, "push"], needs=described),
         Step(
             "first commit",
-            partial(commit, answers["author"], foreign),
+            partial(commit, answers),
             commit_by_hand(foreign, moved, answers),
             needs=described,
         ),
@@ -666,10 +669,12 @@ def print_next_commands(steps: list[Step], done: set[str], folder: Path, moved: 
 def main(answers: Answers) -> None:
     """Delete the files that were not asked for, run the steps, print what comes next."""
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    source = own_data(answers, aside())
+    forget_equals(aside(), source)  # with files that are deleted next, too
     for ci, path in CI_FILES.items():
         if ci != answers["ci"]:
             remove_rendered(path, answers)
-    write_manifest()  # under cruft, too, which then merges it like every other file
+    write_manifest(answers)  # under cruft, too, which then merges it like every other file
     if rendered_to_compare(answers):
         if answers["data"] != "example":
             remove_example()
@@ -679,8 +684,7 @@ def main(answers: Answers) -> None:
     make_events_folder()
     folder = scripts_folder(answers)
     activate(folder)
-    source = own_data(answers, aside())
-    forget_equals(aside(), source)
+    forget_equals(aside(), source)  # with files that were written since, too
     moved = aside()
     untrack(moved, answers)
     foreign = lying_here(answers)

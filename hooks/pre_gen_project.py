@@ -11,6 +11,7 @@ import sys
 import tempfile
 import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -48,9 +49,8 @@ EVENTS_README = Path("data", "events", "README.md")
 WRITTEN = {"dvc.lock", "data/raw.dvc", "data/incoming.dvc", "data/events.dvc", ".cruft.json", MANIFEST.as_posix()}
 WRITTEN |= {"mlflow.db", "mlflow.db-shm", "mlflow.db-wal", "mlflow.db-journal"}
 RESULT = re.compile(r"\b(?:data/prepared|models|reports)/[\w./-]+")
-# Where such a file has a rule for everything, Git would not take the results in.
-RESULT_RULES = {f"{folder}/.gitignore" for folder in ("data", "data/prepared", "models", "reports")}
-EVERYTHING = {"*", "/*", "**", "/**", "*.*"}
+RESULT_IN_GIT = re.compile(r"\b(reports/[\w./-]+): \{cache: false\}")
+RULES_OF_DVC = {f"{folder}/.gitignore" for folder in ("data", "data/prepared", "models", "reports")}
 BEFORE = "before"  # where files of a person go
 # The subject of the commit that a generation ends with.
 FIRST_COMMIT = "Start from cookiecutter-dvc-mlops"
@@ -308,10 +308,10 @@ def rendered(answers: Answers) -> set[str]:
     return {file.relative_to(folder).as_posix() for folder in folders for file in folder.rglob("*") if file.is_file()}
 
 
-def results(answers: Answers) -> set[str]:
+def results(answers: Answers, pattern: re.Pattern[str] = RESULT) -> set[str]:
     """The names of the files and folders that the pipeline writes, by the template's dvc.yaml."""
     pipelines = Path(located(answers["_repo_dir"], answers)).glob("*cookiecutter.project*/dvc.yaml")
-    return {name for pipeline in pipelines for name in RESULT.findall(pipeline.read_text(encoding="utf-8"))}
+    return {name for pipeline in pipelines for name in pattern.findall(pipeline.read_text(encoding="utf-8"))}
 
 
 def last_commit() -> str:
@@ -335,7 +335,9 @@ def in_the_way(answers: Answers) -> list[Path]:
         others = [entry for entry in others if entry != EVENTS_README]
         names = files - set(listed("ls-files", "-z")) if last_commit() == FIRST_COMMIT else files
     else:
-        names = files | WRITTEN | results(answers) | {name for name in RESULT_RULES if hides_everything(Path(name))}
+        names = files | WRITTEN | results(answers)
+        code = {name for name in files if Path(name).parent not in DATA_FOLDERS}
+        names |= hiding_rules(code | WRITTEN | RULES_OF_DVC | results(answers, RESULT_IN_GIT))
     found = {entry for entry in others if entry.as_posix() not in files}
     for name in names:
         *folders, path = [*reversed(Path(name).parents), Path(name)]
@@ -349,9 +351,19 @@ def there(path: Path) -> bool:
     return path.is_symlink() or path.exists()
 
 
-def hides_everything(rules: Path) -> bool:
-    """Whether a .gitignore takes all files of its folder from Git."""
-    return rules.is_file() and not EVERYTHING.isdisjoint(rules.read_text(encoding="utf-8", errors="replace").split())
+def hiding_rules(tracked: set[str]) -> set[str]:
+    """The .gitignore files below this folder by which Git would not take in one of the files that it is to track."""
+    found = set()
+    for folder in {folder for name in tracked for folder in Path(name).parents if folder.name}:
+        if (folder / ".gitignore").is_file():
+            names = [str(Path(name).relative_to(folder)) for name in tracked if folder in Path(name).parents]
+            with tempfile.TemporaryDirectory() as store:
+                git("init", "--quiet", "--bare", store)
+                # With the folder as its work tree, Git reads the rules of no other folder.
+                here = ["-C", str(folder), f"--git-dir={store}", "--work-tree=."]
+                if git(*here, "-c", f"core.excludesFile={os.devnull}", "check-ignore", "--no-index", "--", *names):
+                    found.add((folder / ".gitignore").as_posix())
+    return found
 
 
 def free(folder: Path) -> Path:
@@ -420,9 +432,24 @@ def unfinished() -> Path:
     return Path.cwd().with_name(f"{Path.cwd().name}.unfinished")
 
 
-def begin(answers: Answers) -> None:
+def move_back(moved: list[tuple[str, str]], links: dict[str, Path]) -> None:
+    """Take back moves, which may not all have been made; `links` are the targets that links had."""
+    for goal, name in moved:
+        if there(Path(goal)) and name not in links:
+            Path(goal).replace(name)
+        elif there(Path(goal)):
+            Path(goal).unlink()
+            if not there(Path(name)):
+                Path(name).symlink_to(links[name])
+        for folder in Path(goal).parents:
+            with suppress(OSError):  # it is not empty, or not there
+                folder.rmdir()
+
+
+def begin(answers: Answers) -> str:
     """Move what is in the way, and keep beside the project the command that goes on if this generation is killed.
 
+    Where something cannot be moved, nothing is, and the reason is returned, as the end of a sentence.
     Cookiecutter refuses a folder that is there. What a killed generation has half written is removed first: its own
     data file is noted as a comment, as is where each file of a person went; the last hook removes the file.
     """
@@ -434,29 +461,43 @@ def begin(answers: Answers) -> None:
         ]
         for file in (*HALF_WRITTEN, *own):
             Path(file).unlink(missing_ok=True)
-    new = moves(answers)
+    new, earlier = moves(answers), unfinished().read_text(encoding="utf-8") if unfinished().exists() else ""
+    links = {name: Path(name).readlink() for _, name in new if Path(name).is_symlink()}
     moved = aside() + new
     command = go_on_command(answers, moved)
     notes = "".join(f"#aside {json.dumps(pair)}\n" for pair in moved)
-    # exec: it is written anew while a shell reads it
-    unfinished().write_text(f"exec {command}\n{notes}", encoding="utf-8")
-    for goal, name in new:
-        move(Path(name), Path(goal))
+    try:
+        # exec: it is written anew while a shell reads it
+        unfinished().write_text(f"exec {command}\n{notes}", encoding="utf-8")
+        for goal, name in new:
+            move(Path(name), Path(goal))
+    except OSError as error:
+        move_back(new, links)
+        if earlier:
+            unfinished().write_text(earlier, encoding="utf-8")
+        else:
+            unfinished().unlink(missing_ok=True)
+        return (
+            f"is a folder where {error.filename} cannot be moved or written ({error.strerror}), and nothing was "
+            "moved; give yourself the right to do so, or choose another name"
+        )
     if answers["setup"] != "no":
         print("If this is stopped, go on with:", command if os.name == "nt" else shlex.join(["sh", str(unfinished())]))
+    return ""
 
 
 def main(answers: Answers) -> int:
     """Print every refusal to stderr. The exit code 1 makes cookiecutter and cruft stop."""
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     found = refusals(answers)
-    if wrong := in_use(answers):
+    wrong = in_use(answers)
+    if not (found or wrong or run_by_cruft(answers) or rendered_to_compare(answers)):
+        wrong = begin(answers)
+    if wrong:
         found.append(f"project = {answers['project']!r} {wrong}.")
     if found:
         lines = [f"  - {refusal}" for refusal in found]
         print("No project was made. Please answer again:", *lines, sep="\n", file=sys.stderr)
-    elif not (run_by_cruft(answers) or rendered_to_compare(answers)):
-        begin(answers)
     return 1 if found else 0
 
 

@@ -4,6 +4,7 @@ Two projects are set up for real by cookiecutter, Git and DVC: one by the hook, 
 the hook prints. Their pipeline is one short stage. For all else the hook runs alone, in a folder with a few files.
 """
 
+import errno
 import functools
 import gzip
 import http.server
@@ -28,13 +29,14 @@ stages:
   count:
     cmd: python count.py
     deps: [data/raw, data/incoming, schema.yaml]
-    outs: [counts.txt: {cache: false}]
+    outs: [reports/counts.txt: {cache: false}]
 """
 COUNT = """\
 import pathlib, sys
 print("the pipeline speaks")
 counts = {path.name: path.read_bytes().count(b"\\n") for path in sorted(pathlib.Path("data/raw").iterdir())}
-pathlib.Path("counts.txt").write_text(f"{counts} {sys.prefix}\\n")
+pathlib.Path("reports").mkdir(exist_ok=True)
+pathlib.Path("reports/counts.txt").write_text(f"{counts} {sys.prefix}\\n")
 """
 INFER = """\
 import pathlib, sys
@@ -48,6 +50,7 @@ import pathlib
 pathlib.Path("dvc.lock").touch()
 pathlib.Path("reports").mkdir(exist_ok=True)
 pathlib.Path("reports/metrics.json").touch()
+pathlib.Path("meanwhile.txt").touch()  # by the person
 """
 LOANS = "amount,paid\n100,yes\n250,no\n"
 AUTHOR = 'O\'Brien "Ω" $(touch canary) {{ 1 + 1 }}'
@@ -170,9 +173,9 @@ def test_a_project_is_set_up_to_its_first_commit_by_someone_whom_git_does_not_kn
     assert git(set_up, "status", "--porcelain") == ""
     assert git(set_up, "log", "--format=%an <%ae>") == f"{AUTHOR} <churn@localhost>"
     assert f"the author is {AUTHOR} <churn@localhost>" in set_up.printed
-    assert set_up.read("counts.txt") == f"{{'Loans 2024.csv': 3}} {sys.prefix}\n"
+    assert set_up.read("reports/counts.txt") == f"{{'Loans 2024.csv': 3}} {sys.prefix}\n"
     tracked = set(git(set_up, "ls-files").split())
-    assert {"data/raw.dvc", "data/incoming.dvc", "dvc.lock", "counts.txt", ".dvc/config"} <= tracked
+    assert {"data/raw.dvc", "data/incoming.dvc", "dvc.lock", "reports/counts.txt", ".dvc/config"} <= tracked
     assert not any(name.endswith(".csv") for name in tracked)
     assert list(storage_of(set_up.path).rglob("*.dir"))
     assert not list(set_up.path.parents[1].rglob("canary"))
@@ -362,9 +365,16 @@ def test_the_commands_of_a_project_of_files_only_set_it_up_as_they_are_printed(
     project = baked(generate(short, tmp_path, setup="no", data=str(loans), target="paid"), tmp_path / "loans-2024")
     assert ".git/HEAD" not in project.files
     block = project.printed.split("in this order:")[1].split("Then:")[0]
-    lines = [line.strip() for line in block.splitlines() if line.strip()]
+    lines = [line.strip() for line in block.strip("\n").splitlines()]
     assert lines[2].endswith("--requirement requirements.txt")
     assert lines[3].startswith("source ")
+    assert lines[4:-1] == [
+        "python -m mlops schema infer --target paid --force",
+        "python -m mlops data hold-back",
+        "python -m dvc add data/raw data/incoming data/events",
+        "python -m dvc repro",
+        "python -m dvc push",
+    ]
     del lines[2:4]  # the environment is that of the tests
     lines[-1] = lines[-1].replace("git commit", "git -c user.name=Ada -c user.email=ada@localhost commit")
 
@@ -373,7 +383,7 @@ def test_the_commands_of_a_project_of_files_only_set_it_up_as_they_are_printed(
     assert done.returncode == 0, done.stdout + done.stderr
     assert git(project, "status", "--porcelain") == ""
     assert project.read("schema.yaml") == "target: paid\n"
-    assert project.read("counts.txt").startswith("{'Loans 2024.csv': 3}")
+    assert project.read("reports/counts.txt").startswith("{'Loans 2024.csv': 3}")
 
 
 def test_data_in_s3_waits_for_the_environment_that_can_fetch_it(folder: Path) -> None:
@@ -416,7 +426,7 @@ def test_what_lies_in_a_repository_or_is_staged_is_not_taken_along(folder: Path)
     assert outcomes(project.printed)["first commit"] == "done", project.printed
     committed = set(git(project, "show", "--name-only", "--format=", "HEAD").split())
     assert {"dvc.lock", "reports/metrics.json", "requirements.txt"} <= committed
-    assert not committed & {"notes.txt", "staged.txt", "models/own.pkl", "docs/draft.md", "dvc.py"}
+    assert not committed & {"notes.txt", "staged.txt", "models/own.pkl", "docs/draft.md", "dvc.py", "meanwhile.txt"}
     assert git(project, "diff", "--cached", "--name-only") == "staged.txt"
     assert git(project, "diff", "--name-only") == "notes.txt"
 
@@ -551,11 +561,28 @@ def test_results_and_a_pipeline_of_the_person_are_kept_and_named(
     assert "git init" not in printed
 
 
+def test_rules_of_the_person_that_hide_the_project_from_git_are_moved(
+    generation: Generation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_folder = "*\n!.gitignore\n"
+    rules = {"data/.gitignore": keep_folder, "docs/.gitignore": keep_folder, "reports/.gitignore": "*.json\n"}
+    harmless = {"models/.gitignore": keep_folder, "mlops/.gitignore": "*.log\n", "notes/.gitignore": "*\n"}
+    mine = repository(generation.folder, {".gitignore": "data/\n"} | rules | harmless)
+
+    assert generation()
+
+    assert {name: mine.read(f"before/{name}") for name in rules} == rules
+    assert {name: mine.read(name) for name in harmless} == harmless
+    assert f"are in before/ now: .gitignore, {', '.join(rules)}." in capsys.readouterr().out
+    assert git(mine, "check-ignore", "docs/data.md", "data/raw.dvc", "reports/metrics.json") == ""
+
+
 def test_the_commit_by_hand_takes_what_the_project_owns_and_nothing_else(
     generation: Generation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     files = {"README.md": "mine", ".gitignore": "data/\n", "data/customers.csv": LOANS, "notes [1].txt": "old"}
     files |= {".gitlab-ci.yml": "mine", "docs/own/a.md": "", "src/a.py": "", ".env": "", "data/raw/old.csv": "a\n"}
+    files |= {"mlops/own.py": ""}
     mine = repository(generation.folder, files)
     git(mine, "add", "--force", "data/raw/old.csv")
     commit(mine, "Data of which nobody thought")
@@ -585,6 +612,7 @@ def test_the_commit_by_hand_takes_what_the_project_owns_and_nothing_else(
     written = {"dvc.lock", "reports/metrics.json", "data/raw.dvc", ".cruft.json", "data/.gitignore", "mlops/MANIFEST"}
     committed = set(git(mine, "show", "--name-only", "--format=", "HEAD").splitlines())
     assert committed == (own | written) - {".gitlab-ci.yml"}
+    assert [line.split()[1] for line in mine.read("mlops/MANIFEST").splitlines()] == ["__init__.py"]
     assert mine.run("git", "status", "--porcelain", "-z").stdout.split("\0")[:-1] == [
         " D .gitlab-ci.yml",
         "D  data/raw/old.csv",
@@ -619,7 +647,7 @@ def test_a_killed_generation_goes_on_and_keeps_what_was_edited_since(
     mine = repository(generation.folder, {"README.md": "mine", "data/raw/customers.csv": LOANS})
     answers = {"data": "churn/data/raw/customers.csv", "target": "paid"}
     assert generation.starts(**answers)
-    generation.after.write_manifest()
+    generation.after.write_manifest(generation.answers())
     generation.after.copy(Path("data/raw-before/customers.csv"), Path("data/raw/customers.csv"))
     for name, text in {"dvc.lock": "{", "models/model.joblib": "ours", "Dockerfile": "edited"}.items():
         (generation.folder / name).parent.mkdir(exist_ok=True)
@@ -637,10 +665,20 @@ def test_a_killed_generation_goes_on_and_keeps_what_was_edited_since(
     assert "are in before-2/ now: Dockerfile." in printed
 
 
+def test_files_of_a_generation_that_was_killed_early_are_not_taken_for_a_person_s(generation: Generation) -> None:
+    (generation.template / PROJECT / ".gitlab-ci.yml").write_text("the project's")
+    assert generation.starts()  # and is killed
+
+    assert generation()
+
+    files = BakedProject(generation.folder, "").files
+    assert not [name for name in files if "before" in name or name == ".gitlab-ci.yml"]
+
+
 def test_the_mark_of_a_generation_that_was_taken_back_does_not_count(generation: Generation) -> None:
     mine = repository(generation.folder, {"README.md": "mine"})
     assert generation.starts()
-    generation.after.write_manifest()  # and is killed
+    generation.after.write_manifest(generation.answers())  # and is killed
     git(mine, "reset", "--quiet", "--hard")
     git(mine, "clean", "-fdx")
     for name in ("README.md", "dvc.lock", "models/model.joblib"):
@@ -762,6 +800,30 @@ def test_links_and_things_of_another_kind_are_moved_whole(
     assert (
         f"README.md (a link to {generation.folder}/target.txt), docs, schema.yaml (a link to" in capsys.readouterr().out
     )
+
+
+def test_where_something_cannot_be_moved_nothing_is(
+    generation: Generation, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (generation.folder / "README.md").symlink_to("notes.txt")
+    mine = repository(generation.folder, dict.fromkeys(("docs/data.md", "notes.txt", "schema.yaml"), "mine"))
+    move = generation.before.move
+
+    def refuse(path: Path, goal: Path) -> None:
+        if path.name == "schema.yaml":
+            raise PermissionError(errno.EPERM, "Operation not permitted", path)
+        move(path, goal)
+
+    monkeypatch.setattr(generation.before, "move", refuse)
+
+    assert not generation()
+
+    said = capsys.readouterr().err
+    assert "  - project = 'churn' is a folder where schema.yaml cannot be moved or written (Operation not per" in said
+    assert git(mine, "status", "--porcelain") == ""
+    assert mine.path.joinpath("README.md").readlink() == Path("notes.txt")
+    assert not (mine.path / "before").exists()
+    assert not mine.path.with_name("churn.unfinished").exists()
 
 
 def test_a_project_with_commits_of_its_own_is_not_overwritten(short: Path, tmp_path: Path) -> None:
