@@ -202,6 +202,7 @@ class Stored:
         import pyarrow as pa
 
         file, starts = self._file(), self._starts
+        schema = file.schema_arrow  # made anew of all columns each time
         parts = [range(first, min(first + AT_ONCE, len(starts) - 1)) for first in range(0, len(starts) - 1, AT_ONCE)]
         ends = places.searchsorted([starts[part.start] for part in parts] + [len(self)])
         found: dict[str, pa.ChunkedArray] = {}
@@ -211,7 +212,7 @@ class Stored:
                 if first < end:
                     column = file.read_row_groups(list(part), [name]).column(name)
                     taken += column.take(pa.array(places[first:end] - starts[part.start])).chunks
-            found[name] = pa.chunked_array(taken, file.schema_arrow.field(name).type)
+            found[name] = pa.chunked_array(taken, schema.field(name).type)
         table: pd.DataFrame = pa.table(found).to_pandas(types_mapper=_dtypes().get)
         return table
 
