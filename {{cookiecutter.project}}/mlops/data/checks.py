@@ -163,7 +163,7 @@ def check_overlap(train: NDArray[np.uint64], test: NDArray[np.uint64], overlap_w
 
     In coarse data, it is normal that different cases have equal rows.
     """
-    equal = int(among(test, np.sort(train)).sum())
+    equal = int(among(np.sort(test), np.sort(train)).sum())  # in order, they are found several times as fast
     most = f"at most {overlap_warning:.1%} of the test rows equal to a training row"
     return CheckResult("overlap", None, "warning", most, len(test), equal, overlap_warning, [])
 
