@@ -20,7 +20,7 @@ def test_the_packages_that_the_owners_code_imports_are_behind_every_model(
     )
     (tmp_path / "draft.py").write_text("import )\n")
 
-    assert environment.packages_behind(forest) == {"lightgbm", "ruamel-yaml"}
+    assert environment.packages_behind(forest) == {"lightgbm", "ruamel-yaml", "ruamel-yaml-clib"}
     assert environment.packages_behind("shap.Explainer") == {"lightgbm", "ruamel-yaml", "shap"}
 
 
