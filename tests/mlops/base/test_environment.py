@@ -21,7 +21,7 @@ def test_the_packages_that_the_owners_code_imports_are_behind_every_model(
     (tmp_path / "draft.py").write_text("import )\n")
 
     assert environment.packages_behind(forest) == {"lightgbm", "ruamel-yaml", "ruamel-yaml-clib"}
-    assert environment.packages_behind("shap.Explainer") == {"lightgbm", "ruamel-yaml", "shap"}
+    assert environment.packages_behind("shap.Explainer") == {"lightgbm", "ruamel-yaml", "ruamel-yaml-clib", "shap"}
 
 
 def test_a_version_needs_the_client_of_redis_where_the_lock_has_it(
