@@ -158,7 +158,7 @@ def test_a_lock_that_is_not_read_to_its_end_is_no_clean_bill(project: Path, lock
 
 
 def test_lines_that_name_no_package_are_passed_over(project: Path) -> None:
-    lines = "# by hand\n--extra-index-url https://packages.example.org\n\n"
+    lines = "# by hand\n--no-index\n--find-links wheels\n--only-binary :all:\n\n"
     (project / "requirements.txt").write_text(f"{lines}{LOCK}    # via nothing\n")
 
     assert "3 packages in requirements.txt" in packages().output
